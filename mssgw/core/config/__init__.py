@@ -1,0 +1,180 @@
+"""Config: one TOML file as frozen values; all mistakes at once, each with its path.
+
+`load` reads the file, validates every top-level table by itself, resolves relative paths against the
+file's directory, checks what one table says against another, and raises ConfigError with everything
+that is wrong. Secrets stand in the file by reference (`file:`, `credential:`) and are read by
+`Secret.read` when they are needed; `show` prints references, never what is behind them.
+
+A setting is a field; its sentence is the field's `Meta(description=...)`. `config/mssgw.toml` is
+generated from these (`python -m mssgw.core.config.reference`), and a test compares.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mssgw.core.address import Domain
+from mssgw.core.config.base import BASE_DIR, Listen, Secret, Settings, decode_hook
+from mssgw.core.config.clients import Clients, Imap, Submission
+from mssgw.core.config.domain import DomainSettings, Route
+from mssgw.core.config.node import Limits, Metrics, Node, Seal, Web
+from mssgw.core.config.queue import Queue
+from mssgw.core.config.relay import Hospital, Relay
+from mssgw.core.config.smime import Smime
+from mssgw.core.config.trust import Trust
+from mssgw.core.errors import ConfigError
+
+__all__ = ["Config", "ConfigError", "DomainSettings", "Listen", "Secret", "Settings", "load", "parse"]
+
+
+class Config(Settings, frozen=True):
+    node: Annotated[Node, Meta(description="This machine: its name, its data, its processes.")]
+    seal: Annotated[Seal, Meta(description="The master key that protects the keys of the message bodies.")]
+    trust: Annotated[Trust, Meta(description="The trust space: signed whitelist, anchors, revocation.")]
+    relay: Annotated[Relay | None, Meta(description="Port 25: other MSSanté operators, by mutual TLS.")] = None
+    hospital: Annotated[Hospital | None, Meta(description="The port where the hospital's own relay hands over its mail.")] = None
+    clients: Annotated[Clients | None, Meta(description="The certificate shown to mail clients, and how they log in.")] = None
+    submission: Annotated[Submission | None, Meta(description="Ports 587 and 465: mail clients send.")] = None
+    imap: Annotated[Imap | None, Meta(description="Ports 143 and 993: mail clients read.")] = None
+    web: Annotated[Web | None, Meta(description="The web interface.")] = None
+    metrics: Annotated[Metrics | None, Meta(description="Where Prometheus reads the metrics. Loopback only, no authentication.")] = None
+    limits: Annotated[Limits, Meta(description="What is too much.")] = msgspec.field(default_factory=Limits)
+    queue: Annotated[Queue, Meta(description="The outbound queue: retries, delays, bounces.")] = msgspec.field(default_factory=Queue)
+    smime: Annotated[Smime, Meta(description="Signing, encrypting, verifying, decrypting.")] = msgspec.field(default_factory=Smime)
+    domain: Annotated[tuple[DomainSettings, ...], Meta(description="A mail domain that lives here. At least one.")] = ()
+    route: Annotated[tuple[Route, ...], Meta(description="A static route, instead of the MX records of a domain.")] = ()
+
+    def domain_named(self, name: Domain) -> DomainSettings | None:
+        return next((domain for domain in self.domain if domain.name == name), None)
+
+
+def load(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError with every mistake found."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([("", f"{path}: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([("", f"{path}: not UTF-8 at octet {error.start}")]) from error
+    return parse(text, path.parent.absolute())
+
+
+def parse(text: str, base: Path) -> Config:
+    """Check the text of a configuration whose relative paths start at `base`. Raises ConfigError."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([("", f"not TOML: {error}")]) from error
+    token = BASE_DIR.set(base)
+    try:
+        problems: list[tuple[str, str]] = []
+        values = {name: _table(name, given, problems) for name, given in tables.items()}
+        _required(tables, problems)
+        if problems:
+            raise ConfigError(problems)
+        config = Config(**values)
+    finally:
+        BASE_DIR.reset(token)
+    if problems := list(_across(config)):
+        raise ConfigError(problems)
+    return config
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
+
+
+def _table(name: str, given: Any, problems: list[tuple[str, str]]) -> Any:
+    if name not in _FIELDS:
+        problems.append((name, "no such table; see config/mssgw.toml for those that exist"))
+        return None
+    kind = _FIELDS[name].type
+    if name in ("domain", "route") and isinstance(given, list):
+        item = DomainSettings if name == "domain" else Route
+        return tuple(_convert(f"{name}[{index}]", one, item, problems) for index, one in enumerate(given))
+    return _convert(name, given, kind, problems)
+
+
+def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) -> Any:
+    """Convert, and when it fails take the culprit out and look on, so that all mistakes are found."""
+    removed: set[str] = set()
+    for _ in range(64):
+        try:
+            return msgspec.convert(given, kind, dec_hook=decode_hook)
+        except msgspec.ValidationError as error:
+            sentence, _, where = str(error).partition(" - at `$")
+            where = where.rstrip("`")
+            if "unknown field" in sentence or "missing required field" in sentence:
+                culprit = sentence.split("`")[1] if "`" in sentence else ""
+                if f"{where}.{culprit}" not in removed:
+                    problems.append((f"{path}{where}.{culprit}", "no such setting" if "unknown" in sentence else "is required"))
+                if "missing" in sentence or not _remove(given, [*_steps(where), culprit]):
+                    return None
+            else:
+                problems.append((f"{path}{where}", sentence))
+                removed.add(where.partition("[")[0])
+                if not _remove(given, _steps(where)):
+                    return None
+    return None
+
+
+def _steps(where: str) -> list[str | int]:
+    steps: list[str | int] = []
+    for part in where.replace("[", ".[").split("."):
+        if part.startswith("["):
+            steps.append(int(part[1:-1]) if part[1:-1].isdigit() else part[1:-1])
+        elif part:
+            steps.append(part)
+    return steps
+
+
+def _remove(given: Any, steps: list[str | int]) -> bool:
+    """Drop the wrong value (or the whole list it stands in). Says whether there was something to drop."""
+    while steps and isinstance(steps[-1], int):
+        steps = steps[:-1]
+    try:
+        for step in steps[:-1]:
+            given = given[step]
+        del given[steps[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _required(tables: dict[str, Any], problems: list[tuple[str, str]]) -> None:
+    problems.extend((name, "this table is required") for name in ("node", "seal", "trust") if name not in tables)
+    if not tables.get("domain"):
+        problems.append(("domain", "at least one [[domain]] is required"))
+
+
+def _across(config: Config) -> Any:
+    """What one table says against another."""
+    seen: set[Domain] = set()
+    for index, domain in enumerate(config.domain):
+        if domain.name in seen:
+            yield f"domain[{index}].name", f"{domain.name} is configured twice"
+        seen.add(domain.name)
+    for index, route in enumerate(config.route):
+        if route.domain in seen:
+            yield f"route[{index}].domain", f"{route.domain} lives here; it can't be routed elsewhere"
+    if (config.submission or config.imap) and config.clients is None:
+        yield "clients", "this table is required when [submission] or [imap] is there"
+    if config.hospital and not config.hospital.networks:
+        yield "hospital.networks", "say which networks may hand over mail, or remove [hospital]"
+    listeners: dict[Listen, str] = {}
+    for path, listen in _listeners(config):
+        if listen in listeners:
+            yield path, f"{listen} is already taken by {listeners[listen]}"
+        listeners[listen] = path
+
+
+def _listeners(config: Config) -> Any:
+    for table in ("relay", "hospital", "submission", "imap", "web", "metrics"):
+        if settings := getattr(config, table):
+            for field in ("listen", "listen_tls"):
+                for listen in getattr(settings, field, ()):
+                    yield f"{table}.{field}", listen

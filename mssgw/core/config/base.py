@@ -1,0 +1,123 @@
+"""What every table of the configuration is made of: Settings, Listen, Secret, paths, networks."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextvars import ContextVar
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
+
+
+
+class _Parsed:
+    """A value msgspec has to ask `decode_hook` for (it would take a dataclass apart itself)."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class Network(_Parsed):
+    """An IP network, `10.1.0.0/16` or one address."""
+
+    __slots__ = ("_network",)
+
+    def __init__(self, text: str) -> None:
+        self._network = ip_network(text)
+
+    def __contains__(self, peer: str) -> bool:
+        address: IPv4Address | IPv6Address = ip_address(peer.partition("%")[0])
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return address in self._network
+
+    def __str__(self) -> str:
+        return str(self._network)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table: frozen, unknown keys are mistakes."""
+
+
+class Listen(_Parsed):
+    """An address to listen on, `host:port` or `[v6]:port`."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        found = re.fullmatch(r"\[([0-9a-fA-F:.]+)\]:(\d+)|([^:\s]+):(\d+)", text)
+        if not found or not 0 <= int(found[2] or found[4]) <= 65535:
+            raise ValueError("expected host:port, as in 0.0.0.0:25 or [::]:25")
+        return cls(found[1] or found[3], int(found[2] or found[4]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Secret(_Parsed):
+    """A reference to a secret: `file:PATH`, or `credential:NAME` for systemd's LoadCredential.
+
+    `str()` and `repr()` show the reference, never the secret.
+    """
+
+    __slots__ = ("name", "scheme")
+
+    def __init__(self, scheme: str, name: str) -> None:
+        self.scheme, self.name = scheme, name
+
+    @classmethod
+    def parse(cls, text: str) -> Secret:
+        scheme, colon, name = text.partition(":")
+        if not colon or scheme not in ("file", "credential") or not name:
+            raise ValueError("expected file:PATH or credential:NAME")
+        if scheme == "file":
+            name = str(BASE_DIR.get() / name)
+        return cls(scheme, name)
+
+    @property
+    def path(self) -> Path:
+        if self.scheme == "file":
+            return Path(self.name)
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise FileNotFoundError(f"{self}: not started by systemd with LoadCredential={self.name}")
+        return Path(directory) / self.name
+
+    def read(self) -> bytes:
+        """The secret's octets. Raises OSError."""
+        return self.path.read_bytes()
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.name}"
+
+
+def decode_hook(kind: Any, given: Any) -> Any:
+    """Turn a TOML value into one of our types. msgspec puts the path in front of what is raised here."""
+    if not isinstance(given, str):
+        raise ValueError("expected text")
+    if kind is Listen:
+        return Listen.parse(given)
+    if kind is Secret:
+        return Secret.parse(given)
+    if kind is Path:
+        return BASE_DIR.get() / given
+    if kind is Network:
+        return Network(given)
+    raise NotImplementedError(kind)

@@ -1,0 +1,46 @@
+"""[[domain]] and [[route]]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from mssgw.core.address import AddressError, Domain, parse_domain
+from mssgw.core.config.base import Secret, Settings
+
+Policy = Literal["always", "when-possible", "never"]
+
+
+class DomainSettings(Settings, frozen=True):
+    name: Annotated[Domain, Meta(description="The domain, as it stands in the whitelist.")]
+    certificate: Annotated[Path | None, Meta(description="PEM: the organisation's signing certificate, then its chain.")] = None
+    key: Annotated[Secret | None, Meta(description="PEM: its private key; also used to decrypt what was encrypted for it.")] = None
+    sign: Annotated[Policy, Meta(description="Sign outgoing mail: always, when-possible or never.")] = "when-possible"
+    encrypt: Annotated[Policy, Meta(description="Encrypt outgoing mail: always, when-possible or never.")] = "when-possible"
+    catch_all: Annotated[str, Meta(description="Mailbox for unknown recipients; empty refuses them.")] = ""
+
+    def __post_init__(self) -> None:
+        _check_domain(self.name)
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if self.sign == "always" and self.key is None:
+            raise ValueError('sign = "always" needs certificate and key')
+
+
+class Route(Settings, frozen=True):
+    domain: Annotated[Domain, Meta(description="The recipients' domain.")]
+    host: Annotated[str, Meta(description="Host name or address of its server.", min_length=1)]
+    port: Annotated[int, Meta(description="Port of its server.", ge=1, le=65535)] = 25
+
+    def __post_init__(self) -> None:
+        _check_domain(self.domain)
+
+
+def _check_domain(text: str) -> None:
+    try:
+        if parse_domain(text) != text:
+            raise ValueError(f"write it as {parse_domain(text)}")
+    except AddressError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,49 @@
+"""[node], [seal], [limits], [web], [metrics]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from mssgw.core.config.base import Listen, Secret, Settings
+
+
+class Node(Settings, frozen=True):
+    hostname: Annotated[str, Meta(description="The name in banners, EHLO, Received and Message-ID.", min_length=1, max_length=255)]
+    data: Annotated[Path, Meta(description="Directory of the store, large bodies, spool and last good lists. Mode 0700.")]
+    store: Annotated[str, Meta(description="Where mail is kept: sqlite:PATH, or postgresql://… (extra `postgres`).")] = "sqlite:store.db"
+    workers: Annotated[int, Meta(description="Equal worker processes. One core each; 1 is the way to debug.", ge=1, le=64)] = 1
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="From which level events are logged.")] = "info"
+    log_format: Annotated[Literal["json", "text"], Meta(description="One JSON object a line, or text for a terminal.")] = "json"
+    language: Annotated[Literal["fr", "en"], Meta(description="Language of what people read: bounces, banners, pages.")] = "fr"
+    postmaster: Annotated[str, Meta(description="Address that takes mail for postmaster; empty: the first account with role admin.")] = ""
+
+
+class Seal(Settings, frozen=True):
+    master_key: Annotated[Secret, Meta(description="32 random octets, as file:PATH or credential:NAME. `mssgw seal new-key` makes one. Losing it loses the mail.")]
+
+
+class Limits(Settings, frozen=True):
+    message_size: Annotated[int, Meta(description="Largest message in octets, announced as SIZE.", ge=65536)] = 36_700_160
+    recipients: Annotated[int, Meta(description="Recipients in one transaction; more get 452 (RFC 5321 4.5.3.1.10).", ge=100)] = 1000
+    connections: Annotated[int, Meta(description="Open connections a worker serves; more wait in the kernel.", ge=10)] = 2000
+    connections_per_peer: Annotated[int, Meta(description="Open connections from one address to one worker.", ge=1)] = 200
+    header_octets: Annotated[int, Meta(description="Largest header section.", ge=65536)] = 1_048_576
+    header_fields: Annotated[int, Meta(description="Most header fields.", ge=100)] = 2000
+    mime_depth: Annotated[int, Meta(description="Deepest nesting of MIME parts.", ge=10)] = 50
+    mime_parts: Annotated[int, Meta(description="Most MIME parts.", ge=100)] = 2000
+    line_octets: Annotated[int, Meta(description="Longest line of a message, CRLF included. RFC 5321 says 1000; real mail has longer.", ge=1000)] = 65_536
+    idle_seconds: Annotated[int, Meta(description="SMTP: silence after which a peer is dropped (RFC 5321 4.5.3.2.7).", ge=1)] = 300
+    data_seconds: Annotated[int, Meta(description="SMTP: longest time for one message's content.", ge=10)] = 3600
+    quota: Annotated[int, Meta(description="Octets an account may keep; 0 is no limit.", ge=0)] = 0
+    free_disk: Annotated[int, Meta(description="Free octets below which mail is deferred with 452.", ge=0)] = 67_108_864
+
+
+class Web(Settings, frozen=True):
+    listen: Annotated[tuple[Listen, ...], Meta(description="Addresses, HTTPS with the certificate of [clients].")] = ()
+
+
+class Metrics(Settings, frozen=True):
+    listen: Annotated[tuple[Listen, ...], Meta(description="Addresses, plain HTTP, path /metrics.")] = ()

@@ -1,0 +1,16 @@
+"""[smime]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from mssgw.core.config.base import Settings
+
+
+class Smime(Settings, frozen=True):
+    recipients: Annotated[Path | None, Meta(description="Directory of recipients' certificates (PEM), one or more per file; the address is in the certificate or is the file's name.")] = None
+    cipher: Annotated[Literal["auto", "aes256-gcm", "aes256-cbc"], Meta(description="Content encryption; auto takes the best that every recipient can read.")] = "auto"
+    harvest: Annotated[bool, Meta(description="Learn recipients' certificates from valid signed mail.")] = True
