@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import sys
 from typing import Any, Literal
 
@@ -73,3 +74,16 @@ CONNECTIONS = Gauge("mssgw_connections", "Open connections, by port", ["port"], 
 LOGINS = Counter("mssgw_logins_total", "Logins, by protocol and outcome", ["protocol", "outcome"])
 DELIVERED = Counter("mssgw_delivered_recipients_total", "Recipients that reached a final state, by outcome", ["outcome"])
 ACCEPT_SECONDS = Histogram("mssgw_accept_seconds", "Time from the end of DATA to its reply, by port", ["port"])
+
+
+_crash_at, _, _crash_nth = os.environ.get("MSSGW_CRASH_AT", "").partition(":")
+_crash_left = int(_crash_nth or 1)
+
+
+def crash_point(name: str) -> None:
+    """A named place where tests kill the process: MSSGW_CRASH_AT=name or name:n for the n-th pass."""
+    global _crash_left
+    if _crash_at and name == _crash_at:
+        _crash_left -= 1
+        if _crash_left == 0:
+            os._exit(137)
