@@ -12,6 +12,7 @@ generated from these (`python -m mssgw.core.config.reference`), and a test compa
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,21 @@ class Config(Settings, frozen=True):
 
     def domain_named(self, name: Domain) -> DomainSettings | None:
         return next((domain for domain in self.domain if domain.name == name), None)
+
+    def secrets(self) -> list[tuple[str, Secret]]:
+        """Every reference to a secret, with its path in the file."""
+        return list(_secrets(self, ""))
+
+
+def _secrets(value: Any, path: str) -> Iterator[tuple[str, Secret]]:
+    if isinstance(value, Secret):
+        yield path, value
+    elif isinstance(value, Settings):
+        for name in value.__struct_fields__:
+            yield from _secrets(getattr(value, name), f"{path}.{name}" if path else name)
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _secrets(one, f"{path}[{index}]")
 
 
 def load(path: Path) -> Config:

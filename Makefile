@@ -1,0 +1,66 @@
+# Two commands are all there is to know: `make demo` and `make test`. The others are what those are made of.
+# Needs python3 >= 3.11, make and git. `make test` as root on Debian also installs the programs by others that it talks to.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+TEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test install dev peers lint types docs fuzz bench crash lock clean
+
+demo: install
+	$(BIN)/mssgw demo $(DEMO_ARGS)
+
+test: dev peers lint types
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+install: $(VENV)/.installed
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mssgw needs Python 3.11 or newer; say which with make PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q python3-venv; } || { echo "python3 can't make virtual environments; install the package python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Programs by others that the tests talk to. Missing ones are skipped, or fail with MSSGW_REQUIRE_PEERS=1.
+peers:
+	@tests/peers/install
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+types: dev
+	$(BIN)/mypy
+
+# Everything in docs/ and config/ that is made from the code.
+docs: dev
+	$(BIN)/python -m mssgw.core.config.reference > config/mssgw.toml
+
+fuzz: dev
+	MSSGW_FUZZ=long $(BIN)/python -m pytest -q tests -k fuzz
+
+crash: dev
+	MSSGW_CRASH=long $(BIN)/python -m pytest -q tests/crash
+
+bench: install
+	$(BIN)/python -m bench
+
+# Locks hold hashes and no index address. Needs uv.
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra postgres --group build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock --extra postgres --group build --group dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
