@@ -1,1 +1,9 @@
-"""dmp_connector: the French national patient record (DMP) from Python. Knows nothing of mail."""
+"""The French national patient record (DMP) from Python: dossiers, consent, documents, cards.
+
+Knows nothing of mail and imports nothing of `mssgw`; could be published alone.
+
+    model       values: Patient, Practitioner, Dossier, Consent, DocumentEntry, SubmissionSet ...
+    errors      one tree
+    client      Dmp: one method per transaction of the guide (TD0.2 ... TD3.3d)
+    simulator   a DMP for demo, tests and partners
+"""

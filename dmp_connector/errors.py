@@ -1,0 +1,329 @@
+"""Everything that can go wrong with a DMP, as one tree.
+
+    DmpError                    carries: sentence("fr"|"en") for the user, str() for the log, `temporary`
+    ├─ BadInput                 what we were handed is wrong; nothing was sent
+    │  ├─ BadIns                length, alphabet or key of an INS
+    │  ├─ TraitsDiffer          the national register knows this INS under other traits
+    │  ├─ BadCode               a code outside its value set, at build time
+    │  ├─ BadDocument           not a CDA, not a PDF/A-1, too large, incomplete header
+    │  ├─ BadArchive            IHE_XDM.ZIP: bomb, traversal, two patients, hash
+    │  ├─ BadCertificate        key or certificate unreadable, or they do not belong together
+    │  └─ BadSettings           a setting that cannot hold, a combination the law forbids
+    ├─ NotAllowed               our own access rules say no; nothing was sent
+    │  ├─ ConsentMissing        nobody recorded the patient's agreement
+    │  ├─ ConsentExpired        the recorded agreement has run out
+    │  ├─ AccessOpposed         the patient opposed this emergency access (CSP L1111-17, R1111-48)
+    │  ├─ ProfessionalBlocked   the patient blocked this professional
+    │  ├─ ReasonMissing         bris de glace without a reason
+    │  ├─ ConsultationClosed    the consultation ended (time, card pulled, closed by hand)
+    │  └─ LegacyDisabled        creation, closing, reopening: today the affair of Mon espace santé
+    ├─ Refused                  the DMP said no: `code` and `text` exactly as sent
+    │  ├─ NoDossier             no DMP for this INS
+    │  ├─ DossierExists         DMPFound
+    │  ├─ DossierClosed         DMPClosed
+    │  ├─ ManagedByMes          the dossier belongs to Mon espace santé (DMPAccessDeniedByRightsService)
+    │  ├─ AccessDenied          no right, no valid authorisation, blocked, opposed
+    │  ├─ AssertionRefused      VIHF: signature, age, replay, content
+    │  ├─ CertificateRefused    DMPInvalidCertificate
+    │  ├─ DocumentUnknown       uniqueId or entryUUID unknown
+    │  ├─ DuplicateDocument     uniqueId already there
+    │  └─ RegistryRefused       any other XDS error; `errors` holds all of them
+    ├─ BadAnswer                an answer we cannot read or must not believe
+    │  └─ HostileXml            DTD, entity, too deep, too large
+    ├─ Unavailable              not now: network, TLS, 5xx, timeout; `sent` says if the request may have been acted on
+    └─ CardError                reader, card, PIN
+       ├─ NoReader ├─ NoCard ├─ WrongPin(tries_left) ├─ PinLocked ├─ CardExpired ├─ CardRemoved └─ CardUnreadable
+
+Checks raise. A code the server sends and this file does not know travels untouched in a plain `Refused`
+(dmp.md 1.6: the full list is in SEL-MP-037, which is not public).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Language = Literal["fr", "en"]
+
+
+class DmpError(Exception):
+    """Root. `str(error)` may name internals and goes to the log; `sentence()` goes to the user."""
+
+    fr: ClassVar[str] = "L'opération sur le DMP a échoué."
+    en: ClassVar[str] = "The DMP operation failed."
+    temporary: ClassVar[bool] = False
+
+    def sentence(self, language: Language = "fr") -> str:
+        return self.fr if language == "fr" else self.en
+
+
+class BadInput(DmpError):
+    """What we were handed is wrong. The argument says what and where, without patient data."""
+
+    fr = "Les données fournies ne sont pas valides : {0}"
+    en = "The data supplied are not valid: {0}"
+
+    def sentence(self, language: Language = "fr") -> str:
+        return super().sentence(language).format(self)
+
+
+class BadIns(BadInput):
+    fr = "Le matricule INS saisi n'est pas valide : {0}"
+    en = "The INS typed is not valid: {0}"
+
+
+class TraitsDiffer(BadInput):
+    """`fields`: names of the traits that differ, never their values."""
+
+    fr = "Les traits d'identité diffèrent de ceux du téléservice INSi : {0}"
+    en = "The identity traits differ from those of INSi: {0}"
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        super().__init__(", ".join(fields))
+        self.fields = fields
+
+
+class BadCode(BadInput):
+    fr = "Code absent du jeu de valeurs : {0}"
+    en = "Code outside its value set: {0}"
+
+
+class BadDocument(BadInput):
+    fr = "Le document n'est pas acceptable : {0}"
+    en = "The document is not acceptable: {0}"
+
+
+class BadArchive(BadInput):
+    fr = "L'archive IHE_XDM n'est pas acceptable : {0}"
+    en = "The IHE_XDM archive is not acceptable: {0}"
+
+
+class BadCertificate(BadInput):
+    fr = "Le certificat ou la clé n'est pas utilisable : {0}"
+    en = "The certificate or key cannot be used: {0}"
+
+
+class BadSettings(BadInput):
+    fr = "Réglage du connecteur DMP non valide : {0}"
+    en = "Setting of the DMP connector not valid: {0}"
+
+
+class NotAllowed(DmpError):
+    """Refused by our own rules, before any call."""
+
+    fr = "L'accès à ce DMP n'est pas permis."
+    en = "Access to this DMP is not allowed."
+
+
+class ConsentMissing(NotAllowed):
+    fr = "Aucun consentement du patient n'est enregistré. Recueillez-le, puis déclarez votre autorisation."
+    en = "No consent of the patient is recorded. Collect it, then declare your authorisation."
+
+
+class ConsentExpired(NotAllowed):
+    fr = "Le consentement enregistré a expiré. Recueillez-le de nouveau."
+    en = "The recorded consent has expired. Collect it again."
+
+
+class AccessOpposed(NotAllowed):
+    fr = "Le patient s'est opposé à cet accès en urgence."
+    en = "The patient opposed this emergency access."
+
+
+class ProfessionalBlocked(NotAllowed):
+    fr = "Le patient a bloqué l'accès de ce professionnel à son DMP."
+    en = "The patient blocked this professional's access to the DMP."
+
+
+class ReasonMissing(NotAllowed):
+    fr = "Le bris de glace exige un motif."
+    en = "Bris de glace needs a reason."
+
+
+class ConsultationClosed(NotAllowed):
+    fr = "La consultation est terminée. Ouvrez-la de nouveau."
+    en = "The consultation has ended. Open it again."
+
+
+class LegacyDisabled(NotAllowed):
+    fr = "La création, la fermeture et la réouverture d'un DMP relèvent de Mon espace santé (depuis le 1er juillet 2021)."
+    en = "Creating, closing and reopening a DMP belong to Mon espace santé (since 1 July 2021)."
+
+
+class Refused(DmpError):
+    """The server's refusal. `code` and `text` are what it sent, also when unknown to us; `context` is free."""
+
+    fr = "Le DMP a refusé l'opération ({0.code}) : {0.text}"
+    en = "The DMP refused the operation ({0.code}): {0.text}"
+
+    def __init__(self, code: str, text: str = "", *, context: str = "") -> None:
+        super().__init__(f"{code}: {text}" if text else code)
+        self.code, self.text, self.context = code, text, context
+
+    def sentence(self, language: Language = "fr") -> str:
+        return super().sentence(language).format(self)
+
+
+class NoDossier(Refused):
+    fr = "Ce patient n'a pas de DMP."
+    en = "This patient has no DMP."
+
+
+class DossierExists(Refused):
+    fr = "Le DMP de ce patient existe déjà et il est actif."
+    en = "This patient's DMP already exists and is active."
+
+
+class DossierClosed(Refused):
+    fr = "Le DMP de ce patient est fermé."
+    en = "This patient's DMP is closed."
+
+
+class ManagedByMes(Refused):
+    fr = "Ce dossier est géré par Mon espace santé : l'opération n'est plus ouverte aux professionnels."
+    en = "This dossier is managed by Mon espace santé: the operation is no longer open to professionals."
+
+
+class AccessDenied(Refused):
+    fr = "Le DMP refuse l'accès ({0.code}) : {0.text}"
+    en = "The DMP denies access ({0.code}): {0.text}"
+
+
+class AssertionRefused(Refused):
+    fr = "Le DMP a refusé le jeton d'identification VIHF ({0.code}) : {0.text}"
+    en = "The DMP refused the VIHF assertion ({0.code}): {0.text}"
+
+
+class CertificateRefused(Refused):
+    fr = "Le DMP a refusé le certificat ({0.code}) : {0.text}"
+    en = "The DMP refused the certificate ({0.code}): {0.text}"
+
+
+class DocumentUnknown(Refused):
+    fr = "Ce document n'existe pas dans le DMP."
+    en = "This document is not in the DMP."
+
+
+class DuplicateDocument(Refused):
+    fr = "Ce document est déjà dans le DMP."
+    en = "This document is already in the DMP."
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryError:
+    """One rs:RegistryError (ebRS 3.0, IHE ITI TF-3 4.2.4)."""
+
+    code: str
+    context: str
+    severity: str = "urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:Error"
+    location: str = ""
+
+    @property
+    def warning(self) -> bool:
+        return self.severity.endswith(":Warning")
+
+
+class RegistryRefused(Refused):
+    """An XDS failure. `errors` holds every rs:RegistryError in order; `partial` if something was done."""
+
+    def __init__(self, errors: tuple[RegistryError, ...], *, partial: bool = False) -> None:
+        first = errors[0] if errors else RegistryError("XDSRegistryError", "no detail given")
+        super().__init__(first.code, first.context)
+        self.errors, self.partial = errors, partial
+
+
+class BadAnswer(DmpError):
+    """The answer is not what the protocol says. Nothing of it was used."""
+
+    fr = "La réponse du DMP est illisible."
+    en = "The DMP's answer cannot be read."
+
+
+class HostileXml(BadAnswer):
+    fr = "Le document XML a été refusé (DTD, entités, profondeur ou taille)."
+    en = "The XML document was refused (DTD, entities, depth or size)."
+
+
+class Unavailable(DmpError):
+    """`sent`: the request may have been acted on although no answer came (ask again by uniqueId)."""
+
+    fr = "Le DMP ne répond pas. Réessayez plus tard."
+    en = "The DMP does not answer. Try again later."
+    temporary = True
+
+    def __init__(self, what: str, *, sent: bool = True) -> None:
+        super().__init__(what)
+        self.sent = sent
+
+
+class CardError(DmpError):
+    fr = "La carte n'est pas utilisable."
+    en = "The card cannot be used."
+
+
+class NoReader(CardError):
+    fr = "Aucun lecteur de carte n'est branché."
+    en = "No card reader is connected."
+
+
+class NoCard(CardError):
+    fr = "Insérez votre carte."
+    en = "Insert your card."
+
+
+class WrongPin(CardError):
+    """`tries_left`: shown to the user; a wrong PIN is never tried again by us."""
+
+    fr = "Code porteur incorrect."
+    en = "Wrong PIN."
+
+    def __init__(self, tries_left: int | None) -> None:
+        super().__init__(f"tries left: {'unknown' if tries_left is None else tries_left}")
+        self.tries_left = tries_left
+
+    def sentence(self, language: Language = "fr") -> str:
+        if self.tries_left is None:
+            return super().sentence(language)
+        rest = f"Essais restants : {self.tries_left}." if language == "fr" else f"Tries left: {self.tries_left}."
+        return f"{super().sentence(language)} {rest}"
+
+
+class PinLocked(CardError):
+    fr = "La carte est bloquée : trop de codes incorrects."
+    en = "The card is locked: too many wrong PINs."
+
+
+class CardExpired(CardError):
+    fr = "La carte a expiré."
+    en = "The card has expired."
+
+
+class CardRemoved(CardError):
+    fr = "La carte a été retirée : la consultation est fermée."
+    en = "The card was removed: the consultation is closed."
+
+
+class CardUnreadable(CardError):
+    fr = "La carte ne peut pas être lue."
+    en = "The card cannot be read."
+
+
+# dmp.md 1.6 and the XDS errors of IHE ITI TF-3 table 4.2.4.1-2. Everything else stays a plain Refused.
+_BY_CODE: dict[str, type[Refused]] = {
+    "NF": NoDossier,
+    "DMPNotFound": NoDossier,
+    "DMPFound": DossierExists,
+    "DMPClosed": DossierClosed,
+    "DMPManagedByENS": ManagedByMes,
+    "DMPAccessDeniedByRightsService": AccessDenied,
+    "DMPInvalidCertificate": CertificateRefused,
+    "DMPInvalidVIHF": AssertionRefused,
+    "XDSDocumentUniqueIdError": DocumentUnknown,
+    "XDSDuplicateUniqueIdInRegistry": DuplicateDocument,
+    "XDSNonIdenticalHash": DuplicateDocument,
+}
+
+
+def refusal(code: str, text: str = "", *, context: str = "") -> Refused:
+    """The error class of a server code; the code and the text are kept as they came."""
+    return _BY_CODE.get(code, Refused)(code, text, context=context)

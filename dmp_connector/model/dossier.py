@@ -1,0 +1,182 @@
+"""May: the state of a dossier, the patient's will, and what a professional may do because of it.
+
+Feeding and consulting are two objects with two wills (dmp.md 0.1); bris de glace and regulation are two
+oppositions, never one (CSP L1111-17).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from dmp_connector.errors import ConsentExpired, ConsultationClosed
+from dmp_connector.model.documents import Code
+from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practitioner
+
+
+class DossierState(enum.StrEnum):
+    NO_DMP = "NO_DMP"
+    ACTIVE = "ACTIVE"
+    CLOSED = "CLOSED"
+
+
+class AuthorisationStatus(enum.StrEnum):
+    """TD0.2 AUTORISATION (1.2.250.1.213.4.1.2.6.2)."""
+
+    VALID = "VALIDE"
+    EXPIRED = "EXPIRE"
+    FORBIDDEN = "INTERDIT"
+    NONE = "NON_EXISTE"
+
+
+@dataclass(frozen=True, slots=True)
+class Oppositions:
+    """True: the patient opposes. None: the server did not say. Default of the law: not opposed."""
+
+    bris_de_glace: bool | None = None
+    centre_15: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    at: date | None
+    reason: Code | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """The answer of TD0.2: does it exist, and may this actor consult it.
+
+    `attached_to_mes`: RATTACHEMENT_ENS, the dossier is managed by Mon espace santé.
+    `authorisation` is None when there is no dossier. No identity traits: TD0.2's must not be shown (RG_0320).
+    """
+
+    ins: Ins
+    state: DossierState
+    authorisation: AuthorisationStatus | None = None
+    treating_doctor: bool = False
+    attached_to_mes: bool | None = None
+    internet_account: bool | None = None
+    closure: Closure | None = None
+    oppositions: Oppositions = Oppositions()
+
+
+class ConsentBasis(enum.StrEnum):
+    """CSP R1111-46."""
+
+    CARE_TEAM_PRESUMED = "care_team_presumed"
+    EXPLICIT = "explicit"
+
+
+class ConsentMeans(enum.StrEnum):
+    """How the agreement was collected."""
+
+    ORAL = "oral"
+    WRITTEN = "written"
+    ELECTRONIC = "electronic"
+    REPRESENTATIVE = "representative"  # by the legal representative or trusted person
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The patient's agreement to a consultation. `until` is exclusive, aware."""
+
+    ins: Ins
+    basis: ConsentBasis
+    collected_by: Practitioner
+    means: ConsentMeans
+    at: datetime
+    until: datetime
+
+    def require(self, now: datetime) -> None:
+        """Raise ConsentExpired unless `now` lies in [at, until)."""
+        if not self.at <= now < self.until:
+            raise ConsentExpired(f"consent of {self.at:%Y-%m-%d} until {self.until:%Y-%m-%dT%H:%MZ}")
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """One row of TD1.6: a professional or structure the patient authorised or blocked."""
+
+    id: str
+    name: str
+    speciality: Code | None
+    status: AuthorisationStatus
+    since: datetime | None = None
+    until: datetime | None = None
+    treating_doctor: bool = False
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DossierSummary:
+    """One row of TD0.4: a dossier this actor or its structure is authorised for."""
+
+    ins: Ins
+    family: str
+    given: str
+    birth_date: date | None
+    treating_doctor: bool = False
+    last_access: datetime | None = None
+    last_update: datetime | None = None
+    last_document: datetime | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Candidate:
+    """One row of TD0.5: a person who may be the one looked for, with the match in per cent."""
+
+    patient: Patient
+    match: int
+    oppositions: Oppositions = Oppositions()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Representative:
+    """A legal representative. `relation`: HL7 role code (FTH, MTH, GRMTH, RESPRSN ...)."""
+
+    family: str
+    given: str
+    relation: str
+    phone: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AdministrativeData:
+    """TD1.1 and TD1.3: what the DMP keeps about the person beside the documents."""
+
+    patient: Patient
+    civility: str = ""
+    address: tuple[str, ...] = ()  # lines, last one "75001 PARIS"
+    phone: str = ""
+    mobile: str = ""
+    email: str = ""
+    country: str = ""
+    oppositions: Oppositions = Oppositions()
+    representatives: tuple[Representative, ...] = ()
+    state: DossierState = DossierState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """An opened dossier: strong login, short life. `closes` is the last moment at which it may be used."""
+
+    dossier: Dossier
+    actor: Actor
+    mode: AccessMode
+    opened: datetime
+    closes: datetime
+    reason: str = ""  # bris de glace only
+    closed: datetime | None = None
+
+    def require_open(self, now: datetime) -> None:
+        """Raise ConsultationClosed once time is up or it was closed."""
+        if self.closed is not None or not self.opened <= now <= self.closes:
+            raise ConsultationClosed(f"opened {self.opened:%H:%M:%S}, ended {min(self.closed or self.closes, self.closes):%H:%M:%S}")
+
+    def close(self, now: datetime) -> Consultation:
+        return replace(self, closed=self.closed or now)

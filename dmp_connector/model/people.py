@@ -1,0 +1,234 @@
+"""Who: patients by INS and traits, practitioners, structures, and the actor of a call.
+
+INS = 13 characters + key of 2 digits. The key is checked when a person typed it (`Ins.typed`), and only
+noted when a register sent it (`Ins.received`): official test data contain wrong keys (dmp.md 3.3).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from dmp_connector.errors import BadIns, TraitsDiffer
+
+if TYPE_CHECKING:
+    from dmp_connector.model.documents import Code
+
+
+class InsKind(enum.StrEnum):
+    """OIDs under which an identifier of the INS family is issued (dmp.md 3.3)."""
+
+    INS_A = "1.2.250.1.213.1.4.1"
+    INS_C = "1.2.250.1.213.1.4.2"
+    NIR = "1.2.250.1.213.1.4.8"
+    NIA = "1.2.250.1.213.1.4.9"
+    NIR_TEST = "1.2.250.1.213.1.4.10"
+    NIR_DEMO = "1.2.250.1.213.1.4.11"
+
+
+class KeyPolicy(enum.StrEnum):
+    """What a wrong key means, settable per OID."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+
+
+_INS = re.compile(r"[0-9]{5}(?:[0-9]{2}|2[AB])[0-9]{6}[0-9]{2}")
+_CX_INS = re.compile(r"([0-9AB]{15})\^\^\^&([0-9.]+)&ISO\^(?:NH|PI)")
+
+
+def ins_key(body: str) -> str:
+    """The two key digits of a 13-character INS body: 97 - (n mod 97), Corsica 2A -> 19, 2B -> 18."""
+    number = int(body.replace("2A", "19").replace("2B", "18"))
+    return f"{97 - number % 97:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ins:
+    """A matricule INS. `value` has 15 characters (13 + key), `oid` says who issued it."""
+
+    value: str
+    oid: str = InsKind.NIR
+
+    @classmethod
+    def received(cls, value: str, oid: str = InsKind.NIR) -> Ins:
+        """From INSi, the DMP or a document: shape checked, key not. Raises BadIns."""
+        if not _INS.fullmatch(value):
+            raise BadIns("15 characters expected: 13 of the number (digits, 2A or 2B) and 2 key digits")
+        return cls(value, oid)
+
+    @classmethod
+    def typed(cls, text: str, oid: str = InsKind.NIR, *, policy: Mapping[str, KeyPolicy] | None = None) -> Ins:
+        """From a keyboard: blanks dropped, shape and key checked. Raises BadIns."""
+        ins = cls.received(re.sub(r"[\s.\u00a0-]", "", text).upper(), oid)
+        if not ins.key_holds and (policy or {}).get(oid, KeyPolicy.REFUSE) is KeyPolicy.REFUSE:
+            raise BadIns("the key does not match the number; compare it with the card")
+        return ins
+
+    @classmethod
+    def from_cx(cls, cx: str) -> Ins:
+        """Read `INS^^^&OID&ISO^NH` (IHE CX). Raises BadIns."""
+        found = _CX_INS.fullmatch(cx)
+        if not found:
+            raise BadIns("not an INS in CX form (INS^^^&OID&ISO^NH)")
+        return cls.received(found[1], found[2])
+
+    @property
+    def cx(self) -> str:
+        return f"{self.value}^^^&{self.oid}&ISO^NH"
+
+    @property
+    def body(self) -> str:
+        return self.value[:13]
+
+    @property
+    def key(self) -> str:
+        return self.value[13:]
+
+    @property
+    def key_holds(self) -> bool:
+        """A fact to show or to weigh; who must refuse uses `typed`."""
+        return self.key == ins_key(self.body)
+
+    def __repr__(self) -> str:  # patient data never reach a log by accident
+        return f"Ins(…{self.oid.rpartition('.')[2]})"
+
+
+class Sex(enum.StrEnum):
+    M = "M"
+    F = "F"
+    UNKNOWN = "U"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalId:
+    """An identifier in a local system (IPP): XDS sourcePatientId."""
+
+    value: str
+    oid: str
+
+    @property
+    def cx(self) -> str:
+        return f"{self.value}^^^&{self.oid}&ISO^PI"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Patient:
+    """A person by INS and the five strict traits of the RNIV.
+
+    `given_names`: all given names of the birth record, separated by blanks, in order.
+    `birth_place`: COG code, 5 characters (99xxx abroad), or None when the source has none.
+    """
+
+    ins: Ins
+    birth_name: str
+    given_names: str
+    birth_date: date
+    sex: Sex
+    birth_place: str | None = None
+    used_name: str | None = None
+    used_given: str | None = None
+    local_id: LocalId | None = None
+
+    @property
+    def first_given(self) -> str:
+        return self.given_names.split()[0] if self.given_names.split() else ""
+
+    def require_same_traits(self, register: Patient) -> None:
+        """Raise TraitsDiffer when the register (INSi, DMP) knows this INS under other strict traits.
+
+        Names compare without case, accents, hyphens and apostrophes (RNIV); an unknown birth place on
+        either side is not a difference.
+        """
+        differing = []
+        if (self.ins.value, self.ins.oid) != (register.ins.value, register.ins.oid):
+            differing.append("INS")
+        if plain_name(self.birth_name) != plain_name(register.birth_name):
+            differing.append("birth name")
+        if plain_name(self.given_names).split()[:1] != plain_name(register.given_names).split()[:1]:
+            differing.append("given names")
+        if self.birth_date != register.birth_date:
+            differing.append("birth date")
+        if self.sex is not register.sex:
+            differing.append("sex")
+        if self.birth_place and register.birth_place and self.birth_place != register.birth_place:
+            differing.append("birth place")
+        if differing:
+            raise TraitsDiffer(tuple(differing))
+
+    def __repr__(self) -> str:
+        return f"Patient({self.ins!r})"
+
+
+def plain_name(name: str) -> str:
+    """A name for comparison: upper case, no accents, hyphen and apostrophe as blank."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("Œ", "OE")) if not unicodedata.combining(c))
+    return " ".join(re.sub(r"[^A-Za-z0-9]+", " ", bare).upper().split())
+
+
+@dataclass(frozen=True, slots=True)
+class Practitioner:
+    """A health professional, from the card or from Pro Santé Connect.
+
+    `id`: PS_IdNat (prefix 8 + RPPS, 0 + ADELI, 3 FINESS/internal ...; dmp.md 3.3).
+    `profession`: G15 (or A00, R94, R95, R291); `speciality`: R01 for doctors, G05 for pharmacists.
+    """
+
+    id: str
+    family: str
+    given: str
+    profession: Code
+    speciality: Code | None = None
+
+    @property
+    def is_doctor(self) -> bool:
+        return self.profession.code == "10" and self.profession.system == "1.2.250.1.71.1.2.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Where care is given. `id`: Struct_IdNat (1 FINESS, 3 SIRET, 4 RPPS-rang ...); `sector`: JDV_J61."""
+
+    id: str
+    name: str
+    sector: Code
+
+
+class AuthenticationMode(enum.StrEnum):
+    """How the professional was authenticated; values of the VIHF attribute Authentification_Mode (dmp.md 2)."""
+
+    DIRECT = "DIRECTE"
+    INDIRECT = "INDIRECTE"
+    AIR = "INDIRECTE_RENFORCEE"
+
+
+class AccessMode(enum.StrEnum):
+    """TRE_R248-ModeAcces v1.1.0."""
+
+    NORMAL = "normal"
+    BRIS_DE_GLACE = "bris_de_glace"
+    CENTRE_15 = "centre_15"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who calls the DMP, from where, and how that was proved.
+
+    `authenticated_at`: when the user logged in (VIHF AuthnInstant), aware. `staff_card`: a CPE, which
+    may feed (TD2.2) but not consult. `evidence`: card serial or Pro Santé Connect subject, for the audit.
+    """
+
+    practitioner: Practitioner
+    structure: Structure
+    authentication: AuthenticationMode
+    authenticated_at: datetime
+    staff_card: bool = False
+    evidence: str = ""
+
+    def at(self, moment: datetime) -> Actor:
+        return replace(self, authenticated_at=moment)
