@@ -1,0 +1,133 @@
+"""Settings of the connector: one frozen value, every open point of the guide a choice.
+
+SEL-MP-037 is not public (dmp.md 12): whatever the public sources disagree about is a setting here, with
+the value of the newest real messages as default. `config/dmp/settings.md` explains each.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from dmp_connector.errors import BadSettings
+from dmp_connector.model.people import InsKind, KeyPolicy
+from dmp_connector.signer import Algorithm
+
+SERVICES = ("patients", "patientsSpecific", "patientsPDQ", "habilitations", "registry", "repository")
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """Identity of the product in each VIHF. The homologation number is a secret (EX_GEN-1490)."""
+
+    name: str = "mssgw"
+    version: str = "1"
+    id: str = ""
+    homologation: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VihfSettings:
+    version: str = "3.0"  # 4.0 in the 2026 mapping
+    mode_attribute: str = "Authentification_Mode"  # also seen: Authentification_mode
+    access_mode_system: str = "1.2.250.1.213.1.1.4.248"  # the NOS publish ....336
+    access_mode_system_name: str = "mode acces VIHF 1.0"
+    algorithm: Algorithm = Algorithm.RSA_SHA256
+    lifetime_seconds: int = 30  # EX_AIR-040 for AIR; used in every mode
+    conditions: bool = True  # NotBefore and NotOnOrAfter; optional in the mapping
+    not_after_name: Literal["NotOnOrAfter", "NotAfter"] = "NotOnOrAfter"  # the mapping table prints NotAfter
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """SOAP actions that the sources spell differently."""
+
+    td0_2: str = "urn:hl7-org:v3:PRPA_IN201307UV02"  # an editor kit sends ...201308UV02
+    td0_5: str = "urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery"  # IHE: urn:hl7-org:v3:PRPA_IN201305UV02
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what is sent and believed. Bytes, counts, seconds."""
+
+    document_bytes: int = 50 * 1024 * 1024
+    answer_bytes: int = 80 * 1024 * 1024
+    xml_bytes: int = 16 * 1024 * 1024
+    xml_depth: int = 100
+    parts: int = 200
+    connect_seconds: float = 10.0
+    answer_seconds: float = 60.0
+    documents_per_query: int = 20  # GetDocumentsAndAssociations batch (PDSM4DMP, exemples_usage)
+
+
+@dataclass(frozen=True, slots=True)
+class DmpSettings:
+    """Everything the client needs to know but the keys' owner.
+
+    `url`: .../si-dmp-server/v2/services, https. `service_urls` overrides single services.
+    `certificate`, `key`: PEM files of the TLS client (ORG_AUTH_CLI); both None when a local TLS relay holds
+    the card's key, then `relay` is its http://127.0.0.1:port. `anchors`: CA certificates, one PEM file.
+    """
+
+    url: str
+    anchors: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    relay: str = ""
+    service_urls: Mapping[str, str] = field(default_factory=dict)
+    system_oid: str = "1.2.250.1.213.1.1.9.1"  # our OID: sender device, sourceId, root of new ids
+    receiver_oid: str = "1.2.250.1.213.4.1.1.1"
+    repository_oid: str = "1.2.250.1.213.4.1.1.1.2"
+    software: Software = Software()
+    vihf: VihfSettings = VihfSettings()
+    actions: Actions = Actions()
+    limits: Limits = Limits()
+    xades_algorithm: Algorithm = Algorithm.RSA_SHA256
+    date_format: str = "%d%m%Y"  # TD0.4 startDate; DDMMYYYY in the kit
+    processing_code: Literal["P", "T", "D"] = "P"  # HL7: production, training, debugging
+    legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (dmp.md 0.1)
+    mask_and_hide_together: bool = True  # param-lps cumul-invisible_patient-masque_ps
+    ins_keys: Mapping[str, KeyPolicy] = field(default_factory=lambda: {InsKind.NIR_TEST.value: KeyPolicy.REFUSE})
+    production: bool = False
+    trace: Path | None = None  # each SOAP exchange as files
+    trace_in_production: bool = False  # the audited switch: patient data leave the connector
+
+    def __post_init__(self) -> None:
+        _require_https(self.url, "url")
+        for name, address in self.service_urls.items():
+            if name not in SERVICES:
+                raise BadSettings(f"service_urls: no service {name!r}; known: {', '.join(SERVICES)}")
+            _require_https(address, f"service_urls.{name}")
+        if (self.certificate is None) != (self.key is None):
+            raise BadSettings("certificate and key are given together")
+        if bool(self.relay) == bool(self.certificate):
+            raise BadSettings("either certificate and key, or the relay that holds a card's key")
+        if self.relay:
+            _require_loopback(self.relay)
+        if self.trace and self.production and not self.trace_in_production:
+            raise BadSettings("trace writes patient data: in production it needs trace_in_production, which is audited")
+        if not 1 <= self.vihf.lifetime_seconds <= 8 * 3600:
+            raise BadSettings("vihf.lifetime_seconds: 1 to 28800")
+
+    def service_url(self, service: str) -> str:
+        return self.service_urls.get(service) or f"{self.url.rstrip('/')}/{service}"
+
+
+def _require_https(address: str, name: str) -> None:
+    if urlsplit(address).scheme != "https" or not urlsplit(address).hostname:
+        raise BadSettings(f"{name}: an https address is needed")
+
+
+def _require_loopback(address: str) -> None:
+    """The leg to the relay is clear text: it must not leave the machine (dmp.md 8.3)."""
+    parts = urlsplit(address)
+    try:
+        local = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise BadSettings("relay: http://127.0.0.1:PORT expected")
