@@ -1,0 +1,109 @@
+"""Configuration: all mistakes at once, each with its path; nothing half read."""
+
+from pathlib import Path
+
+import pytest
+
+from mssgw.core.config import ConfigError, load, parse
+from mssgw.core.config.base import Listen, Network, Secret
+
+GOOD = """
+[node]
+hostname = "mx.alpha.test"
+data = "data"
+[seal]
+master_key = "file:master.key"
+[trust]
+anchors = "anchors"
+[[domain]]
+name = "alpha.test"
+"""
+
+
+def problems(text: str) -> list[tuple[str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, Path("/base"))
+    return caught.value.problems
+
+
+def test_smallest_configuration():
+    config = parse(GOOD, Path("/base"))
+    assert config.node.data == Path("/base/data")
+    assert config.seal.master_key == Secret("file", "/base/master.key")
+    assert config.domain[0].name == "alpha.test"
+    assert config.relay is None
+
+
+def test_all_mistakes_at_once_with_their_paths():
+    text = GOOD.replace('data = "data"', 'data = "data"\nworkers = 0\nbogus = 1') + """
+[relay]
+certificate = "a.pem"
+listen = ["0.0.0.0:25", "nonsense"]
+[[domain]]
+name = "Upper.Test"
+[nonsense]
+"""
+    assert {path for path, _ in problems(text)} == {
+        "node.workers", "node.bogus", "relay.key", "relay.listen[1]", "domain[1]", "nonsense"}
+
+
+def test_missing_tables_are_named():
+    assert {path for path, _ in problems("")} == {"node", "seal", "trust", "domain"}
+
+
+def test_not_toml_says_where():
+    assert "line 1" in problems("[node\nx = 1")[0][1]
+
+
+def test_two_listeners_on_one_address():
+    text = GOOD + '[clients]\ncertificate = "c.pem"\nkey = "file:c.key"\n' \
+        '[submission]\nlisten = ["127.0.0.1:587"]\n[imap]\nlisten = ["127.0.0.1:587"]\n'
+    assert problems(text) == [("imap.listen", "127.0.0.1:587 is already taken by submission.listen")]
+
+
+def test_domain_configured_twice_and_routed_away():
+    text = GOOD + '[[domain]]\nname = "alpha.test"\n[[route]]\ndomain = "alpha.test"\nhost = "x"\n'
+    assert [path for path, _ in problems(text)] == ["domain[1].name", "route[0].domain"]
+
+
+def test_secrets_are_listed_and_never_shown(tmp_path):
+    key = tmp_path / "master.key"
+    key.write_bytes(b"s3cret")
+    config = parse(GOOD, tmp_path)
+    (name, secret), = config.secrets()
+    assert name == "seal.master_key"
+    assert secret.read() == b"s3cret"
+    assert "s3cret" not in repr(config)
+
+
+def test_credential_without_systemd_says_so(monkeypatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(FileNotFoundError, match="LoadCredential=master"):
+        Secret.parse("credential:master").read()
+
+
+def test_unreadable_file(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "absent.toml")
+    (tmp_path / "latin.toml").write_bytes(b"\xe9")
+    with pytest.raises(ConfigError, match="not UTF-8 at octet 0"):
+        load(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(("text", "host", "port"), [("0.0.0.0:25", "0.0.0.0", 25), ("[::1]:465", "::1", 465), ("mx.test:0", "mx.test", 0)])
+def test_listen(text, host, port):
+    listen = Listen.parse(text)
+    assert (listen.host, listen.port, str(listen)) == (host, port, text)
+
+
+@pytest.mark.parametrize("text", ["25", ":25", "::1:25", "a:65536", "a b:1"])
+def test_listen_refused(text):
+    with pytest.raises(ValueError, match="expected host:port"):
+        Listen.parse(text)
+
+
+def test_network_holds_mapped_and_scoped_addresses():
+    assert "10.1.2.3" in Network("10.1.0.0/16")
+    assert "::ffff:10.1.2.3" in Network("10.1.0.0/16")
+    assert "fe80::1%eth0" in Network("fe80::/10")
+    assert "10.2.0.1" not in Network("10.1.0.0/16")
