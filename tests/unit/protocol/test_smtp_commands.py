@@ -76,7 +76,7 @@ def test_paths(path: str, local: str | None) -> None:
 
 def test_smtputf8_address() -> None:
     mail = smtp.parse_mail("FROM:<andré@hôpital.fr> SMTPUTF8")
-    assert mail.sender == Address("andré", Domain("xn--hpital-1xa.fr"))
+    assert mail.sender == Address("andré", Domain("xn--hpital-ixa.fr"))
 
 
 def test_plain_rcpt_has_default_notify() -> None:
@@ -133,11 +133,16 @@ def test_xtext_round_trip(text: str) -> None:
     assert smtp.decode_xtext(encoded).encode("latin-1") == text.encode()
 
 
-@given(st.one_of(st.text(max_size=80), st.builds("{}<{}> {}".format, st.sampled_from(["FROM:", "TO:"]), st.text(max_size=30), st.text(max_size=30))))
-def test_no_argument_raises_anything_else(argument: str) -> None:
+_COMMANDS = st.builds("{}<{}> {}".format, st.sampled_from(["FROM:", "TO:"]), st.text(max_size=30), st.text(max_size=30))
+
+
+@given(st.one_of(st.text(max_size=80), _COMMANDS))
+def test_strangers_arguments_get_a_printable_reply_at_worst(argument: str) -> None:
     for parse in (smtp.parse_mail, lambda text: smtp.parse_rcpt(text, HERE), smtp.parse_bdat, smtp.parse_helo):
+        reply = "250 ok"
         try:
             parse(argument)
         except Refused as refusal:
-            assert str(refusal.reply).isascii()
-            assert str(refusal.reply).isprintable()
+            reply = str(refusal.reply)
+        assert reply.isascii()
+        assert reply.isprintable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,8 +34,8 @@ def test_leading_dots() -> None:
 
 
 # The sequences of the 2023 SMTP smuggling research: what some servers take for the end of DATA, and some pass on.
-SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\r\n\0.\r\n",
-             b"\r\n.\0\r\n", b"\n\n.\r\n", b"\r\n\n.\r\n"]
+SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", 
+             b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\n\n.\r\n", b"\r\n\n.\r\n"]
 
 
 @pytest.mark.parametrize("mark", SMUGGLING, ids=repr)
@@ -81,7 +83,7 @@ def test_cuts_never_matter(content: bytes, cuts: list[int]) -> None:
     octets = content + b"\r\n.\r\nNEXT"
     whole = read_data(octets, size=300, line=60)
     edges = sorted({0, len(octets), *(min(cut, len(octets)) for cut in cuts)})
-    pieces = [octets[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    pieces = [octets[start:stop] for start, stop in pairwise(edges)]
     cut = read_data(*pieces, size=300, line=60)
     assert cut[0] == whole[0]
     assert (cut[2].failure is None) == (whole[2].failure is None)
@@ -112,6 +114,7 @@ def test_bdat_keeps_dots_and_ends_the_last_line() -> None:
     assert reader.failure is None
 
 
-@pytest.mark.parametrize("chunks", [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,), (b"x" * 600, b"x" * 600)])
+@pytest.mark.parametrize("chunks", [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,),
+                                    (b"x" * 600, b"x" * 600)])
 def test_bdat_refuses_the_same_things(chunks: tuple[bytes, ...]) -> None:
     assert read_bdat(*chunks)[1].failure is not None
