@@ -1,0 +1,80 @@
+"""The two small applications: `people` (HTTPS) and `metrics` (loopback, plain HTTP)."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from mssgw.core.config import Config
+from mssgw.core.texts import TEXTS, Language
+
+_PAGES = Environment(loader=PackageLoader("mssgw.web"), autoescape=True, undefined=StrictUndefined)
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def people(config: Config) -> Starlette:
+    """How to set up a mail client, in the reader's language, and Mozilla autoconfig for the clients that ask."""
+
+    async def home(request: Request) -> Response:
+        language = _language(request, config.node.language)
+        words = {key.removeprefix("web."): value[language] for key, value in TEXTS.items() if key.startswith("web.")}
+        page = _PAGES.get_template("home.html").render(language=language, words=words, servers=_servers(config), host=config.node.hostname)
+        return Response(page, media_type="text/html", headers=_HEADERS)
+
+    async def autoconfig(request: Request) -> Response:
+        page = _PAGES.get_template("autoconfig.xml").render(domains=config.domain, servers=_servers(config), host=config.node.hostname)
+        return Response(page, media_type="text/xml", headers=_HEADERS)
+
+    async def style(request: Request) -> Response:
+        css = resources.files("mssgw.web").joinpath("templates/style.css").read_text("utf-8")
+        return Response(css, media_type="text/css", headers=_HEADERS)
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("ok\n", headers=_HEADERS)
+
+    return Starlette(routes=[
+        Route("/", home),
+        Route("/style.css", style),
+        Route("/health", health),
+        Route("/mail/config-v1.1.xml", autoconfig),
+        Route("/.well-known/autoconfig/mail/config-v1.1.xml", autoconfig),
+    ])
+
+
+def _language(request: Request, default: Language) -> Language:
+    for choice in request.headers.get("accept-language", "").lower().split(","):
+        if choice.strip()[:2] in ("fr", "en"):
+            return "fr" if choice.strip().startswith("fr") else "en"
+    return default
+
+
+def _servers(config: Config) -> list[tuple[str, str, int, str]]:
+    """(protocol, kind of security, port, autoconfig's word for it)."""
+    found: list[tuple[str, str, int, str]] = []
+    for protocol, table in (("imap", config.imap), ("smtp", config.submission)):
+        if table:
+            found += [(protocol, "SSL/TLS", listen.port, "SSL") for listen in table.listen_tls]
+            found += [(protocol, "STARTTLS", listen.port, "STARTTLS") for listen in table.listen]
+    return found
+
+
+def metrics() -> Starlette:
+    """All workers' metrics, summed (prometheus_client's multi-process mode)."""
+
+    async def show(request: Request) -> Response:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/metrics", show)])

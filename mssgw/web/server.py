@@ -1,0 +1,47 @@
+"""Runs a Starlette application inside our loop, beside the mail listeners."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+
+class Server(uvicorn.Server):
+    """uvicorn, without its own signal handlers: the worker decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def server(app: Starlette, *, context: ssl.SSLContext | None = None) -> Server:
+    """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="off", timeout_graceful_shutdown=5,
+        timeout_keep_alive=15, limit_concurrency=200, h11_max_incomplete_event_size=32_768, ws="none", loop="none",
+    )
+    config.load()
+    config.ssl = context
+    return Server(config)
+
+
+def listen(host: str, port: int, *, backlog: int = 512) -> socket.socket:
+    """A listening socket that other workers share (SO_REUSEPORT)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind((host, port))
+    listener.listen(backlog)
+    listener.setblocking(False)
+    return listener
