@@ -40,6 +40,10 @@ class VihfSettings:
     lifetime_seconds: int = 30  # EX_AIR-040 for AIR; used in every mode
     conditions: bool = True  # NotBefore and NotOnOrAfter; optional in the mapping
     not_after_name: Literal["NotOnOrAfter", "NotAfter"] = "NotOnOrAfter"  # the mapping table prints NotAfter
+    direct_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"
+    indirect_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"
+    air_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"
+    air_declaration: str = "APP_BROWSER_AUTH"  # AuthnContextDecl, AIR only (DRIMbox)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,229 @@
+"""VIHF: who asks, for whom, how proved, in which mode - a SAML 2.0 assertion signed for one call.
+
+`build` is pure: (actor, patient, mode, software, settings, issuer, now) -> unsigned assertion. `sign` adds
+an enveloped XML-DSig over exclusive canonical XML. A fresh one per call, 30 seconds, never twice (EX_AIR-040).
+`read` is the other direction, for the simulator; it believes nothing, verification comes first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lxml import etree
+
+from dmp_connector import dsig
+from dmp_connector.errors import BadAnswer
+from dmp_connector.model.documents import Code
+from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, Ins
+from dmp_connector.settings import Software, VihfSettings
+from dmp_connector.signer import Signer, subject_text
+from dmp_connector.xml import serialise
+
+SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
+HL7 = "urn:hl7-org:v3"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+ROLE = "urn:oasis:names:tc:xacml:2.0:subject:role"
+RESOURCE_ID = "urn:oasis:names:tc:xacml:2.0:resource:resource-id"
+SUBJECT_ID = "urn:oasis:names:tc:xspa:1.0:subject:subject-id"
+PURPOSE = "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse"
+CONFIDENTIALITY = "urn:oasis:names:tc:xspa:1.0:resource:patient:hl7:confidentiality-code"
+SECRET_CONNECTION = Code("INVISIBLE_REPRESENTANTS_LEGAUX", "1.2.250.1.213.1.1.4.13", "Non visible par les représentants légaux")
+
+_DEFAULT_HL7: Any = {None: HL7}  # the stubs know no default namespace
+_MODE_LABELS = {
+    AccessMode.NORMAL: "Acces normal",
+    AccessMode.BRIS_DE_GLACE: "Acces en bris de glace",
+    AccessMode.CENTRE_15: "Acces par un centre de regulation medicale",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The context every transaction needs. `ins` is None only for TD0.4 and TD0.5.
+
+    `secret`: connexion secrète of a minor (EX_2.1-1050).
+    """
+
+    actor: Actor
+    ins: Ins | None = None
+    mode: AccessMode = AccessMode.NORMAL
+    secret: bool = False
+
+
+def assertion(call: Call, signer: Signer, software: Software, settings: VihfSettings, now: datetime) -> bytes:
+    """A signed VIHF, ready to be put into wsse:Security as it is. Blocks while the key signs."""
+    element = build(call, software, settings, issuer=subject_text(signer.certificate), now=now)
+    sign(element, signer, settings)
+    return serialise(element)
+
+
+def build(call: Call, software: Software, settings: VihfSettings, *, issuer: str, now: datetime) -> etree._Element:
+    """The unsigned assertion (dmp.md 2)."""
+    actor = call.actor
+    root = etree.Element(
+        f"{{{SAML}}}Assertion",
+        {"ID": f"_{uuid.uuid4()}", "IssueInstant": _instant(now), "Version": "2.0"},
+        nsmap={"saml2": SAML, "xsi": XSI},
+    )
+    _add(root, "Issuer", issuer, Format="urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName")
+    _add(_add(root, "Subject"), "NameID", actor.practitioner.id)
+    if settings.conditions:
+        until = now + timedelta(seconds=settings.lifetime_seconds)
+        _add(root, "Conditions", NotBefore=_instant(now), **{settings.not_after_name: _instant(until)})
+    context = _add(_add(root, "AuthnStatement", AuthnInstant=_instant(actor.authenticated_at)), "AuthnContext")
+    _add(context, "AuthnContextClassRef", _context_class(actor.authentication, settings))
+    if actor.authentication is AuthenticationMode.AIR and settings.air_declaration:
+        _add(context, "AuthnContextDecl", settings.air_declaration)
+    statement = _add(root, "AttributeStatement")
+    for name, value in _plain_attributes(call, software, settings):
+        _add(_add(statement, "Attribute", Name=name), "AttributeValue", value)
+    mode = Code(call.mode.value, settings.access_mode_system, _MODE_LABELS[call.mode])
+    _coded(statement, PURPOSE, "PurposeOfUse", (mode,), settings.access_mode_system_name)
+    roles = (actor.practitioner.profession, *((actor.practitioner.speciality,) if actor.practitioner.speciality else ()))
+    _coded(statement, ROLE, "Role", roles, "")
+    if call.secret:
+        _coded(statement, CONFIDENTIALITY, "Confidentiality", (SECRET_CONNECTION,), "")
+    return root
+
+
+def _plain_attributes(call: Call, software: Software, settings: VihfSettings) -> list[tuple[str, str]]:
+    actor = call.actor
+    sector = actor.structure.sector
+    pairs = [
+        ("VIHF_Version", settings.version),
+        (settings.mode_attribute, actor.authentication.value),
+        ("Identifiant_Structure", actor.structure.id),
+        ("Secteur_Activite", f"{sector.code}^{sector.system}"),
+        ("Ressource_URN", "urn:dmp"),
+        (SUBJECT_ID, f"{actor.practitioner.given} {actor.practitioner.family}".strip()),
+        (RESOURCE_ID, call.ins.cx if call.ins else ""),
+        ("LPS_ID", software.id),
+        ("LPS_Nom", software.name),
+        ("LPS_Version", software.version),
+        ("LPS_ID_HOMOLOGATION_DMP", software.homologation),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _context_class(mode: AuthenticationMode, settings: VihfSettings) -> str:
+    match mode:
+        case AuthenticationMode.DIRECT:
+            return settings.direct_class
+        case AuthenticationMode.INDIRECT:
+            return settings.indirect_class
+        case AuthenticationMode.AIR:
+            return settings.air_class
+
+
+def sign(element: etree._Element, signer: Signer, settings: VihfSettings) -> None:
+    """Put ds:Signature right after saml:Issuer, as SAML Core 5.4 wants it."""
+    value = dsig.digest(dsig.canonical(element, dsig.EXCLUSIVE), settings.algorithm)
+    target = dsig.reference(f"#{element.get('ID')}", value, settings.algorithm, dsig.ENVELOPED, dsig.EXCLUSIVE)
+    signature = dsig.ds("Signature")
+    signature.append(dsig.signed_info(dsig.EXCLUSIVE, settings.algorithm, target))
+    element.insert(1, signature)
+    dsig.complete(signature, dsig.EXCLUSIVE, settings.algorithm, signer)
+
+
+def _add(parent: etree._Element, name: str, text: str | None = None, **attributes: str) -> etree._Element:
+    child = etree.SubElement(parent, f"{{{SAML}}}{name}", attributes)
+    child.text = text
+    return child
+
+
+def _coded(statement: etree._Element, name: str, tag: str, codes: tuple[Code, ...], system_name: str) -> None:
+    attribute = _add(statement, "Attribute", Name=name)
+    for code in codes:
+        value = _add(attribute, "AttributeValue")
+        attributes = {
+            f"{{{XSI}}}type": "CE", "code": code.code, "codeSystem": code.system,
+            "codeSystemName": system_name, "displayName": code.label,
+        }  # fmt: skip
+        etree.SubElement(value, f"{{{HL7}}}{tag}", attributes, nsmap=_DEFAULT_HL7)
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an assertion says. Strings as sent; empty when absent."""
+
+    id: str
+    issuer: str
+    issued: datetime | None
+    not_before: datetime | None
+    not_after: datetime | None
+    subject: str
+    authenticated: datetime | None
+    roles: tuple[Code, ...]
+    mode: str
+    mode_system: str
+    patient: str
+    structure: str
+    sector: str
+    name: str
+    authentication: str
+    version: str
+    homologation: str
+    secret: bool
+
+
+def read(element: etree._Element) -> Claims:
+    """Read an assertion of any maker. Raises BadAnswer on an unreadable instant."""
+    plain: dict[str, str] = {}
+    coded: dict[str, list[Code]] = {}
+    for attribute in element.iter(f"{{{SAML}}}Attribute"):
+        name = attribute.get("Name", "")
+        for value in attribute.findall(f"{{{SAML}}}AttributeValue"):
+            tag = "PurposeOfUse" if name == PURPOSE else "Role" if name == ROLE else "*"
+            codes = [_code(child) for child in value.findall(f"{{{HL7}}}{tag}")]
+            coded.setdefault(name, []).extend(codes)
+            if not codes and value.text:
+                plain.setdefault(name, value.text.strip())
+    conditions = element.find(f"{{{SAML}}}Conditions")
+    purpose = coded.get(PURPOSE) or [Code("", "")]
+    return Claims(
+        id=element.get("ID", ""),
+        issuer=_text(element, "Issuer"),
+        issued=_moment(element.get("IssueInstant")),
+        not_before=_moment(conditions.get("NotBefore")) if conditions is not None else None,
+        not_after=_moment(conditions.get("NotOnOrAfter") or conditions.get("NotAfter")) if conditions is not None else None,
+        subject=_text(element, "Subject", "NameID"),
+        authenticated=_moment(statement.get("AuthnInstant"))
+        if (statement := element.find(f"{{{SAML}}}AuthnStatement")) is not None
+        else None,
+        roles=tuple(coded.get(ROLE, ())),
+        mode=purpose[0].code,
+        mode_system=purpose[0].system,
+        patient=plain.get(RESOURCE_ID, ""),
+        structure=plain.get("Identifiant_Structure", ""),
+        sector=plain.get("Secteur_Activite", ""),
+        name=plain.get(SUBJECT_ID, ""),
+        authentication=plain.get("Authentification_Mode") or plain.get("Authentification_mode", ""),
+        version=plain.get("VIHF_Version", ""),
+        homologation=plain.get("LPS_ID_HOMOLOGATION_DMP", ""),
+        secret=bool(coded.get(CONFIDENTIALITY)),
+    )
+
+
+def _text(element: etree._Element, *path: str) -> str:
+    return (element.findtext("/".join(f"{{{SAML}}}{name}" for name in path)) or "").strip()
+
+
+def _code(element: etree._Element) -> Code:
+    return Code(element.get("code", ""), element.get("codeSystem", ""), element.get("displayName", ""))
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadAnswer("an instant of the assertion cannot be read") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

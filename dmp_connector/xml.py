@@ -1,0 +1,76 @@
+"""XML of strangers: no DTD, no entity, no network, bounded size and depth. The only parser of this package.
+
+Two fences: a DOCTYPE in the prolog is refused before libxml2 sees it, and an internal subset that came
+through an exotic encoding is refused after. Entities are never resolved in between.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lxml import etree
+
+from dmp_connector.errors import BadAnswer, HostileXml
+
+_PROLOG: Final = re.compile(rb"\s+|<\?[^>]{0,4096}?\?>|<!--.{0,65536}?-->", re.DOTALL)
+_WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00", b"<\x00")
+
+
+def parse(data: bytes, *, max_bytes: int = 16 * 1024 * 1024, max_depth: int = 100, huge_text: bool = False) -> etree._Element:
+    """The root element. `huge_text` lifts libxml2's 10 MB per text node (a CDA with its PDF inside).
+
+    Raises HostileXml (DTD, too large, too deep, not UTF-8 compatible) or BadAnswer (not well-formed).
+    """
+    if len(data) > max_bytes:
+        raise HostileXml(f"{len(data)} bytes of XML where {max_bytes} are allowed")
+    _refuse_doctype(data)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, attribute_defaults=False,
+        huge_tree=huge_text, remove_pis=False, collect_ids=False,
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        text = str(error.msg)
+        if "xcessive depth" in text or "huge" in text or "ntity" in text:
+            raise HostileXml(text) from error
+        raise BadAnswer(f"not well-formed XML: {text}") from error
+    except ValueError as error:
+        raise BadAnswer(f"not readable as XML: {error}") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise HostileXml("a DTD is not accepted")
+    if _deeper_than(max_depth)(root):
+        raise HostileXml(f"nested deeper than {max_depth}")
+    return root
+
+
+def _refuse_doctype(data: bytes) -> None:
+    if data.startswith(_WIDE):
+        raise HostileXml("only UTF-8 is accepted")
+    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    while found := _PROLOG.match(data, at):
+        at = found.end()
+    if data[at : at + 2] == b"<!":
+        raise HostileXml("a DTD is not accepted")
+    if data[at : at + 1] not in {b"<", b""}:  # also EBCDIC and UTF-7, where a DTD would hide from this look
+        raise HostileXml("only UTF-8 is accepted")
+
+
+_depth_tests: dict[int, etree.XPath] = {}
+
+
+def _deeper_than(depth: int) -> etree.XPath:
+    """An XPath that walks at most `depth` levels and stops at the first empty one: 0.02 ms on a flat document."""
+    if depth not in _depth_tests:
+        _depth_tests[depth] = etree.XPath("boolean(" + "/*" * (depth + 1) + ")")
+    return _depth_tests[depth]
+
+
+def serialise(element: etree._Element) -> bytes:
+    """UTF-8, no declaration, nothing added: what a signature was made over stays what it was."""
+    return etree.tostring(element, encoding="UTF-8", xml_declaration=False, with_tail=False)
+
+
+def text_of(element: etree._Element | None) -> str:
+    return (element.text or "").strip() if element is not None else ""
