@@ -1,0 +1,180 @@
+"""The processes of the demo, as real ones: started in order, watched, stopped together.
+
+Each operator runs the same `mssgw serve` that production runs, with its own `mssgw.toml`. A process is ready when it
+says so the way it would say it to systemd (sd_notify), so there is nothing to guess and nothing to sleep for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mssgw.demo.cast import OPERATORS, ZONE, Operator
+
+START_SECONDS = 60.0
+STOP_SECONDS = 35.0
+
+CONFIG = """\
+# Written by `mssgw demo`. config/mssgw.toml in the sources shows every setting.
+[node]
+hostname = "{operator.host}"
+data = "data"
+store = "{store}"
+workers = {workers}
+log_level = "info"
+log_format = "json"
+
+[seal]
+master_key = "file:master.key"
+
+[trust]
+anchors = "../anchors"
+whitelist_url = "http://127.0.0.1:{base}/listeblanchemssante.xml"
+signer_common_names = ["alb.{zone}"]
+refresh_seconds = 30
+
+[relay]
+listen = ["127.0.0.1:{relay}"]
+certificate = "../pki/{operator.name}.pem"
+key = "file:../pki/{operator.name}.key"
+
+[hospital]
+listen = ["127.0.0.1:{hospital}"]
+networks = ["127.0.0.0/8"]
+
+[clients]
+certificate = "../pki/{operator.name}.pem"
+key = "file:../pki/{operator.name}.key"
+
+[submission]
+listen = ["127.0.0.1:{submission}"]
+listen_tls = ["127.0.0.1:{submissions}"]
+
+[imap]
+listen = ["127.0.0.1:{imap}"]
+listen_tls = ["127.0.0.1:{imaps}"]
+
+[web]
+listen = ["127.0.0.1:{web}"]
+
+[metrics]
+listen = ["127.0.0.1:{metrics}"]
+
+[queue]
+retry_seconds = [2, 5, 15, 60, 300]
+lease_seconds = 20
+
+[smime]
+recipients = "recipients"
+
+[[domain]]
+name = "{operator.domain}"
+certificate = "../pki/{operator.name}-seal.pem"
+key = "file:../pki/{operator.name}-seal.key"
+sign = "always"
+encrypt = "when-possible"
+"""
+
+ROUTE = """
+[[route]]
+domain = "{domain}"
+host = "127.0.0.1"
+port = {port}
+"""
+
+OFFSETS = {"relay": 0, "submission": 1, "submissions": 2, "imap": 3, "imaps": 4, "web": 5, "metrics": 6, "hospital": 7}
+
+
+def ports(operator: Operator, base: int) -> dict[str, int]:
+    return {name: operator.port(base, offset) for name, offset in OFFSETS.items()}
+
+
+def write_config(directory: Path, operator: Operator, base: int, *, workers: int, store: str | None) -> Path:
+    """The operator's `mssgw.toml`. `store` with several operators gets the operator's name appended to its database."""
+    home = directory / operator.name
+    home.mkdir(mode=0o700, exist_ok=True)
+    url = store.format(operator=operator.name) if store else "sqlite:store.db"
+    text = CONFIG.format(operator=operator, store=url, workers=workers, base=base, zone=ZONE, **ports(operator, base))
+    for other in OPERATORS:
+        if other is not operator:
+            text += ROUTE.format(domain=other.domain, port=other.port(base, OFFSETS["relay"]))
+    text += ROUTE.format(domain=f"gamma.{ZONE}", port=base + 40)
+    path = home / "mssgw.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@dataclass
+class Process:
+    name: str
+    popen: subprocess.Popen[bytes]
+    ready: socket.socket
+
+
+@dataclass
+class Stage:
+    """Processes under one roof. Use as a context manager: leaving it stops them all."""
+
+    directory: Path
+    processes: list[Process] = field(default_factory=list)
+
+    def start(self, name: str, *arguments: str) -> Process:
+        """Start `python ARGUMENTS`, its output in DIR/log/NAME.log."""
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind("")  # an abstract address of the kernel's choice
+        logs = self.directory / "log"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        with (logs / f"{name}.log").open("ab") as log:
+            popen = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
+                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
+            )
+        process = Process(name, popen, ready)
+        self.processes.append(process)
+        return process
+
+    def wait_ready(self, process: Process) -> None:
+        """Until the process says READY. Raises ChildProcessError with the end of its log when it doesn't."""
+        deadline = time.monotonic() + START_SECONDS
+        process.ready.settimeout(0.1)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                if b"READY=1" in process.ready.recv(4096):
+                    return
+            if process.popen.poll() is not None:
+                break
+        tail = (self.directory / "log" / f"{process.name}.log").read_text(errors="replace").splitlines()[-15:]
+        raise ChildProcessError(f"{process.name} did not start:\n  " + "\n  ".join(tail))
+
+    def ended(self) -> Process | None:
+        """A process that ended although nobody asked it to."""
+        return next((process for process in self.processes if process.popen.poll() is not None), None)
+
+    def stop(self) -> None:
+        """SIGTERM to all, the last started first; SIGKILL to what is left."""
+        for process in reversed(self.processes):
+            if process.popen.poll() is None:
+                process.popen.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in reversed(self.processes):
+            try:
+                process.popen.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.popen.pid, signal.SIGKILL)
+                process.popen.wait()
+            process.ready.close()
+        self.processes.clear()
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
