@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -57,12 +56,6 @@ class Body:
             return
         for start in range(0, self.size, size):
             yield self.read(start, size)
-
-    def view(self) -> bytes | mmap.mmap:
-        """All octets as one buffer: itself when in memory, the file mapped (never read whole) when not."""
-        if self._data is not None:
-            return self._data
-        return mmap.mmap(self._need_fd(), self.size, prot=mmap.PROT_READ)
 
     @property
     def in_memory(self) -> bool:

@@ -6,13 +6,13 @@ can't be read is None. Line ends are CRLF; a bare LF is taken for one, as old ma
 
 from __future__ import annotations
 
-import mmap
 import re
 from dataclasses import dataclass
 
+from mssgw.protocol.mime.windows import Windows
 from mssgw.protocol.mime.words import decode_parameter, decode_words
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | Windows
 
 _HEADER_END = re.compile(rb"\n\r?\n")
 _FIELD_END = re.compile(rb"\r?\n(?![ \t])")
@@ -34,8 +34,13 @@ def header_end(data: Buffer, start: int, end: int) -> int:
         return start + 1
     if first == b"\r\n":
         return start + 2
-    found = _HEADER_END.search(data, start, end)
-    return found.end() if found else end
+    if isinstance(data, bytes):
+        found = _HEADER_END.search(data, start, end)
+        return found.end() if found else end
+    for size in (1 << 16, end - start):  # nearly all header sections fit into the first
+        if found := _HEADER_END.search(data[start : min(end, start + size)]):
+            return start + found.end()
+    return end
 
 
 class Fields:

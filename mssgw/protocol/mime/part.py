@@ -1,8 +1,8 @@
 """The tree of parts of a message, by offsets into its octets. RFC 2045, 2046.
 
-`parse` reads header sections and looks for boundaries; it never copies a body, and a body in a file is mapped,
-so memory doesn't grow with the message. Garbage makes a plain text part, never an error; only what is over the
-limits is refused, with TooComplex, before any work is spent on the rest.
+`parse` reads header sections and looks for boundaries; it never copies a body, and a body in a file is read through
+a window, so memory doesn't grow with the message. Garbage makes a plain text part, never an error; only what is over
+the limits is refused, with TooComplex, before any work is spent on the rest.
 
 An outer boundary always ends an inner part (RFC 2046 5.1.2), and the line end before a boundary belongs to it (5.1.1).
 """
@@ -16,6 +16,7 @@ from mssgw.core.body import Body
 from mssgw.core.config.node import Limits
 from mssgw.core.errors import Refused, Reply
 from mssgw.protocol.mime.fields import Buffer, Fields, Structured, disposition, header_end, media_type
+from mssgw.protocol.mime.windows import Windows
 
 _PLAIN = Structured(b"text/plain", ((b"charset", b"us-ascii"),))  # RFC 2045 5.2
 _DIGEST = Structured(b"message/rfc822", ())  # RFC 2046 5.1.5
@@ -102,7 +103,7 @@ class Part:
 
 def parse(body: Body | bytes, limits: MimeLimits = DEFAULT_LIMITS) -> Part:
     """The message's tree. Raises TooComplex."""
-    data = body if isinstance(body, bytes) else body.view()
+    data: Buffer = body if isinstance(body, bytes) else body.read() if body.in_memory else Windows(body)
     return _Parser(data, limits).entity(0, len(data), _PLAIN, 0)
 
 
@@ -118,7 +119,7 @@ class _Parser:
             raise TooComplex(f"More than {limits.parts} MIME parts")
         if depth > limits.depth:
             raise TooComplex(f"MIME parts nested deeper than {limits.depth} levels")
-        body_start = header_end(self.data, start, end)
+        body_start = header_end(self.data, start, min(end, start + limits.header_octets + 1))
         self.header_octets += body_start - start
         if body_start - start > limits.header_octets or self.header_octets > 4 * limits.header_octets:
             raise TooComplex(f"Header section larger than {limits.header_octets} octets")

@@ -316,3 +316,20 @@ def _check_everything(data: bytes) -> None:
     mime.parse_date(data)
     section = root.fields.raw
     assert section.startswith(b"".join(raw for _, raw in mime.raw_fields(section)))
+
+
+@pytest.mark.parametrize("window", [64, 100, 1000])
+def test_message_in_a_file_is_read_as_one_in_memory(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    """Boundaries, header sections and parts that lie across the edge of a window."""
+    from mssgw.protocol.mime import windows
+
+    monkeypatch.setattr(windows, "WINDOW", window)
+    data = (MIXED.replace("one", "one " * 300) * 3).replace("\n", "\r\n").encode()
+
+    class Filed(Body):
+        in_memory = property(lambda _: False)
+
+    filed = Filed(data, None, len(data), Body.of(data).blob)
+    assert mime.summarise(filed) == mime.summarise(Body.of(data))
+    assert [(part.body_start, part.body_end) for part in mime.parse(filed).walk()] == [
+        (part.body_start, part.body_end) for part in mime.parse(data).walk()]
