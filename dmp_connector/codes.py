@@ -1,0 +1,136 @@
+"""Code tables (JDV, ASS) of the NOS, as dated data: one JSON file each in `config/dmp`.
+
+A table says where it comes from and of which day it is; `versions()` goes into the audit of every document
+built with them. Unknown codes are refused when we build and carried through when we read (dmp.md 11.5).
+The files are copies of a day: replace them with fresher ones of the same form, nothing else changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dmp_connector.errors import BadCode, BadSettings
+from dmp_connector.model.documents import Code
+
+_HERE = Path(__file__).parent
+# In a wheel the tables lie inside the package; in the source tree beside it.
+DEFAULT_FOLDER = _HERE / "valuesets" if (_HERE / "valuesets").is_dir() else _HERE.parent / "config" / "dmp"
+
+OID_LOINC = "2.16.840.1.113883.6.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSet:
+    """One JDV. `date` is ISO 8601; `concepts` in the order of the file."""
+
+    name: str
+    version: str
+    date: str
+    concepts: tuple[Code, ...]
+    _by_code: Mapping[str, tuple[Code, ...]] = field(repr=False, compare=False)
+
+    def find(self, code: str, system: str | None = None) -> Code | None:
+        """The concept, with its label, or None. Without `system`, the first with that code."""
+        for concept in self._by_code.get(code, ()):
+            if system is None or concept.system == system:
+                return concept
+        return None
+
+    def require(self, code: str, system: str | None = None) -> Code:
+        """The concept, or BadCode naming the code, the set and its version."""
+        found = self.find(code, system)
+        if found is None:
+            raise BadCode(f"{code} is not in {self.name} {self.version}")
+        return found
+
+    def __contains__(self, code: object) -> bool:
+        return isinstance(code, Code) and self.find(code.code, code.system) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTables:
+    """Every table the connector needs. Loaded once per folder by `load`."""
+
+    type_code: ValueSet  # JDV_J66, what the DMP takes
+    type_code_cisis: ValueSet  # JDV_J07, what a CDA may say
+    class_code: ValueSet
+    format_code: ValueSet
+    content_type: ValueSet
+    facility: ValueSet
+    practice: ValueSet
+    confidentiality: ValueSet
+    specialty: ValueSet
+    class_of_type: Mapping[str, str]  # ASS_X04
+    format_of_template: Mapping[str, str]  # ASS_A11
+    format_of_media: Mapping[str, str]  # ASS_A12
+    versions: Mapping[str, str]  # table name -> version, for the audit
+
+    def class_for(self, type_code: str) -> Code:
+        """classCode from typeCode (ASS_X04). Raises BadCode."""
+        found = self.class_of_type.get(type_code)
+        if found is None:
+            raise BadCode(f"{type_code} has no document class in ASS_X04")
+        return self.class_code.find(found) or Code(found, "1.2.250.1.213.1.1.4.1")
+
+    def format_for(self, template_ids: tuple[str, ...], media_type: str | None) -> Code:
+        """formatCode: by media type for a level 1 body (ASS_A12), else by the document's templateId (ASS_A11)."""
+        if media_type is not None:
+            named = self.format_of_media.get(media_type)
+        else:
+            # The most specific template is written last by convention of the CI-SIS examples.
+            named = next((self.format_of_template[t] for t in reversed(template_ids) if t in self.format_of_template), None)
+        return self.format_code.require(named or "urn:asipSante:modelesHorsProfils:2011")
+
+
+def _set(folder: Path, name: str) -> ValueSet:
+    raw = _read(folder, name)
+    concepts = tuple(Code(code, system, label) for code, system, label in raw["concepts"])
+    index: dict[str, tuple[Code, ...]] = {}
+    for concept in concepts:
+        index[concept.code] = (*index.get(concept.code, ()), concept)
+    return ValueSet(raw["name"], raw["version"], raw["date"], concepts, index)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / f"{name}.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"code table {name}.json in {folder}: {error}") from error
+    if not isinstance(found, dict) or not {"name", "version", "date"} <= found.keys():
+        raise BadSettings(f"code table {name}.json: name, version and date are required")
+    return found
+
+
+@cache
+def load(folder: Path = DEFAULT_FOLDER) -> CodeTables:
+    """Read every table of `folder`. Raises BadSettings naming the file that is missing or wrong."""
+    sets: dict[str, Any] = {
+        name: _set(folder, file)
+        for name, file in (
+            ("type_code", "type-code"),
+            ("type_code_cisis", "type-code-cisis"),
+            ("class_code", "class-code"),
+            ("format_code", "format-code"),
+            ("content_type", "content-type-code"),
+            ("facility", "healthcare-facility"),
+            ("practice", "practice-setting"),
+            ("confidentiality", "confidentiality"),
+            ("specialty", "author-specialty"),
+        )
+    }
+    maps = {
+        name: _read(folder, file)
+        for name, file in (
+            ("class_of_type", "type-to-class"),
+            ("format_of_template", "template-to-format"),
+            ("format_of_media", "media-to-format"),
+        )
+    }
+    versions = {s.name: s.version for s in sets.values()} | {m["name"]: m["version"] for m in maps.values()}
+    associations: dict[str, Any] = {name: m["map"] for name, m in maps.items()}
+    return CodeTables(**sets, **associations, versions=versions)
