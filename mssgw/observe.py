@@ -30,6 +30,9 @@ class Event(enum.StrEnum):
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
+    SMTP_ACCEPTED = "smtp.accepted"
+    SMTP_REFUSED = "smtp.refused"
+    SMTP_TLS_FAILED = "smtp.tls_failed"
 
 
 _log = structlog.get_logger("mssgw")
@@ -65,7 +68,7 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json") -> No
     )
 
 
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 # Metrics. Labels are closed sets: no addresses, no domains, no names.
 RECEIVED = Counter("mssgw_received_messages_total", "Messages accepted, by where they came from", ["origin"])
@@ -78,12 +81,31 @@ ACCEPT_SECONDS = Histogram("mssgw_accept_seconds", "Time from the end of DATA to
 
 _crash_at, _, _crash_nth = os.environ.get("MSSGW_CRASH_AT", "").partition(":")
 _crash_left = int(_crash_nth or 1)
+_crash_file = os.environ.get("MSSGW_CRASH_FILE", "")
 
 
 def crash_point(name: str) -> None:
-    """A named place where tests kill the process: MSSGW_CRASH_AT=name or name:n for the n-th pass."""
+    """A named place where tests kill the process.
+
+    MSSGW_CRASH_AT=name or name:n kills at the n-th pass of this process. MSSGW_CRASH_FILE=path kills once, in whichever
+    process passes first after that file came to hold the name; the file is taken away, so a restarted worker lives.
+    """
     global _crash_left
     if _crash_at and name == _crash_at:
         _crash_left -= 1
         if _crash_left == 0:
             os._exit(137)
+    if _crash_file:
+        _crash_by_file(name)
+
+
+def _crash_by_file(name: str) -> None:
+    try:
+        with open(_crash_file, encoding="ascii") as file:
+            wanted = file.read()
+        if wanted != name:
+            return
+        os.unlink(_crash_file)
+    except OSError:
+        return
+    os._exit(137)
