@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+from typing import Any
 
 from lxml import etree
 
@@ -30,7 +31,8 @@ def canonical(element: etree._Element, method: str) -> bytes:
     """Canonical bytes of a subtree. Inclusive forms render every namespace in scope at the apex (C14N 4.7), which
     lxml forgets for a subtree: we set the apex up with them."""
     if method != EXCLUSIVE:
-        apex = etree.Element(element.tag, dict(element.attrib), nsmap=element.nsmap)
+        in_scope: Any = element.nsmap
+        apex = etree.Element(element.tag, {str(k): str(v) for k, v in element.attrib.items()}, nsmap=in_scope)
         apex.text = element.text
         apex.extend([copy.deepcopy(child) for child in element])
         element = apex

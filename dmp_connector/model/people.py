@@ -78,6 +78,12 @@ class Ins:
             raise BadIns("not an INS in CX form (INS^^^&OID&ISO^NH)")
         return cls.received(found[1], found[2])
 
+    @classmethod
+    def read_cx(cls, cx: str) -> Ins:
+        """Read the patientId of a received registry object as it is: whatever identifier another maker put there."""
+        value, _, rest = cx.partition("^^^")
+        return cls(value, rest.strip("&").partition("&")[0])
+
     @property
     def cx(self) -> str:
         return f"{self.value}^^^&{self.oid}&ISO^NH"
