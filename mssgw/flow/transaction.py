@@ -1,0 +1,52 @@
+"""What an SMTP port and a flow say to each other: a delivery is a transaction.
+
+    transaction = await flow.begin(client, mail)        # MAIL: who may say this here
+    await transaction.recipient(recipient)              # RCPT, each
+    trace = await transaction.accept(body)              # the content; returns only after the commit
+
+Each step raises MailError with the reply for the peer, or lets a bug through (the port answers 451).
+Nothing lasts before `accept` has committed; a transaction that is not wanted any more is just dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mssgw.core.body import Body
+from mssgw.core.envelope import Recipient, TlsFacts
+from mssgw.protocol.smtp import MailFrom
+
+if TYPE_CHECKING:
+    from mssgw.store.accounts import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end, as far as it is known when MAIL is said."""
+
+    address: str  # IP address
+    helo: str
+    keyword: str  # how it talks, for Received: SMTP, ESMTP, ESMTPS, ESMTPSA (RFC 3848)
+    tls: TlsFacts | None = None
+    certificate: bytes | None = None  # DER, as shown in the handshake; nothing about it is checked yet
+    account: Account | None = None
+
+
+class Transaction(Protocol):
+    async def recipient(self, recipient: Recipient) -> None: ...
+
+    async def accept(self, body: Body) -> str:
+        """The trace id, after the commit. The body stays the caller's to close."""
+
+
+Begin = Callable[[Client, MailFrom], Awaitable[Transaction]]
+Authenticate = Callable[..., Awaitable["Account"]]
+
+
+def new_trace() -> str:
+    """The name of a message from now on: in its 250, Received, logs, audit rows and reports. 13 letters and digits."""
+    return base64.b32encode(os.urandom(8)).decode("ascii").rstrip("=")

@@ -1,0 +1,122 @@
+"""A port: what is said about it (Profile), and what is going on at it in this worker (Port)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mssgw.core.address import Domain
+from mssgw.core.config.base import Network
+from mssgw.core.config.node import Limits
+from mssgw.core.errors import Deferred, MailError, NotAllowed
+from mssgw.flow.transaction import Authenticate, Begin
+from mssgw.observe import CONNECTIONS
+
+if TYPE_CHECKING:
+    from mssgw.smtpd.connection import Connection
+
+PortName = Literal["relay", "submission", "hospital"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Policy of a port, as data."""
+
+    name: PortName
+    hostname: str  # in the greeting and in replies
+    domain: Domain  # whose postmaster `<postmaster>` is
+    limits: Limits
+    tls: Callable[[], ssl.SSLContext]  # asked at each handshake: contexts are swapped when CRLs and certificates change
+    begin: Begin
+    spool: Path | None = None  # directory for large messages while they come in
+    login: Authenticate | None = None  # AUTH is offered, and required
+    tls_required: bool = True
+    networks: tuple[Network, ...] = ()  # who may connect; empty: anyone
+    certificate_hint: str = ""  # what to say to a peer that has not started TLS
+    handshake_seconds: float = 30.0
+    error_budget: int = 100  # a refusal costs 1, a protocol error 5; at 0 the connection ends
+
+
+class Port:
+    """Connections, commits and counters of one profile in one worker."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.connections: set[Connection] = set()
+        self.commits: set[asyncio.Task[Any]] = set()
+        self.stopping = False
+        self._peers: Counter[str] = Counter()
+        self._disk = (0.0, True)
+        self._gauge = CONNECTIONS.labels(profile.name)
+        self._gone = asyncio.Event()
+
+    def enter(self, connection: Connection, peer: str) -> None:
+        """Count a new connection. Raises MailError with the 421 that ends it."""
+        self.connections.add(connection)
+        self._peers[_neighbourhood(peer)] += 1
+        self._gauge.inc()
+        limits, networks = self.profile.limits, self.profile.networks
+        if self.stopping:
+            raise stopping()
+        if networks and not any(peer in network for network in networks):
+            raise NotAllowed("Your address may not hand over mail here; ask the administrator to add its network", code=554)
+        if len(self.connections) > limits.connections:
+            raise Deferred("Too many connections, try again later", code=421, enhanced="4.3.2")
+        if self._peers[_neighbourhood(peer)] > limits.connections_per_peer:
+            raise Deferred("Too many connections from your address", code=421, enhanced="4.7.0")
+
+    def leave(self, connection: Connection, peer: str) -> None:
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        where = _neighbourhood(peer)
+        self._peers[where] -= 1
+        if not self._peers[where]:
+            del self._peers[where]
+        self._gauge.dec()
+        self._gone.set()
+
+    def require_room(self, now: float) -> None:
+        """Raises Deferred 452 when the disk is nearly full. Looks once a second."""
+        checked, room = self._disk
+        if self.profile.spool is not None and now - checked >= 1.0:
+            disk = os.statvfs(self.profile.spool)
+            room = disk.f_bavail * disk.f_frsize >= self.profile.limits.free_disk
+            self._disk = (now, room)
+        if not room:
+            raise Deferred("Not enough room at the moment, try again later", code=452, enhanced="4.3.1")
+
+    async def stop(self, grace: float) -> None:
+        """421 to whoever is idle; who is sending a message may finish within `grace` seconds; commits are always awaited."""
+        self.stopping = True
+        for connection in tuple(self.connections):
+            connection.stop_when_idle()
+        try:
+            async with asyncio.timeout(grace):
+                while self.connections:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            for connection in tuple(self.connections):
+                connection.abort()
+        while self.commits:
+            await asyncio.wait(tuple(self.commits))
+
+
+def stopping() -> MailError:
+    return Deferred("Service is going down, try again soon", code=421, enhanced="4.3.2")
+
+
+def _neighbourhood(peer: str) -> str:
+    """Who is counted together: one IPv4 address, or one IPv6 /64."""
+    if ":" not in peer:
+        return peer
+    address = ip_address(peer.partition("%")[0])
+    return str(address).rsplit(":", 1)[0] if address.packed[:12] == b"\0" * 10 + b"\xff\xff" else address.exploded[:19]

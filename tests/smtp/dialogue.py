@@ -1,0 +1,131 @@
+"""Talk to an SMTP port line by line, and stand in for the flow behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+from mssgw.core.body import Body
+from mssgw.core.envelope import Recipient
+from mssgw.flow.transaction import Client
+from mssgw.protocol.smtp import MailFrom
+
+PATIENCE = 20  # seconds; only a hang ever waits that long
+
+
+@dataclass
+class Reply:
+    code: int
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+class Dialogue:
+    """One client connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, address: tuple[str, int], **named: Any) -> Dialogue:
+        return cls(*await asyncio.open_connection(*address, limit=2**20, **named))
+
+    async def send(self, octets: bytes) -> None:
+        self.writer.write(octets)
+        await self.writer.drain()
+
+    async def reply(self) -> Reply:
+        lines: list[str] = []
+        while True:
+            line = (await asyncio.wait_for(self.reader.readuntil(b"\r\n"), PATIENCE)).decode()
+            lines.append(line[4:].rstrip())
+            if line[3] == " ":
+                return Reply(int(line[:3]), lines)
+
+    async def say(self, line: str) -> Reply:
+        await self.send(line.encode() + b"\r\n")
+        return await self.reply()
+
+    async def hello(self) -> Reply:
+        """Greeting and EHLO."""
+        assert (await self.reply()).code == 220
+        return await self.say("EHLO client.test")
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        assert (await self.say("STARTTLS")).code == 220
+        await self.upgrade(context)
+
+    async def upgrade(self, context: ssl.SSLContext) -> None:
+        await asyncio.wait_for(self.writer.start_tls(context, server_hostname="mx.alpha.mssante.test"), PATIENCE)
+
+    async def envelope(self, sender: str = "a@b.fr", *recipients: str) -> None:
+        assert (await self.say(f"MAIL FROM:<{sender}>")).code == 250
+        for recipient in recipients or ("c@d.fr",):
+            assert (await self.say(f"RCPT TO:<{recipient}>")).code == 250
+
+    async def message(self, content: bytes = b"Subject: x\r\n\r\nhello\r\n") -> Reply:
+        assert (await self.say("DATA")).code == 354
+        await self.send(content + b".\r\n")
+        return await self.reply()
+
+    async def ended(self) -> bytes:
+        """What is left until the server closes."""
+        return await asyncio.wait_for(self.reader.read(), PATIENCE)
+
+    async def close(self) -> None:
+        self.writer.close()
+
+
+@dataclass
+class Accepted:
+    client: Client
+    mail: MailFrom
+    recipients: list[Recipient]
+    content: bytes
+
+
+@dataclass
+class Flow:
+    """A flow that takes what it is told to take. `failures` maps a step to what it raises."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    failures: dict[str, BaseException] = field(default_factory=dict)
+    committing: asyncio.Event = field(default_factory=asyncio.Event)
+    may_commit: asyncio.Event = field(default_factory=asyncio.Event)
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_commit.set()
+
+    async def begin(self, client: Client, mail: MailFrom) -> FlowTransaction:
+        if "begin" in self.failures:
+            raise self.failures["begin"]
+        return FlowTransaction(self, client, mail)
+
+
+class FlowTransaction:
+    def __init__(self, flow: Flow, client: Client, mail: MailFrom) -> None:
+        self.flow, self.client, self.mail = flow, client, mail
+        self.recipients: list[Recipient] = []
+
+    async def recipient(self, recipient: Recipient) -> None:
+        if "recipient" in self.flow.failures:
+            raise self.flow.failures["recipient"]
+        self.recipients.append(recipient)
+
+    async def accept(self, body: Body) -> str:
+        self.flow.committing.set()
+        await self.flow.may_commit.wait()
+        if "accept" in self.flow.failures:
+            raise self.flow.failures["accept"]
+        self.flow.accepted.append(Accepted(self.client, self.mail, self.recipients, body.read()))
+        self.flow.committed.set()
+        return f"TRACE{len(self.flow.accepted)}"
