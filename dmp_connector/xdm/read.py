@@ -1,0 +1,178 @@
+"""Read an IHE_XDM.ZIP of any sender into submission sets and documents (mssante.md 5.3).
+
+Survived, each told in `notes`: everything under one extra folder, lower or mixed case, the separator between
+folder and file lost (`SUBSET01METADATA.xml`), no IHE_XDM folder, documents named only by their base name or
+not at all by URI, no hash or size. Refused: what `members` refuses; a document that is not there or has
+another hash or size than announced; documents of two patients; a CDA whose INS or id is not its metadata's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dmp_connector.cda.read import INS_OIDS
+from dmp_connector.cda.read import read as read_cda
+from dmp_connector.ebxml import read_registry
+from dmp_connector.errors import BadAnswer, BadArchive, BadDocument, BadInput
+from dmp_connector.model.documents import Association, DocumentEntry, SubmissionSet
+from dmp_connector.model.people import Ins
+from dmp_connector.xdm.members import XdmLimits, members
+from dmp_connector.xdm.write import SIGNATURE_CLASS
+from dmp_connector.xml import parse
+
+
+@dataclass(frozen=True, slots=True)
+class XdmDocument:
+    """One document with its metadata as the sender wrote them; poor metadata have empty codes and no dates."""
+
+    path: str
+    entry: DocumentEntry
+    content: bytes = field(repr=False)
+
+    @property
+    def is_signature(self) -> bool:
+        """The XAdES document that signs the others (Signature01)."""
+        return self.entry.class_code.code == SIGNATURE_CLASS
+
+
+@dataclass(frozen=True, slots=True)
+class XdmSet:
+    """One METADATA.XML. `submission` is None when the sender described none."""
+
+    folder: str
+    submission: SubmissionSet | None
+    documents: tuple[XdmDocument, ...]
+    associations: tuple[Association, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class XdmArchive:
+    """What was in the archive. `patient`: the one INS of all documents, None when they carry none."""
+
+    sets: tuple[XdmSet, ...]
+    patient: Ins | None
+    notes: tuple[str, ...]
+
+    @property
+    def documents(self) -> tuple[XdmDocument, ...]:
+        return tuple(d for s in self.sets for d in s.documents)
+
+
+def read(data: bytes, *, limits: XdmLimits | None = None) -> XdmArchive:
+    """The archive, checked. Raises BadArchive."""
+    bounds = limits or XdmLimits()
+    files = members(data, bounds)
+    notes: list[str] = []
+    described = sorted(path for path in files if path.casefold().endswith("metadata.xml"))
+    if not described:
+        raise BadArchive("no METADATA.XML")
+    sets = tuple(_read_set(path, files, bounds, notes) for path in described)
+    if not any(s.documents for s in sets):
+        raise BadArchive("no document is described in METADATA.XML")
+    return XdmArchive(sets, _one_patient(sets), tuple(dict.fromkeys(notes)))
+
+
+def _read_set(path: str, files: Mapping[str, bytes], limits: XdmLimits, notes: list[str]) -> XdmSet:
+    folder = _folder(path, notes)
+    try:
+        registry = read_registry(parse(files[path], max_bytes=limits.metadata_bytes))
+    except BadAnswer as error:
+        raise BadArchive(f"METADATA.XML: {error}") from error
+    if len(registry.submission_sets) != 1:
+        notes.append(f"{len(registry.submission_sets)} submission sets in one METADATA.XML")
+    documents = tuple(_read_document(entry, path, folder, files, notes) for entry in registry.entries)
+    return XdmSet(folder, next(iter(registry.submission_sets), None), documents, registry.associations)
+
+
+def _folder(path: str, notes: list[str]) -> str:
+    """The prefix that document URIs hang on, told as a path ending in `/` or, when the separator was lost, without it."""
+    base = re.split(r"(?i)metadata\.xml$", path)[0]
+    if not path.endswith("METADATA.XML"):
+        notes.append("names are not in upper case")
+    if base and not base.endswith("/"):
+        notes.append("the separator between folder and file was lost")
+    steps = path.split("/")
+    upper = [s.upper() for s in steps]
+    if "IHE_XDM" not in upper:
+        notes.append("no IHE_XDM folder")
+    elif upper.index("IHE_XDM") > 0:
+        notes.append("the tree lies under an extra folder")
+    return base
+
+
+def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[str]) -> XdmDocument:
+    path = _locate(entry, metadata, folder, files, notes)
+    content = files[path]
+    if not entry.hash or entry.size is None:
+        notes.append("a document has no hash or no size")
+    try:
+        entry.require_matches(content)
+    except BadDocument as error:
+        raise BadArchive(f"a document is not the one METADATA.XML announces: {error}") from error
+    document = XdmDocument(path, entry, content)
+    _check_against_cda(document)
+    return document
+
+
+def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[str]) -> str:
+    """The member a URI means. Tried in order: beside METADATA.XML, below IHE_XDM, from the top, by base name or object id."""
+    uri = entry.uri.replace("\\", "/")
+    if not uri:
+        notes.append("a document has no URI")
+        uri = entry.entry_uuid
+    if uri.startswith("/") or ".." in uri.split("/") or ":" in uri:
+        raise BadArchive("a document's URI leaves the archive")
+    by_name = {path.casefold(): path for path in files if path != metadata}
+    above = folder.rstrip("/").rpartition("/")[0]
+    candidates = (folder + uri, f"{above}/{uri}" if above else uri, uri)
+    for candidate in candidates:
+        found = by_name.get(candidate.casefold())
+        if found:
+            if found not in candidates:
+                notes.append("a document's name differs in case from its URI")
+            return found
+    base = uri.rpartition("/")[2].casefold()
+    near = [p for p in by_name.values() if base and base in {_base(p, folder), _base(p, folder).rpartition(".")[0]}]
+    if len(near) == 1:
+        notes.append("a document was found by its name only")
+        return near[0]
+    raise BadArchive("a document named in METADATA.XML is not in the archive")
+
+
+def _base(path: str, folder: str) -> str:
+    bare = path.removeprefix(folder)
+    return bare.rpartition("/")[2].casefold()
+
+
+def _check_against_cda(document: XdmDocument) -> None:
+    """uniqueId = CDA id and patientId = CDA INS (dmp.md 5). Asked of CI-SIS documents: those that carry an INS."""
+    entry = document.entry
+    if entry.mime_type not in {"text/xml", "application/xslt+xml"} or document.is_signature:
+        return
+    try:
+        cda = read_cda(document.content)
+        ins = cda.ins
+    except BadDocument as error:
+        if entry.class_code.code:
+            raise BadArchive(f"a document announced as CDA cannot be read: {error}") from error
+        return
+    except BadInput as error:
+        raise BadArchive(f"the INS in a document is malformed: {error}") from error
+    if ins is None:
+        return
+    if ins != entry.patient:
+        raise BadArchive("a document and its metadata name two patients")
+    if cda.unique_id != entry.unique_id:
+        raise BadArchive("a document and its metadata have two ids")
+
+
+def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
+    """One patient per archive (mssante.md 5.1). Raises BadArchive for two."""
+    known = {d.entry.patient for s in sets for d in s.documents} | {s.submission.patient for s in sets if s.submission}
+    known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX says nothing about who it is
+    if len(known) > 1:
+        raise BadArchive("the archive holds documents of two patients")
+    found = next(iter(known), None)
+    return found if found is not None and found.oid in INS_OIDS else None
