@@ -1,0 +1,22 @@
+"""S/MIME: sign, encrypt, verify, decrypt (RFC 8551, 5652, 5083). A pure engine over Body and Key.
+
+    protect(body, recipients, policy, now, signer=..., lookup=..., validate=...) -> the messages that leave
+    open(body, readers, validate, now, directory=...) -> what goes into the mailbox, and the Verdict
+
+Certificates are judged by `core.pki.Validate`, injected; recipients' certificates come from `Lookup`, injected.
+"""
+
+from mssgw.smime.capabilities import Capabilities
+from mssgw.smime.certificates import Certificate, certificate
+from mssgw.smime.decrypting import Reading
+from mssgw.smime.errors import KeyUnavailable, NoCertificate, Reason, SmimeError
+from mssgw.smime.keys import FileKey, Identity, Key, SoftKey, identity, load_certificates
+from mssgw.smime.opening import Directory, Opened, no_directory, open
+from mssgw.smime.protecting import Candidate, Lookup, Policy, Protected, no_lookup, protect
+from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
+
+__all__ = [
+    "Binding", "Candidate", "Capabilities", "Certificate", "Directory", "EncryptionStatus", "FileKey", "Identity", "Key", "KeyUnavailable",
+    "Lookup", "NoCertificate", "Opened", "Policy", "Protected", "Reading", "Reason", "SignatureStatus", "SignerVerdict", "SmimeError",
+    "SoftKey", "Verdict", "certificate", "identity", "load_certificates", "no_directory", "no_lookup", "open", "protect",
+]

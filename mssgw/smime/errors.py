@@ -1,0 +1,70 @@
+"""What can be wrong with an S/MIME message or with what we need to make one.
+
+    SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
+    └─ Undecryptable              one face for every failure after a key was found (crypto.md 9, 12 and 13)
+    KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
+    NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
+"""
+
+from __future__ import annotations
+
+import enum
+
+from mssgw.core.errors import Deferred, Refused, Reply
+
+
+class Reason(enum.StrEnum):
+    """Why a message is not what it claims to be. Values are stable: JSON output, logs and texts use them."""
+
+    MALFORMED = "malformed"  # not CMS, not MIME, cut off
+    LIMIT = "limit"  # more parts, signers, octets or depth than we read
+    UNSUPPORTED = "unsupported-algorithm"
+    WEAK = "weak-algorithm"  # MD5, SHA-1, RSA under 2048 bits, 3DES ...
+    UNSIGNED = "no-signer"  # SignedData without a signer
+    SIGNER_CERTIFICATE = "signer-certificate-missing"
+    DIGEST = "content-altered"
+    SIGNATURE = "signature-wrong"
+    ATTRIBUTES = "signed-attributes-wrong"
+    CONFUSION = "content-confusion"  # two contents for one signature, or content that could be attributes
+    NOT_TRUSTED = "certificate-not-trusted"
+    TRUST_UNKNOWN = "trust-not-decidable-now"
+    USAGE = "certificate-usage"
+    MIXED_SIGNERS = "signers-differ"
+    FROM = "from-not-signer"
+    SEVERAL_FROM = "several-from"
+    SENDER = "sender-not-signer"
+    HEADERS = "protected-headers-differ"
+    SIGNING_TIME = "signing-time-far-off"
+    PARTIAL = "protected-part-inside-unprotected-message"
+    NO_KEY = "no-key-for-this-message"
+    UNDECRYPTABLE = "undecryptable"
+    UNAUTHENTICATED = "encryption-without-integrity"
+
+
+class SmimeError(Refused):
+    """A message that can't be verified or read. `reason` is the kind, `detail` says where."""
+
+    default = Reply(554, "5.6.0", "S/MIME content is not acceptable")
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(detail=f"{reason}: {detail}" if detail else str(reason))
+
+
+class Undecryptable(SmimeError):
+    """Decryption failed after a key was found. Nothing says where, on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.UNDECRYPTABLE)
+
+
+class KeyUnavailable(Deferred):
+    """A private key of ours can't be used now (file unreadable, token gone)."""
+
+    default = Reply(451, "4.7.5", "Signing or decryption key is temporarily unavailable")
+
+
+class NoCertificate(Refused):
+    """The domain's policy is to encrypt always, and somebody can't be encrypted to."""
+
+    default = Reply(550, "5.7.5", "No encryption certificate for a recipient and policy requires encryption")

@@ -1,0 +1,211 @@
+"""Key: a private key that signs, unwraps and agrees. FileKey here, Pkcs11Key in `tokens`.
+
+A key gets octets and gives octets; it never sees a message. All its methods block (milliseconds for
+RSA): callers are in a thread of `pool`. A key that can't be used now raises KeyUnavailable, which is a
+451: mail waits for it and never leaves unsigned. A key that says no to one ciphertext raises
+Undecryptable, the same for every cause.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, x25519
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from mssgw.core.config.base import Secret
+from mssgw.smime.algorithms import Digest, Signature, SignatureKind, pss_padding
+from mssgw.smime.certificates import Certificate, certificate
+from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, Undecryptable
+
+MAX_KEY_FILE = 1024 * 1024
+
+
+class Key(Protocol):
+    """One private key. Every method may raise KeyUnavailable."""
+
+    @property
+    def executor(self) -> Executor | None:
+        """Where operations with this key run; None is the shared pool of all cores."""
+
+    def sign(self, data: bytes, scheme: Signature) -> bytes:
+        """Signature over `data` (the signed attributes), ECDSA as DER."""
+
+    def decrypt(self, wrapped: bytes, oaep: Digest | None) -> bytes:
+        """RSA: what was wrapped with PKCS#1 v1.5 (None) or OAEP with that hash. Raises Undecryptable."""
+
+    def agree(self, peer: Any) -> bytes:
+        """ECDH: the shared secret with a public key of the same curve. Raises Undecryptable."""
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """KEM: the shared secret. Raises Undecryptable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody who signs or reads: certificate, the chain sent along, private key."""
+
+    certificate: Certificate
+    key: Key
+    chain: tuple[Certificate, ...] = ()
+
+
+class SoftKey:
+    """A private key in memory."""
+
+    executor: Executor | None = None
+
+    def __init__(self, private: Any) -> None:
+        self._loaded: Any = private
+
+    @property
+    def _private(self) -> Any:
+        return self._loaded
+
+    def sign(self, data: bytes, scheme: Signature) -> bytes:
+        private = self._private
+        if scheme.kind is SignatureKind.RSA_V15 and isinstance(private, rsa.RSAPrivateKey):
+            return private.sign(data, padding.PKCS1v15(), scheme.digest.hash)
+        if scheme.kind is SignatureKind.RSA_PSS and isinstance(private, rsa.RSAPrivateKey):
+            return private.sign(data, pss_padding(scheme.digest), scheme.digest.hash)
+        if scheme.kind is SignatureKind.ECDSA and isinstance(private, ec.EllipticCurvePrivateKey):
+            return private.sign(data, ec.ECDSA(scheme.digest.hash))
+        if scheme.kind is SignatureKind.ED25519 and isinstance(private, ed25519.Ed25519PrivateKey):
+            return private.sign(data)
+        if scheme.kind is SignatureKind.ML_DSA and isinstance(private, _ML_DSA):
+            return private.sign(data)
+        raise KeyUnavailable(detail=f"key of kind {type(private).__name__} can't sign {scheme.name}")
+
+    def decrypt(self, wrapped: bytes, oaep: Digest | None) -> bytes:
+        if not isinstance(self._private, rsa.RSAPrivateKey):
+            raise Undecryptable
+        way: padding.AsymmetricPadding = padding.PKCS1v15()
+        if oaep is not None:
+            way = padding.OAEP(padding.MGF1(oaep.hash), oaep.hash, None)
+        try:
+            return self._private.decrypt(wrapped, way)  # v1.5: implicit rejection inside (crypto.md 9, 12)
+        except ValueError:
+            raise Undecryptable from None
+
+    def agree(self, peer: Any) -> bytes:
+        try:
+            if isinstance(self._private, ec.EllipticCurvePrivateKey) and isinstance(peer, ec.EllipticCurvePublicKey):
+                return self._private.exchange(ec.ECDH(), peer)
+            if isinstance(self._private, x25519.X25519PrivateKey) and isinstance(peer, x25519.X25519PublicKey):
+                return self._private.exchange(peer)
+        except ValueError:
+            raise Undecryptable from None
+        raise Undecryptable
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        if not isinstance(self._private, mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey):
+            raise Undecryptable
+        try:
+            return self._private.decapsulate(ciphertext)
+        except ValueError:
+            raise Undecryptable from None
+
+
+_ML_DSA = (mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87PrivateKey)
+
+
+class FileKey(SoftKey):
+    """A key from a file: PKCS#8 (PEM or DER, plain or encrypted), traditional PEM, or PKCS#12.
+
+    Read at first use; while that fails every operation raises KeyUnavailable and the next one tries again.
+    """
+
+    def __init__(self, source: Secret, passphrase: Secret | None = None) -> None:
+        super().__init__(None)
+        self._source, self._passphrase = source, passphrase
+        self._lock = threading.Lock()
+
+    @property
+    def _private(self) -> Any:
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = load_private(*self._read()).key
+        return self._loaded
+
+    def _read(self) -> tuple[bytes, bytes | None]:
+        try:
+            return self._source.read(), passphrase_of(self._passphrase)
+        except OSError as error:
+            raise KeyUnavailable(detail=f"{self._source}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a key file holds. Certificates only when it is PKCS#12."""
+
+    key: Any
+    certificate: Certificate | None = None
+    chain: tuple[Certificate, ...] = ()
+
+
+def passphrase_of(reference: Secret | None) -> bytes | None:
+    """The passphrase behind a reference, without the line end editors leave. Raises OSError."""
+    return None if reference is None else reference.read().rstrip(b"\r\n")
+
+
+def load_private(data: bytes, passphrase: bytes | None = None) -> Loaded:
+    """A private key from PEM, DER or PKCS#12 octets. Raises KeyUnavailable; never says more of the passphrase than "wrong"."""
+    if len(data) > MAX_KEY_FILE:
+        raise KeyUnavailable(detail="key file over 1 MB")
+    try:
+        if b"-----BEGIN" in data:
+            return Loaded(serialization.load_pem_private_key(data, passphrase))
+        try:
+            return Loaded(serialization.load_der_private_key(data, passphrase))
+        except ValueError:
+            return _pkcs12(data, passphrase)
+    except TypeError as error:
+        raise KeyUnavailable(detail="key file is encrypted and no passphrase is set, or the reverse") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyUnavailable(detail="not a private key we can read, or a wrong passphrase") from error
+
+
+def _pkcs12(data: bytes, passphrase: bytes | None) -> Loaded:
+    bundle = pkcs12.load_pkcs12(data, passphrase)
+    if bundle.key is None:
+        raise KeyUnavailable(detail="PKCS#12 without a private key")
+    own = certificate(bundle.cert.certificate.public_bytes(serialization.Encoding.DER)) if bundle.cert else None
+    chain = tuple(certificate(one.certificate.public_bytes(serialization.Encoding.DER)) for one in bundle.additional_certs)
+    return Loaded(bundle.key, own, chain)
+
+
+def load_certificates(data: bytes) -> tuple[Certificate, ...]:
+    """Certificates in a file, in order: PEM blocks or one DER. Raises SmimeError."""
+    if b"-----BEGIN" not in data:
+        return (certificate(data),)
+    found = []
+    for block in data.split(b"-----BEGIN CERTIFICATE-----")[1:]:
+        body, mark, _ = block.partition(b"-----END CERTIFICATE-----")
+        if not mark:
+            raise SmimeError(Reason.MALFORMED, "PEM certificate without its end")
+        found.append(certificate(_base64(body)))
+    if not found:
+        raise SmimeError(Reason.MALFORMED, "no certificate in the file")
+    return tuple(found)
+
+
+def _base64(body: bytes) -> bytes:
+    import pybase64
+
+    try:
+        return pybase64.b64decode(b"".join(body.split()), validate=True)
+    except ValueError as error:
+        raise SmimeError(Reason.MALFORMED, "PEM certificate is not base64") from error
+
+
+def identity(certificates: Sequence[Certificate], key: Key) -> Identity:
+    """The first certificate is the holder's, the others its chain; self-signed roots are not sent."""
+    own, *chain = certificates
+    return Identity(own, key, tuple(one for one in chain if not one.self_issued))

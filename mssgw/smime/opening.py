@@ -1,0 +1,384 @@
+"""Incoming: take a message's S/MIME apart, layer by layer, and say what was found (RFC 8551 3.7, 3.8).
+
+    clear-signed   hash the first part as it stands, check the signature next to it
+    opaque-signed  hash and unwrap
+    encrypted      find our key, decrypt into a private file, unwrap when integrity is known
+    compressed     inflate within limits
+
+Layers follow each other to a depth of five (triple wrap is three). What can't be opened or believed is a
+verdict, and the message is delivered as far as it could be read: S/MIME loses no mail. Only the root is
+ever decrypted: an encrypted part among others is left alone and said so (EFAIL, crypto.md 9, 1). Only
+`KeyUnavailable` comes out as an error, because then the peer should try again.
+
+Everything here blocks; `open` runs it in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mssgw.core.address import Address, AddressError
+from mssgw.core.body import Body, BodyWriter
+from mssgw.core.errors import Deferred, NotTrusted
+from mssgw.core.message import Headers
+from mssgw.core.pki import Evidence, Purpose, Validate
+from mssgw.protocol import mime
+from mssgw.protocol.mime import Part, TooComplex
+from mssgw.smime import compressed, decrypting, der, oids, verifying
+from mssgw.smime.ber import BerError, Stream
+from mssgw.smime.certificates import Certificate
+from mssgw.smime.decrypting import MODERN, Decrypted, Reading
+from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
+from mssgw.smime.errors import Reason, SmimeError, Undecryptable
+from mssgw.smime.keys import Identity
+from mssgw.smime.pool import run
+from mssgw.smime.rope import Range, Rope
+from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
+from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
+
+MAX_LAYERS = 5
+SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
+MAX_SIGNATURE = 1024 * 1024  # octets of a detached signature
+
+Directory = Callable[[bytes], Collection[Address]]
+"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
+
+
+def no_directory(_certificate: bytes) -> Collection[Address]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`readable` is what goes into the mailbox; it is the original itself when nothing had to be unwrapped."""
+
+    readable: Body
+    verdict: Verdict
+    unwrapped: bool
+    capabilities: bytes | None = None  # of the signer, when the verdict is valid: what to remember for answers
+    certificates: tuple[bytes, ...] = ()  # of the message, when valid: candidates for encryption, signer's first
+
+
+async def open(body: Body, readers: Sequence[Identity], validate: Validate, now: datetime, *,
+               directory: Directory = no_directory, reading: Reading = MODERN, known: Sequence[Certificate] = (),
+               limits: mime.MimeLimits = mime.DEFAULT_LIMITS, most: int = 1 << 30) -> Opened:
+    """Open a message received at `now`. `readers` are the identities whose keys may decrypt it, recipients' first.
+
+    `known` are certificates that may sign without being in the message. `most` bounds the plaintext, octets.
+    Raises KeyUnavailable (451) when our own key does not answer; nothing else for bad content.
+    """
+    slow = next((one.key.executor for one in readers if one.key.executor is not None), None)
+    return await run(slow, open_now, body, readers, validate, now, directory, reading, known, limits, most)
+
+
+def open_now(body: Body, readers: Sequence[Identity], validate: Validate, now: datetime, directory: Directory = no_directory,
+             reading: Reading = MODERN, known: Sequence[Certificate] = (),
+             limits: mime.MimeLimits = mime.DEFAULT_LIMITS, most: int = 1 << 30) -> Opened:
+    """`open`, blocking."""
+    return _Opening(body, readers, validate, now, directory, reading, known, limits, most).run()
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One signature found on the way in."""
+
+    content: SignedContent
+    checks: tuple[SignerCheck, ...]
+
+
+@dataclass(slots=True)
+class _Opening:
+    body: Body
+    readers: Sequence[Identity]
+    validate: Validate
+    now: datetime
+    directory: Directory
+    reading: Reading
+    known: Sequence[Certificate]
+    limits: mime.MimeLimits
+    most: int
+    layers: list[str] = field(default_factory=list)
+    signed: dict[int, _Layer] = field(default_factory=dict)  # by layer number
+    ciphers: list[Decrypted] = field(default_factory=list)
+    covered: list[bool] = field(default_factory=list)  # per cipher: whether a signature stands inside
+    reasons: list[Reason] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    encryption: EncryptionStatus = EncryptionStatus.NONE
+    broken: bool = False  # a signature layer could not be read at all
+
+    def run(self) -> Opened:
+        try:
+            headers = Headers.parse(self.body.read(0, mime.parse(self.body, self.limits).body_start))
+        except TooComplex:
+            self._note(Reason.LIMIT)
+            return Opened(self.body, self._verdict(Headers(())), False)
+        payload, root = self._peel()
+        verdict = self._verdict(headers)
+        if payload is self.body:
+            return Opened(self.body, verdict, False, *self._learn(verdict))
+        readable = self._readable(headers, payload, root)
+        return Opened(readable, verdict, True, *self._learn(verdict))
+
+    # --- layers
+
+    def _peel(self) -> tuple[Body, Part]:
+        """Open layer after layer. Answers the body that holds what is readable, and which part of it that is."""
+        best_body, best = self.body, mime.parse(self.body, self.limits)
+        body, part = best_body, best
+        while True:
+            kind = kind_of(part)
+            if kind is Kind.PLAIN:
+                left = (Kind.CMS,) if self.layers else (Kind.CMS, Kind.CLEAR_SIGNED)
+                if any(kind_of(one) in left for one in part.walk()):
+                    self._note(Reason.PARTIAL)
+                return best_body, best
+            if len(self.layers) >= MAX_LAYERS:
+                self._note(Reason.LIMIT, "more layers than we open")
+                return best_body, best
+            try:
+                if kind is Kind.CLEAR_SIGNED:
+                    part = self._clear_signed(body, part)
+                    continue
+                body = self._unwrap(body, part)
+                part = mime.parse(body, self.limits)
+                if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated:
+                    _require_entity(part)
+            except (SmimeError, der.DerError, TooComplex) as error:
+                self._failed(error)
+                return best_body, best
+            best_body, best = body, part
+
+    def _note(self, reason: Reason, detail: str = "") -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        if detail:
+            self.details.append(detail)
+
+    def _failed(self, error: Exception) -> None:
+        reason = _reason(error)
+        self._note(reason, str(error.detail) if isinstance(error, SmimeError) else str(error))
+        if self.layers and self.layers[-1] == "encrypted":
+            self.encryption = EncryptionStatus.NO_KEY if reason is Reason.NO_KEY else EncryptionStatus.FAILED
+        else:
+            self.broken = True
+
+    def _clear_signed(self, body: Body, part: Part) -> Part:
+        """multipart/signed: exactly two parts, the first hashed as it stands (RFC 1847 2.1)."""
+        self.layers.append("signed")
+        if len(part.children) != 2 or part.children[1].media not in SIGNATURE_TYPES:
+            raise SmimeError(Reason.MALFORMED, "multipart/signed without exactly one content and one signature")
+        first, second = part.children
+        if second.size > MAX_SIGNATURE * 2:
+            raise SmimeError(Reason.LIMIT, "signature over 1 MB")
+        content = verifying.parse_detached(b"".join(mime.decoded_chunks(body, second)))
+        hashing = Hashing(content.digest_identifiers)
+        Rope(Range(body, first.header_start, first.body_end)).pour(hashing.update)
+        hashing.fill(content)
+        self._signature(content)
+        return first
+
+    def _signature(self, content: SignedContent) -> None:
+        checks = verifying.signatures(content, self.known)
+        self.signed[len(self.layers) - 1] = _Layer(content, checks)
+        self.covered = [True] * len(self.covered)
+
+    def _unwrap(self, body: Body, part: Part) -> Body:
+        """application/pkcs7-mime: whatever is inside, by its content type and not by its label."""
+        def source() -> Stream:
+            return Stream(_nonempty(mime.decoded_chunks(body, part)))
+
+        kind = _content_type(source())
+        writer = BodyWriter()
+        try:
+            if kind == oids.SIGNED_DATA:
+                self.layers.append("opaque-signed")
+                content = verifying.read(source(), writer.write)
+                self._signature(content)
+            elif kind in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
+                self.layers.append("encrypted")
+                writer = self._decrypt(source, writer)
+            elif kind == oids.COMPRESSED_DATA and "compressed" not in self.layers:
+                self.layers.append("compressed")
+                compressed.inflate(source(), writer.write, self.most)
+            else:
+                self.layers.append("unknown")
+                raise SmimeError(Reason.UNSUPPORTED, "content type")
+            return writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
+
+    def _decrypt(self, source: Callable[[], Stream], writer: BodyWriter) -> BodyWriter:
+        writers = [writer]
+
+        def fresh() -> Callable[[bytes], object]:
+            if writers[-1].size:
+                writers[-1].abort()
+                writers.append(BodyWriter())
+            return writers[-1].write
+
+        try:
+            found = decrypting.decrypt(source, self.readers, fresh, self.reading)
+        except BaseException:
+            writers[-1].abort()
+            raise
+        self.ciphers.append(found)
+        self.covered.append(False)
+        self.encryption = EncryptionStatus.DECRYPTED
+        return writers[-1]
+
+    # --- judgement
+
+    def _verdict(self, headers: Headers) -> Verdict:
+        author, problem = _single_from(headers)
+        signers = [
+            self._judge(check, number, author)
+            for number, layer in self.signed.items() for check in layer.checks
+        ]
+        self._add_reasons(signers, problem)
+        return Verdict(
+            signature=self._signature_status(signers),
+            encryption=self.encryption,
+            binding=self._binding(signers),
+            signers=tuple(signers),
+            ciphers=tuple(f"{one.transport}+{one.cipher.name}" for one in self.ciphers),
+            layers=tuple(self.layers),
+            reasons=tuple(self.reasons),
+            from_address=str(author) if author else "",
+        )
+
+    def _judge(self, check: SignerCheck, layer: int, author: Address | None) -> SignerVerdict:
+        """Trust and binding of one signer whose arithmetic is already decided."""
+        one = check.certificate
+        status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
+        evidence: Evidence | None = None
+        if check.problem is None and one is not None:
+            status, reason, detail, evidence = self._trusted(one)
+        binding = self._bound(one, author) if one and status is SignatureStatus.VALID else Binding.NONE
+        return SignerVerdict(
+            subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
+            fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
+            signing_time=check.signing_time, status=status, binding=binding, evidence=evidence, reason=reason, detail=detail,
+            layer=layer, certificate=one.der if one else None)
+
+    def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, str, Evidence | None]:
+        try:
+            return SignatureStatus.VALID, None, "", self.validate(one.der, Purpose.MAIL_SIGN, self.now)
+        except NotTrusted as error:
+            return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, error.detail or error.reply.text, None
+        except Deferred as error:
+            return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, error.detail or error.reply.text, None
+
+    def _bound(self, one: Certificate, author: Address | None) -> Binding:
+        if author is None:
+            return Binding.NONE
+        if author in one.addresses:
+            return Binding.CERTIFICATE
+        return Binding.DIRECTORY if author in self.directory(one.der) else Binding.NONE
+
+    def _inner(self, signers: list[SignerVerdict]) -> list[SignerVerdict]:
+        """The signers of the innermost signature: those who vouch for the content itself."""
+        deepest = max((one.layer for one in signers), default=0)
+        return [one for one in signers if one.layer == deepest]
+
+    def _signature_status(self, signers: list[SignerVerdict]) -> SignatureStatus:
+        if not signers:
+            return SignatureStatus.INVALID if self.broken and any("signed" in one for one in self.layers) else SignatureStatus.NONE
+        if self.broken:
+            return SignatureStatus.INVALID
+        worst = (SignatureStatus.INVALID, SignatureStatus.UNTRUSTED, SignatureStatus.UNDECIDED)
+        found = {one.status for one in signers}
+        return next((status for status in worst if status in found), SignatureStatus.VALID)
+
+    def _binding(self, signers: list[SignerVerdict]) -> Binding:
+        """The weakest binding of the innermost signers: all of them must be the author (crypto.md 9, 5)."""
+        found = {one.binding for one in self._inner(signers)}
+        if not found or Binding.NONE in found:
+            return Binding.NONE
+        return Binding.DIRECTORY if Binding.DIRECTORY in found else Binding.CERTIFICATE
+
+    def _add_reasons(self, signers: list[SignerVerdict], problem: Reason | None) -> None:
+        if signers and problem:
+            self._note(problem)
+        for one in signers:
+            if one.reason:
+                self._note(one.reason)
+            if one.signing_time and abs(one.signing_time - self.now) > SIGNING_TIME_SLACK:
+                self._note(Reason.SIGNING_TIME)
+        inner = self._inner(signers)
+        if len({one.fingerprint for one in inner}) > 1 or len({one.status for one in inner}) > 1:
+            self._note(Reason.MIXED_SIGNERS)
+        if inner and not problem and any(one.status is SignatureStatus.VALID and one.binding is Binding.NONE for one in inner):
+            self._note(Reason.FROM)
+        for cipher, covered in zip(self.ciphers, self.covered, strict=True):
+            if not cipher.authenticated and not covered:
+                self._note(Reason.UNAUTHENTICATED)
+
+    # --- what the reader gets
+
+    def _readable(self, headers: Headers, body: Body, part: Part) -> Body:
+        """The message's own fields around the entity that was inside."""
+        own = headers.without(is_structural)
+        inner = Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
+        structural = Headers(tuple(field for field in inner if is_structural(field) and field.name != "mime-version"))
+        writer = BodyWriter()
+        writer.write(bytes(own) + b"MIME-Version: 1.0\r\n" + bytes(structural) + b"\r\n")
+        for chunk in mime.raw_chunks(body, part.body_start, part.body_end):
+            writer.write(chunk)
+        return writer.finish()
+
+    def _learn(self, verdict: Verdict) -> tuple[bytes | None, tuple[bytes, ...]]:
+        """Capabilities and certificates worth remembering: only of a valid, bound signature (crypto.md 9, 29)."""
+        if not verdict.valid:
+            return None, ()
+        layer = self.signed[max(self.signed)]
+        signer = layer.checks[0].certificate
+        others = [one for one in layer.content.certificates if signer is None or one != signer.der]
+        return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
+
+
+def _nonempty(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return (chunk for chunk in chunks if chunk)
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, SmimeError):
+        return error.reason
+    if isinstance(error, TooComplex) or (isinstance(error, BerError) and error.limit):
+        return Reason.LIMIT
+    return Reason.MALFORMED
+
+
+def _content_type(stream: Stream) -> bytes:
+    stream.enter(der.SEQUENCE)
+    return stream.element(64)
+
+
+def _require_entity(part: Part) -> None:
+    """Plaintext must be a MIME entity; garbage of a wrong key has the same answer as a wrong tag (crypto.md 9, 13)."""
+    if not part.typed and part.fields.get(b"content-transfer-encoding") is None and part.fields.get(b"mime-version") is None:
+        raise Undecryptable
+
+
+def _addresses(one: Certificate | None) -> tuple[str, ...]:
+    try:
+        return tuple(str(address) for address in one.addresses) if one else ()
+    except SmimeError:
+        return ()
+
+
+def _single_from(headers: Headers) -> tuple[Address | None, Reason | None]:
+    """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
+    found = [field.raw.partition(b":")[2] for field in headers if field.name == "from"]
+    if len(found) != 1:
+        return None, Reason.SEVERAL_FROM
+    boxes = mime.mailboxes(mime.unfold(found[0]))
+    if len(boxes) != 1:
+        return None, Reason.SEVERAL_FROM
+    spec = boxes[0].addr_spec
+    try:
+        return (Address.parse(spec), None) if spec.isprintable() else (None, Reason.SEVERAL_FROM)
+    except AddressError:
+        return None, Reason.SEVERAL_FROM

@@ -1,0 +1,171 @@
+"""Verdict: what was found out about a message, as data, as our header, as a sentence for people.
+
+A failure is a verdict, never a lost message. Three bindings (crypto.md 1.2): the certificate carries the
+address of From; or the directory says that its holder owns that address (cards carry no address); or neither.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mssgw.core.pki import Evidence
+from mssgw.core.texts import Language, text
+from mssgw.smime.certificates import printable
+from mssgw.smime.errors import Reason
+
+
+class SignatureStatus(enum.StrEnum):
+    NONE = "none"
+    VALID = "valid"  # arithmetic holds and every signer's path leads to an anchor
+    INVALID = "invalid"  # altered, broken or refused algorithms
+    UNTRUSTED = "untrusted"  # arithmetic holds, the certificate is not believed
+    UNDECIDED = "undecided"  # arithmetic holds, trust can't be judged now
+
+
+class EncryptionStatus(enum.StrEnum):
+    NONE = "none"
+    DECRYPTED = "decrypted"
+    NO_KEY = "no-key"
+    FAILED = "failed"
+
+
+class Binding(enum.StrEnum):
+    CERTIFICATE = "certificate"
+    DIRECTORY = "directory"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SignerVerdict:
+    """One signer, and why they are believed or not."""
+
+    subject: str
+    issuer: str
+    serial: str  # hex
+    fingerprint: str  # SHA-256, hex
+    addresses: tuple[str, ...]
+    algorithm: str
+    signing_time: datetime | None
+    status: SignatureStatus
+    binding: Binding
+    evidence: Evidence | None
+    reason: Reason | None
+    detail: str
+    layer: int  # 0 is the outermost
+    certificate: bytes | None = None  # DER
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one message as a whole. `reasons` holds everything that keeps it from being perfect."""
+
+    signature: SignatureStatus
+    encryption: EncryptionStatus
+    binding: Binding
+    signers: tuple[SignerVerdict, ...]
+    ciphers: tuple[str, ...]  # "rsa-oaep+aes256-gcm", outermost first
+    layers: tuple[str, ...]  # "encrypted", "signed", "opaque-signed", "compressed"
+    reasons: tuple[Reason, ...]
+    from_address: str  # "" when there is not exactly one
+    header_differences: tuple[str, ...] = ()  # names of protected fields that differ outside
+
+    @property
+    def protected(self) -> bool:
+        """Whether there was any S/MIME in it."""
+        return bool(self.layers)
+
+    @property
+    def valid(self) -> bool:
+        """Signed, every signature good and trusted, bound to From, and nothing contradicts it."""
+        return self.signature is SignatureStatus.VALID and self.binding is not Binding.NONE and not _SPOILS & set(self.reasons)
+
+    def results(self, host: str) -> str:
+        """The value of our Authentication-Results header (RFC 8601, method `smime` of RFC 7281), folded."""
+        parts = [host]
+        result = self._result()
+        comment = f" ({self._comment()})" if self.reasons else ""
+        words = [f"smime={result}{comment}"]
+        for one in self.signers[:4]:
+            words += [f"body.smime-serial={one.serial[:64]}", f"body.smime-issuer={_quoted(one.issuer)}"]
+            if one.addresses:
+                words.append(f"body.smime-identifier={_quoted(one.addresses[0])}")
+        if self.signers:
+            words.append(f"x-binding={self.binding}")
+        if self.layers:
+            words.append(f"x-layers={'/'.join(self.layers)}")
+        if self.ciphers:
+            words.append(f"x-cipher={'/'.join(self.ciphers)}")
+        return ";\r\n ".join([*parts, "\r\n  ".join(words)])
+
+    def _result(self) -> str:
+        """RFC 8601 2.7.1 words."""
+        match self.signature:
+            case SignatureStatus.NONE:
+                return "none"
+            case SignatureStatus.VALID:
+                return "pass" if self.valid else "policy"
+            case SignatureStatus.UNDECIDED:
+                return "temperror"
+            case _:
+                return "fail"
+
+    def _comment(self) -> str:
+        return ", ".join(self.reasons)
+
+    def banner(self, language: Language = "fr") -> str:
+        """One or two sentences for the reader of the message."""
+        sentences = []
+        if self.signature is not SignatureStatus.NONE:
+            key = "valid" if self.valid else self.signature.value
+            if self.signature is SignatureStatus.VALID and not self.valid:
+                key = "unbound"
+            who = self.signers[-1].subject if self.signers else "?"
+            sentences.append(text(f"smime.signature.{key}", language, who=printable(who, 120)))
+        if self.encryption is not EncryptionStatus.NONE:
+            sentences.append(text(f"smime.encryption.{self.encryption}", language))
+        if not sentences:
+            return text("smime.none", language)
+        return " ".join(sentences)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `mssgw smime verify --json` prints."""
+        return {
+            "valid": self.valid,
+            "signature": self.signature.value,
+            "encryption": self.encryption.value,
+            "signers": [_signer_json(one) for one in self.signers],
+            "algorithms": [*dict.fromkeys(one.algorithm for one in self.signers if one.algorithm), *self.ciphers],
+            "from": self.from_address,
+            "from_matches": self.binding is not Binding.NONE,
+            "binding": self.binding.value,
+            "layers": list(self.layers),
+            "header_differences": list(self.header_differences),
+            "reasons": [reason.value for reason in self.reasons],
+        }
+
+
+# Reasons that spoil a message whose signature itself is fine.
+_SPOILS = {Reason.MIXED_SIGNERS, Reason.SEVERAL_FROM, Reason.PARTIAL, Reason.FROM, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
+
+NOTHING = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
+
+
+def _quoted(value: str) -> str:
+    """An RFC 8601 value: quoted, ASCII only, bounded."""
+    plain = "".join(char if 32 <= ord(char) < 127 and char not in '"\\' else "?" for char in value)
+    return f'"{plain[:200]}"'
+
+
+def _signer_json(one: SignerVerdict) -> dict[str, Any]:
+    return {
+        "subject": one.subject, "issuer": one.issuer, "serial": one.serial, "fingerprint": one.fingerprint,
+        "addresses": list(one.addresses), "algorithm": one.algorithm,
+        "signing_time": one.signing_time.isoformat() if one.signing_time else None,
+        "status": one.status.value, "binding": one.binding.value, "layer": one.layer,
+        "revocation": one.evidence.revocation if one.evidence else None,
+        "root": one.evidence.root if one.evidence else None,
+        "reason": one.reason.value if one.reason else None, "detail": printable(one.detail),
+    }

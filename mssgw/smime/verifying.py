@@ -1,0 +1,355 @@
+"""SignedData, read (RFC 5652 5, RFC 8551 2, RFC 5035, RFC 6211): who signed these octets, or why nobody did.
+
+`SignedContent.read` takes the structure apart (streaming its content, when it is inside, through the
+digests into a sink), `signatures` then checks every SignerInfo against the digests. The rules are strict
+where attackers live: exactly one content type and one message digest, both right; every singleton
+attribute at most once; algorithm protection and signing certificate must agree when they are there; without
+signed attributes only plain data that can't be mistaken for attributes (crypto.md 9, 4 to 7).
+
+Trust and address binding are not here: `opening` asks `core.pki.Validate` and compares with From.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
+
+from mssgw.smime import capabilities, der, oids
+from mssgw.smime.algorithms import DIGESTS, Digest, Signature, SignatureKind, pss_padding, read_digest, read_identifier, read_signature
+from mssgw.smime.ber import BerError, Stream
+from mssgw.smime.certificates import Certificate, certificate
+from mssgw.smime.enveloped import Write
+from mssgw.smime.errors import Reason, SmimeError
+
+MAX_CERTIFICATES = 20  # read of one message (crypto.md 9, 19)
+MAX_SIGNERS = 8
+MAX_ATTRIBUTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SignerCheck:
+    """One SignerInfo. `problem` is None when its arithmetic and its attributes hold."""
+
+    certificate: Certificate | None
+    algorithm: str  # "rsa-sha256"; "" when it could not be read
+    signing_time: datetime | None = None
+    capabilities: bytes | None = None
+    reads_with: bytes | None = None  # IssuerAndSerialNumber their answers should be encrypted to
+    problem: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class SignedContent:
+    """A SignedData taken apart. `digests` are of its own content when `inside`, else to be filled by the caller."""
+
+    content_type: bytes
+    digest_identifiers: tuple[bytes, ...]  # the OIDs that digestAlgorithms names and we know
+    inside: bool = False
+    size: int = 0
+    start: bytes = b""  # the first octets of the content
+    digests: dict[bytes, bytes] = field(default_factory=dict)  # OID -> digest of the content
+    certificates: tuple[bytes, ...] = ()
+    signer_infos: bytes = b""
+
+
+class Hashing:
+    """Digests of content that streams by, for the algorithms the signers may use."""
+
+    def __init__(self, identifiers: Iterable[bytes]) -> None:
+        self._hashes = {oid: hashlib.new(DIGESTS[oid].name) for oid in identifiers}
+        self._first = b""
+        self.size = 0
+
+    def update(self, chunk: bytes) -> None:
+        for one in self._hashes.values():
+            one.update(chunk)
+        if len(self._first) < 64:
+            self._first += chunk[: 64 - len(self._first)]
+        self.size += len(chunk)
+
+    def fill(self, content: SignedContent) -> None:
+        content.digests = {oid: one.digest() for oid, one in self._hashes.items()}
+        content.start, content.size = self._first, self.size
+
+
+def read(stream: Stream, write: Write | None) -> SignedContent:
+    """Take a ContentInfo with SignedData apart; content inside goes to `write`.
+
+    `write` is None for a detached signature: content inside is then refused (crypto.md 9, 4).
+    Raises SmimeError, BerError.
+    """
+    stream.enter(der.SEQUENCE)
+    kind = stream.element(64)
+    if kind != oids.SIGNED_DATA:
+        raise SmimeError(Reason.MALFORMED, "not SignedData")
+    stream.enter(0xA0)
+    stream.enter(der.SEQUENCE)
+    stream.element(16)  # version
+    named = _digest_identifiers(stream.element(4096))
+    stream.enter(der.SEQUENCE)
+    content = SignedContent(stream.element(64), named)
+    if stream.more():
+        _read_content(stream, content, write)
+    stream.leave()
+    _read_rest(stream, content)
+    stream.leave()
+    stream.leave()
+    stream.leave()
+    stream.finish()
+    return content
+
+
+def _digest_identifiers(data: bytes) -> tuple[bytes, ...]:
+    found = []
+    for one in der.inside(data, der.whole(data, der.SET), der.SET, 16):
+        oid, _ = read_identifier(data[one[1] : one[3]])
+        if oid in DIGESTS and oid not in found:
+            found.append(oid)
+    return tuple(found) or tuple(DIGESTS)  # an empty set says nothing: be ready for all
+
+
+def _read_content(stream: Stream, content: SignedContent, write: Write | None) -> None:
+    if write is None:
+        raise SmimeError(Reason.CONFUSION, "a detached signature with content inside")
+    stream.enter(0xA0)
+    hashing = Hashing(content.digest_identifiers)
+    if stream.peek() in (der.OCTET_STRING, der.OCTET_STRING | 0x20):
+        for chunk in stream.octets():
+            hashing.update(chunk)
+            write(chunk)
+    else:
+        raise SmimeError(Reason.UNSUPPORTED, "signed content that is not an OCTET STRING")  # PKCS#7 1.5, RFC 5652 5.2.1
+    stream.leave()
+    content.inside = True
+    hashing.fill(content)
+
+
+def _read_rest(stream: Stream, content: SignedContent) -> None:
+    if stream.peek() == 0xA0:
+        data = stream.element()
+        found = der.inside(data, der.whole(data, 0xA0), 0xA0, MAX_CERTIFICATES)
+        content.certificates = tuple(data[one[1] : one[3]] for one in found if one[0] == der.SEQUENCE)
+    if stream.more() and stream.peek() == 0xA1:
+        stream.element()  # revocation lists in a message are nobody's business: trust has its own
+    content.signer_infos = stream.element()
+
+
+def signatures(content: SignedContent, known: Sequence[Certificate] = ()) -> tuple[SignerCheck, ...]:
+    """Check every signer against `content.digests`. `known` are certificates that may sign without being inside.
+
+    Raises SmimeError when there is no signer at all or the structure can't be read.
+    """
+    data = content.signer_infos
+    infos = der.inside(data, der.whole(data, der.SET), der.SET, MAX_SIGNERS)
+    if not infos:
+        raise SmimeError(Reason.UNSIGNED, "SignedData without a signer")
+    candidates: dict[bytes, Certificate] = {}
+    for octets in content.certificates:
+        try:
+            one = certificate(octets)
+            candidates.setdefault(one.issuer_and_serial, one)
+        except SmimeError:
+            continue  # one unreadable certificate is its signer's problem, not everybody's
+    for one in known:
+        candidates.setdefault(one.issuer_and_serial, one)
+    return tuple(_check(data, info, content, candidates) for info in infos)
+
+
+def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[bytes, Certificate]) -> SignerCheck:
+    signer: Certificate | None = None
+    label = ""
+    attributes = _Attributes()
+    try:
+        fields = der.inside(data, info, der.SEQUENCE, 7)
+        if len(fields) < 5:
+            raise SmimeError(Reason.MALFORMED, "SignerInfo")
+        signer = _find(data, fields[1], candidates)
+        digest = read_digest(data[fields[2][1] : fields[2][3]])
+        signed = fields[3] if fields[3][0] == 0xA0 else None
+        algorithm, value = fields[4:6] if signed else fields[3:5]
+        scheme = read_signature(data[algorithm[1] : algorithm[3]], digest)
+        label = scheme.name
+        if signed:
+            attributes = _Attributes.read(data, signed)
+            attributes.require(content, digest, data, fields[2], algorithm, signer)
+            message = b"\x31" + data[signed[1] + 1 : signed[3]]  # RFC 5652 5.4
+        else:
+            message = b""
+            _require_plain(content)
+        if signer is None:
+            raise SmimeError(Reason.SIGNER_CERTIFICATE, "the signer's certificate is not in the message")
+        signer.require_signing_use()
+        _verify(signer.public_key, scheme, message, content.digests.get(digest.oid), data[value[2] : value[3]])
+    except SmimeError as error:
+        return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.detail)
+    except der.DerError as error:
+        return SignerCheck(signer, label, None, None, None, Reason.MALFORMED, str(error))
+    return SignerCheck(signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with)
+
+
+def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Certificate | None:
+    if sid[0] == der.SEQUENCE:
+        return candidates.get(data[sid[1] : sid[3]])
+    if sid[0] != 0x80:
+        raise SmimeError(Reason.MALFORMED, "signer identifier")
+    key_id = data[sid[2] : sid[3]]
+    return next((one for one in candidates.values() if one.key_id == key_id), None)
+
+
+def _require_plain(content: SignedContent) -> None:
+    """RFC 5652 5.3: without signed attributes the content type is data; and it must not read as attributes."""
+    if content.content_type != oids.DATA:
+        raise SmimeError(Reason.ATTRIBUTES, "signed attributes are missing")
+    if content.start[:1] == b"\x31" and content.start[1:12].find(b"\x30") >= 0:
+        raise SmimeError(Reason.CONFUSION, "content that could be signed attributes")
+
+
+@dataclass(slots=True)
+class _Attributes:
+    """The signed attributes of one signer, those we use."""
+
+    content_type: bytes | None = None
+    message_digest: bytes | None = None
+    signing_time: datetime | None = None
+    capabilities: bytes | None = None
+    reads_with: bytes | None = None
+    protection: bytes | None = None
+    signing_certificate: tuple[str, bytes] | None = None
+
+    @classmethod
+    def read(cls, data: bytes, signed: der.Tlv) -> _Attributes:
+        """Each attribute at most once, with exactly one value (RFC 5652 11). Raises SmimeError, DerError."""
+        found: dict[bytes, bytes] = {}
+        for one in der.inside(data, signed, 0xA0, MAX_ATTRIBUTES):
+            parts = der.inside(data, one, der.SEQUENCE, 2)
+            if len(parts) != 2 or parts[1][0] != der.SET:
+                raise SmimeError(Reason.ATTRIBUTES, "attribute")
+            name = data[parts[0][1] : parts[0][3]]
+            if name not in _SINGLE:
+                continue
+            if name in found:
+                raise SmimeError(Reason.ATTRIBUTES, "an attribute twice")
+            value = der.read(data, parts[1][2], parts[1][3]) if parts[1][2] < parts[1][3] else None
+            if value is None or value[3] != parts[1][3]:
+                raise SmimeError(Reason.ATTRIBUTES, "an attribute without exactly one value")
+            found[name] = data[value[1] : value[3]]
+        made = cls(content_type=found.get(oids.CONTENT_TYPE), capabilities=found.get(oids.SMIME_CAPABILITIES))
+        made._read_values(found)
+        return made
+
+    def _read_values(self, found: dict[bytes, bytes]) -> None:
+        if digest := found.get(oids.MESSAGE_DIGEST):
+            self.message_digest = der.octet_content(digest, der.whole(digest, digest[0]))
+        if moment := found.get(oids.SIGNING_TIME):
+            self.signing_time = _moment(moment)
+        self.protection = found.get(oids.ALGORITHM_PROTECTION)
+        for oid, hashed in ((oids.SIGNING_CERTIFICATE, "sha1"), (oids.SIGNING_CERTIFICATE_V2, "sha256")):
+            if value := found.get(oid):
+                self.signing_certificate = _certificate_hash(value, hashed)
+        if preference := found.get(oids.ENCRYPTION_KEY_PREFERENCE):
+            # Advice only: a form we don't use is no reason to refuse the message (RFC 8551 2.5.3)
+            self.reads_with = b"\x30" + preference[1:] if preference[:1] == b"\xa0" else None
+        if self.capabilities is not None:
+            try:
+                capabilities.read(self.capabilities)
+            except der.DerError:
+                self.capabilities = None
+
+    def require(self, content: SignedContent, digest: Digest, data: bytes, digest_algorithm: der.Tlv,
+                algorithm: der.Tlv, signer: Certificate | None) -> None:
+        """What must agree with what (RFC 5652 5.4, 11; RFC 6211 2; RFC 5035 5.4). Raises SmimeError."""
+        if self.content_type != content.content_type:
+            raise SmimeError(Reason.ATTRIBUTES, "content type attribute missing or different")
+        if self.message_digest is None:
+            raise SmimeError(Reason.ATTRIBUTES, "message digest attribute missing")
+        if digest.oid not in content.digests:
+            raise SmimeError(Reason.ATTRIBUTES, "digest algorithm was not announced")
+        if self.protection is not None:
+            expected = data[digest_algorithm[1] : digest_algorithm[3]] + b"\xa1" + data[algorithm[1] + 1 : algorithm[3]]
+            inside = der.whole(self.protection)
+            if self.protection[inside[2] :] != expected:
+                raise SmimeError(Reason.ATTRIBUTES, "algorithm protection differs from the algorithms used")
+        if self.signing_certificate and signer:
+            name, value = self.signing_certificate
+            if hashlib.new(name, signer.der, usedforsecurity=False).digest() != value:
+                raise SmimeError(Reason.ATTRIBUTES, "signing certificate attribute names another certificate")
+        if self.message_digest != content.digests[digest.oid]:
+            raise SmimeError(Reason.DIGEST, "the content was changed after signing")
+
+
+_SINGLE = frozenset((oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME, oids.SMIME_CAPABILITIES, oids.SIGNING_CERTIFICATE,
+                     oids.SIGNING_CERTIFICATE_V2, oids.ALGORITHM_PROTECTION, oids.ENCRYPTION_KEY_PREFERENCE))
+
+
+def _moment(value: bytes) -> datetime:
+    """Signing time in the forms of RFC 5652 11.3. Raises SmimeError."""
+    element = der.whole(value, value[0])
+    try:
+        return der.read_time(value[0], value[element[2] :])
+    except der.DerError as error:
+        raise SmimeError(Reason.ATTRIBUTES, str(error)) from error
+
+
+def _certificate_hash(value: bytes, default: str) -> tuple[str, bytes]:
+    """(hash name, hash of the first certificate) of SigningCertificate or -V2 (RFC 5035 3, 4)."""
+    certs = der.inside(value, der.whole(value), der.SEQUENCE, 2)[0]
+    first = der.inside(value, certs, der.SEQUENCE, MAX_CERTIFICATES)[0]
+    fields = der.inside(value, first, der.SEQUENCE, 3)
+    if fields[0][0] == der.SEQUENCE:
+        default = read_digest(value[fields[0][1] : fields[0][3]]).name
+        fields = fields[1:]
+    return default, der.octet_content(value, fields[0])
+
+
+def _verify(key: Any, scheme: Signature, message: bytes, digest: bytes | None, signature: bytes) -> None:
+    """One signature over the attributes, or over the content whose digest is given. Raises SmimeError."""
+    pure = _is_ml_dsa(key, scheme) or (scheme.kind is SignatureKind.ED25519 and isinstance(key, ed25519.Ed25519PublicKey))
+    try:
+        if pure and message:
+            key.verify(signature, message)
+        elif message and (arguments := _arguments(key, scheme, scheme.digest.hash)):
+            key.verify(signature, message, *arguments)
+        elif digest is not None and (arguments := _arguments(key, scheme, _prehashed(scheme))):
+            key.verify(signature, digest, *arguments)
+        else:
+            raise SmimeError(Reason.SIGNATURE, f"{scheme.name} with a key of another kind")
+    except (InvalidSignature, ValueError) as error:
+        raise SmimeError(Reason.SIGNATURE, "the signature does not fit") from error
+
+
+def _prehashed(scheme: Signature) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+    return Prehashed(scheme.digest.hash)
+
+
+def _arguments(key: Any, scheme: Signature, hashed: Any) -> tuple[Any, ...] | None:
+    if scheme.kind is SignatureKind.RSA_V15 and isinstance(key, rsa.RSAPublicKey):
+        return padding.PKCS1v15(), hashed
+    if scheme.kind is SignatureKind.RSA_PSS and isinstance(key, rsa.RSAPublicKey):
+        return pss_padding(scheme.digest), hashed
+    if scheme.kind is SignatureKind.ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
+        return (ec.ECDSA(hashed),)
+    return None
+
+
+def _is_ml_dsa(key: Any, scheme: Signature) -> bool:
+    wanted = {"ml-dsa-44": mldsa.MLDSA44PublicKey, "ml-dsa-65": mldsa.MLDSA65PublicKey, "ml-dsa-87": mldsa.MLDSA87PublicKey}
+    return scheme.kind is SignatureKind.ML_DSA and isinstance(key, wanted[scheme.name])
+
+
+def parse_detached(data: bytes) -> SignedContent:
+    """A detached SignedData in memory. Raises SmimeError."""
+    try:
+        return read(Stream([data]), None)
+    except BerError as error:
+        raise SmimeError(Reason.LIMIT if error.limit else Reason.MALFORMED, str(error)) from error
+    except der.DerError as error:
+        raise SmimeError(Reason.MALFORMED, str(error)) from error
