@@ -9,6 +9,7 @@ narrative   sections -> HTML that can do no harm
 
 from dmp_connector.cda.level1 import Level1, build_level1
 from dmp_connector.cda.metadata import describe
+from dmp_connector.cda.narrative import to_html
 from dmp_connector.cda.read import Cda, read
 
-__all__ = ["Cda", "Level1", "build_level1", "describe", "read"]
+__all__ = ["Cda", "Level1", "build_level1", "describe", "read", "to_html"]

@@ -35,7 +35,7 @@ def compile_schema(path: Path) -> bytes:
     schema = _load(path)
     _resolve_includes(schema, path.parent, [0])
     _instantiate_patterns(schema, path)
-    root = etree.Element(f"{{{XSL}}}stylesheet", nsmap=_namespaces(schema))
+    root = etree.Element(f"{{{XSL}}}stylesheet", nsmap=_namespaces(schema))  # type: ignore[arg-type]  # the stubs forget the default namespace
     root.set("version", "3.0")
     root.set("{http://www.w3.org/XML/1998/namespace}base", path.resolve().as_uri())
     etree.SubElement(root, f"{{{XSL}}}output", method="xml", encoding="UTF-8")

@@ -19,7 +19,7 @@ from dmp_connector.ebxml import submit_objects
 from dmp_connector.ebxml.write import members as set_members
 from dmp_connector.errors import BadArchive
 from dmp_connector.model.documents import Association, Document, SubmissionSet
-from dmp_connector.model.people import Patient, plain_name
+from dmp_connector.model.people import Patient
 
 SIGNATURE_CLASS = "urn:oid:1.3.6.1.4.1.19376.1.2.1.1.1"
 _SUBSET = "SUBSET01"
@@ -141,5 +141,11 @@ def _readme(sender: Sender, documents: Sequence[Document]) -> str:
 def subject(patient: Patient, documents: Sequence[Document]) -> str:
     """The subject of the mail that carries the archive (ECO.2.1.3, mssante.md 5.2), without INS."""
     label = documents[0].entry.type.label or documents[0].entry.title if len(documents) == 1 else f"{len(documents)} documents"
-    given = "".join(c for c in unicodedata.normalize("NFKD", patient.first_given) if not unicodedata.combining(c))
-    return f"XDM/1.0/DDM+{label[:40].rstrip()} {plain_name(patient.birth_name)} {given} {patient.birth_date:%d/%m/%Y}"
+    name = f"{_plain(patient.birth_name).upper()} {_plain(patient.first_given)}"
+    return f"XDM/1.0/DDM+{_plain(label)[:40].rstrip()} {name} {patient.birth_date:%d/%m/%Y}"
+
+
+def _plain(text: str) -> str:
+    """Without accents; anything still not ASCII is dropped."""
+    bare = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("Œ", "OE").replace("’", "'"))
+    return bare.encode("ascii", "ignore").decode()

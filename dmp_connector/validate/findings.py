@@ -1,0 +1,21 @@
+"""What a validator says about a document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`source`: xsd, header, or the name of a schematron; `where`: a path in the document; never patient data of ours."""
+
+    source: str
+    severity: Severity
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"[{self.source}] {self.where}: {self.message}"
