@@ -34,6 +34,17 @@ class Event(enum.StrEnum):
     STORE_READ_FAILED = "store.read_failed"
     STORE_DOORBELL_LOST = "store.doorbell_lost"
     STORE_SWEPT = "store.swept"
+    TRUST_LIST_ADOPTED = "trust.list_adopted"
+    TRUST_LIST_REFUSED = "trust.list_refused"
+    TRUST_LIST_STALE = "trust.list_stale"
+    TRUST_FETCH_FAILED = "trust.fetch_failed"
+    TRUST_CRL_ADOPTED = "trust.crl_adopted"
+    TRUST_CRL_REFUSED = "trust.crl_refused"
+    TRUST_OVERRIDE = "trust.override"
+    TRUST_REFUSED = "trust.refused"
+    TRUST_EXPIRY = "trust.certificate_expiry"
+    TLS_FALLBACK = "tls.fallback"
+    TLS_RELOADED = "tls.reloaded"
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
@@ -83,6 +94,11 @@ REFUSED = Counter("mssgw_refused_total", "Transactions refused or deferred, by p
 CONNECTIONS = Gauge("mssgw_connections", "Open connections, by port", ["port"], multiprocess_mode="livesum")
 LOGINS = Counter("mssgw_logins_total", "Logins, by protocol and outcome", ["protocol", "outcome"])
 DELIVERED = Counter("mssgw_delivered_recipients_total", "Recipients that reached a final state, by outcome", ["outcome"])
+TRUST_DECISIONS = Counter("mssgw_trust_decisions_total", "Decisions about peers and domains, by step and reason", ["step", "reason"])
+TRUST_LIST_AGE = Gauge("mssgw_trust_list_age_seconds", "Time since the list in force was last confirmed", multiprocess_mode="max")
+TRUST_LIST_DOMAINS = Gauge("mssgw_trust_list_domains", "Domains on the list in force", multiprocess_mode="max")
+TRUST_FETCHES = Counter("mssgw_trust_fetches_total", "Fetches of list, CRL, OCSP, by outcome", ["what", "outcome"])
+TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certificate ends, by role", ["role"], multiprocess_mode="min")
 ACCEPT_SECONDS = Histogram("mssgw_accept_seconds", "Time from the end of DATA to its reply, by port", ["port"])
 
 

@@ -1,0 +1,60 @@
+"""Certificates of recipients, by address, with where and when they were seen; and what their software can read.
+
+Whoever asks decides which one is good: nothing here judges. History is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from mssgw.core.address import Address
+from mssgw.store import schema
+from mssgw.store.engine import Reader, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    der: bytes
+    source: str  # "mail", "directory", "file"
+    first_seen: datetime
+    seen: datetime
+
+
+_certificate, _capability = schema.certificate.c, schema.capability.c
+_ADD = {dialect: schema.upsert(dialect, schema.certificate, "source", "seen") for dialect in ("sqlite", "postgresql")}
+_OF = sa.select(_certificate.der, _certificate.source, _certificate.first_seen, _certificate.seen).where(
+    _certificate.key == sa.bindparam("of")).order_by(_certificate.seen.desc(), _certificate.fingerprint)
+_DROP = sa.delete(schema.certificate).where(_certificate.key == sa.bindparam("of"), _certificate.fingerprint == sa.bindparam("print"))
+_SET_CAPABILITY = {dialect: schema.upsert(dialect, schema.capability, "der", "seen") for dialect in ("sqlite", "postgresql")}
+_CAPABILITY = sa.select(_capability.der, _capability.seen).where(_capability.key == sa.bindparam("of"))
+
+
+def add(tx: Transaction, address: Address, der: bytes, source: str, seen_at: datetime) -> None:
+    """Remember a certificate; one already known keeps its first date."""
+    tx.run(_ADD[tx.dialect], {"key": address.key, "fingerprint": hashlib.sha256(der).digest(), "der": der, "source": source,
+                              "first_seen": seen_at, "seen": seen_at})
+
+
+def of(rx: Reader, address: Address) -> list[Known]:
+    """All known certificates of an address, last seen first."""
+    return [Known(row.der, row.source, row.first_seen, row.seen) for row in rx.run(_OF, {"of": address.key})]
+
+
+def drop(tx: Transaction, address: Address, der: bytes) -> None:
+    tx.run(_DROP, {"of": address.key, "print": hashlib.sha256(der).digest()})
+
+
+def set_capabilities(tx: Transaction, address: Address, der: bytes, seen_at: datetime) -> None:
+    """What the last valid mail of this address said its software can read (RFC 8551 2.5.2). Older mail changes nothing."""
+    known = capabilities(tx, address)
+    if known is None or known[1] <= seen_at:
+        tx.run(_SET_CAPABILITY[tx.dialect], {"key": address.key, "der": der, "seen": seen_at})
+
+
+def capabilities(rx: Reader, address: Address) -> tuple[bytes, datetime] | None:
+    row = rx.run(_CAPABILITY, {"of": address.key}).first()
+    return None if row is None else (row.der, row.seen)

@@ -1,0 +1,75 @@
+"""Where the store is, and engines for it. The two engines differ here, in `faults`, `doorbell` and `schema`'s dialects."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError
+
+BUSY_SECONDS = 10
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # NORMAL may lose the last commits when the power fails
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA wal_autocheckpoint=4000",
+    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA trusted_schema=OFF",
+)
+
+
+def url_of(config: Config) -> sa.URL:
+    """The SQLAlchemy URL of `node.store`; a relative SQLite path starts at `node.data`. Raises ConfigError."""
+    text = config.node.store
+    scheme, _, rest = text.partition(":")
+    if scheme == "sqlite" and rest:
+        return sa.URL.create("sqlite", database=str(Path(config.node.data) / rest.removeprefix("//")))
+    if scheme in ("postgresql", "postgres"):
+        try:
+            return sa.make_url(f"postgresql:{rest}").set(drivername="postgresql+psycopg")
+        except sa.exc.ArgumentError as error:
+            raise ConfigError([("node.store", "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
+    raise ConfigError([("node.store", "expected sqlite:PATH or postgresql://user@host/database")])
+
+
+def connect_writer(url: sa.URL) -> sa.Engine:
+    """An engine whose transactions take the write lock at once."""
+    return _sqlite(url, "BEGIN IMMEDIATE") if url.get_backend_name() == "sqlite" else _postgresql(url, "READ COMMITTED")
+
+
+def connect_reader(url: sa.URL) -> sa.Engine:
+    """An engine whose transactions see one moment of the store."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, "BEGIN")
+    return _postgresql(url, "REPEATABLE READ").execution_options(postgresql_readonly=True)
+
+
+def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
+    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False,
+                                                                     "cached_statements": 512})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where we say
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
+    try:
+        return sa.create_engine(url, poolclass=NullPool, isolation_level=isolation,
+                                connect_args={"connect_timeout": BUSY_SECONDS, "application_name": "mssgw"})
+    except ModuleNotFoundError as error:
+        raise ConfigError([("node.store", "PostgreSQL needs the extra `postgres`: pip install 'mssgw[postgres]'")]) from error

@@ -1,0 +1,87 @@
+"""Migrations: numbered, transactional, one process at a time.
+
+The parent process or the command line calls `migrate` before any worker opens the store. A store written by
+a newer version is refused; nothing is changed then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError
+from mssgw.observe import Event, log
+from mssgw.store import database
+from mssgw.store.schema import metadata
+
+_LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; SQLite's write lock serves there
+_HERE = Path(__file__).parent / "migrations"
+
+
+def scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_HERE))
+
+
+def head() -> str:
+    """The revision this program works with."""
+    found = scripts().get_current_head()
+    assert found is not None
+    return found
+
+
+def migrate(config: Config) -> None:
+    """Bring the store to the present schema, making it when it isn't there. Raises ConfigError."""
+    url = database.url_of(config)
+    if url.database and url.get_backend_name() == "sqlite":
+        Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(url.database).touch(mode=0o600)
+    engine = database.connect_writer(url)
+    try:
+        with engine.begin() as connection:
+            if url.get_backend_name() == "postgresql":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            _upgrade(connection)
+    except sa.exc.OperationalError as error:
+        raise ConfigError([("node.store", f"the store can't be opened: {str(error.orig).strip().splitlines()[0]}")]) from error
+    finally:
+        engine.dispose()
+
+
+def require_current(connection: sa.Connection) -> None:
+    """Raises ConfigError unless the store has the schema of this program."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        raise ConfigError([("node.store", "the store is empty; `mssgw serve` makes its tables")])
+    if found != head():
+        _require_known(found)
+        raise ConfigError([("node.store", f"the store has schema {found}, this program {head()}; restart `mssgw serve`")])
+
+
+def _require_known(revision: str) -> None:
+    if revision not in {script.revision for script in scripts().walk_revisions()}:
+        raise ConfigError([("node.store", f"written by a newer mssgw (schema {revision}); start that one. Nothing was changed")])
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    before = MigrationContext.configure(connection).get_current_revision()
+    if before is not None:
+        _require_known(before)
+    if before == head():
+        return
+    script = scripts()
+
+    def steps(revision: Any, _context: Any) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    with EnvironmentContext(AlembicConfig(), script, fn=steps, destination_rev="head") as environment:
+        environment.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+        environment.run_migrations()
+    log(Event.STORE_MIGRATED, before=before, after=head())

@@ -1,0 +1,112 @@
+"""Store: what the rest of the program holds.
+
+`migrate` once per start, by the parent; `open` in each worker. `write` and `read` take a function of the
+aggregates' functions, and run it in a transaction:
+
+    uid = await store.write(lambda tx: mailboxes.append(tx, inbox, new))
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from mssgw.core.address import Domain
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError
+from mssgw.observe import Event, log
+from mssgw.store import database
+from mssgw.store.blobs import Blobs
+from mssgw.store.check import Problem, Swept, check, sweep
+from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
+from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
+from mssgw.store.migration import require_current
+from mssgw.store.seal import Seal
+
+T = TypeVar("T")
+
+
+class Store:
+    """Made by `open`. Belongs to one event loop."""
+
+    def __init__(self, config: Config, clock: Clock, worker: str, seal: Seal, url: sa.URL) -> None:
+        self.config, self.clock, self.worker, self.seal = config, clock, worker, seal
+        loop = asyncio.get_running_loop()
+        self._context = Context(clock, seal, config.limits, worker)
+        self._read_engine = database.connect_reader(url)
+        self._write_engine = database.connect_writer(url)
+        kind = SqliteDoorbell if url.get_backend_name() == "sqlite" else PgDoorbell
+        self.doorbell: Doorbell = kind(self._read_engine, worker, loop)
+        self._readers = Readers(self._read_engine, self._context)
+        self._writer = Writer(self._write_engine, self._context, self.doorbell, loop)
+        self.blobs = Blobs(self, Path(config.node.data) / "blobs", config.limits.free_disk)
+
+    async def write(self, function: Callable[[Transaction], T]) -> T:
+        """Run `function(tx)`; returns its result once the commit is durable. See `engine` for the rules.
+
+        Raises what the function raises, and Deferred when the store can't commit.
+        """
+        return await self._writer.write(function)
+
+    async def read(self, function: Callable[[Reader], T]) -> T:
+        """Run `function(rx)` on one consistent moment of the store. Raises Deferred when the store can't be read."""
+        return await self._readers.read(function)
+
+    async def make_key(self, domain: Domain) -> None:
+        """Make sure that the domain has a key."""
+        await self.write(lambda tx: self.seal.ensure(tx, domain))
+        await self.read(self.seal.load)
+
+    async def check(self, *, deep: bool = True) -> list[Problem]:
+        """Every invariant, derived again from the rows; `deep` also opens every content and compares its hash."""
+        return await self.read(lambda rx: check(rx, self.blobs, deep=deep))
+
+    async def sweep(self, older_than_hours: float = 24) -> Swept:
+        """Remove what nothing refers to any more, and what was kept long enough."""
+        return await sweep(self, older_than_hours)
+
+    async def close(self) -> None:
+        """Commit what was handed over, then stop."""
+        await self._writer.close()
+        await self.doorbell.close()
+        await asyncio.to_thread(self._readers.close)
+        self._read_engine.dispose()
+        self._write_engine.dispose()
+
+
+async def open(config: Config, clock: Clock, *, worker: str) -> Store:
+    """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
+    url = database.url_of(config)
+    seal = Seal.of(config.seal.master_key)
+    await asyncio.to_thread(_require_usable, url)
+    store = Store(config, clock, worker, seal, url)
+    try:
+        await store.read(seal.load)
+        if not seal.knows(Domain("")):
+            await store.write(seal.probe)
+            await store.read(seal.load)
+    except BaseException:
+        store.doorbell.start()
+        await store.close()
+        raise
+    store.doorbell.start()
+    log(Event.STORE_OPENED, engine=url.get_backend_name(), worker=worker)
+    return store
+
+
+def _require_usable(url: sa.URL) -> None:
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise ConfigError([("node.store", f"{url.database} is not there; `mssgw serve` makes it")])
+    engine = database.connect_reader(url)
+    try:
+        with engine.connect() as connection:
+            require_current(connection)
+    except sa.exc.OperationalError as error:
+        raise ConfigError([("node.store", f"the store can't be opened: {str(error.orig).strip().splitlines()[0]}")]) from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,164 @@
+"""Fixtures every area uses: the store on both engines, its configuration, a clock that tests own.
+
+A test that takes `store` runs twice, on SQLite and on PostgreSQL, and ends with `store.check`. PostgreSQL
+is a temporary cluster of Debian's package; without it those runs are skipped, or failed with
+MSSGW_REQUIRE_PEERS=1. `sqlite_store` is for tests that don't look at the engine.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mssgw import store as store_package
+from mssgw.core.config import Config, parse
+from tests import postgres
+
+START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+_CONFIG = """
+[node]
+hostname = "mx.alpha.mssante.test"
+data = "data"
+store = "{store}"
+[seal]
+master_key = "file:master.key"
+[trust]
+anchors = "anchors"
+[[domain]]
+name = "alpha.mssante.test"
+"""
+
+
+class TestClock:
+    """Time stands still until the test moves it; sleepers wake when it passes their hour."""
+
+    __test__ = False
+
+    def __init__(self, now: datetime = START) -> None:
+        self._now = now
+        self._order = itertools.count()
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, seconds: float = 0, **delta: float) -> None:
+        self._now += timedelta(seconds=seconds, **delta)
+        due = sorted(sleeper for sleeper in self._sleepers if sleeper[0] <= self._now)
+        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[0] > self._now]
+        for _, _, future in due:
+            if not future.done():
+                future.set_result(None)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._now + timedelta(seconds=seconds), next(self._order), future))
+        await future
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[postgres.Cluster]:
+    """The session's PostgreSQL cluster, with a migrated template."""
+    if not postgres.available():
+        if os.environ.get("MSSGW_REQUIRE_PEERS") == "1":
+            pytest.fail("PostgreSQL 15 is not installed: apt-get install postgresql-15")
+        pytest.skip("PostgreSQL 15 is not installed")
+    with postgres.cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _pg_template(pg: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    name = pg.create()
+    store_package.migrate(make_config(tmp_path_factory.mktemp("pg-template"), pg.url(name)))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("sqlite-template")
+    store_package.migrate(make_config(base))
+    return base / "data" / "store.db"
+
+
+def make_config(base: Path, store: str = "sqlite:store.db", more: str = "") -> Config:
+    """A configuration whose data lies below `base`; `more` is TOML to add."""
+    key = base / "master.key"
+    if not key.exists():
+        key.write_bytes(bytes(range(32)))
+        key.chmod(0o600)
+    (base / "anchors").mkdir(exist_ok=True)
+    return parse(_CONFIG.format(store=store) + more, base)
+
+
+@pytest.fixture
+def sqlite_config(tmp_path: Path, _sqlite_template: Path) -> Config:
+    """A migrated, empty SQLite store."""
+    config = make_config(tmp_path)
+    config.node.data.mkdir(mode=0o700)
+    shutil.copy(_sqlite_template, config.node.data / "store.db")
+    return config
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
+    """A configuration with a migrated, empty store, on each engine."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_config")
+        return
+    cluster: postgres.Cluster = request.getfixturevalue("pg")
+    name = cluster.create(request.getfixturevalue("_pg_template"))
+    yield make_config(tmp_path, cluster.url(name))
+    cluster.drop(name)
+
+
+@pytest.fixture
+async def store(config: Config, clock: TestClock) -> AsyncIterator[store_package.Store]:
+    """An open store, on each engine. Checked when the test ends."""
+    opened = await store_package.open(config, clock, worker="test")
+    yield opened
+    await _check_and_close(opened)
+
+
+@pytest.fixture
+async def sqlite_store(sqlite_config: Config, clock: TestClock) -> AsyncIterator[store_package.Store]:
+    """An open store on SQLite only. Checked when the test ends."""
+    opened = await store_package.open(sqlite_config, clock, worker="test")
+    yield opened
+    await _check_and_close(opened)
+
+
+@pytest.fixture
+async def open_again(config: Config, clock: TestClock) -> AsyncIterator[Callable[..., object]]:
+    """Open the test's store once more, as another worker would: `await open_again("w2")`."""
+    opened: list[store_package.Store] = []
+
+    async def again(worker: str = "another") -> store_package.Store:
+        opened.append(await store_package.open(config, clock, worker=worker))
+        return opened[-1]
+
+    yield again
+    for one in opened:
+        await one.close()
+
+
+async def _check_and_close(opened: store_package.Store) -> None:
+    try:
+        problems = await opened.check()
+    finally:
+        await opened.close()
+    assert not problems, "\n".join(map(str, problems))
