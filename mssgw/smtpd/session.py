@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import Deferred, MailError, Refused
 from mssgw.flow.transaction import Client, Transaction
-from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, log, log_bug
+from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, crash_point, log, log_bug
 from mssgw.protocol import sasl, smtp
 from mssgw.smtpd.connection import Connection
 
@@ -261,6 +261,7 @@ class Session(Connection):
         commit.add_done_callback(self._committed)
         trace = await self.work(asyncio.shield(commit))  # override 3: the client may leave, the commit goes on
         self._budget = self.profile.error_budget
+        crash_point("smtpd.before_250")
         self.say(f"250 2.0.0 queued as {trace}")
         ACCEPT_SECONDS.labels(self.profile.name).observe(time.perf_counter() - started)
         RECEIVED.labels(self.profile.name).inc()

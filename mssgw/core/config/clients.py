@@ -13,13 +13,14 @@ from mssgw.core.config.base import Listen, Secret, Settings
 class Clients(Settings, frozen=True):
     certificate: Annotated[Path, Meta(description="PEM: the server's certificate, then its chain.")]
     key: Annotated[Secret, Meta(description="PEM: its private key.")]
-    login_failures: Annotated[int, Meta(description="Failed logins from one address within 5 minutes before it has to wait.", ge=1)] = 20
+    login_failures: Annotated[int, Meta(description="Failed logins from one address, or at one account, within 5 minutes before it has to wait. Counted by each worker.", ge=1)] = 20
     password_cache_seconds: Annotated[int, Meta(description="How long a verified password is remembered (as a keyed hash); 0 verifies each time.", ge=0)] = 300
 
 
 class Submission(Settings, frozen=True):
     listen: Annotated[tuple[Listen, ...], Meta(description="Addresses with STARTTLS, usually port 587.")] = ()
     listen_tls: Annotated[tuple[Listen, ...], Meta(description="Addresses with TLS from the first octet, usually port 465.")] = ()
+    save_sent: Annotated[bool, Meta(description="Put a copy of what is submitted into the sender's Sent folder. Off: mail clients do it themselves and would have it twice.")] = False
 
 
 class Imap(Settings, frozen=True):

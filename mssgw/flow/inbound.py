@@ -1,0 +1,163 @@
+"""Inbound: take mail from another MSSanté operator.
+
+Order: client certificate -> whitelist (MAIL) -> mailbox (RCPT) -> structure, loop, author's domain -> S/MIME
+opened and judged -> contents sealed: the original as evidence, the readable copy -> one transaction ->
+the trace. A refusal before DATA costs the peer one line; after DATA it costs nothing but a reply.
+
+Crash: nothing is visible before the transaction has committed, so the peer keeps the message; when it
+comes again after a commit whose 250 was lost, the mailboxes that have it drop it, and the audit tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.core.envelope import OperatorId, Origin, OriginKind, Recipient
+from mssgw.core.errors import NotAllowed, NotTrusted, Refused
+from mssgw.core.message import Headers
+from mssgw.flow.content import require_no_loop
+from mssgw.flow.delivery import Box, Content, LocalDelivery
+from mssgw.flow.head import Head, authors, replace
+from mssgw.flow.received import received
+from mssgw.flow.submission import House, off_loop, on_top
+from mssgw.flow.transaction import Client, new_trace
+from mssgw.observe import crash_point
+from mssgw.protocol import mime
+from mssgw.protocol.mime import MimeLimits, Summary
+from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.opening import Opened
+from mssgw.store import Transaction, audit, certificates, mailboxes
+
+_OURS = ("authentication-results", "return-path")  # only we may say those about this message here
+
+
+class Operator(Protocol):
+    @property
+    def id(self) -> OperatorId: ...
+
+
+class Judge(Protocol):
+    """Who may talk to us: the trust service. Everything raises NotTrusted, or Deferred when nothing is known now."""
+
+    def require(self, domain: Domain, certificate: bytes) -> Operator: ...
+
+    def require_any(self, certificate: bytes) -> Operator: ...
+
+    def require_listed(self, domain: Domain) -> Sequence[Operator]: ...
+
+
+class Inbound:
+    """Port 25."""
+
+    def __init__(self, house: House, trust: Judge) -> None:
+        self._house, self._trust = house, trust
+
+    async def begin(self, client: Client, mail: MailFrom) -> Incoming:
+        """MAIL: the certificate must be listed for the sender's domain; for a report (null sender), for any (ANS Ref#1)."""
+        if client.certificate is None:
+            raise NotTrusted("No client certificate: show the IGC-Sante certificate that the whitelist names for your domain")
+        if mail.sender is None:
+            operator = self._trust.require_any(client.certificate)
+        else:
+            operator = self._trust.require(mail.sender.domain, client.certificate)
+        return Incoming(self._house, self._trust, client, mail, operator)
+
+
+class Incoming:
+    """One transaction of an operator that may talk to us."""
+
+    def __init__(self, house: House, trust: Judge, client: Client, mail: MailFrom, operator: Operator) -> None:
+        self._house, self._trust = house, trust
+        self._client, self._mail, self._operator = client, mail, operator
+        self._boxes: list[Box] = []
+
+    async def recipient(self, recipient: Recipient) -> None:
+        """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody."""
+        if not self._house.local.serves(recipient.address.domain):
+            raise NotAllowed(f"Domain {recipient.address.domain} is not served here")
+        self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+
+    async def accept(self, body: Body) -> str:
+        """The content. Returns the trace after the commit."""
+        trace, house = new_trace(), self._house
+        limits = MimeLimits.of(house.config.limits)
+        head = Head.read(body, limits)
+        require_no_loop(head.headers)
+        self._require_author(head.headers)
+        opened = await house.protection.open(body, {box.recipient.address.domain for box in self._boxes})
+        readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
+        content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
+        crash_point("inbound.before_commit")
+        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, summary))
+        crash_point("inbound.committed")
+        return trace
+
+    def _require_author(self, headers: Headers) -> None:
+        """Whoever is named in From must belong to the operator that sends: the certificate vouches for both (mssante.md 1.5).
+
+        A report (null sender) may come from a host name that is on no list; one that is listed is judged like any.
+        """
+        assert self._client.certificate is not None
+        try:
+            claimed = authors(headers)
+        except Refused:
+            if self._mail.sender is None:
+                return
+            raise
+        for domain in {address.domain for address in claimed}:
+            if self._mail.sender is not None and domain == self._mail.sender.domain:
+                continue
+            if self._mail.sender is None and not self._is_listed(domain):
+                continue
+            self._trust.require(domain, self._client.certificate)
+
+    def _is_listed(self, domain: Domain) -> bool:
+        try:
+            self._trust.require_listed(domain)
+        except NotTrusted:
+            return False
+        return True
+
+    def _compose(self, opened: Opened, trace: str, limits: MimeLimits) -> tuple[Body, Summary]:
+        """The readable copy with our findings on top, and its description."""
+        house = self._house
+        head = Head.read(opened.readable, limits)
+        recipients = [box.recipient for box in self._boxes]
+        field = received(self._client, house.config.node.hostname, trace, house.clock.now(), recipients, utf8=self._mail.utf8)
+        results = f"{opened.verdict.results(house.config.node.hostname)};\r\n {self._peer_result()}"
+        headers = on_top(head.headers.without(_OURS).prepend(("Received", field)), self._mail.sender, results)
+        readable = replace(opened.readable, head, headers, house.spool)
+        return readable, mime.summarise(readable, limits)
+
+    def _peer_result(self) -> str:
+        """What mutual TLS proved, as a result of our own in Authentication-Results (RFC 8601 2.7.6)."""
+        operator = str(self._operator.id).encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')[:200].rstrip("\\")
+        return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
+
+    def _commit(self, tx: Transaction, trace: str, body: Body, content: Content, opened: Opened, summary: Summary) -> None:
+        sender, message_id, verdict = self._mail.sender, summary.message_id, opened.verdict
+        origin = self._origin()
+        audit.add(tx, f"operator {self._operator.id}", "received", "ok", trace, sender=sender or "<>", message_id=message_id,
+                  port=origin.kind, peer=origin.peer, certificate=origin.tls and origin.tls.fingerprint, size=body.size,
+                  recipients=len(self._boxes), signature=verdict.signature, encryption=verdict.encryption,
+                  binding=verdict.binding, reasons=" ".join(verdict.reasons) or None)
+        key = mailboxes.duplicate_key(sender, message_id, body.blob)
+        LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id)
+        if verdict.valid and self._house.config.smime.harvest:
+            self._learn(tx, opened)
+
+    def _origin(self) -> Origin:
+        client = self._client
+        return Origin(OriginKind.RELAY, client.address, client.helo, client.tls, operator=self._operator.id)
+
+    @staticmethod
+    def _learn(tx: Transaction, opened: Opened) -> None:
+        """Remember what a valid signature showed, for answers (RFC 8551 2.5.2, 3.6)."""
+        author = Address.parse(opened.verdict.from_address)
+        for der in opened.certificates:
+            certificates.add(tx, author, der, "mail", tx.now)
+        if opened.capabilities is not None:
+            certificates.set_capabilities(tx, author, opened.capabilities, tx.now)

@@ -1,0 +1,66 @@
+"""Protection: the S/MIME engine with our keys, our policy and what we know about recipients.
+
+    await protection.protect(body, domain, recipients)   # outgoing, as [[domain]] sign and encrypt say
+    await protection.open(body, domains)                 # incoming, with the keys of those domains first
+
+A message that can't hold S/MIME, or a domain that does none, costs no thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.pki import Validate
+from mssgw.protocol.mime import MimeLimits
+from mssgw.smime import opening, protecting
+from mssgw.smime.keys import Identity
+from mssgw.smime.opening import Directory, Opened, no_directory
+from mssgw.smime.protecting import Lookup, Policy, Protected, no_lookup
+from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, Verdict
+
+UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
+_SMIME = re.compile(rb"[pP][kK][cC][sS]7|multipart/signed", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    policies: Mapping[Domain, Policy]
+    signers: Mapping[Domain, Identity]  # whose seal goes on a domain's mail
+    readers: Sequence[Identity]  # whose keys may open what comes in
+    validate: Validate
+    clock: Clock
+    limits: MimeLimits
+    most: int  # octets of plaintext
+    lookup: Lookup = no_lookup
+    directory: Directory = no_directory
+
+    @classmethod
+    def of(cls, config: Config, clock: Clock, validate: Validate, signers: Mapping[Domain, Identity], *,
+           readers: Sequence[Identity] = (), lookup: Lookup = no_lookup, directory: Directory = no_directory) -> Protection:
+        """`readers` beside the signers, for instance persons' keys and retired ones."""
+        policies = {one.name: Policy(one.sign, one.encrypt, config.smime.cipher) for one in config.domain}
+        return cls(policies, signers, (*signers.values(), *readers), validate, clock, MimeLimits.of(config.limits),
+                   2 * config.limits.message_size, lookup, directory)
+
+    async def protect(self, body: Body, domain: Domain, recipients: Sequence[Address]) -> tuple[Protected, ...]:
+        """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
+        policy, signer = self.policies[domain], self.signers.get(domain)
+        if policy.sign != "always" and (policy.sign == "never" or signer is None) and policy.encrypt == "never":
+            return (Protected(body, tuple(recipients), "", ""),)
+        return await protecting.protect(body, recipients, policy, self.clock.now(), signer=signer, lookup=self.lookup,
+                                        validate=self.validate, limits=self.limits)
+
+    async def open(self, body: Body, domains: Collection[Domain]) -> Opened:
+        """What can be read of a message, and what to think of it. Raises KeyUnavailable."""
+        if body.in_memory and not _SMIME.search(body.read()):
+            return Opened(body, UNPROTECTED, False)
+        own = [self.signers[domain] for domain in domains if domain in self.signers]
+        readers = [*own, *(one for one in self.readers if one not in own)]
+        return await opening.open(body, readers, self.validate, self.clock.now(), directory=self.directory,
+                                  limits=self.limits, most=self.most)

@@ -1,0 +1,236 @@
+"""Submission: what our own clients send. A person by mail client, or the hospital by its own relay.
+
+Order: sender belongs to the client -> each recipient's domain is listed, each mailbox of ours is there (at
+RCPT) -> size, structure, content rules -> sign and encrypt -> seal contents (large ones are on disk) ->
+one transaction: queue rows, mailboxes of ours, copy in Sent, audit -> the trace.
+
+What is queued is what leaves, octet for octet: a retry signs nothing again. Nothing lasts before the
+transaction has committed; after it everything does, so the 250 may be said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.config.relay import Hospital
+from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
+from mssgw.core.errors import NotAllowed, NotTrusted
+from mssgw.core.message import Headers
+from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
+from mssgw.flow.delivery import Box, Content, LocalDelivery
+from mssgw.flow.head import Head, replace
+from mssgw.flow.protection import Protection
+from mssgw.flow.received import received
+from mssgw.flow.transaction import Client, new_trace
+from mssgw.observe import crash_point
+from mssgw.protocol import mime
+from mssgw.protocol.mime import MimeLimits, Summary
+from mssgw.protocol.smtp import MailFrom
+from mssgw.store import Reader, Store, Transaction, accounts, audit, mailboxes, queue
+from mssgw.store.accounts import Account, Status
+from mssgw.store.blobs import Prepared
+from mssgw.store.mailboxes import NewMessage, SpecialUse
+from mssgw.store.queue import NewQueued
+
+OFF_LOOP = 128 * 1024  # octets from which a message is parsed and copied in a thread
+
+
+class Listed(Protocol):
+    """The part of the trust space that submission asks."""
+
+    def require_listed(self, domain: Domain) -> object:
+        """Raises NotTrusted (550 5.1.2, naming the domain), or Deferred."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class House:
+    """What every flow of a worker works with."""
+
+    config: Config
+    store: Store
+    clock: Clock
+    local: LocalDelivery
+    protection: Protection
+    spool: Path
+
+    @classmethod
+    def of(cls, config: Config, store: Store, clock: Clock, protection: Protection) -> House:
+        spool = Path(config.node.data) / "spool"
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(config, store, clock, LocalDelivery(config, store), protection, spool)
+
+
+class Submission:
+    """Ports 587 and 465: an account, logged in."""
+
+    def __init__(self, house: House, trust: Listed) -> None:
+        self._house, self._trust = house, trust
+
+    async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
+        """MAIL. Raises NotAllowed when the sender is neither the account nor an organisation it belongs to."""
+        given = client.account
+        if given is None:
+            raise NotAllowed("Log in first", code=530, enhanced="5.7.0")
+        account, own = await self._house.store.read(lambda rx: _own(rx, given))
+        if mail.sender is not None and mail.sender.key not in own:  # None: reports of mail programs (RFC 8098 3)
+            raise NotAllowed(f"You may not send as {_shown(mail.sender)}; it is neither your address nor your organisation's")
+        origin = Origin(OriginKind.SUBMISSION, client.address, client.helo, client.tls, account.id)
+        domain = mail.sender.domain if mail.sender else account.address.domain
+        return Outgoing(self._house, self._trust, client, mail, origin, domain, who=str(account.address),
+                        owns=lambda address: address.key in own, keep_for=account if self._saves() else None)
+
+    def _saves(self) -> bool:
+        settings = self._house.config.submission
+        return settings is not None and settings.save_sent
+
+
+class HospitalRelay:
+    """The hospital port: no account; the network (and certificate) vouch, the sender's domain is one of ours."""
+
+    def __init__(self, house: House, trust: Listed, settings: Hospital) -> None:
+        self._house, self._trust, self._settings = house, trust, settings
+
+    async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
+        """MAIL. Raises NotAllowed: no certificate, not a known one, or a sender of another domain."""
+        self._require_certificate(client)
+        if mail.sender is not None and not self._house.local.serves(mail.sender.domain):
+            raise NotAllowed(f"Sender domain {mail.sender.domain} is not one of this gateway's")
+        origin = Origin(OriginKind.HOSPITAL, client.address, client.helo, client.tls)
+        domain = mail.sender.domain if mail.sender else self._house.config.domain[0].name
+        return Outgoing(self._house, self._trust, client, mail, origin, domain, who=f"hospital {client.address}",
+                        owns=lambda address: self._house.local.serves(address.domain))
+
+    def _require_certificate(self, client: Client) -> None:
+        if self._settings.require_certificate and (client.tls is None or client.tls.fingerprint is None):
+            raise NotTrusted("Show a client certificate: configure one in your mail relay")
+        allowed = self._settings.client_fingerprints
+        if allowed and (client.tls is None or client.tls.fingerprint not in {one.replace(":", "").lower() for one in allowed}):
+            raise NotTrusted("This client certificate is not among those allowed here",
+                             detail=f"fingerprint {client.tls.fingerprint if client.tls else None}")
+
+
+class Outgoing:
+    """One transaction of one of our clients."""
+
+    def __init__(self, house: House, trust: Listed, client: Client, mail: MailFrom, origin: Origin, domain: Domain, *,
+                 who: str, owns: Owns, keep_for: Account | None = None) -> None:
+        self._house, self._trust = house, trust
+        self._client, self._mail, self._origin = client, mail, origin
+        self._domain, self._who, self._owns, self._keep_for = domain, who, owns, keep_for
+        self._remote: list[Recipient] = []
+        self._boxes: list[Box] = []
+
+    async def recipient(self, recipient: Recipient) -> None:
+        """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here."""
+        domain = recipient.address.domain
+        if self._house.local.serves(domain):
+            self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+        else:
+            self._trust.require_listed(domain)  # ANS: mail leaves for listed domains only
+            self._remote.append(recipient)
+
+    async def accept(self, body: Body) -> str:
+        """The content. Returns the trace after the commit."""
+        trace, house = new_trace(), self._house
+        message, summary = await off_loop(body, lambda: self._compose(body, trace))
+        addresses = [recipient.address for recipient in self._remote]
+        leaving = await house.protection.protect(message, self._domain, addresses) if addresses else ()
+        by_address = {recipient.address: recipient for recipient in self._remote}
+        queued = [
+            NewQueued(trace if number == 0 else f"{trace}-{number}", await house.store.blobs.prepare(copy.body, self._domain),
+                      self._envelope(tuple(by_address[address] for address in copy.recipients)), summary.message_id)
+            for number, copy in enumerate(leaving)]
+        content = await self._content_for_boxes(message)
+        sent = await house.store.blobs.prepare(message, self._domain, summary) if self._keep_for else None
+        crash_point("submission.before_commit")
+        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, summary))
+        crash_point("submission.committed")
+        return trace
+
+    def _compose(self, body: Body, trace: str) -> tuple[Body, Summary]:
+        """Judge and mend the header; the message as our client meant it, and its description."""
+        house, now = self._house, self._house.clock.now()
+        limits = MimeLimits.of(house.config.limits)
+        head = Head.read(body, limits)
+        require_no_loop(head.headers)
+        require_author(head.headers, self._owns)
+        require_mss(head.headers)
+        hostname = house.config.node.hostname
+        trace_field = received(self._client, hostname, trace, now, self._all(), utf8=self._mail.utf8, hide_client=True)
+        headers = mended(head.headers, trace, hostname, now).prepend(("Received", trace_field))
+        message = replace(body, head, headers, house.spool)
+        return message, mime.summarise(message, limits)
+
+    async def _content_for_boxes(self, message: Body) -> Content | None:
+        """The same message with what a mailbox here adds on top (RFC 5321 4.4, RFC 8601)."""
+        if not self._boxes:
+            return None
+        house = self._house
+
+        def build() -> tuple[Body, Summary]:
+            limits = MimeLimits.of(house.config.limits)
+            head = Head.read(message, limits)
+            method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
+            value = f"{house.config.node.hostname};\r\n {method} smtp.mailfrom={self._mail.sender or '<>'}"
+            local = replace(message, head, on_top(head.headers, self._mail.sender, value), house.spool)
+            return local, mime.summarise(local, limits)
+
+        return await house.local.prepare(self._boxes, *await off_loop(message, build))
+
+    def _commit(self, tx: Transaction, trace: str, queued: list[NewQueued], content: Content | None, sent: Prepared | None,
+                summary: Summary) -> None:
+        sender, message_id = self._mail.sender, summary.message_id
+        audit.add(tx, self._who, "submitted", "ok", trace, sender=sender or "<>", message_id=message_id, port=self._origin.kind,
+                  peer=self._client.address, recipients=len(self._remote) + len(self._boxes), size=summary.size)
+        for new in queued:
+            queue.add(tx, new)
+        if content is not None:
+            LocalDelivery.deliver(tx, self._boxes, content, key=trace.encode(), trace=trace, sender=sender, message_id=message_id)
+        if sent is not None and self._keep_for is not None:
+            _keep(tx, self._keep_for, sent)
+
+    def _envelope(self, recipients: tuple[Recipient, ...]) -> Envelope:
+        mail = self._mail
+        return Envelope(mail.sender, recipients, self._origin, mail.dsn, mail.utf8, mail.body_8bit)
+
+    def _all(self) -> list[Recipient]:
+        return [*self._remote, *(box.recipient for box in self._boxes)]
+
+
+async def off_loop(body: Body, work: Callable[[], tuple[Body, Summary]]) -> tuple[Body, Summary]:
+    """Small messages are faster than a thread; large ones don't stop the loop."""
+    return work() if body.size < OFF_LOOP else await asyncio.to_thread(work)
+
+
+def on_top(headers: Headers, sender: Address | None, results: str) -> Headers:
+    """What final delivery adds: the reverse-path, and what we found out."""
+    return headers.prepend(("Return-Path", f"<{sender or ''}>"), ("Authentication-Results", results))
+
+
+def _own(rx: Reader, given: Account) -> tuple[Account, frozenset[str]]:
+    """The account as it is now, and every address it may write as. Raises NotAllowed when it was suspended meanwhile."""
+    account = accounts.by_id(rx, given.id)
+    if account.status is not Status.ACTIVE:
+        raise NotAllowed("This account is suspended", detail=str(account.address))
+    owners = [account, *(one for one in accounts.organisations_of(rx, account.id) if one.status is Status.ACTIVE)]
+    return account, frozenset(address.key for owner in owners for address in (owner.address, *accounts.aliases(rx, owner.id)))
+
+
+def _keep(tx: Transaction, account: Account, sent: Prepared) -> None:
+    folder = next((box for box in mailboxes.list_all(tx, account.id) if box.special_use is SpecialUse.SENT), None)
+    if folder is not None:
+        mailboxes.append(tx, folder.id, NewMessage(sent, frozenset({"\\Seen"})))
+
+
+def _shown(address: Address) -> str:
+    return str(address).encode("ascii", "replace").decode()
+
+
