@@ -96,11 +96,11 @@ def ports(operator: Operator, base: int) -> dict[str, int]:
     return {name: operator.port(base, offset) for name, offset in OFFSETS.items()}
 
 
-def write_config(directory: Path, operator: Operator, base: int, *, workers: int, store: str | None) -> Path:
-    """The operator's `mssgw.toml`. `store` with several operators gets the operator's name appended to its database."""
+def write_config(directory: Path, operator: Operator, base: int, workers: int, store: str | None) -> Path:
+    """The operator's `mssgw.toml`, and the directory it stands in."""
     home = directory / operator.name
     home.mkdir(mode=0o700, exist_ok=True)
-    url = store.format(operator=operator.name) if store else "sqlite:store.db"
+    url = own_store(store, operator.name) if store else "sqlite:store.db"
     text = CONFIG.format(operator=operator, store=url, workers=workers, base=base, zone=ZONE, **ports(operator, base))
     for other in OPERATORS:
         if other is not operator:
@@ -109,6 +109,18 @@ def write_config(directory: Path, operator: Operator, base: int, *, workers: int
     path = home / "mssgw.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def own_store(url: str, name: str) -> str:
+    """Two operators, one `--store`: each gets its own file, or its own schema of the PostgreSQL database."""
+    if url.startswith("sqlite:"):
+        path = Path(url.removeprefix("sqlite:"))
+        return f"sqlite:{path.with_name(f'{path.stem}-{name}{path.suffix}')}"
+    import psycopg  # the extra `postgres`; whoever names a PostgreSQL URL has it
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')  # our own names, never input
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
 
 
 @dataclass
