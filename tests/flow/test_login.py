@@ -1,0 +1,73 @@
+"""Login: who may come in, and how often one may be wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssgw.core.errors import Deferred, NotAllowed
+from mssgw.flow.login import Login
+from mssgw.store import audit
+from tests.flow.conftest import SECRET
+
+LIMIT = 3
+
+
+@pytest.fixture
+def login(sqlite_store, passwords, clock, people) -> Login:
+    return Login(sqlite_store, passwords, clock, LIMIT)
+
+
+async def attempt(login: Login, name: str = "jeanne.martin@alpha.mssante.test", password: str = SECRET, peer: str = "192.0.2.1"):
+    return await login.authenticate(name, password, protocol="smtp", peer=peer)
+
+
+@pytest.mark.parametrize("name", ["jeanne.martin@alpha.mssante.test", "Jeanne.MARTIN@Alpha.mssante.test", "j.martin@alpha.mssante.test"])
+async def test_the_right_password_opens(login, people, name) -> None:
+    assert (await attempt(login, name)).id == people.jeanne.id
+
+
+@pytest.mark.parametrize("name", ["jeanne.martin@alpha.mssante.test", "nobody@alpha.mssante.test", "no address",
+                                  "paul.petit@alpha.mssante.test", "cardiologie@alpha.mssante.test"])
+async def test_every_failure_looks_the_same(login, name) -> None:
+    password = SECRET if name.startswith("paul") else "wrong"
+    with pytest.raises(NotAllowed) as refusal:
+        await attempt(login, name, password)
+    assert str(refusal.value.reply) == "535 5.7.8 User name or password is wrong"
+
+
+async def test_an_account_without_password_has_none_that_fits(login) -> None:
+    with pytest.raises(NotAllowed):
+        await attempt(login, "cardiologie@alpha.mssante.test", "")
+
+
+async def test_too_many_failures_from_one_address_wait(login, clock) -> None:
+    for number in range(LIMIT):
+        with pytest.raises(NotAllowed):
+            await attempt(login, f"guess{number}@alpha.mssante.test", "wrong")
+    with pytest.raises(Deferred) as refusal:
+        await attempt(login)
+    assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (454, "4.7.0")
+    assert await attempt(login, peer="192.0.2.2")
+    clock.advance(minutes=5)
+    assert await attempt(login)
+
+
+async def test_too_many_failures_at_one_account_wait_but_not_for_its_owner(login) -> None:
+    await attempt(login, peer="198.51.100.1")
+    for number in range(LIMIT):
+        with pytest.raises(NotAllowed):
+            await attempt(login, password="wrong", peer=f"192.0.2.{number}")
+    with pytest.raises(Deferred):
+        await attempt(login, peer="192.0.2.99")
+    assert await attempt(login, peer="198.51.100.1")
+
+
+async def test_logins_are_audited_without_what_strangers_typed(login, sqlite_store) -> None:
+    await attempt(login)
+    for name, password in (("jeanne.martin@alpha.mssante.test", "wrong"), ("my-password@alpha.mssante.test", "x")):
+        with pytest.raises(NotAllowed):
+            await attempt(login, name, password)
+    rows = [row for row in await sqlite_store.read(lambda rx: audit.find(rx)) if row.what == "login"]
+    assert [(row.who, row.outcome) for row in rows] == [
+        ("jeanne.martin@alpha.mssante.test", "ok"), ("jeanne.martin@alpha.mssante.test", "refused")]
+    assert "my-password" not in str(rows)

@@ -1,0 +1,243 @@
+"""Submission and the hospital port, with the real store: what is refused, what is mended, what is committed."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from mssgw.core.address import Address
+from mssgw.core.body import Body
+from mssgw.core.config.base import Network
+from mssgw.core.config.clients import Submission as SubmissionSettings
+from mssgw.core.config.relay import Hospital
+from mssgw.core.envelope import DsnOptions, Recipient, Ret
+from mssgw.core.errors import MailError, NotAllowed, NotFound, NotTrusted, Refused
+from mssgw.flow.submission import HospitalRelay, House, Submission
+from mssgw.flow.transaction import Client
+from mssgw.protocol.smtp import MailFrom
+from mssgw.store import audit, mailboxes, queue
+from tests.flow.conftest import HERE, client_of, rcpt
+
+JEANNE = "jeanne.martin@alpha.mssante.test"
+LETTER = (b"From: Jeanne Martin <jeanne.martin@alpha.mssante.test>\r\nTo: durand@beta.mssante.test\r\nBcc: secret@beta.mssante.test\r\n"
+          b"Subject: x\r\nAuthentication-Results: evil; smime=pass\r\nReturn-Path: <x@y.fr>\r\n\r\nhello\r\n")
+
+
+@pytest.fixture
+def submission(house: House, trust) -> Submission:
+    return Submission(house, trust)
+
+
+async def send(flow, client, *recipients: str, sender: str | None = JEANNE, content: bytes = LETTER) -> str:
+    transaction = await flow.begin(client, MailFrom(Address.parse(sender) if sender else None))
+    for recipient in recipients:
+        await transaction.recipient(rcpt(recipient))
+    return await transaction.accept(Body.of(content))
+
+
+async def queued(store, trace: str):
+    return await store.read(lambda rx: queue.show(rx, trace))
+
+
+async def content_of(store, delivery) -> bytes:
+    return (await store.blobs.read(delivery.content)).read()
+
+
+async def inbox(store, account, name: str = "INBOX") -> list[bytes]:
+    box = await store.read(lambda rx: mailboxes.by_name(rx, account.id, name))
+    rows = await store.read(lambda rx: mailboxes.rows(rx, box.id, None))
+    return [(await store.blobs.read(row.content)).read() for row in rows]
+
+
+async def test_a_letter_is_queued_by_next_hop_with_its_trace(submission, sqlite_store, people) -> None:
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", "dupont@beta.mssante.test",
+                       "petit@gamma.mssante.test")
+    message = await queued(sqlite_store, trace)
+    assert {delivery.domain: sorted(str(one.address) for one in delivery.recipients) for delivery in message.deliveries} == {
+        "beta.mssante.test": ["dupont@beta.mssante.test", "durand@beta.mssante.test"], "gamma.mssante.test": ["petit@gamma.mssante.test"]}
+    rows = await sqlite_store.read(lambda rx: audit.find(rx, trace=trace))
+    assert (rows[0].who, rows[0].what, rows[0].outcome) == (JEANNE, "submitted", "ok")
+
+
+async def test_the_header_is_mended_and_the_body_is_not_touched(submission, sqlite_store, people) -> None:
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test")
+    octets = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
+    head, _, body = octets.partition(b"\r\n\r\n")
+    assert body == b"hello\r\n"
+    assert head.startswith(b"Received: by mx.alpha.mssante.test with ESMTPSA id " + trace.encode())
+    for gone in (b"Bcc", b"secret@", b"Return-Path", b"Authentication-Results", b"192.0.2.7", b"cabinet.local"):
+        assert gone not in head
+    assert b"\r\nDate: Sun, 22 Nov 2026 08:00:00 +0000" in head
+    assert b"\r\nMessage-ID: <" + trace.encode() + b"@mx.alpha.mssante.test>" in head
+
+
+async def test_date_and_message_id_of_the_client_stay(submission, sqlite_store, people) -> None:
+    own = b"Date: Sat, 1 Jan 2000 00:00:00 +0100\r\nMessage-ID: <own@pc>\r\n" + LETTER
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=own)
+    octets = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
+    assert octets.lower().count(b"message-id:") == 1
+    assert b"<own@pc>" in octets
+    assert octets.count(b"Date:") == 1
+
+
+@pytest.mark.parametrize("sender", [
+    JEANNE, "JEANNE.martin@alpha.mssante.test", "j.martin@alpha.mssante.test", "cardiologie@alpha.mssante.test", None])
+async def test_senders_of_ones_own(submission, people, sender) -> None:
+    assert await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(sender) if sender else None))
+
+
+@pytest.mark.parametrize("sender", ["admin@alpha.mssante.test", "durand@beta.mssante.test", "x@jeanne.martin.fr"])
+async def test_a_sender_of_somebody_else(submission, people, sender) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(sender)))
+    assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (550, "5.7.1")
+    assert sender in refusal.value.reply.text
+
+
+async def test_a_member_of_nothing_can_not_write_as_the_organisation(submission, people) -> None:
+    with pytest.raises(NotAllowed):
+        await submission.begin(client_of(people.admin), MailFrom(Address.parse("cardiologie@alpha.mssante.test")))
+
+
+async def test_an_account_suspended_after_its_login(submission, people) -> None:
+    with pytest.raises(NotAllowed):
+        await submission.begin(client_of(people.paul), MailFrom(people.paul.address))
+
+
+async def test_an_unlisted_domain_is_named_at_rcpt(submission, people) -> None:
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
+    with pytest.raises(NotTrusted) as refusal:
+        await transaction.recipient(rcpt("x@gmail.com"))
+    assert str(refusal.value.reply).startswith("550 5.1.2 ")
+    assert "gmail.com" in refusal.value.reply.text
+
+
+async def test_local_recipients_at_rcpt(submission, people) -> None:
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
+    for address, error, enhanced in (("nobody", NotFound, "5.1.1"), ("paul.petit", Refused, "5.2.1")):
+        with pytest.raises(error) as refusal:
+            await transaction.recipient(rcpt(f"{address}@{HERE}"))
+        assert refusal.value.reply.enhanced == enhanced
+    await transaction.recipient(rcpt(f"postmaster@{HERE}"))  # RFC 5321 4.5.1
+
+
+@pytest.mark.parametrize(("header", "enhanced"), [
+    (b"To: x@y.fr\r\n", "5.6.0"),
+    (b"From: admin@alpha.mssante.test\r\n", "5.7.1"),
+    (b"From: jeanne.martin@alpha.mssante.test, admin@alpha.mssante.test\r\n", "5.7.1"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nFrom: admin@alpha.mssante.test\r\n", "5.6.0"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nfrom : admin@alpha.mssante.test\r\n", "5.6.0"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nSender: admin@alpha.mssante.test\r\n", "5.7.1"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nResent-From: admin@alpha.mssante.test\r\n", "5.7.1"),
+    (b'From: "jeanne.martin@alpha.mssante.test" <admin@alpha.mssante.test>\r\n', "5.7.1"),
+    (b"From: undisclosed:;\r\n", "5.6.0"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nX-MSS-INS: oui\r\n", "5.6.0"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"Received: by x\r\n" * 50, "5.4.6"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"X: y\r\n" * 10_000, "5.6.0"),
+    (b"From: jeanne.martin@alpha.mssante.test\r\nX: " + b"y" * 1_100_000 + b"\r\n", "5.6.0"),
+])
+async def test_content_rules(submission, sqlite_store, people, header, enhanced) -> None:
+    with pytest.raises(Refused) as refusal:
+        await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=header + b"\r\nhello\r\n")
+    assert refusal.value.reply.enhanced == enhanced
+    assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
+
+
+async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:
+    fields = b"X-MSS-CODECDA: 34112-3,PRESC-BIO,15508-5\r\nX-MSS-INS: O\r\nX-MSS-NIL: DEV935997\r\nX-MSS-MES: FIN\r\n"
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=fields + LETTER)
+    assert fields in await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
+
+
+async def test_two_hundred_mime_levels(submission, people) -> None:
+    content = LETTER.partition(b"\r\n\r\n")[0]
+    for level in range(200):
+        content += b'\r\nContent-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d' % (level, level)
+    with pytest.raises(Refused) as refusal:
+        await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=content + b"\r\n\r\nx\r\n")
+    assert refusal.value.reply.enhanced == "5.6.0"
+
+
+async def test_colleagues_here_have_it_at_once(submission, sqlite_store, people) -> None:
+    trace = await send(submission, client_of(people.jeanne), f"cardiologie@{HERE}")
+    (letter,) = await inbox(sqlite_store, people.cardiologie)
+    assert letter.startswith(f"Return-Path: <{JEANNE}>\r\nAuthentication-Results: mx.alpha.mssante.test;\r\n auth=pass".encode())
+    assert letter.count(b"Authentication-Results") == 1
+    assert letter.endswith(b"\r\n\r\nhello\r\n")
+    with pytest.raises(NotFound):
+        await queued(sqlite_store, trace)
+
+
+async def test_one_letter_to_both_sides(submission, sqlite_store, people) -> None:
+    trace = await send(submission, client_of(people.jeanne), f"cardiologie@{HERE}", "durand@beta.mssante.test", JEANNE)
+    assert len((await queued(sqlite_store, trace)).deliveries) == 1
+    assert len(await inbox(sqlite_store, people.cardiologie)) == 1
+    assert len(await inbox(sqlite_store, people.jeanne)) == 1
+
+
+async def test_the_same_letter_twice_is_two_letters(submission, sqlite_store, people) -> None:
+    for _ in range(2):
+        await send(submission, client_of(people.jeanne), f"cardiologie@{HERE}", content=b"Message-ID: <own@pc>\r\n" + LETTER)
+    assert len(await inbox(sqlite_store, people.cardiologie)) == 2
+
+
+@pytest.mark.parametrize("save", [False, True])
+async def test_copy_in_sent_when_configured(house, trust, sqlite_store, people, save) -> None:
+    house = type(house)(msgspec.structs.replace(house.config, submission=SubmissionSettings(save_sent=save)), *(
+        getattr(house, name) for name in ("store", "clock", "local", "protection", "spool")))
+    await send(Submission(house, trust), client_of(people.jeanne), "durand@beta.mssante.test")
+    assert len(await inbox(sqlite_store, people.jeanne, "Sent")) == save
+
+
+async def test_dsn_options_go_with_the_message(submission, sqlite_store, people) -> None:
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, dsn=DsnOptions(Ret.HDRS, "aB+c")))
+    await transaction.recipient(Recipient(Address.parse("durand@beta.mssante.test"), original="rfc822;Old@x.fr"))
+    trace = await transaction.accept(Body.of(LETTER))
+    (delivery,) = (await queued(sqlite_store, trace)).deliveries
+    assert delivery.envelope.dsn == DsnOptions(Ret.HDRS, "aB+c")
+    assert delivery.recipients[0].recipient.original == "rfc822;Old@x.fr"
+
+
+async def test_large_letters(submission, sqlite_store, people) -> None:
+    large = LETTER + (b"x" * 76 + b"\r\n") * 10_000
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=large)
+    assert (await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])).endswith(large[len(LETTER) - 7:])
+
+
+# --- the hospital's own relay -------------------------------------------------------------------------------------------
+
+
+def hospital(house, trust, **settings) -> HospitalRelay:
+    return HospitalRelay(house, trust, Hospital(networks=(Network("192.0.2.0/24"),), **settings))
+
+
+INSIDE = Client("192.0.2.9", "postfix.chu.local", "ESMTP")
+
+
+async def test_the_hospital_writes_for_any_address_of_our_domains(house, trust, sqlite_store, people) -> None:
+    trace = await send(hospital(house, trust), INSIDE, "durand@beta.mssante.test", sender=f"imagerie@{HERE}",
+                       content=b"From: imagerie@alpha.mssante.test\r\n\r\nhello\r\n")
+    octets = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
+    assert b"192.0.2.9" not in octets
+    assert b"postfix.chu" not in octets
+
+
+async def test_the_hospital_does_not_write_for_others(house, trust) -> None:
+    with pytest.raises(NotAllowed):
+        await hospital(house, trust).begin(INSIDE, MailFrom(Address.parse("x@beta.mssante.test")))
+    with pytest.raises(NotAllowed):
+        await send(hospital(house, trust), INSIDE, "durand@beta.mssante.test", sender=f"imagerie@{HERE}",
+                   content=b"From: durand@beta.mssante.test\r\n\r\nhello\r\n")
+
+
+@pytest.mark.parametrize("settings", [{"require_certificate": True}, {"client_fingerprints": ("CD:" * 31 + "CD",)}])
+async def test_the_hospital_shows_its_certificate(house, trust, settings) -> None:
+    with pytest.raises(MailError) as refusal:
+        await hospital(house, trust, **settings).begin(INSIDE, MailFrom(Address.parse(f"imagerie@{HERE}")))
+    assert refusal.value.reply.code == 550
+
+
+async def test_a_listed_fingerprint_is_enough(house, trust, people) -> None:
+    shown = client_of(people.jeanne)  # any TLS client; its fingerprint is ab:ab:...
+    assert await hospital(house, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
+        Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}")))
