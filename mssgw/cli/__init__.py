@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mssgw import __version__
-from mssgw.cli import config
+from mssgw.cli import account, config
 from mssgw.core.errors import ConfigError, MailError
 
 app = typer.Typer(
@@ -17,6 +17,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(config.app, name="config")
+app.add_typer(account.app, name="account")
+app.add_typer(account.mailbox_app, name="mailbox")
+app.add_typer(account.seal_app, name="seal")
+app.command("check")(account.check)
 
 
 @app.command()

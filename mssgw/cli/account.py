@@ -1,0 +1,270 @@
+"""`mssgw account …`, `mssgw mailbox …`, `mssgw check`, `mssgw seal …`: what lives in the store.
+
+Passwords are asked for, or read from standard input; they never stand in arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from mssgw import store
+from mssgw.cli.config import loaded
+from mssgw.cli.frame import ConfigFile, Json, failure, output, run
+from mssgw.core.address import Address, AddressError
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config
+from mssgw.core.errors import NotFound, Refused
+from mssgw.identity.passwords import Passwords
+from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
+from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
+from mssgw.store.seal import MASTER_OCTETS
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Accounts: who has a mailbox here.", no_args_is_help=True)
+members_app = typer.Typer(help="Who reads an organisation's mailbox.", no_args_is_help=True)
+app.add_typer(members_app, name="members")
+mailbox_app = typer.Typer(help="The folders of an account.", no_args_is_help=True)
+seal_app = typer.Typer(help="The master key of the store.", no_args_is_help=True)
+
+MIN_PASSWORD = 8  # characters; length rules belong to people's policy, this stops slips
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except AddressError as error:
+        raise typer.BadParameter(f"{text}: {error}") from error
+
+
+_Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=_address)]
+_Person = Annotated[Address, typer.Argument(metavar="PERSON", parser=_address)]
+_Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Levels are separated by /.")]
+
+
+def _writing(path: Path, function: Callable[[Transaction], T]) -> T:
+    return _with_store(loaded(path), lambda opened: opened.write(function))
+
+
+def _reading(path: Path, function: Callable[[Reader], T]) -> T:
+    return _with_store(loaded(path), lambda opened: opened.read(function))
+
+
+def _with_store(config: Config, use: Callable[[Store], Awaitable[T]]) -> T:
+    store.migrate(config)
+
+    async def work() -> T:
+        opened = await store.open(config, SystemClock(), worker="cli")
+        try:
+            return await use(opened)
+        finally:
+            await opened.close()
+
+    return run(work())
+
+
+def _account(rx: Reader, address: Address) -> Account:
+    if (found := accounts.by_address(rx, address)) is None:
+        raise NotFound(f"No account {address}")
+    return found
+
+
+def _password(from_stdin: bool) -> str:
+    password = sys.stdin.readline().rstrip("\r\n") if from_stdin else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if len(password) < MIN_PASSWORD:
+        raise Refused(f"A password has at least {MIN_PASSWORD} characters")
+    return str(password)
+
+
+def _hashed(password: str) -> str:
+    passwords = Passwords()
+    try:
+        return passwords.hash(password)
+    finally:
+        passwords.close()
+
+
+def _described(account: Account) -> dict[str, Any]:
+    return {"address": str(account.address), "kind": account.kind, "role": account.role, "status": account.status,
+            "name": account.display_name, "rpps": account.rpps, "password": account.password_hash is not None, "created": account.created.isoformat()}
+
+
+# -- account ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def add(who: _Who, config: ConfigFile, kind: Annotated[Kind, typer.Option(help="Person, organisation or application.")] = Kind.PER,
+        name: Annotated[str, typer.Option(help="The name people see.")] = "",
+        rpps: Annotated[str | None, typer.Option(help="The person's national number.")] = None,
+        admin: Annotated[bool, typer.Option("--admin", help="May administer; takes mail for postmaster.")] = False,
+        password_stdin: _Stdin = False,
+        no_password: Annotated[bool, typer.Option("--no-password", help="Nobody can log in by password.")] = False,
+        json: Json = False) -> None:
+    """Make an account and its folders."""
+    settings = loaded(config)
+    if settings.domain_named(who.domain) is None:
+        raise failure(f"{who.domain} does not live here; it needs a [[domain]] in {config}")
+    hashed = None if no_password else _hashed(_password(password_stdin))
+    new = NewAccount(who, kind, Role.ADMIN if admin else Role.USER, name, rpps, hashed)
+    made: Account = _with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)))
+    output(f"{made.address} added", json=json, document=_described(made))
+
+
+@app.command("list")
+def list_(config: ConfigFile, json: Json = False) -> None:
+    """List all accounts."""
+    found = _reading(config, accounts.list_all)
+    lines = [f"{one.address}  {one.kind}  {one.role.lower()}  {one.status.lower()}  {one.display_name}".rstrip() for one in found]
+    output("\n".join(lines) or "no accounts", json=json, document=[_described(one) for one in found])
+
+
+@app.command()
+def suspend(who: _Who, config: ConfigFile, json: Json = False) -> None:
+    """Refuse logins and mail for an account; its mail stays."""
+    _set_status(config, who, Status.SUSPENDED, json)
+
+
+@app.command()
+def resume(who: _Who, config: ConfigFile, json: Json = False) -> None:
+    """Undo `suspend`."""
+    _set_status(config, who, Status.ACTIVE, json)
+
+
+def _set_status(path: Path, who: Address, status: Status, json: bool) -> None:
+    def change(tx: Transaction) -> Account:
+        found = _account(tx, who)
+        accounts.set_status(tx, found.id, status)
+        return accounts.by_id(tx, found.id)
+
+    changed = _writing(path, change)
+    output(f"{changed.address} is {status.lower()}", json=json, document=_described(changed))
+
+
+@app.command()
+def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> None:
+    """Set the password of an account."""
+    account = _reading(config, lambda rx: _account(rx, who))
+    hashed = _hashed(_password(password_stdin))
+    _writing(config, lambda tx: accounts.set_password(tx, account.id, hashed))
+    output(f"password of {account.address} changed", json=False, document={})
+
+
+@app.command()
+def alias(who: _Who, other: Annotated[Address, typer.Argument(metavar="ALIAS", parser=_address)], config: ConfigFile,
+          remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False) -> None:
+    """Give an account another address."""
+    def change(tx: Transaction) -> None:
+        account = _account(tx, who)
+        if remove:
+            accounts.remove_alias(tx, other)
+        else:
+            accounts.add_alias(tx, account.id, other)
+
+    _writing(config, change)
+    output(f"{other} {'is no longer' if remove else 'is now'} an address of {who}", json=False, document={})
+
+
+@members_app.command("list")
+def members_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
+    """List the members of an organisation."""
+    found = _reading(config, lambda rx: accounts.members(rx, _account(rx, who).id))
+    output("\n".join(str(one.address) for one in found) or "no members", json=json, document=[_described(one) for one in found])
+
+
+@members_app.command("add")
+def members_add(who: _Who, person: _Person, config: ConfigFile) -> None:
+    """Let a person read an organisation's mailbox."""
+    _writing(config, lambda tx: accounts.add_member(tx, _account(tx, who).id, _account(tx, person).id))
+    output(f"{person} is a member of {who}", json=False, document={})
+
+
+@members_app.command("remove")
+def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
+    """Undo `members add`."""
+    _writing(config, lambda tx: accounts.remove_member(tx, _account(tx, who).id, _account(tx, person).id))
+    output(f"{person} is not a member of {who}", json=False, document={})
+
+
+# -- mailbox ---------------------------------------------------------------------------------------------
+
+
+@mailbox_app.command("list")
+def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
+    """List the folders of an account."""
+    found = _reading(config, lambda rx: mailboxes.list_all(rx, _account(rx, who).id))
+    document = [{"name": box.name, "kind": box.kind, "messages": box.messages, "unseen": box.unseen, "octets": box.size,
+                 "special_use": box.special_use, "subscribed": box.subscribed} for box in found]
+    lines = [f"{box.name}  {box.messages} messages, {box.unseen} unseen, {box.size} octets" for box in found]
+    output("\n".join(lines), json=json, document=document)
+
+
+@mailbox_app.command("create")
+def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
+    """Make a folder, subscribed."""
+    def make(tx: Transaction) -> str:
+        account = _account(tx, who)
+        made = mailboxes.create(tx, account.id, name)
+        mailboxes.subscribe(tx, account.id, made.name)
+        return made.name
+
+    output(f"{_writing(config, make)} created", json=False, document={})
+
+
+@mailbox_app.command("rename")
+def mailbox_rename(who: _Who, name: _Name, new: Annotated[str, typer.Argument(metavar="NEW")], config: ConfigFile) -> None:
+    """Rename a folder and those below it."""
+    _writing(config, lambda tx: mailboxes.rename(tx, _account(tx, who).id, name, new))
+    output(f"{name} is now {new}", json=False, document={})
+
+
+@mailbox_app.command("delete")
+def mailbox_delete(who: _Who, name: _Name, config: ConfigFile,
+                   yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
+    """Delete a folder with its messages."""
+    if not yes:
+        typer.confirm(f"Delete {name} of {who} with all its messages?", abort=True)
+    _writing(config, lambda tx: mailboxes.delete(tx, _account(tx, who).id, name))
+    output(f"{name} deleted", json=False, document={})
+
+
+# -- the store itself ------------------------------------------------------------------------------------
+
+
+def check(config: ConfigFile,
+          sweep: Annotated[bool, typer.Option("--sweep", help="Also remove what nothing has referred to for a day.")] = False,
+          shallow: Annotated[bool, typer.Option("--shallow", help="Don't open every message.")] = False, json: Json = False) -> None:
+    """Derive every invariant of the store again. Exit status 1 when one doesn't hold."""
+    async def work(opened: Store) -> tuple[list[store.Problem], store.Swept | None]:
+        problems = await opened.check(deep=not shallow)
+        return problems, await opened.sweep() if sweep and not problems else None
+
+    problems, swept = _with_store(loaded(config), work)
+    document = {"problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
+                "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages}}
+    lines = [str(one) for one in problems] or ["ok"]
+    if swept:
+        lines.append(f"swept {swept.contents} contents, {swept.files} files, {swept.octets} octets, {swept.messages} finished messages")
+    output("\n".join(lines), json=json, document=document)
+    if problems:
+        raise failure(f"{len(problems)} problem(s)")
+
+
+@seal_app.command("new-key")
+def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Make a master key. Keep a copy elsewhere: losing it loses the mail."""
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise failure(f"{file} is there; a key is never overwritten") from None
+    with open(fd, "wb") as made:
+        made.write(os.urandom(MASTER_OCTETS))
+        made.flush()
+        os.fsync(fd)
+    output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})
