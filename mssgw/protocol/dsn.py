@@ -69,18 +69,6 @@ class Report:
     original_message_id: str | None = None
 
 
-def encode_xtext(text: str) -> str:
-    """RFC 3461 4. Only for ASCII; what is not printable becomes +HH."""
-    return re.sub(r"[^!-*,-<>-~]", lambda found: f"+{ord(found[0]):02X}", text)
-
-
-def encode_address_xtext(address: str) -> str:
-    """An address for ORCPT towards a peer without SMTPUTF8: utf-8-addr-xtext when it is not ASCII (RFC 6533 3)."""
-    if address.isascii():
-        return encode_xtext(address)
-    return re.sub(r"[^!-*,-<>-\[\]-~]", lambda found: rf"\x{{{ord(found[0]):X}}}", address)
-
-
 def clean(text: str, limit: int = FIELD_LIMIT) -> str:
     """A stranger's text as one line without control characters, at most `limit` characters."""
     line = re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text[: 4 * limit]).strip()

@@ -132,12 +132,6 @@ def test_the_boundary_is_in_no_part():
     assert len(list(parts[2].get_content().iter_parts())) == 3
 
 
-def test_xtext():
-    """RFC 3461 4: + and = and what is not printable."""
-    assert dsn.encode_xtext("a+b=c d\r\né@x"[:8]) == "a+2Bb+3Dc+20d+0D"
-    assert dsn.encode_address_xtext("rené@x.test") == r"ren\x{E9}@x.test"
-
-
 @pytest.mark.parametrize(
     ("field", "final"),
     [
