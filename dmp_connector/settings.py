@@ -14,9 +14,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dmp_connector.errors import BadSettings
+from dmp_connector.model.documents import Code
 from dmp_connector.model.people import InsKind, KeyPolicy
 from dmp_connector.signer import Algorithm
 
+_CONSULTATION = Code("07", "1.2.250.1.213.2.2", "Consultation")
 SERVICES = ("patients", "patientsSpecific", "patientsPDQ", "habilitations", "registry", "repository")
 
 
@@ -91,6 +93,7 @@ class DmpSettings:
     actions: Actions = Actions()
     limits: Limits = Limits()
     xades_algorithm: Algorithm = Algorithm.RSA_SHA256
+    update_content_type: Code = _CONSULTATION  # contentTypeCode of TD3.3 submissions (JDV_J59)
     date_format: str = "%d%m%Y"  # TD0.4 startDate; DDMMYYYY in the kit
     processing_code: Literal["P", "T", "D"] = "P"  # HL7: production, training, debugging
     legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (dmp.md 0.1)

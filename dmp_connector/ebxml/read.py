@@ -81,13 +81,12 @@ def _collect(element: etree._Element) -> _Object:
         if tag == _SLOT:
             found.slots[child.get("name", "")] = _values(child)
         elif tag == _CLASSIFICATION:
-            scheme = child.get("classificationScheme")
+            scheme = "".join(child.get("classificationScheme", "").split())  # one public sample has a blank inside
             if scheme in (names.ENTRY_AUTHOR, names.SET_AUTHOR):
                 found.authors.append(_author(child))
             elif scheme:
                 found.codes.setdefault(scheme, []).append(_code(child))
         elif tag == _IDENTIFIER:
-            # one public sample has a blank inside the UUID
             found.identifiers["".join(child.get("identificationScheme", "").split())] = child.get("value", "")
         elif tag == _NAME:
             found.name = _localized(child)

@@ -31,6 +31,7 @@ from dmp_connector.model.dossier import (
     Dossier,
     DossierState,
     DossierSummary,
+    IdentityQuery,
     Oppositions,
     Representative,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "DossierState",
     "DossierSummary",
     "Dtm",
+    "IdentityQuery",
     "Ins",
     "InsKind",
     "Institution",

@@ -12,7 +12,7 @@ from datetime import date, datetime
 
 from dmp_connector.errors import ConsentExpired, ConsultationClosed
 from dmp_connector.model.documents import Code
-from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practitioner
+from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practitioner, Sex
 
 
 class DossierState(enum.StrEnum):
@@ -126,11 +126,23 @@ class DossierSummary:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class IdentityQuery:
+    """What TD0.5 searches by. Regulation only; the family name is the birth or the used one."""
+
+    family: str
+    given: str = ""
+    birth_date: date | None = None
+    sex: Sex | None = None
+    postal_code: str = ""
+    city: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Candidate:
     """One row of TD0.5: a person who may be the one looked for, with the match in per cent."""
 
     patient: Patient
-    match: int
+    match: int | None  # per cent; None when the server did not say
     oppositions: Oppositions = Oppositions()
 
 
@@ -151,11 +163,13 @@ class AdministrativeData:
 
     patient: Patient
     civility: str = ""
-    address: tuple[str, ...] = ()  # lines, last one "75001 PARIS"
+    street: tuple[str, ...] = ()  # address lines above postal code and city
+    postal_code: str = ""
+    city: str = ""
+    country: str = ""
     phone: str = ""
     mobile: str = ""
     email: str = ""
-    country: str = ""
     oppositions: Oppositions = Oppositions()
     representatives: tuple[Representative, ...] = ()
     state: DossierState = DossierState.ACTIVE

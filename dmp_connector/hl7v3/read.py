@@ -1,0 +1,126 @@
+"""Answers of the dossier transactions. Reads NE2008 and NE2009 alike, by names and not by position.
+
+An acknowledgement other than AA or CA is raised as its error class with the server's code untouched.
+An answer about another patient than the one asked for is BadAnswer: it is never shown.
+"""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from dmp_connector.errors import BadAnswer, BadIns, NoDossier, refusal
+from dmp_connector.hl7v3 import names
+from dmp_connector.hl7v3.common import find, hl7, read_day, read_observations, read_oppositions, read_person, text, truth, value
+from dmp_connector.model.documents import Code
+from dmp_connector.model.dossier import AdministrativeData, AuthorisationStatus, Candidate, Closure, Dossier, DossierState
+from dmp_connector.model.people import Ins
+
+
+def read_dossier(root: etree._Element, ins: Ins) -> Dossier:
+    """TD0.2: PRPA_IN201308UV02. An unknown INS is a Dossier in state NO_DMP, not an error."""
+    try:
+        require_accepted(root)
+    except NoDossier:
+        return Dossier(ins, DossierState.NO_DMP)
+    if _query_response(root) == "NF":
+        return Dossier(ins, DossierState.NO_DMP)
+    patient = _the_patient(root, ins)
+    attention = _attention_lines(root)
+    said = read_observations(patient)
+    closed = value(patient, "statusCode", "code") == "terminated"
+    return Dossier(
+        ins=ins,
+        state=DossierState.CLOSED if closed else DossierState.ACTIVE,
+        authorisation=_authorisation(attention.get("AUTORISATION", "")),
+        treating_doctor=bool(truth(attention.get("STATUT_MT"))),
+        attached_to_mes=truth(said.get(names.ATTACHED_TO_MES)),
+        internet_account=truth(said.get(names.INTERNET_ACCOUNT)),
+        closure=_closure(root, patient) if closed else None,
+        oppositions=read_oppositions(patient),
+    )
+
+
+def read_administrative(root: etree._Element, ins: Ins) -> AdministrativeData:
+    """TD1.3a: the same answer, read for the person. Raises NoDossier."""
+    require_accepted(root)
+    if _query_response(root) == "NF":
+        raise NoDossier("NF", "no dossier for this INS")
+    return read_person(_the_patient(root, ins), ins)
+
+
+def read_candidates(root: etree._Element) -> tuple[Candidate, ...]:
+    """TD0.5: PRPA_IN201306UV02, best match first. Empty when nobody fits."""
+    require_accepted(root)
+    found = []
+    for patient in root.iter(f"{{{names.HL7}}}patient"):
+        identifiers = [(i.get("root", ""), i.get("extension", "")) for i in patient.findall(hl7("id"))]
+        ins = next((Ins(extension, oid) for oid, extension in identifiers if oid.startswith("1.2.250.1.213.1.4.")), None)
+        if ins is None:
+            raise BadAnswer("a candidate without INS")
+        percent = read_observations(patient).get(names.MATCH, "")
+        found.append(Candidate(read_person(patient, ins).patient, int(percent) if percent.isdigit() else None, read_oppositions(patient)))
+    return tuple(sorted(found, key=lambda candidate: -(candidate.match or 0)))
+
+
+def read_acceptance(root: etree._Element) -> Ins | None:
+    """TD1.1 to TD1.4: 201312/201315 inside their wrapper. The INS the server echoes; raises what 201313/201316 say."""
+    require_accepted(root)
+    identifier = next((i for p in root.iter(f"{{{names.HL7}}}patient") for i in p.findall(hl7("id"))), None)
+    if identifier is None:
+        return None
+    try:
+        return Ins.received(identifier.get("extension", ""), identifier.get("root", ""))
+    except BadIns as error:
+        raise BadAnswer("the answer names an INS that cannot be read") from error
+
+
+def require_accepted(root: etree._Element) -> None:
+    """Raise unless the acknowledgement accepts. `typeCode` is an attribute in NE2009, an element in NE2008."""
+    acknowledgement = next(root.iter(f"{{{names.HL7}}}acknowledgement"), None)
+    if acknowledgement is None:
+        raise BadAnswer("an answer without acknowledgement")
+    kind = acknowledgement.get("typeCode") or value(acknowledgement, "typeCode", "code")
+    if kind in ("AA", "CA"):
+        return
+    detail = find(acknowledgement, "acknowledgementDetail")
+    code = value(detail, "code", "code")
+    raise refusal(code or kind or "AE", text(detail, "text"), context=text(detail, "location"))
+
+
+def _query_response(root: etree._Element) -> str:
+    return next((e.get("code", "") for e in root.iter(f"{{{names.HL7}}}queryResponseCode")), "")
+
+
+def _the_patient(root: etree._Element, ins: Ins) -> etree._Element:
+    patients = list(root.iter(f"{{{names.HL7}}}patient"))
+    if len(patients) != 1:
+        raise BadAnswer(f"{len(patients)} patients in the answer to a question about one")
+    if ins.value not in [identifier.get("extension") for identifier in patients[0].findall(hl7("id"))]:
+        raise BadAnswer("the answer is about another patient")
+    return patients[0]
+
+
+def _attention_lines(root: etree._Element) -> dict[str, str]:
+    found = {}
+    for line in root.iter(f"{{{names.HL7}}}attentionLine"):
+        content = find(line, "value")
+        if content is not None:
+            found[value(line, "keyWordText", "code")] = content.get("code") or content.get("value") or (content.text or "").strip()
+    return found
+
+
+def _authorisation(word: str) -> AuthorisationStatus | None:
+    if not word:
+        return None
+    try:
+        return AuthorisationStatus(word)
+    except ValueError as error:
+        raise BadAnswer(f"unknown authorisation status {word[:40]!r}") from error
+
+
+def _closure(root: etree._Element, patient: etree._Element) -> Closure:
+    issue = next(root.iter(f"{{{names.HL7}}}detectedIssueEvent"), None)
+    code = value(issue, "code", "code")
+    when = value(patient, "effectiveTime/high") or value(patient, "effectiveTime")
+    reason = Code(code, value(issue, "code", "codeSystem"), value(issue, "code", "displayName")) if code else None
+    return Closure(read_day(when), reason, text(issue, "text"))

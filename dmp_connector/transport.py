@@ -1,0 +1,147 @@
+"""Transport: one POST over mutual TLS, bounded in time and size, retried once when nothing can have happened twice.
+
+The TLS context is ours: TLS 1.2 with the suites of the LPS front and TLS 1.3 (dmp.md 1.1), our anchors, our
+client certificate. With a card, a local relay holds the TLS key: we then speak clear text to 127.0.0.1 and
+send the real host name in the Host header. No proxy of the environment, no redirect, no cookie.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from dmp_connector.errors import BadCertificate, Unavailable
+from dmp_connector.settings import DmpSettings, Limits
+from dmp_connector.trace import TraceSink
+
+Progress = Callable[[int, int], None]
+"""(bytes done, bytes in all; 0 when unknown)."""
+
+_SUITES = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES256-SHA384"  # PDT-INF-579v4
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    media_type: str
+    body: bytes
+
+
+class Exchange:
+    """A pool of connections to one DMP front. Closed by `aclose` or as a context."""
+
+    def __init__(self, context: ssl.SSLContext | None, limits: Limits, *, relay: str = "", trace: TraceSink | None = None) -> None:
+        timeout = httpx2.Timeout(limits.answer_seconds, connect=limits.connect_seconds)
+        self._client = httpx2.AsyncClient(
+            verify=context if context is not None else ssl.create_default_context(),
+            timeout=timeout,
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx2.Limits(max_connections=8, max_keepalive_connections=4),
+        )
+        self._limits, self._relay, self._trace = limits, relay.rstrip("/"), trace
+
+    @classmethod
+    def of(cls, settings: DmpSettings) -> Self:
+        trace = TraceSink(settings.trace) if settings.trace else None
+        return cls(None if settings.relay else client_context(settings), settings.limits, relay=settings.relay, trace=trace)
+
+    async def post(self, name: str, url: str, media_type: str, body: bytes, *, progress: Progress | None = None) -> Answer:
+        """One exchange. `name` names the transaction in traces and errors. Raises Unavailable.
+
+        Tried once more when the connection failed before the request left. After that the caller decides: an
+        assertion is good for one use, so a repetition needs a new one.
+        """
+        try:
+            return await self._post(name, url, media_type, body, progress)
+        except Unavailable as error:
+            if error.sent:
+                raise
+        return await self._post(name, url, media_type, body, progress)
+
+    async def _post(self, name: str, url: str, media_type: str, body: bytes, progress: Progress | None) -> Answer:
+        target, headers = self._addressed(url, media_type, len(body))
+        number = self._trace.number() if self._trace else 0
+        if self._trace:
+            self._trace.write(number, name, "request", f"POST {urlsplit(url).path} HTTP/1.1", headers, body)
+        try:
+            content = _chunks(body, progress) if progress else body
+            async with self._client.stream("POST", target, content=content, headers=headers) as response:
+                received = await self._bounded(name, response)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise Unavailable(f"{name}: {_why(error)}", sent=False) from error
+        except httpx2.HTTPError as error:
+            raise Unavailable(f"{name}: {_why(error)}") from error
+        if self._trace:
+            start = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
+            self._trace.write(number, name, "response", start, response.headers.multi_items(), received)
+        answer = Answer(response.status_code, response.headers.get("content-type", ""), received)
+        _require_soap(name, answer)
+        return answer
+
+    def _addressed(self, url: str, media_type: str, length: int) -> tuple[str, list[tuple[str, str]]]:
+        parts = urlsplit(url)
+        target = f"{self._relay}{parts.path}" if self._relay else url
+        headers = [("Host", parts.netloc), ("Content-Type", media_type), ("Content-Length", str(length)), ("Accept-Encoding", "identity")]
+        return target, headers
+
+    async def _bounded(self, name: str, response: httpx2.Response) -> bytes:
+        pieces, size = [], 0
+        async for piece in response.aiter_bytes(_CHUNK):
+            size += len(piece)
+            if size > self._limits.answer_bytes:
+                raise Unavailable(f"{name}: an answer larger than {self._limits.answer_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+
+async def _chunks(body: bytes, progress: Progress) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _CHUNK):
+        yield body[start : start + _CHUNK]
+        progress(min(start + _CHUNK, len(body)), len(body))
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()[:300]
+
+
+def _require_soap(name: str, answer: Answer) -> None:
+    """SOAP 1.2 faults come as 400 or 500 with a SOAP body; anything else of that kind is the network's."""
+    soapy = any(word in answer.media_type.lower() for word in ("soap+xml", "text/xml", "multipart/related", "application/xml"))
+    if answer.status in (200, 202) or (answer.status in (400, 500) and soapy):
+        return
+    raise Unavailable(f"{name}: HTTP {answer.status}", sent=answer.status not in (502, 503, 504, 429))
+
+
+def client_context(settings: DmpSettings) -> ssl.SSLContext:
+    """Mutual TLS with a file key. Raises BadCertificate naming the file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_SUITES)
+    context.options |= ssl.OP_NO_COMPRESSION
+    try:
+        if settings.anchors:
+            context.load_verify_locations(settings.anchors)
+        else:
+            context.load_default_certs()
+        if settings.certificate and settings.key:
+            context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadCertificate(f"{settings.anchors} / {settings.certificate} / {settings.key}: {error.strerror or error}") from error
+    return context
