@@ -36,6 +36,8 @@ master_key = "file:master.key"
 
 [trust]
 anchors = "../anchors"
+pki = "private"
+crl_urls = ["http://127.0.0.1:{base}/CRL/ACR-FO.crl", "http://127.0.0.1:{base}/CRL/ACI-FO-PP.crl"]
 whitelist_url = "http://127.0.0.1:{base}/listeblanchemssante.xml"
 signer_common_names = ["alb.{zone}"]
 refresh_seconds = 30

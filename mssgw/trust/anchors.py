@@ -1,0 +1,235 @@
+"""The pinned authorities: which roots and intermediates a path may lead to, and the rules that keep others out.
+
+Authorities come from a directory and nowhere else: never from a message, a peer or an address in a certificate.
+Self-signed certificates are roots, other CA certificates are intermediates, leaves are ignored. Each intermediate
+is checked once, here, against RFC 5280 6.1 (signature, BasicConstraints, pathLen, KeyUsage, critical extensions);
+what fails is left out with its reason. Dates and revocation are judged at each use, because they change.
+
+Name constraints, policy mappings and policy constraints are not implemented: an authority that carries one is left
+out, so what it meant to forbid stays forbidden. IGC-Santé has none.
+
+Which PKI (`pki` setting): production authorities are accepted by fingerprint only, and never stand beside others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from mssgw.core.errors import ConfigError
+from mssgw.trust import certificates
+from mssgw.trust.certificates import Certificate
+from mssgw.trust.igc_sante import PRODUCTION
+
+PkiName = Literal["igc-sante", "igc-sante-test", "private"]
+MAX_DEPTH = 4  # authorities above a leaf, the root included
+MAX_ANCHORS = 1000
+_HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32", "2.5.29.37"}  # basicConstraints, keyUsage, policies, EKU
+_UNSUPPORTED = {"2.5.29.30": "name constraints", "2.5.29.33": "policy mappings", "2.5.29.36": "policy constraints",
+                "2.5.29.54": "inhibitAnyPolicy"}
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A pinned authority with the authorities above it, the root last."""
+
+    certificate: Certificate
+    above: tuple[Anchor, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.certificate.fingerprint
+
+    @property
+    def path(self) -> tuple[Anchor, ...]:
+        return (self, *self.above)
+
+    @property
+    def root(self) -> Anchor:
+        return self.path[-1]
+
+    @cached_property
+    def signs_crls(self) -> bool:
+        usage = self.certificate.key_usage
+        return usage is None or usage.crl_sign
+
+    @cached_property
+    def organisations(self) -> bool:
+        """Whether this is the branch of organisations, as IGC-Santé names it."""
+        return self.certificate.subject.first("CN").endswith("ORGANISATIONS")
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """All pinned authorities. `left_out` says which certificates of the directory don't count, and why."""
+
+    pki: PkiName
+    every: tuple[Anchor, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def _by_subject(self) -> dict[bytes, tuple[Anchor, ...]]:
+        found: dict[bytes, tuple[Anchor, ...]] = {}
+        for anchor in self.every:
+            subject = anchor.certificate.subject_der
+            found[subject] = (*found.get(subject, ()), anchor)
+        return found
+
+    @property
+    def roots(self) -> tuple[Anchor, ...]:
+        return tuple(anchor for anchor in self.every if not anchor.above)
+
+    def named(self, subject_der: bytes) -> tuple[Anchor, ...]:
+        """The authorities with exactly this name."""
+        return self._by_subject.get(subject_der, ())
+
+    @cached_property
+    def version(self) -> str:
+        return hashlib.sha256("".join(sorted(anchor.fingerprint for anchor in self.every)).encode()).hexdigest()
+
+    def pem(self) -> str:
+        return "".join(anchor.certificate.parsed.public_bytes(serialization.Encoding.PEM).decode() for anchor in self.every)
+
+
+def load(directory: Path, pki: PkiName = "private", fingerprints: Sequence[str] = ()) -> Anchors:
+    """Read every certificate of the directory. Raises ConfigError when there is no root, or one that may not be there."""
+    try:
+        files = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigError([("trust.anchors", f"{directory}: {error.strerror}")]) from error
+    found = {certificate.fingerprint: certificate for path in files for certificate in read_file(path, lenient=True)}
+    if len(found) > MAX_ANCHORS:
+        raise ConfigError([("trust.anchors", f"{directory}: more than {MAX_ANCHORS} certificates")])
+    authorities = [certificate for certificate in found.values() if certificate.is_ca]
+    if problems := [("trust.anchors", problem) for problem in strangers(authorities, pki, fingerprints)]:
+        raise ConfigError(problems)
+    anchors = build(authorities, pki)
+    if not anchors.roots:
+        raise ConfigError([("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there")])
+    return anchors
+
+
+def build(authorities: Iterable[Certificate], pki: PkiName = "private") -> Anchors:
+    """Sort authorities into roots and intermediates and check each against the one above it."""
+    left_out: list[tuple[str, str]] = []
+    placed: list[Anchor] = []
+    waiting: list[Certificate] = []
+    for certificate in authorities:
+        if not certificate.self_signed:
+            waiting.append(certificate)
+        elif reason := _unfit(certificate):
+            left_out.append((str(certificate.subject), reason))
+        else:
+            placed.append(Anchor(certificate))
+    for _ in range(MAX_DEPTH):
+        still = [each for each in waiting if not _place(each, placed, left_out)]
+        if len(still) == len(waiting):
+            break
+        waiting = still
+    left_out += [(str(certificate.subject), f"its issuer {certificate.issuer} is not here") for certificate in waiting]
+    return Anchors(pki, tuple(placed), tuple(left_out))
+
+
+def _place(certificate: Certificate, placed: list[Anchor], left_out: list[tuple[str, str]]) -> bool:
+    """Put an intermediate under each authority that issued it. Says whether its place (or none) is known."""
+    above = [anchor for anchor in placed if anchor.certificate.subject_der == certificate.issuer_der]
+    if not above:
+        return False
+    problems = [(anchor, _unfit(certificate) or _misplaced(certificate, anchor)) for anchor in above]
+    fit = [Anchor(certificate, anchor.path) for anchor, problem in problems if not problem]
+    placed.extend(fit)
+    if not fit:
+        left_out.append((str(certificate.subject), next(problem for _, problem in problems if problem)))
+    return True
+
+
+def _unfit(certificate: Certificate) -> str:
+    """What keeps a certificate from being an authority, RFC 5280 4.2 and 6.1.4 (k)-(n); "" when nothing does."""
+    if problem := certificate.malformed:
+        return problem
+    if problem := certificates.weakness(certificate):
+        return problem
+    if not certificate.basic_constraints_critical:
+        return "BasicConstraints is not critical"
+    if not certificate.key_usage or not certificate.key_usage.key_cert_sign:
+        return "KeyUsage does not allow it to sign certificates"
+    if not certificate.subject_key_id:
+        return "it has no subject key identifier"
+    if not certificate.subject.attributes:
+        return "it has no name"
+    for oid, critical in certificate.extensions.items():
+        if oid in _UNSUPPORTED:
+            return f"{_UNSUPPORTED[oid]} are not supported"
+        if critical and oid not in _HANDLED_CRITICAL:
+            return f"unknown critical extension {oid}"
+    return ""
+
+
+def _misplaced(certificate: Certificate, anchor: Anchor) -> str:
+    """What keeps an intermediate from standing under this authority."""
+    if len(anchor.path) >= MAX_DEPTH:
+        return "the path is too deep"
+    if certificate.authority_key_id is None or certificate.authority_key_id != anchor.certificate.subject_key_id:
+        return "its authority key identifier is not that of its issuer"
+    for below, each in enumerate(anchor.path):
+        limit = each.certificate.path_length
+        if limit is not None and below >= limit:
+            return f"{each.certificate.subject.first('CN')} allows no further authority below it (pathLen)"
+    try:
+        certificate.parsed.verify_directly_issued_by(anchor.certificate.parsed)
+    except (InvalidSignature, ValueError, TypeError):
+        return f"its signature is not from {anchor.certificate.subject.first('CN')}"
+    return ""
+
+
+def strangers(authorities: Iterable[Certificate], pki: PkiName, fingerprints: Sequence[str]) -> list[str]:
+    """A sentence for each authority that may not stand in this PKI."""
+    problems = []
+    for certificate in authorities:
+        name, fingerprint = str(certificate.subject), certificate.fingerprint
+        production = fingerprint in PRODUCTION
+        if pki == "igc-sante" and not production and fingerprint not in fingerprints:
+            problems.append(f"{name} (SHA-256 {fingerprint}) is not one of the pinned authorities of IGC-Santé")
+        elif pki == "igc-sante" and certificate.subject.first("CN").startswith("TEST "):
+            problems.append(f"{name} is of the test PKI; production and test never mix")
+        elif pki != "igc-sante" and production:
+            problems.append(f'{name} is of the production IGC-Santé; it needs pki = "igc-sante" and never stands beside others')
+        elif pki == "igc-sante-test" and (fingerprint not in fingerprints or not certificate.subject.first("CN").startswith("TEST ")):
+            problems.append(f"{name} (SHA-256 {fingerprint}) is not in anchor_fingerprints, or not named TEST")
+        elif pki == "private" and fingerprints and fingerprint not in fingerprints:
+            problems.append(f"{name} (SHA-256 {fingerprint}) is not in anchor_fingerprints")
+    return problems
+
+
+def read_file(path: Path, *, lenient: bool = False) -> list[Certificate]:
+    """The certificates of a PEM, DER or PKCS#7 file. `lenient`: a file that is none of these is passed over."""
+    octets = path.read_bytes() if path.stat().st_size <= 4_194_304 else b""
+    try:
+        return read_bundle(octets)
+    except ValueError:
+        if lenient:
+            return []
+        raise
+
+
+def read_bundle(octets: bytes) -> list[Certificate]:
+    """The certificates in PEM, DER, or PKCS#7 (p7b, PEM or DER) octets. Raises ValueError when it is none of these."""
+    if b"-----BEGIN CERTIFICATE-----" in octets:
+        found = x509.load_pem_x509_certificates(octets)
+    elif b"-----BEGIN PKCS7-----" in octets:
+        found = pkcs7.load_pem_pkcs7_certificates(octets)
+    else:
+        try:
+            found = [x509.load_der_x509_certificate(octets)]
+        except ValueError:
+            found = pkcs7.load_der_pkcs7_certificates(octets)
+    return [Certificate.read(each.public_bytes(serialization.Encoding.DER)) for each in found]

@@ -1,0 +1,116 @@
+"""The TLS contexts in force in this worker: built once, swapped when what they are made of changes.
+
+A context is asked for at each handshake. New certificate files are taken up without a restart; when they can't be
+read, the old context stays and a log line says why. Server contexts for operators are also swapped at each change of
+CRL or anchors, so that no older session outlives a revocation. The expiry watch is here too: what we show to others.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from mssgw.observe import TRUST_EXPIRY_DAYS, Event, log
+from mssgw.trust import disk, tls
+from mssgw.trust.anchors import Anchors
+from mssgw.trust.tls import Identity
+
+
+class Contexts:
+    """`relay` is the operator's identity, `clients` what mail clients and browsers see, `by_name` more of it by SNI."""
+
+    def __init__(self, anchors: Anchors, *, relay: Identity | None = None, clients: Identity | None = None,
+                 by_name: Mapping[str, Identity] | None = None, tls13_only: bool = False, cbc: bool = True) -> None:
+        self._anchors = anchors
+        self._relay = relay
+        self._clients = clients
+        self._by_name = dict(by_name or {})
+        self._tls13_only = tls13_only
+        self._cbc = cbc
+        self._version: object = None
+        self._built: dict[str, ssl.SSLContext] = {}
+        self._stamps: dict[Path, int] = {}
+        self._warned: dict[str, int] = {}
+
+    def relay_server(self) -> ssl.SSLContext:
+        return self._context("relay_server", self._build_relay_server)
+
+    def relay_client(self) -> ssl.SSLContext:
+        return self._context("relay_client", self._build_relay_client)
+
+    def client_facing(self) -> ssl.SSLContext:
+        return self._context("clients", self._build_clients)
+
+    def _context(self, role: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        if role not in self._built:
+            self._built[role] = build()
+            self._note_files()
+        return self._built[role]
+
+    def _build_relay_server(self) -> ssl.SSLContext:
+        assert self._relay, "no [relay] is configured"
+        return tls.relay_server_context(self._relay, self._anchors, tls13_only=self._tls13_only)
+
+    def _build_relay_client(self) -> ssl.SSLContext:
+        assert self._relay, "no [relay] is configured"
+        return tls.relay_client_context(self._relay, self._anchors, tls13_only=self._tls13_only)
+
+    def _build_clients(self) -> ssl.SSLContext:
+        assert self._clients, "no [clients] is configured"
+        return tls.client_facing_context(self._clients, cbc=self._cbc, by_name=self._by_name)
+
+    def identities(self) -> Iterable[tuple[str, Identity]]:
+        if self._relay:
+            yield "relay", self._relay
+        if self._clients:
+            yield "clients", self._clients
+        for identity in self._by_name.values():
+            yield "clients", identity
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    def follow(self, version: object) -> None:
+        """Called now and then: swap what is out of date. `version` changes with every CRL and anchor change."""
+        if version != self._version:
+            self._version = version
+            self._rebuild("relay_server", self._build_relay_server)
+        if any(disk.stamp(path) != stamp for path, stamp in self._stamps.items()):
+            self._note_files()
+            self._rebuild("relay_server", self._build_relay_server)
+            self._rebuild("relay_client", self._build_relay_client)
+            self._rebuild("clients", self._build_clients)
+            log(Event.TLS_RELOADED)
+
+    def _rebuild(self, role: str, build: Callable[[], ssl.SSLContext]) -> None:
+        if role not in self._built:
+            return
+        try:
+            self._built[role] = build()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            log(Event.TLS_RELOADED, "error", role=role, detail=f"the old certificate stays: {error}")
+
+    def _note_files(self) -> None:
+        self._stamps = {path: disk.stamp(path) for _, identity in self.identities() for path in (identity.certificate, identity.key)}
+
+    # -- expiry ----------------------------------------------------------------------------------------------------
+
+    def watch_expiry(self, now: datetime, thresholds: tuple[int, ...], others: Sequence[tuple[str, Path]] = ()) -> None:
+        """One log line for each threshold a certificate passes; a gauge always. `others`: (role, PEM file)."""
+        files = [(role, identity.certificate) for role, identity in self.identities()] + list(others)
+        days: dict[str, int] = {}
+        for role, path in files:
+            try:
+                leaf = Identity(path, path).leaf()
+            except (OSError, ValueError, IndexError):
+                continue
+            left = (leaf.not_valid_after_utc - now).days
+            days[role] = min(days.get(role, left), left)
+            passed = sum(left < threshold for threshold in thresholds)
+            if passed > self._warned.get(str(path), 0):
+                log(Event.TRUST_EXPIRY, "error" if left < min(thresholds) else "warning", role=role, days=left, file=path.name,
+                    end=f"{leaf.not_valid_after_utc:%Y-%m-%d}")
+            self._warned[str(path)] = passed
+        for role, left in days.items():
+            TRUST_EXPIRY_DAYS.labels(role).set(left)
