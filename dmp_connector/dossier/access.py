@@ -1,0 +1,234 @@
+"""May this act be done: the five cumulative conditions of a DMP access, as one function (dmp.md 7.2, "DICAH").
+
+Disponibilité (there is an active dossier), INS (the identity is qualified), Consentement (the patient's will),
+Authentification (strong, of a person), Habilitation (this profession, in this mode, not blocked).
+
+`decide` looks at all five, also after the first that fails, so that the user hears everything at once. It
+asks nobody and changes nothing. `Decision.require` raises the error of the first condition that does not hold.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dmp_connector.dossier.rights import Action, Right, column_of, right
+from dmp_connector.errors import (
+    AccessOpposed,
+    BadIns,
+    ConsentExpired,
+    ConsentMissing,
+    DmpError,
+    DossierClosed,
+    NoDossier,
+    NotAllowed,
+    ProfessionalBlocked,
+    ReasonMissing,
+)
+from dmp_connector.model.dossier import AuthorisationStatus, Consent, Dossier, DossierState
+from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, InsKind
+
+MIN_REASON = 10  # characters: "urgence" alone is no reason
+
+_CONSULTING = frozenset({Action.FIND, Action.RETRIEVE, Action.RETRIEVE_MASKED})
+_QUALIFIED = frozenset({InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO})
+_FOR_TESTS = frozenset({InsKind.NIR_TEST, InsKind.NIR_DEMO})
+
+
+class Condition(enum.StrEnum):
+    AVAILABILITY = "disponibilité"
+    IDENTITY = "INS"
+    CONSENT = "consentement"
+    AUTHENTICATION = "authentification"
+    ENTITLEMENT = "habilitation"
+
+
+class NotAuthenticated(NotAllowed):
+    fr = "Cette action exige votre carte de professionnel ou une connexion Pro Santé Connect."
+    en = "This action needs your professional card or a Pro Santé Connect login."
+
+
+class NotEntitled(NotAllowed):
+    fr = "Votre profil ne permet pas cette action dans ce mode d'accès."
+    en = "Your profile does not allow this action in this access mode."
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """Everything a decision looks at. `confirmed`: an explicit gesture of the user, never a default.
+
+    `own`: the document concerned is the actor's; `known_consent` the latest recorded here, also when expired.
+    """
+
+    actor: Actor
+    dossier: Dossier
+    mode: AccessMode
+    action: Action
+    now: datetime
+    known_consent: Consent | None = None
+    reason: str = ""
+    confirmed: bool = False
+    own: bool = False
+    regulation_structures: frozenset[str] = frozenset()
+    production: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One condition: holds or not, and the sentence for the user. `error` is raised when it does not hold."""
+
+    condition: Condition
+    holds: bool
+    text: str
+    error: DmpError | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What the audit keeps of an act: who, when, on whom, in which mode, why, and what came of it. No clinical content."""
+
+    at: datetime
+    who: str
+    structure: str
+    evidence: str
+    patient: str  # CX
+    mode: str
+    what: str
+    outcome: str
+    conditions: tuple[tuple[str, bool, str], ...] = ()
+    reason: str = ""
+    consultation: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    granted: bool
+    reasons: tuple[Reason, ...]
+    audit: AuditRecord
+
+    def require(self) -> None:
+        """Raise the error of the first condition that does not hold."""
+        for reason in self.reasons:
+            if not reason.holds:
+                raise reason.error or NotAllowed(reason.text)
+
+
+def decide(request: AccessRequest) -> Decision:
+    """The decision with the reason of each condition and the record for the audit."""
+    reasons = (_availability(request), _identity(request), _consent(request), _authentication(request), _entitlement(request))
+    granted = all(r.holds for r in reasons)
+    record = AuditRecord(
+        at=request.now,
+        who=request.actor.practitioner.id,
+        structure=request.actor.structure.id,
+        evidence=request.actor.evidence,
+        patient=request.dossier.ins.cx,
+        mode=request.mode.value,
+        what=request.action.value,
+        outcome="granted" if granted else "refused",
+        conditions=tuple((r.condition.value, r.holds, r.text) for r in reasons),
+        reason=request.reason,
+    )
+    return Decision(granted, reasons, record)
+
+
+def _holds(condition: Condition, text: str) -> Reason:
+    return Reason(condition, True, text)
+
+
+def _fails(condition: Condition, error: DmpError, text: str = "") -> Reason:
+    return Reason(condition, False, text or error.sentence("fr"), error)
+
+
+def _availability(request: AccessRequest) -> Reason:
+    condition, state = Condition.AVAILABILITY, request.dossier.state
+    if state is DossierState.ACTIVE:
+        return _holds(condition, "Le DMP existe et il est actif.")
+    if state is DossierState.CLOSED:
+        return _fails(condition, DossierClosed("DMPClosed", "TD0.2"))
+    return _fails(condition, NoDossier("NF", "TD0.2"))
+
+
+def _identity(request: AccessRequest) -> Reason:
+    condition, oid = Condition.IDENTITY, request.dossier.ins.oid
+    if oid not in _QUALIFIED:
+        return _fails(condition, BadIns("the identifier is not a qualified INS (NIR or NIA)"))
+    if request.production and oid in _FOR_TESTS:
+        return _fails(condition, BadIns("an INS for tests or demonstrations is refused in production (EX_GEN-1430)"))
+    return _holds(condition, "Matricule INS qualifié.")
+
+
+def _consent(request: AccessRequest) -> Reason:
+    if request.mode is AccessMode.BRIS_DE_GLACE:
+        return _emergency(request)
+    if request.mode is AccessMode.CENTRE_15:
+        if request.dossier.oppositions.centre_15:
+            return _fails(Condition.CONSENT, AccessOpposed("centre_15"))
+        return _holds(Condition.CONSENT, "Régulation médicale : accès permis, le patient ne s'y est pas opposé (CSP L1111-17).")
+    if request.action not in _CONSULTING:
+        # Feeding is a duty with information of the patient; declaring is itself the collecting of consent.
+        return _holds(Condition.CONSENT, "Cette action ne consulte pas le contenu du DMP.")
+    return _consent_to_consult(request)
+
+
+def _consent_to_consult(request: AccessRequest) -> Reason:
+    condition, status, consent = Condition.CONSENT, request.dossier.authorisation, request.known_consent
+    if status is AuthorisationStatus.FORBIDDEN:
+        return _fails(condition, ProfessionalBlocked("INTERDIT"))
+    if status is AuthorisationStatus.EXPIRED:
+        return _fails(condition, ConsentExpired("TD0.2: EXPIRE"))
+    if status is not AuthorisationStatus.VALID:
+        return _fails(condition, ConsentMissing("TD0.2: NON_EXISTE"))
+    if consent is not None:
+        try:
+            consent.require(request.now)
+        except ConsentExpired as error:
+            return _fails(condition, error)
+        return _holds(condition, f"Consentement recueilli le {consent.at:%d/%m/%Y}, valable jusqu'au {consent.until:%d/%m/%Y}.")
+    return _holds(condition, "Autorisation en cours enregistrée dans le DMP.")
+
+
+def _emergency(request: AccessRequest) -> Reason:
+    """Bris de glace: unable to express her will and at immediate risk (CSP L1111-17 I)."""
+    condition = Condition.CONSENT
+    if request.dossier.oppositions.bris_de_glace:
+        return _fails(condition, AccessOpposed("bris_de_glace"))
+    if len(request.reason.strip()) < MIN_REASON:
+        return _fails(condition, ReasonMissing(f"at least {MIN_REASON} characters"))
+    if not request.confirmed:
+        return _fails(condition, ReasonMissing("not confirmed"), "Le bris de glace doit être confirmé explicitement.")
+    return _holds(condition, "Urgence déclarée et motivée ; le patient ne s'est pas opposé au bris de glace.")
+
+
+def _authentication(request: AccessRequest) -> Reason:
+    condition, actor = Condition.AUTHENTICATION, request.actor
+    person = actor.authentication in {AuthenticationMode.DIRECT, AuthenticationMode.AIR}
+    if not person and (request.action in _CONSULTING or request.mode is AccessMode.BRIS_DE_GLACE):
+        return _fails(condition, NotAuthenticated(actor.authentication.value))
+    if actor.authenticated_at > request.now:
+        return _fails(condition, NotAuthenticated("the login lies in the future"))
+    how = {"DIRECTE": "par carte", "INDIRECTE_RENFORCEE": "par Pro Santé Connect", "INDIRECTE": "par la structure"}
+    return _holds(condition, f"Authentification {how[actor.authentication.value]} le {actor.authenticated_at:%d/%m/%Y à %H:%M}.")
+
+
+def _entitlement(request: AccessRequest) -> Reason:
+    condition, actor, dossier = Condition.ENTITLEMENT, request.actor, request.dossier
+    # In régulation the software does not look at the authorisation (PDSM4DMP-TD02); the server does.
+    if dossier.authorisation is AuthorisationStatus.FORBIDDEN and request.mode is not AccessMode.CENTRE_15:
+        return _fails(condition, ProfessionalBlocked("INTERDIT"))
+    if request.mode is AccessMode.CENTRE_15 and actor.structure.id not in request.regulation_structures:
+        return _fails(condition, NotEntitled("not a regulation structure"), "Votre structure n'est pas un centre de régulation médicale.")
+    if request.mode is AccessMode.BRIS_DE_GLACE and actor.staff_card:
+        return _fails(condition, NotEntitled("CPE"))
+    column = column_of(actor, request.mode, treating_doctor=dossier.treating_doctor)
+    allowed = right(request.action, column)
+    if request.action is Action.FEED and actor.authentication is AuthenticationMode.AIR:
+        allowed = Right.NO
+    if allowed is Right.NO or (allowed is Right.REGULATION and request.mode is not AccessMode.CENTRE_15):
+        return _fails(condition, NotEntitled(f"{request.action} / {column}"), f"{request.action} n'est pas ouvert au profil « {column} ».")
+    if allowed is Right.OWN and not request.own:
+        return _fails(condition, NotEntitled("own documents only"), "Seuls vos propres documents le permettent.")
+    treating = " (médecin traitant)" if dossier.treating_doctor else ""
+    return _holds(condition, f"Profil « {column} »{treating} : {request.action} permis.")
