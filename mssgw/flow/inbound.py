@@ -30,6 +30,7 @@ from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
 from mssgw.store import Transaction, audit, certificates, mailboxes
+from mssgw.trust.decisions import Step
 
 _OURS = ("authentication-results", "return-path")  # only we may say those about this message here
 
@@ -42,11 +43,11 @@ class Operator(Protocol):
 class Judge(Protocol):
     """Who may talk to us: the trust service. Everything raises NotTrusted, or Deferred when nothing is known now."""
 
-    def require(self, domain: Domain, certificate: bytes) -> Operator: ...
+    def require(self, domain: Domain, certificate: bytes | None, step: Step = ...) -> Operator: ...
 
-    def require_any(self, certificate: bytes) -> Operator: ...
+    def require_any(self, certificate: bytes | None) -> Operator: ...
 
-    def require_listed(self, domain: Domain) -> Sequence[Operator]: ...
+    def require_listed(self, domain: Domain, step: Step = ...) -> Sequence[Operator]: ...
 
 
 class Inbound:
@@ -57,8 +58,6 @@ class Inbound:
 
     async def begin(self, client: Client, mail: MailFrom) -> Incoming:
         """MAIL: the certificate must be listed for the sender's domain; for a report (null sender), for any (ANS Ref#1)."""
-        if client.certificate is None:
-            raise NotTrusted("No client certificate: show the IGC-Sante certificate that the whitelist names for your domain")
         if mail.sender is None:
             operator = self._trust.require_any(client.certificate)
         else:
@@ -100,7 +99,6 @@ class Incoming:
 
         A report (null sender) may come from a host name that is on no list; one that is listed is judged like any.
         """
-        assert self._client.certificate is not None
         try:
             claimed = authors(headers)
         except Refused:
@@ -112,11 +110,11 @@ class Incoming:
                 continue
             if self._mail.sender is None and not self._is_listed(domain):
                 continue
-            self._trust.require(domain, self._client.certificate)
+            self._trust.require(domain, self._client.certificate, Step.FROM)
 
     def _is_listed(self, domain: Domain) -> bool:
         try:
-            self._trust.require_listed(domain)
+            self._trust.require_listed(domain, Step.FROM)
         except NotTrusted:
             return False
         return True

@@ -19,6 +19,7 @@ from mssgw.flow.transaction import Client
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Store, accounts
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
+from mssgw.trust.decisions import Step
 from tests.conftest import TestClock
 
 HERE = Domain("alpha.mssante.test")
@@ -39,19 +40,19 @@ class FakeTrust:
     listed: dict[Domain, bytes] = field(default_factory=lambda: {HERE: b"alpha", THERE: b"beta", Domain("group.beta.test"): b"beta",
                                                                  Domain("gamma.mssante.test"): b"gamma"})
 
-    def require_listed(self, domain: Domain) -> tuple[FakeOperator, ...]:
+    def require_listed(self, domain: Domain, step: Step = Step.RCPT) -> tuple[FakeOperator, ...]:
         if domain not in self.listed:
             raise NotTrusted(f"Domain {domain} is not in the trust space", code=550, enhanced="5.1.2")
         return (FakeOperator(OperatorId(f"CN={self.listed[domain].decode()}")),)
 
-    def require(self, domain: Domain, certificate: bytes) -> FakeOperator:
+    def require(self, domain: Domain, certificate: bytes | None, step: Step = Step.MAIL) -> FakeOperator:
         self.require_listed(domain)
         if self.listed[domain] != certificate:
             raise NotTrusted(f"This certificate is not listed for {domain}")
-        return FakeOperator(OperatorId(f"CN={certificate.decode()}"))
+        return FakeOperator(OperatorId(f"CN={self.listed[domain].decode()}"))
 
-    def require_any(self, certificate: bytes) -> FakeOperator:
-        if certificate not in self.listed.values():
+    def require_any(self, certificate: bytes | None) -> FakeOperator:
+        if certificate is None or certificate not in self.listed.values():
             raise NotTrusted("This certificate is not listed")
         return FakeOperator(OperatorId(f"CN={certificate.decode()}"))
 

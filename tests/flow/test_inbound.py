@@ -127,7 +127,7 @@ async def test_a_loop_is_ended(inbound, people) -> None:
 
 async def test_an_operator_name_can_not_end_our_header(inbound, trust, sqlite_store, people, monkeypatch) -> None:
     from tests.flow.conftest import FakeOperator
-    monkeypatch.setattr(trust, "require", lambda domain, certificate: FakeOperator('CN="evil\\",O=é\\'))
+    monkeypatch.setattr(trust, "require", lambda domain, certificate, step=None: FakeOperator('CN="evil\\",O=é\\'))
     await receive(inbound)
     (letter,) = await inbox(sqlite_store, people.jeanne)
     assert b'policy.operator="CN=\\"evil\\\\\\",O=?' in letter
