@@ -246,28 +246,7 @@ def multipart_signed(entity: Rope, micalg: str, signature: bytes) -> tuple[Heade
     return Headers(()).append(("Content-Type", kind)), content
 
 
-_PROTECTED = frozenset((
-    "from", "to", "cc", "sender", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments",
-    "disposition-notification-to", "importance", "priority", "user-agent", "x-priority", "auto-submitted",
-))
-
-
-def protected_fields(headers: Headers, structural: Headers, hidden: bool) -> Headers:
-    """The entity's fields with a copy of the message's own (RFC 9788 2.1, 2.2): everything said by the sender, X-MSS-* too.
-
-    Nothing is made confidential: when the entity is encrypted, HP-Outer repeats each field as it stands outside.
-    """
-    own = [field for field in headers if field.name in _PROTECTED or field.name.startswith("x-mss-")]
-    kind = next((field for field in structural if field.name == "content-type"), None)
-    rest = structural.without(["content-type"])
-    value = kind.raw.partition(b":")[2].strip().decode("utf-8", "surrogateescape") if kind else "text/plain; charset=us-ascii"
-    marked = Field("content-type", f'Content-Type: {value.rstrip(";")};\r\n hp="{"cipher" if hidden else "clear"}"\r\n'.encode(
-        "utf-8", "surrogateescape"))
-    outer = [Field("hp-outer", b"HP-Outer: " + field.raw) for field in own] if hidden else []
-    return Headers((*own, *outer, *rest.fields, marked))
-
-
-def protection_of(body: Body, limits: mime.MimeLimits = mime.DEFAULT_LIMITS) -> str:
+def protection_of(body: Body) -> str:
     """"signed", "encrypted" or "": what a client did already, by the type of the root."""
     start = header_end(body)
     kind = Headers.parse(body.read(0, start)).first("content-type") or ""

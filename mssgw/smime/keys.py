@@ -68,6 +68,9 @@ class SoftKey:
     def _private(self) -> Any:
         return self._loaded
 
+    def public(self) -> Any:
+        return self._private.public_key()
+
     def sign(self, data: bytes, scheme: Signature) -> bytes:
         private = self._private
         if scheme.kind is SignatureKind.RSA_V15 and isinstance(private, rsa.RSAPrivateKey):
@@ -209,3 +212,17 @@ def identity(certificates: Sequence[Certificate], key: Key) -> Identity:
     """The first certificate is the holder's, the others its chain; self-signed roots are not sent."""
     own, *chain = certificates
     return Identity(own, key, tuple(one for one in chain if not one.self_issued))
+
+
+def require_pair(who: Identity) -> None:
+    """The key in the file belongs to the certificate. Raises KeyUnavailable."""
+    key = who.key
+    if not isinstance(key, SoftKey):
+        return
+    if _spki(key.public()) != _spki(who.certificate.public_key):
+        raise KeyUnavailable(detail="the private key does not belong to the certificate")
+
+
+def _spki(public: Any) -> bytes:
+    octets: bytes = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return octets

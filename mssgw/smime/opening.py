@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
@@ -27,6 +27,7 @@ from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
 from mssgw.smime import compressed, decrypting, der, oids, verifying
+from mssgw.smime import headers as header_fields
 from mssgw.smime.ber import BerError, Stream
 from mssgw.smime.certificates import Certificate
 from mssgw.smime.decrypting import MODERN, Decrypted, Reading
@@ -80,12 +81,26 @@ def open_now(body: Body, readers: Sequence[Identity], validate: Validate, now: d
     return _Opening(body, readers, validate, now, directory, reading, known, limits, most).run()
 
 
+def decrypt_now(body: Body, readers: Sequence[Identity], reading: Reading = MODERN) -> Opened:
+    """Only take the encryption off: signatures inside stay as they are and are not judged."""
+    return _Opening(body, readers, _nobody, datetime.now(UTC), no_directory, reading, (), mime.DEFAULT_LIMITS, 1 << 30,
+                    strict=False, only_decrypt=True).run()
+
+
+def _nobody(_certificate: bytes, _purpose: Purpose, _at: datetime) -> Evidence:
+    raise NotTrusted
+
+
 @dataclass(slots=True)
 class _Layer:
     """One signature found on the way in."""
 
     content: SignedContent
     checks: tuple[SignerCheck, ...]
+
+
+class _Stop(Exception):
+    pass
 
 
 @dataclass(slots=True)
@@ -99,6 +114,8 @@ class _Opening:
     known: Sequence[Certificate]
     limits: mime.MimeLimits
     most: int
+    strict: bool = True  # plaintext must be a MIME entity
+    only_decrypt: bool = False
     layers: list[str] = field(default_factory=list)
     signed: dict[int, _Layer] = field(default_factory=dict)  # by layer number
     ciphers: list[Decrypted] = field(default_factory=list)
@@ -106,45 +123,65 @@ class _Opening:
     reasons: list[Reason] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     encryption: EncryptionStatus = EncryptionStatus.NONE
+    payload: tuple[Body, Part] | None = None  # the innermost entity
     broken: bool = False  # a signature layer could not be read at all
 
     def run(self) -> Opened:
         try:
-            headers = Headers.parse(self.body.read(0, mime.parse(self.body, self.limits).body_start))
+            root = mime.parse(self.body, self.limits)
         except TooComplex:
             self._note(Reason.LIMIT)
-            return Opened(self.body, self._verdict(Headers(())), False)
-        payload, root = self._peel()
-        verdict = self._verdict(headers)
-        if payload is self.body:
+            return Opened(self.body, self._verdict(Headers(()), [], None, ()), False)
+        headers = Headers.parse(self.body.read(0, root.body_start))
+        body, part = self._peel(root)
+        author, problem = _single_from(headers)
+        signers = [self._judge(check, number, author) for number, layer in self.signed.items() for check in layer.checks]
+        inside, changed, hidden = self._protected_headers(headers)
+        if changed:
+            self._note(Reason.HEADERS)
+        verdict = self._verdict(headers, signers, author if problem is None else None, changed, problem)
+        if inside and (names := hidden + (changed if verdict.valid else ())):
+            headers = header_fields.shown(inside, headers, names)
+        elif body is self.body:
             return Opened(self.body, verdict, False, *self._learn(verdict))
-        readable = self._readable(headers, payload, root)
-        return Opened(readable, verdict, True, *self._learn(verdict))
+        return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
+
+    def _protected_headers(self, outside: Headers) -> tuple[header_fields.Inside | None, tuple[str, ...], tuple[str, ...]]:
+        if self.payload is None:
+            return None, (), ()
+        body, part = self.payload
+        inside = header_fields.read(part, body.read(part.header_start, part.body_start - part.header_start))
+        return (inside, *header_fields.differences(inside, outside)) if inside else (None, (), ())
 
     # --- layers
 
-    def _peel(self) -> tuple[Body, Part]:
+    def _peel(self, root: Part) -> tuple[Body, Part]:
         """Open layer after layer. Answers the body that holds what is readable, and which part of it that is."""
-        best_body, best = self.body, mime.parse(self.body, self.limits)
+        best_body, best = self.body, root
         body, part = best_body, best
         while True:
             kind = kind_of(part)
+            if self.layers:
+                self.payload = body, part
             if kind is Kind.PLAIN:
-                left = (Kind.CMS,) if self.layers else (Kind.CMS, Kind.CLEAR_SIGNED)
-                if any(kind_of(one) in left for one in part.walk()):
+                if not self.signed and any(kind_of(one) is not Kind.PLAIN for one in part.walk()):
                     self._note(Reason.PARTIAL)
                 return best_body, best
             if len(self.layers) >= MAX_LAYERS:
                 self._note(Reason.LIMIT, "more layers than we open")
                 return best_body, best
             try:
+                if self.only_decrypt and self.layers and kind is Kind.CLEAR_SIGNED:
+                    return best_body, best
                 if kind is Kind.CLEAR_SIGNED:
                     part = self._clear_signed(body, part)
                     continue
                 body = self._unwrap(body, part)
                 part = mime.parse(body, self.limits)
-                if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated:
-                    _require_entity(part)
+                if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated and self.strict and not _has_header(part):
+                    raise Undecryptable  # what a wrong key gives has the same answer as a wrong tag (crypto.md 9, 13)
+            except _Stop:
+                return best_body, best
             except (SmimeError, der.DerError, TooComplex) as error:
                 self._failed(error)
                 return best_body, best
@@ -193,6 +230,8 @@ class _Opening:
         writer = BodyWriter()
         try:
             if kind == oids.SIGNED_DATA:
+                if self.only_decrypt:
+                    raise _Stop
                 self.layers.append("opaque-signed")
                 content = verifying.read(source(), writer.write)
                 self._signature(content)
@@ -231,12 +270,8 @@ class _Opening:
 
     # --- judgement
 
-    def _verdict(self, headers: Headers) -> Verdict:
-        author, problem = _single_from(headers)
-        signers = [
-            self._judge(check, number, author)
-            for number, layer in self.signed.items() for check in layer.checks
-        ]
+    def _verdict(self, headers: Headers, signers: list[SignerVerdict], author: Address | None, changed: tuple[str, ...],
+                 problem: Reason | None = None) -> Verdict:
         self._add_reasons(signers, problem)
         return Verdict(
             signature=self._signature_status(signers),
@@ -247,6 +282,9 @@ class _Opening:
             layers=tuple(self.layers),
             reasons=tuple(self.reasons),
             from_address=str(author) if author else "",
+            header_differences=changed,
+            has_from=any(field.name == "from" for field in headers),
+            details=tuple(self.details),
         )
 
     def _judge(self, check: SignerCheck, layer: int, author: Address | None) -> SignerVerdict:
@@ -323,9 +361,12 @@ class _Opening:
         own = headers.without(is_structural)
         inner = Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
         structural = Headers(tuple(field for field in inner if is_structural(field) and field.name != "mime-version"))
+        start = part.body_start
+        if self.ciphers and not _has_header(part):
+            structural, start = Headers(()), part.header_start  # a bare text: all of it is content
         writer = BodyWriter()
         writer.write(bytes(own) + b"MIME-Version: 1.0\r\n" + bytes(structural) + b"\r\n")
-        for chunk in mime.raw_chunks(body, part.body_start, part.body_end):
+        for chunk in mime.raw_chunks(body, start, part.body_end):
             writer.write(chunk)
         return writer.finish()
 
@@ -356,10 +397,9 @@ def _content_type(stream: Stream) -> bytes:
     return stream.element(64)
 
 
-def _require_entity(part: Part) -> None:
-    """Plaintext must be a MIME entity; garbage of a wrong key has the same answer as a wrong tag (crypto.md 9, 13)."""
-    if not part.typed and part.fields.get(b"content-transfer-encoding") is None and part.fields.get(b"mime-version") is None:
-        raise Undecryptable
+def _has_header(part: Part) -> bool:
+    """Whether the plaintext begins with a header at all; people encrypt bare texts on the command line."""
+    return part.typed or any(part.fields.get(name) is not None for name in (b"content-transfer-encoding", b"mime-version"))
 
 
 def _addresses(one: Certificate | None) -> tuple[str, ...]:
@@ -372,6 +412,8 @@ def _addresses(one: Certificate | None) -> tuple[str, ...]:
 def _single_from(headers: Headers) -> tuple[Address | None, Reason | None]:
     """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
     found = [field.raw.partition(b":")[2] for field in headers if field.name == "from"]
+    if not found:
+        return None, Reason.FROM
     if len(found) != 1:
         return None, Reason.SEVERAL_FROM
     boxes = mime.mailboxes(mime.unfold(found[0]))

@@ -32,6 +32,7 @@ from mssgw.core.message import Headers
 from mssgw.core.pki import Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.smime import capabilities, entity, enveloped
+from mssgw.smime import headers as header_fields
 from mssgw.smime.algorithms import Cipher
 from mssgw.smime.armour import Armour, encode
 from mssgw.smime.capabilities import Capabilities
@@ -72,6 +73,7 @@ class Policy:
     opaque: bool = False  # application/pkcs7-mime; smime-type=signed-data instead of multipart/signed
     header_protection: bool = True
     experimental: bool = False  # ML-KEM recipients
+    again: bool = False  # sign what is signed or encrypted already
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: 
         raise KeyUnavailable(detail="the domain signs always and has no key")
     readers = _readers(recipients, policy, now, found, validate)
     message = entity.outgoing(body, limits)
-    already = entity.protection_of(body, limits)
+    already = "" if policy.again else entity.protection_of(body)
     making = _Making(message, policy, now, signer if policy.sign != "never" and not already else None)
     copies = _copies(recipients, {} if already == "encrypted" else readers, message.headers)
     if not making.signer and all(not copy.readers for copy in copies):
@@ -197,7 +199,8 @@ def _copies(recipients: Sequence[Address], readers: dict[Address, _Reader], head
             groups.setdefault(reader.cipher.name, []).append(who)
         else:
             groups.setdefault(who, []).append(who)
-    return [_Copy(tuple(group), tuple(dict.fromkeys(readers[who] for who in group if who in readers))) for group in groups.values()]
+    return [_Copy(tuple(group), tuple(dict.fromkeys(readers[who] for who in group if who in readers)))
+            for group in (groups or {"": []}).values()]
 
 
 def _named(headers: Headers) -> set[str]:
@@ -243,22 +246,17 @@ class _Making:
 
     def _write(self, writer: BodyWriter, copy: _Copy, structural: Headers, content: Rope) -> None:
         writer.write(bytes(self.message.headers) + b"MIME-Version: 1.0\r\n")
-        if not copy.readers:
-            writer.write(bytes(structural) + b"\r\n")
-            content.pour(writer.write)
-            return
-        cipher = copy.readers[0].cipher
-        writer.write(bytes(entity.pkcs7_mime("authEnveloped-data" if cipher.authenticated else "enveloped-data")) + b"\r\n")
-        armour = Armour(writer.write)
         inner = Rope(bytes(structural) + b"\r\n") + content
-        enveloped.encrypt(inner.chunks(), inner.size, [one.wrap for one in copy.readers], cipher, armour.write)
-        armour.close()
+        if copy.readers:
+            write_encrypted(inner, [one.wrap for one in copy.readers], copy.readers[0].cipher, writer)
+        else:
+            inner.pour(writer.write)
 
     def _sign(self, hidden: bool) -> tuple[Headers, Rope]:
         """(structural fields, content) of the entity, signed when we have a signer."""
         structural, content = self.message.structural, self.message.content
         if self.policy.header_protection and (self.signer or hidden):
-            structural = entity.protected_fields(self.message.headers, structural, hidden)
+            structural = header_fields.protected(self.message.headers, structural, hidden)
         if self.signer is None:
             return structural, content
         whole = Rope(bytes(structural) + b"\r\n") + content
@@ -278,3 +276,21 @@ def sign_entity(whole: Rope, signer: Signer, now: datetime, *, opaque: bool = Fa
     armour.close()
     made = writer.finish()
     return entity.pkcs7_mime("signed-data"), Rope.of(made)
+
+
+def write_encrypted(inner: Rope, readers: Sequence[Recipient], cipher: Cipher, writer: BodyWriter) -> None:
+    """The entity that hides `inner`: its structural fields and its base64."""
+    writer.write(bytes(entity.pkcs7_mime("authEnveloped-data" if cipher.authenticated else "enveloped-data")) + b"\r\n")
+    armour = Armour(writer.write)
+    enveloped.encrypt(inner.chunks(), inner.size, readers, cipher, armour.write)
+    armour.close()
+
+
+def encrypt_to(message: Outgoing, readers: Sequence[Certificate], cipher: Cipher, *, oaep: bool,
+               experimental: bool = False) -> tuple[Body, tuple[str, ...]]:
+    """A message only these can read, and the key management used for each. Raises SmimeError."""
+    ways = [recipient(one, oaep=oaep, experimental=experimental) for one in dict.fromkeys(readers)]
+    writer = BodyWriter()
+    writer.write(bytes(message.headers) + b"MIME-Version: 1.0\r\n")
+    write_encrypted(message.entity(), ways, cipher, writer)
+    return writer.finish(), tuple(one.name for one in ways)

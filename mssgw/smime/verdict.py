@@ -71,6 +71,8 @@ class Verdict:
     reasons: tuple[Reason, ...]
     from_address: str  # "" when there is not exactly one
     header_differences: tuple[str, ...] = ()  # names of protected fields that differ outside
+    has_from: bool = True
+    details: tuple[str, ...] = ()  # for the log: where it failed
 
     @property
     def protected(self) -> bool:
@@ -78,9 +80,20 @@ class Verdict:
         return bool(self.layers)
 
     @property
+    def intact(self) -> bool:
+        """Signed, every signature good and trusted, and the structure leaves no doubt what was signed. Says nothing of From."""
+        return self.signature is SignatureStatus.VALID and not _SPOILS & set(self.reasons)
+
+    @property
     def valid(self) -> bool:
-        """Signed, every signature good and trusted, bound to From, and nothing contradicts it."""
-        return self.signature is SignatureStatus.VALID and self.binding is not Binding.NONE and not _SPOILS & set(self.reasons)
+        """Intact, and bound to the one From address."""
+        return self.intact and self.binding is not Binding.NONE and not _FROM_SPOILS & set(self.reasons)
+
+    @property
+    def holds(self) -> bool:
+        """What `mssgw smime verify` answers: intact, and no From that contradicts the addresses in the certificate."""
+        contradicted = self.has_from and any(one.addresses for one in self.signers)
+        return self.intact and (self.valid or not contradicted) and Reason.SEVERAL_FROM not in self.reasons
 
     def results(self, host: str) -> str:
         """The value of our Authentication-Results header (RFC 8601, method `smime` of RFC 7281), folded."""
@@ -133,7 +146,8 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """What `mssgw smime verify --json` prints."""
         return {
-            "valid": self.valid,
+            "valid": self.intact,
+            "holds": self.holds,
             "signature": self.signature.value,
             "encryption": self.encryption.value,
             "signers": [_signer_json(one) for one in self.signers],
@@ -148,7 +162,8 @@ class Verdict:
 
 
 # Reasons that spoil a message whose signature itself is fine.
-_SPOILS = {Reason.MIXED_SIGNERS, Reason.SEVERAL_FROM, Reason.PARTIAL, Reason.FROM, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
+_SPOILS = {Reason.MIXED_SIGNERS, Reason.PARTIAL, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
+_FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM}
 
 NOTHING = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
 

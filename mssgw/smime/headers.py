@@ -1,0 +1,103 @@
+"""Header protection: the message's own fields, repeated under the signature (RFC 9788).
+
+Written as `hp="clear"` or `hp="cipher"` with every field in clear outside as well: MSSanté routes and shows
+by Subject and X-MSS-*. Read in those forms, in the older `protected-headers="v1"` and as a whole message
+inside (`message/rfc822; forwarded=no`, RFC 8551 3.1).
+
+What is inside replaces what is outside only when a bound signature vouches for it, or when the sender said
+(HP-Outer) that he hid it on purpose. From is never replaced: the verdict speaks of the From that is shown
+(crypto.md 9, 10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mssgw.core.message import Field, Headers
+from mssgw.protocol.mime import Part
+
+_FROM_SENDER = frozenset((
+    "from", "to", "cc", "sender", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments",
+    "disposition-notification-to", "importance", "priority", "user-agent", "x-priority", "auto-submitted",
+))
+_SHOWN = ("from", "sender", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments")
+_KEPT = frozenset(("from", "sender"))
+_OBSCURED = frozenset(("...", "[...]", "encrypted message"))
+
+
+def protected(headers: Headers, structural: Headers, hidden: bool) -> Headers:
+    """The entity's fields with a copy of the message's own: everything the sender said, X-MSS-* too.
+
+    Nothing is made confidential: when the entity will be encrypted, HP-Outer repeats each field as it stands outside.
+    """
+    own = [field for field in headers if field.name in _FROM_SENDER or field.name.startswith("x-mss-")]
+    kind = next((field for field in structural if field.name == "content-type"), None)
+    value = kind.raw.partition(b":")[2].strip(b" \t\r\n;") if kind else b"text/plain; charset=us-ascii"
+    marked = Field("content-type", b'Content-Type: %b;\r\n hp="%b"\r\n' % (value, b"cipher" if hidden else b"clear"))
+    outer = [Field("hp-outer", b"HP-Outer: " + field.raw) for field in own] if hidden else []
+    return Headers((*own, *outer, *structural.without(["content-type"]).fields, marked))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The fields found under the protection. `outer` is what the sender says he wrote outside."""
+
+    fields: Headers
+    outer: dict[str, list[str]] | None  # None: he says nothing (signed only, or an old form)
+    old: bool
+
+
+def read(part: Part, section: bytes) -> Inside | None:
+    """The protected fields of a payload, whose own header is `section`. None when it has none."""
+    if part.message is not None and part.params.get("forwarded", "").lower() == "no":
+        return Inside(Headers.parse(part.message.fields.raw), None, True)
+    mode = part.params.get("hp", "").lower()
+    old = part.params.get("protected-headers", "").lower() == "v1"
+    if mode not in ("clear", "cipher") and not old:
+        return None
+    fields = Headers.parse(section)
+    outer: dict[str, list[str]] | None = None
+    if mode == "cipher":
+        outer = {}
+        for field in fields:
+            if field.name == "hp-outer":
+                name, _, value = field.value.partition(":")
+                outer.setdefault(name.strip().lower(), []).append(_same(value))
+    return Inside(fields, outer, old and not mode)
+
+
+def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(names that were changed on the way, names the sender hid on purpose)."""
+    changed: list[str] = []
+    hidden: list[str] = []
+    for name in _SHOWN:
+        within, without = [_same(one) for one in inside.fields.all(name)], [_same(one) for one in outside.all(name)]
+        if within == without or (not within and inside.outer is None):
+            continue
+        if inside.outer is not None:
+            on_purpose = inside.outer.get(name, []) == without
+        else:
+            on_purpose = inside.old and name == "subject" and [one.lower() for one in without] in [[one] for one in _OBSCURED]
+        (hidden if on_purpose else changed).append(name)
+    return tuple(changed), tuple(hidden)
+
+
+def shown(inside: Inside, outside: Headers, names: tuple[str, ...]) -> Headers:
+    """`outside` with the fields of those names as they stand inside; From and Sender stay."""
+    names = tuple(name for name in names if name not in _KEPT)
+    if not names:
+        return outside
+    first = {name: next((at for at, field in enumerate(outside.fields) if field.name == name), None) for name in names}
+    made: list[Field] = []
+    for at, field in enumerate(outside.fields):
+        if field.name not in names:
+            made.append(field)
+        elif first[field.name] == at:
+            made += [one for one in inside.fields if one.name == field.name]
+    made += [one for one in inside.fields if one.name in names and first[one.name] is None]
+    return Headers(tuple(made))
+
+
+def _same(value: str) -> str:
+    """Values are the same when only their folding differs."""
+    return " ".join(value.split())
