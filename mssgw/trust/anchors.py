@@ -100,8 +100,11 @@ class Anchors:
         return "".join(anchor.certificate.parsed.public_bytes(serialization.Encoding.PEM).decode() for anchor in self.every)
 
 
-def load(directory: Path, pki: PkiName = "private", fingerprints: Sequence[str] = ()) -> Anchors:
-    """Read every certificate of the directory. Raises ConfigError when there is no root, or one that may not be there."""
+def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str] = ()) -> Anchors:
+    """Read every certificate of the directory. `pki` None: whatever stands there is meant (the command line's `--anchors`).
+
+    Raises ConfigError when there is no root, or an authority that may not be there.
+    """
     try:
         files = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
@@ -110,7 +113,9 @@ def load(directory: Path, pki: PkiName = "private", fingerprints: Sequence[str] 
     if len(found) > MAX_ANCHORS:
         raise ConfigError([("trust.anchors", f"{directory}: more than {MAX_ANCHORS} certificates")])
     authorities = [certificate for certificate in found.values() if certificate.is_ca]
-    if problems := [("trust.anchors", problem) for problem in strangers(authorities, pki, fingerprints)]:
+    if pki is None:
+        pki = "igc-sante" if all(certificate.fingerprint in PRODUCTION for certificate in authorities) else "private"
+    elif problems := [("trust.anchors", problem) for problem in strangers(authorities, pki, fingerprints)]:
         raise ConfigError(problems)
     anchors = build(authorities, pki)
     if not anchors.roots:

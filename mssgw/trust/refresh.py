@@ -73,6 +73,22 @@ class Word(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
+def accept(directory: Path, who: str, reason: str, at: datetime) -> Pending:
+    """An operator's word that the pending list is right. Raises FileNotFoundError when none is pending."""
+    pending = disk.read_json(directory / "pending.json", Pending)
+    if pending is None:
+        raise FileNotFoundError("no list waits for a word")
+    disk.write_json(directory / "accepted.json", Word(who, reason, at, sha256=pending.sha256))
+    return pending
+
+
+def override(directory: Path, who: str, reason: str, at: datetime, hours: int) -> Word:
+    """An operator's word that the age of the list doesn't count for some hours; 0 takes it back."""
+    word = Word(who, reason, at, until=at + timedelta(hours=hours))
+    disk.write_json(directory / "override.json", word)
+    return word
+
+
 class ListKeeper:
     """The list in force in this worker. `load` follows the disk, `refresh` (one worker at a time) follows the source."""
 
@@ -115,6 +131,8 @@ class ListKeeper:
         """Take over what is on disk, when it changed: by another worker, or before a restart."""
         if self._changed("override.json"):
             self._override = disk.read_json(self.directory / "override.json", Word)
+            if (word := self._override) and word.until:
+                log(Event.TRUST_OVERRIDE, "warning", who=word.who, reason=word.reason, until=f"{word.until:%Y-%m-%dT%H:%MZ}")
         if not self._changed("list.json", "list.xml"):
             return
         state, octets = disk.read_json(self.directory / "list.json", State), disk.read(self.directory / "list.xml")

@@ -90,10 +90,13 @@ def verify(octets: bytes, validate: Validate, signer_common_names: Collection[st
 
 
 def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collection[str], at: datetime) -> Whitelist:
-    """Ask whether the signer may sign the list at that time. Raises NotTrusted or Deferred."""
+    """Ask whether the signer may sign the list at that time. No names given: any that the validator passes for LIST_SIGN.
+
+    Raises NotTrusted or Deferred.
+    """
     evidence = validate(unjudged.signer, Purpose.LIST_SIGN, at)
     common_name = paths.read(unjudged.signer).subject.first("CN").strip().casefold()
-    if common_name not in {name.strip().casefold() for name in signer_common_names}:
+    if signer_common_names and common_name not in {name.strip().casefold() for name in signer_common_names}:
         raise refusal(Fault.SIGNER, subject=spoken(evidence.subject, 120),
                       what=f"its CN is not {' or '.join(signer_common_names)} (setting trust.signer_common_names)")
     return Whitelist(unjudged.sha256, unjudged.generated_at, unjudged.entries, unjudged.left_out, evidence)

@@ -1,0 +1,217 @@
+"""`mssgw trust verify|match|show|diff|import-anchors|accept|override`.
+
+With `--json` every verb prints one document, also when the answer is no: `{"valid": false, "fault": …, "reason": …}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mssgw.cli.config import loaded
+from mssgw.cli.frame import ConfigFile, Json, failure, output, run
+from mssgw.core.address import AddressError, Domain, parse_domain
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.pki import Purpose
+from mssgw.trust import anchors, disk, importing, paths, refresh, space, whitelist
+from mssgw.trust.faults import fault_of
+from mssgw.trust.igc_sante import CHAIN_URL
+from mssgw.trust.names import Match
+from mssgw.trust.offline import Court
+from mssgw.trust.refresh import State
+from mssgw.trust.revocation import Mode
+from mssgw.trust.space import TrustSpace
+from mssgw.trust.whitelist import Whitelist
+
+app = typer.Typer(help="The trust space: the signed whitelist, its authorities, and who is trusted.", no_args_is_help=True)
+
+ListFile = Annotated[Path, typer.Argument(metavar="LIST.xml", exists=True, dir_okay=False, help="A signed whitelist.")]
+AnchorsDirectory = Annotated[Path, typer.Option("--anchors", metavar="DIR", exists=True, file_okay=False,
+                                                help="Every CA certificate in it (PEM or DER) is trusted for this call.")]
+At = Annotated[str | None, typer.Option("--at", metavar="ISO8601", help="Judge as of this time; default now.")]
+RevocationMode = Annotated[Literal["none", "soft", "hard"], typer.Option(
+    "--revocation", help="none doesn't look; soft accepts without fresh data; hard refuses.")]
+Signers = Annotated[list[str] | None, typer.Option(
+    "--signer", metavar="CN", help="Subject CN that may sign; repeat. Default: any certificate for signing mail.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
+
+
+@app.command()
+def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocation: RevocationMode = "soft",
+           signer: Signers = None, json: Json = False) -> None:
+    """Verify the signature of a whitelist and the path of its signer."""
+    with _judged(json):
+        found = run(_court(anchors_in, revocation).list(file.read_bytes(), _time(at), tuple(signer or ())))
+        document = _document(found)
+        output("\n".join(f"{name:13} {value}" for name, value in document.items()), json=json, document=document)
+
+
+@app.command()
+def match(file: ListFile, domain: str, certificate: Annotated[Path, typer.Argument(metavar="CERT.pem", exists=True, dir_okay=False)],
+          anchors_in: AnchorsDirectory, at: At = None, revocation: RevocationMode = "soft", signer: Signers = None,
+          server: Annotated[bool, typer.Option("--server", help="Judge it as the server we connect to, not as the client.")] = False,
+          lenient: Annotated[bool, typer.Option("--lenient", help="Compare CN and OU only.")] = False, json: Json = False) -> None:
+    """Say whether the peer with this certificate would be trusted for DOMAIN, and why not."""
+    court, when, purpose = _court(anchors_in, revocation), _time(at), Purpose.RELAY_SERVER if server else Purpose.RELAY_CLIENT
+    with _judged(json):
+        listed = run(court.space(file.read_bytes(), when, tuple(signer or ()), Match.LENIENT if lenient else Match.STRICT))
+        encoded = _certificate(certificate)
+        evidence = run(court.judge(encoded, purpose, when))
+        operator = listed.require(_domain(domain), paths.read(encoded).subject)
+        document = {"valid": True, "domain": domain, "operator": operator.id, "certificate": asdict(evidence)}
+        output(f"{domain}: trusted, {operator.id} (revocation: {evidence.revocation})", json=json, document=document)
+
+
+@app.command()
+def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None, json: Json = False) -> None:
+    """Show the list in force, its age, and the operators of a domain."""
+    with _judged(json):
+        listed, state = _in_force(loaded(config))
+        age = datetime.now(UTC) - state.checked_at
+        document: dict[str, Any] = {"valid": True, "generated_at": state.generated_at.isoformat(), "entries": listed.entries,
+                                    "domains": len(listed.domains), "operators": len(listed.operators), "sha256": listed.sha256,
+                                    "checked_at": state.checked_at.isoformat(), "age_seconds": round(age.total_seconds()),
+                                    "adopted_at": state.adopted_at.isoformat(), "source": state.url,
+                                    "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
+        if domain:
+            document |= {"domain": domain, "operators_of_domain": [each.id for each in listed.require_listed(_domain(domain))]}
+        output("\n".join(f"{name:19} {value}" for name, value in document.items() if value), json=json, document=document)
+
+
+@app.command()
+def diff(old: ListFile, new: ListFile, json: Json = False,
+         anchors_in: Annotated[Path | None, typer.Option("--anchors", metavar="DIR", exists=True, file_okay=False,
+                                                         help="Judge the signers too; without it, signatures only.")] = None) -> None:
+    """Say what NEW changes: domains, and operators of domains that stay."""
+    with _judged(json):
+        before, after = (_space(file, anchors_in) for file in (old, new))
+        changes = space.diff(before, after)
+        lines = [f"+ {each}" for each in changes.added] + [f"- {each}" for each in changes.removed]
+        lines += [f"{sign} {domain}  {operator}" for sign, pairs in (("+", changes.operators_added), ("-", changes.operators_removed))
+                  for domain, operator in pairs]
+        document = {"valid": True, "old": before.generated_at.isoformat(), "new": after.generated_at.isoformat(), **asdict(changes)}
+        output("\n".join(lines) or "no difference", json=json, document=document)
+
+
+@app.command("import-anchors")
+def import_anchors(config: ConfigFile, json: Json = False, sources: Annotated[list[str] | None, typer.Argument(
+        metavar="[FILE|URL]...", help="PEM, DER or p7b; default the official address.")] = None) -> None:
+    """Bring authorities into the directory of anchors. Only pinned fingerprints are taken, wherever they come from."""
+    settings = loaded(config).trust
+    found = [(source, importing.octets_of(source)) for source in sources or [CHAIN_URL]]
+    imported = importing.take(found, settings.anchors, settings.pki, settings.anchor_fingerprints)
+    document = {"valid": bool(imported.taken) and not imported.refused, "refused": list(imported.refused),
+                "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken]}
+    output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
+    if not document["valid"]:
+        raise failure("\n".join(imported.refused) or "nothing imported")
+
+
+@app.command()
+def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
+    """Put the list in force that waits because it lost many domains."""
+    pending = refresh.accept(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now())
+    document = {"generated_at": pending.generated_at.isoformat(), "sha256": pending.sha256, "lost": pending.lost, "total": pending.total}
+    output(f"accepted: the list of {pending.generated_at:%Y-%m-%d}, without {pending.lost} of {pending.total} domains",
+           json=json, document=document)
+
+
+@app.command()
+def override(config: ConfigFile, reason: Reason, json: Json = False,
+             hours: Annotated[int, typer.Option(min=0, max=720, help="For how long; 0 takes it back.")] = 24) -> None:
+    """Go on trusting the list in force although it is too old."""
+    word = refresh.override(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now(), hours)
+    output(f"the age of the list does not count until {word.until:%Y-%m-%dT%H:%MZ}", json=json,
+           document={"until": word.until, "who": word.who})
+
+
+# -- shared --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _judged(json: bool) -> Iterator[None]:
+    """A refusal becomes the document and the exit status 1."""
+    try:
+        yield
+    except MailError as error:
+        fault = fault_of(error)
+        output("", json=json, document={"valid": False, "fault": fault.value if fault else "other", "reason": error.reply.text,
+                                        "detail": error.detail}) if json else None
+        raise failure(error.reply.text + (f"\n  ({error.detail})" if error.detail else "")) from error
+
+
+def _court(directory: Path, mode: Mode) -> Court:
+    try:
+        return Court.of(directory, mode)
+    except ConfigError as error:
+        raise failure(str(error)) from error
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a time like 2026-01-31T12:00:00Z", param_hint="--at") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _domain(text: str) -> Domain:
+    try:
+        return parse_domain(text)
+    except AddressError as error:
+        raise typer.BadParameter(str(error), param_hint="DOMAIN") from error
+
+
+def _certificate(path: Path) -> bytes:
+    try:
+        return anchors.read_bundle(path.read_bytes())[0].der
+    except (ValueError, IndexError):
+        raise failure(f"{path}: no certificate in it") from None
+
+
+def _document(found: Whitelist) -> dict[str, Any]:
+    listed = TrustSpace.of(found)
+    return {"valid": True, "generated_at": f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", "entries": len(found.entries),
+            "domains": len(listed.domains), "operators": len(listed.operators), "signer": found.signer.subject,
+            "signer_sha256": found.signer.fingerprint, "issuer": found.signer.issuer, "revocation": found.signer.revocation,
+            "sha256": found.sha256, "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
+
+
+def _space(file: Path, directory: Path | None) -> TrustSpace:
+    octets = file.read_bytes()
+    if directory:
+        return run(_court(directory, "none").space(octets))
+    unjudged = whitelist.open_signed(octets)
+    return space.build(unjudged.entries, unjudged.generated_at, unjudged.sha256)
+
+
+def _directory(config: Config) -> Path:
+    return config.node.data / "trust"
+
+
+def _in_force(config: Config) -> tuple[TrustSpace, State]:
+    """What a worker would load from disk. Signer and age are judged as there, revocation as it stands on disk not at all."""
+    directory = _directory(config)
+    state, octets = disk.read_json(directory / "list.json", State), disk.read(directory / "list.xml")
+    if state is None or octets is None:
+        raise failure("no list in force: the node has not fetched one yet")
+    pinned = anchors.load(config.trust.anchors, config.trust.pki, config.trust.anchor_fingerprints)
+    court = Court.of(config.trust.anchors, "none")
+    court.validator.anchors = pinned
+    found = run(court.list(octets, state.adopted_at, config.trust.signer_common_names))
+    age = datetime.now(UTC) - state.checked_at
+    if age.total_seconds() > config.trust.max_age_hours * 3600:
+        raise failure(f"the list in force was last confirmed {state.checked_at:%Y-%m-%dT%H:%MZ}, "
+                      f"more than {config.trust.max_age_hours} h ago: nobody is trusted; see `mssgw trust override`")
+    return TrustSpace.of(found, Match(config.trust.match)), state
