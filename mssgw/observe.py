@@ -45,6 +45,14 @@ class Event(enum.StrEnum):
     TRUST_EXPIRY = "trust.certificate_expiry"
     TLS_FALLBACK = "tls.fallback"
     TLS_RELOADED = "tls.reloaded"
+    RELAY_SENT = "relay.sent"
+    RELAY_DEFERRED = "relay.deferred"
+    RELAY_FAILED = "relay.failed"
+    QUEUE_LEASE_LOST = "queue.lease_lost"
+    QUEUE_STOPPED = "queue.stopped"
+    REPORT_MADE = "report.made"
+    REPORT_LOST = "report.lost"
+    SMIME_DIRECTORY = "smime.directory_unreadable"
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
@@ -99,6 +107,9 @@ TRUST_LIST_AGE = Gauge("mssgw_trust_list_age_seconds", "Time since the list in f
 TRUST_LIST_DOMAINS = Gauge("mssgw_trust_list_domains", "Domains on the list in force", multiprocess_mode="max")
 TRUST_FETCHES = Counter("mssgw_trust_fetches_total", "Fetches of list, CRL, OCSP, by outcome", ["what", "outcome"])
 TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certificate ends, by role", ["role"], multiprocess_mode="min")
+QUEUE_WAITING = Gauge("mssgw_queue_deliveries", "Deliveries in the queue, by state", ["state"], multiprocess_mode="max")
+QUEUE_OLDEST = Gauge("mssgw_queue_oldest_seconds", "Age of the oldest message in the queue", multiprocess_mode="max")
+ATTEMPT_SECONDS = Histogram("mssgw_relay_attempt_seconds", "Time of one attempt to hand a message to another operator")
 ACCEPT_SECONDS = Histogram("mssgw_accept_seconds", "Time from the end of DATA to its reply, by port", ["port"])
 
 
