@@ -93,7 +93,8 @@ def _hashed(password: str) -> str:
 
 def _described(account: Account) -> dict[str, Any]:
     return {"address": str(account.address), "kind": account.kind, "role": account.role, "status": account.status,
-            "name": account.display_name, "rpps": account.rpps, "password": account.password_hash is not None, "created": account.created.isoformat()}
+            "name": account.display_name, "rpps": account.rpps, "password": account.password_hash is not None,
+            "created": account.created.isoformat()}
 
 
 # -- account ---------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
+from mssgw.store.faults import Fault, classify
 
 BUSY_SECONDS = 10
 _PRAGMAS = (
@@ -33,9 +36,21 @@ def url_of(config: Config) -> sa.URL:
     if scheme in ("postgresql", "postgres"):
         try:
             return sa.make_url(f"postgresql:{rest}").set(drivername="postgresql+psycopg")
-        except sa.exc.ArgumentError as error:
+        except (sa.exc.ArgumentError, ValueError) as error:
             raise ConfigError([("node.store", "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
     raise ConfigError([("node.store", "expected sqlite:PATH or postgresql://user@host/database")])
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """What keeps the store from being opened, said as a ConfigError."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if classify(error) is Fault.BUG and not isinstance(error, sa.exc.OperationalError):
+            raise
+        said = str(error.orig).strip().partition("\n")[0]
+        raise ConfigError([("node.store", f"the store can't be opened: {said}")]) from error
 
 
 def connect_writer(url: sa.URL) -> sa.Engine:

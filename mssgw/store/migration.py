@@ -45,12 +45,10 @@ def migrate(config: Config) -> None:
         Path(url.database).touch(mode=0o600)
     engine = database.connect_writer(url)
     try:
-        with engine.begin() as connection:
+        with database.opening(), engine.begin() as connection:
             if url.get_backend_name() == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             _upgrade(connection)
-    except sa.exc.OperationalError as error:
-        raise ConfigError([("node.store", f"the store can't be opened: {str(error.orig).strip().splitlines()[0]}")]) from error
     finally:
         engine.dispose()
 

@@ -104,9 +104,7 @@ def _require_usable(url: sa.URL) -> None:
         raise ConfigError([("node.store", f"{url.database} is not there; `mssgw serve` makes it")])
     engine = database.connect_reader(url)
     try:
-        with engine.connect() as connection:
+        with database.opening(), engine.connect() as connection:
             require_current(connection)
-    except sa.exc.OperationalError as error:
-        raise ConfigError([("node.store", f"the store can't be opened: {str(error.orig).strip().splitlines()[0]}")]) from error
     finally:
         engine.dispose()
