@@ -57,6 +57,53 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le message chiffré n'a pas pu être déchiffré ; il est remis tel quel. Demandez à l'expéditeur de le renvoyer.",
         "en": "The encrypted message could not be decrypted; it is delivered as it is. Ask the sender to send it again.",
     },
+    "dsn.failed.subject": {"fr": "Message non remis", "en": "Message not delivered"},
+    "dsn.failed.intro": {
+        "fr": "Votre message du {date} n'a pas été remis à ces destinataires. Il ne sera plus présenté :",
+        "en": "Your message of {date} was not delivered to these recipients. It will not be tried again:",
+    },
+    "dsn.delayed.subject": {"fr": "Message retardé", "en": "Message delayed"},
+    "dsn.delayed.intro": {
+        "fr": "Votre message du {date} attend encore pour ces destinataires. Vous n'avez rien à faire : il sera présenté jusqu'au {until}.",
+        "en": "Your message of {date} is still waiting for these recipients. You need not do anything: it will be tried until {until}.",
+    },
+    "dsn.relayed.subject": {"fr": "Message transmis", "en": "Message relayed"},
+    "dsn.relayed.intro": {
+        "fr": "Votre message du {date} a été transmis à l'opérateur de ces destinataires, qui ne confirme pas la remise :",
+        "en": "Your message of {date} was handed to the operator of these recipients, which does not confirm delivery:",
+    },
+    "dsn.delivered.subject": {"fr": "Message remis", "en": "Message delivered"},
+    "dsn.delivered.intro": {
+        "fr": "Votre message du {date} est arrivé dans la boîte de ces destinataires :",
+        "en": "Your message of {date} arrived in the mailboxes of these recipients:",
+    },
+    "dsn.said": {"fr": "Réponse de {host} : {reply}", "en": "Answer of {host}: {reply}"},
+    "dsn.found": {"fr": "Raison : {reply}", "en": "Reason: {reply}"},
+    "dsn.trace": {"fr": "Référence pour votre support : {trace}", "en": "Reference for your support: {trace}"},
+    "dsn.why.1.1": {
+        "fr": "Cette adresse n'existe pas. Vérifiez-la dans l'annuaire.",
+        "en": "This address does not exist. Check it in the directory.",
+    },
+    "dsn.why.1.2": {
+        "fr": "Ce domaine n'est pas dans l'espace de confiance MSSanté.",
+        "en": "This domain is not in the MSSanté trust space.",
+    },
+    "dsn.why.2.1": {"fr": "Cette boîte est fermée ou suspendue.", "en": "This mailbox is closed or suspended."},
+    "dsn.why.2.2": {"fr": "Cette boîte est pleine.", "en": "This mailbox is full."},
+    "dsn.why.3.4": {
+        "fr": "Le message est trop volumineux pour cet opérateur. Envoyez moins de pièces jointes à la fois.",
+        "en": "The message is too large for this operator. Send fewer attachments at a time.",
+    },
+    "dsn.why.4.1": {"fr": "Le serveur de cet opérateur ne répond pas.", "en": "The server of this operator does not answer."},
+    "dsn.why.4.7": {
+        "fr": "L'opérateur n'a pas pu recevoir le message pendant tout le délai prévu.",
+        "en": "The operator could not take the message during the whole time allowed.",
+    },
+    "dsn.why.7.5": {
+        "fr": "L'identité du serveur de cet opérateur n'a pas pu être vérifiée ; rien ne lui a été envoyé.",
+        "en": "The identity of this operator's server could not be verified; nothing was sent to it.",
+    },
+    "dsn.why.7.1": {"fr": "L'opérateur refuse ce message.", "en": "The operator refuses this message."},
 }
 
 

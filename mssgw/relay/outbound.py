@@ -35,7 +35,7 @@ class Outbound:
                 failures.append((target, error))
             except MailError as error:  # the domain is not in the list
                 return tuple(Outcome(one, explained(error)) for one in envelope.recipients)
-        return tuple(Outcome(one, _all_failed(failures), failures[-1][0].host) for one in envelope.recipients)
+        return tuple(Outcome(one, _all_failed(failures)) for one in envelope.recipients)
 
     async def _try(self, target: Target, domain: Domain, envelope: Envelope, body: Body) -> tuple[Outcome, ...]:
         for _ in range(self._settings.connections_per_operator + 1):

@@ -51,12 +51,12 @@ class _Known:
 
 class Router:
     def __init__(self, routes: Iterable[Route], clock: Clock, *, port: int = 25, ourselves: Collection[str] = (),
-                 resolver: dns.asyncresolver.Resolver | None = None) -> None:  # fmt: skip
-        """`ourselves`: our host names, and our addresses where they listen on `port`."""
+                 name_servers: Collection[str] = (), resolver: dns.asyncresolver.Resolver | None = None) -> None:  # fmt: skip
+        """`ourselves`: our host names, and our addresses where they listen on `port`. `name_servers`: empty takes the system's."""
         self._static = {route.domain: Target(route.host, route.port) for route in routes}
         self._clock, self._port = clock, port
         self._ourselves = {name.lower().rstrip(".") for name in ourselves}
-        self._resolver = resolver
+        self._name_servers, self._resolver = list(name_servers), resolver
         self._known: dict[Domain, _Known] = {}
 
     async def targets(self, domain: Domain) -> tuple[Target, ...]:
@@ -140,9 +140,10 @@ class Router:
 
     async def _ask(self, name: str, kind: str, about: str) -> dns.resolver.Answer | None:
         """The answer, or None when the name has no such record. Raises Refused (no such name) or Deferred."""
-        if self._resolver is None:
-            self._resolver = dns.asyncresolver.Resolver()
         try:
+            if self._resolver is None:  # made late: a machine with static routes only may have no resolv.conf
+                self._resolver = dns.asyncresolver.Resolver(configure=not self._name_servers)
+                self._resolver.nameservers = self._name_servers or self._resolver.nameservers
             return await self._resolver.resolve(dns.name.from_text(name), kind, lifetime=LOOKUP_SECONDS, search=False)
         except dns.resolver.NoAnswer:
             return None
@@ -150,11 +151,3 @@ class Router:
             raise Refused(f"The domain {about} does not exist", enhanced="5.1.2") from None
         except (dns.exception.DNSException, OSError, ValueError) as error:
             raise Deferred(f"No answer from DNS about {about}", enhanced="4.4.3", detail=type(error).__name__) from error
-
-
-def system_resolver(servers: Collection[str] = ()) -> dns.asyncresolver.Resolver:
-    """The system's name servers, or the given ones."""
-    resolver = dns.asyncresolver.Resolver(configure=not servers)
-    if servers:
-        resolver.nameservers = list(servers)
-    return resolver

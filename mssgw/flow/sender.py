@@ -1,0 +1,322 @@
+"""Sender: what is queued leaves. One task in each worker.
+
+    due (doorbell or timer) -> claim a batch -> for each: listed? -> one attempt -> one transaction:
+    per recipient sent | failed | not now until its next time; the audit rows; the reports that are due
+
+Rules per recipient: the class of the last reply decides; 4xx is tried again after [queue] retry_seconds and
+given up at give_up_hours, with the last words in the report. The domain's place in the list is asked at
+each attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery.
+
+Crash: the lease ends and another worker goes on. Between the peer's 250 and our record the message may be
+sent twice, never lost (crash point `sender.sent`). A lease that runs out under a live attempt is renewed
+before; one that is lost ends the attempt, and what it would have recorded is not written (fencing).
+
+One slow operator doesn't hold up the others: a domain holds at most half of a worker's places, and is left
+out of claims while it does.
+
+Stop: nothing more is claimed, attempts get STOP_SECONDS to end, what is left is released at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, Protocol
+
+from mssgw.core.address import Domain
+from mssgw.core.body import Body
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.envelope import Envelope
+from mssgw.core.errors import MailError, reply_of
+from mssgw.flow.bounce import Fate, Original, Reports
+from mssgw.observe import ATTEMPT_SECONDS, DELIVERED, QUEUE_OLDEST, QUEUE_WAITING, Event, crash_point, log, log_bug
+from mssgw.protocol.dsn import Action
+from mssgw.relay.client import Outcome
+from mssgw.store import Store, Transaction, queue
+from mssgw.store.queue import Delivery, DeliveryId, LeaseLost, State
+
+STOP_SECONDS = 20
+HOUSEKEEPING_SECONDS = 15
+PURGE_EVERY = 240  # rounds of housekeeping
+AGAIN_SECONDS = 1.0  # when something is due that we could not claim
+STORE_DOWN_SECONDS = 5
+
+
+class Carrier(Protocol):
+    """The way out: `relay.outbound.Outbound`."""
+
+    async def send(self, domain: Domain, envelope: Envelope, body: Body) -> tuple[Outcome, ...]:
+        """One outcome for each recipient of the envelope."""
+
+    async def run(self) -> None:
+        """Keep its connections tidy until cancelled."""
+
+
+class Sender:
+    def __init__(self, config: Config, store: Store, clock: Clock, carrier: Carrier, reports: Reports,
+                 require_listed: Callable[[Domain], object]) -> None:  # fmt: skip
+        self._settings, self._store, self._clock = config.queue, store, clock
+        self._carrier, self._reports, self._require_listed = carrier, reports, require_listed
+        self._tasks: dict[DeliveryId, asyncio.Task[None]] = {}
+        self._held: dict[DeliveryId, Delivery] = {}
+        self._per_domain: Counter[Domain] = Counter()
+        self._leases: dict[DeliveryId, Delivery] = {}  # of what is not being recorded yet
+        self._wake = asyncio.Event()
+        self._rounds = 0
+
+    async def run(self) -> None:
+        """Send until cancelled; then let go of everything in an orderly way."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._carrier.run())
+                group.create_task(self._listen())
+                group.create_task(self._forever(self._renew, self._settings.lease_seconds / 3))
+                group.create_task(self._forever(self._keep_house, HOUSEKEEPING_SECONDS))
+                group.create_task(self._claim_forever())
+        finally:
+            await self._stop()
+
+    # claiming ------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        with self._store.doorbell.subscribe("queue") as bell:
+            self._wake.set()
+            async for _ in bell:
+                self._wake.set()
+
+    async def _claim_forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self._claim()
+            except Exception as error:
+                log_bug(error)
+                pause = STORE_DOWN_SECONDS
+            if pause > 0:
+                await self._wait(pause)
+
+    async def _claim(self) -> float:
+        """Claim and start what is due and fits. Seconds until it is worth looking again, unless woken."""
+        room = self._settings.concurrency - len(self._held)
+        if room < max(1, self._settings.concurrency // 4):  # batches, not single claims: each is a transaction
+            return HOUSEKEEPING_SECONDS
+        due = await self._store.read(queue.next_due)
+        now = self._clock.now()
+        if due is None or due > now:
+            return HOUSEKEEPING_SECONDS if due is None else min(HOUSEKEEPING_SECONDS, (due - now).total_seconds())
+        half = max(1, self._settings.concurrency // 2)
+        busy = [domain for domain, count in self._per_domain.items() if count >= half]
+        lease, limit = self._settings.lease_seconds, min(room, half)
+        claiming = asyncio.ensure_future(self._store.write(lambda tx: queue.claim(tx, now, limit, lease, busy)))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            self._hold(await claiming)  # so that the stop releases them
+            raise
+        fresh = [one for one in claimed if one.id not in self._held]  # else our own lease ran out under a live attempt
+        self._hold(fresh)
+        await self._start(fresh)
+        return 0 if claimed else AGAIN_SECONDS
+
+    def _hold(self, claimed: Sequence[Delivery]) -> None:
+        for delivery in claimed:
+            self._held[delivery.id] = self._leases[delivery.id] = delivery
+            self._per_domain[delivery.domain] += 1
+
+    async def _start(self, claimed: Sequence[Delivery]) -> None:
+        bodies = await self._read(claimed)
+        for delivery in claimed:
+            task = asyncio.create_task(self._deliver(delivery, bodies.get(delivery.id)), name=f"deliver {delivery.trace}")
+            self._tasks[delivery.id] = task
+            task.add_done_callback(partial(self._let_go, delivery))
+
+    async def _read(self, claimed: Sequence[Delivery]) -> dict[DeliveryId, Body]:
+        """The contents of a batch in one go. What can't be read is missing, and its delivery says why."""
+        wanted = [delivery.content for delivery in claimed if delivery.content is not None]
+        try:
+            found = await self._store.blobs.read_many(wanted)
+        except Exception as error:
+            log_bug(error)
+            return {}
+        return {delivery.id: found[delivery.content] for delivery in claimed if delivery.content in found}
+
+    def _let_go(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(delivery.id, None)
+        self._held.pop(delivery.id, None)
+        if not task.cancelled():
+            self._leases.pop(delivery.id, None)
+        self._per_domain[delivery.domain] -= 1
+        if not self._per_domain[delivery.domain]:
+            del self._per_domain[delivery.domain]
+        self._wake.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Until woken, or the clock has gone on."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            woken.cancel()
+
+    # one delivery --------------------------------------------------------------------------------
+
+    async def _deliver(self, delivery: Delivery, body: Body | None) -> None:
+        try:
+            began = time.monotonic()
+            body = body or await self._read_one(delivery)
+            outcomes = await self._attempt(delivery, body)
+            ATTEMPT_SECONDS.observe(time.monotonic() - began)
+            crash_point("sender.sent")
+            await self._record(delivery, outcomes, body)
+        except LeaseLost as error:
+            log(Event.QUEUE_LEASE_LOST, "warning", trace=delivery.trace, domain=delivery.domain, reason=error.detail)
+        except Exception as error:  # nothing was recorded: the lease ends, and the delivery is due again
+            log_bug(error, trace=delivery.trace)
+
+    async def _read_one(self, delivery: Delivery) -> Body:
+        if delivery.content is None:
+            raise ValueError(f"delivery {delivery.id} of {delivery.trace} has no content")
+        return await self._store.blobs.read(delivery.content)
+
+    async def _attempt(self, delivery: Delivery, body: Body) -> tuple[Outcome, ...]:
+        recipients = tuple(one.recipient for one in delivery.pending)
+        try:
+            self._require_listed(delivery.domain)
+            return await self._carrier.send(delivery.domain, replace(delivery.envelope, recipients=recipients), body)
+        except MailError as error:
+            reply = error.reply
+        except Exception as error:
+            log_bug(error, trace=delivery.trace)
+            reply = reply_of(error)
+        return tuple(Outcome(one, reply) for one in recipients)
+
+    async def _record(self, delivery: Delivery, outcomes: Sequence[Outcome], body: Body) -> None:
+        verdict = self._judge(delivery, outcomes)
+        original = Original(delivery.trace, delivery.envelope, delivery.message_id, delivery.received, lambda: body)
+        notices = await self._reports.prepare(original, verdict.fates)
+
+        def write(tx: Transaction) -> None:
+            if verdict.tell_delay:
+                queue.tell_delay(tx, delivery)
+            queue.record(tx, delivery, verdict.outcomes, verdict.next_due)
+            self._reports.commit(tx, notices)
+
+        self._leases.pop(delivery.id, None)  # a renewal behind the record would undo its due time
+        await self._store.write(write)
+        crash_point("sender.recorded")
+        self._tell(delivery, verdict)
+
+    def _judge(self, delivery: Delivery, outcomes: Sequence[Outcome]) -> _Verdict:
+        """What an attempt means for each recipient, and when the rest is due again."""
+        now, settings = self._clock.now(), self._settings
+        end = delivery.received + timedelta(hours=settings.give_up_hours)
+        late = timedelta(hours=settings.delay_notice_hours) if settings.delay_notice_hours else None
+        tell_delay = late is not None and delivery.delay_told is None and now - delivery.received >= late
+        wait = timedelta(seconds=settings.retry_seconds[min(delivery.attempts, len(settings.retry_seconds) - 1)])
+        verdict = _Verdict()
+        for one, outcome in zip(delivery.pending, outcomes, strict=True):
+            state: State = State.FAILED
+            action: Action | None = Action.FAILED
+            if outcome.sent:
+                state, action = State.SENT, None if outcome.dsn else Action.RELAYED  # RFC 3461 5.2.2
+            elif outcome.temporary and now < end:
+                state, action = State.QUEUED, Action.DELAYED if tell_delay else None
+                verdict.next_due = max(now, min(now + wait, end))
+            words = f"{outcome.host}: {outcome.reply}" if outcome.host else str(outcome.reply)
+            verdict.outcomes.append(queue.Outcome(one.id, state, words))
+            if action:
+                expired = outcome.temporary and action is Action.FAILED
+                verdict.fates.append(Fate(one.recipient, action, outcome.reply, outcome.host, expired))
+        verdict.tell_delay = any(fate.action is Action.DELAYED for fate in verdict.fates)
+        return verdict
+
+    def _tell(self, delivery: Delivery, verdict: _Verdict) -> None:
+        """The log and the metrics, after the commit."""
+        for outcome in verdict.outcomes:
+            event, level = _EVENTS[outcome.state]
+            log(event, level, trace=delivery.trace, domain=delivery.domain, recipient=_address(delivery, outcome.recipient),
+                attempt=delivery.attempts + 1, reply=outcome.reply)  # fmt: skip
+            if outcome.state.final:
+                DELIVERED.labels(outcome.state.lower()).inc()
+
+    # leases, numbers, the end --------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        """Keep what we are still working on; end attempts whose lease somebody else has now."""
+        held, until = tuple(self._leases.values()), self._clock.now() + timedelta(seconds=self._settings.lease_seconds)
+        if not held:
+            return
+        for delivery in await self._store.write(lambda tx: _each(held, lambda one: queue.renew(tx, one, until))):
+            self._leases.pop(delivery.id, None)
+            log(Event.QUEUE_LEASE_LOST, "warning", trace=delivery.trace, domain=delivery.domain)
+            if task := self._tasks.get(delivery.id):
+                task.cancel()
+
+    async def _keep_house(self) -> None:
+        counts = await self._store.read(queue.count)
+        for state in ("waiting", "leased", "held"):
+            QUEUE_WAITING.labels(state).set(getattr(counts, state))
+        QUEUE_OLDEST.set((self._clock.now() - counts.oldest).total_seconds() if counts.oldest else 0)
+        self._rounds += 1
+        if self._rounds % PURGE_EVERY == 0:
+            before = self._clock.now() - timedelta(days=self._settings.keep_days)
+            await self._store.write(lambda tx: queue.purge(tx, before))
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            try:
+                await work()
+            except Exception as error:
+                log_bug(error)
+
+    async def _stop(self) -> None:
+        tasks = set(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        left = tuple(self._leases.values())
+        if left:
+            await self._store.write(lambda tx: _each(left, lambda one: queue.release(tx, one)))
+        self._leases.clear()
+        log(Event.QUEUE_STOPPED, released=len(left))
+
+
+_EVENTS: dict[State, tuple[Event, Literal["info", "warning"]]] = {
+    State.SENT: (Event.RELAY_SENT, "info"),
+    State.QUEUED: (Event.RELAY_DEFERRED, "warning"),
+    State.FAILED: (Event.RELAY_FAILED, "warning"),
+}
+
+
+@dataclass(slots=True)
+class _Verdict:
+    outcomes: list[queue.Outcome] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+    next_due: datetime | None = None
+    tell_delay: bool = False
+
+
+def _each(deliveries: Sequence[Delivery], work: Callable[[Delivery], None]) -> list[Delivery]:
+    """Do it for each; those whose lease is lost."""
+    lost = []
+    for delivery in deliveries:
+        try:
+            work(delivery)
+        except LeaseLost:
+            lost.append(delivery)
+    return lost
+
+
+def _address(delivery: Delivery, recipient: int) -> str:
+    return next(str(one.address) for one in delivery.recipients if one.id == recipient)
