@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -133,8 +134,9 @@ def make(directory: Path, base: int) -> None:
         return
     pki = Pki(f"http://127.0.0.1:{base}")
     public = directory / "pki"
-    listed = _operators(pki, public)
-    listed |= _peers(pki, public)
+    listed = _operators(pki, public) | _peers(pki, public)
+    for operator in OPERATORS:
+        _hand_out(directory, operator)
     signer = pki.list_signer()
     signer.write(directory / "authority", "list-signer")
     pki.save(directory / "authority")
@@ -166,6 +168,21 @@ def _operators(pki: Pki, public: Path) -> dict[str, list[str]]:
                 _person(pki, account).write(public, account.address.partition("@")[0])
     _person(pki, PETIT).write(public, "paul.petit")
     return listed
+
+
+def _hand_out(directory: Path, operator: Operator) -> None:
+    """What an operator's administrator puts in place: certificates of correspondents, keys of its own people."""
+    public, home = directory / "pki", directory / operator.name
+    for part in ("recipients", "identities"):
+        (home / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copy(public / "paul.petit.pem", home / "recipients")
+    for other in OPERATORS:
+        if other is not operator:
+            shutil.copy(public / f"{other.name}-seal.pem", home / "recipients" / f"{other.domain}.pem")
+    for account in operator.accounts:
+        if account.person:
+            for suffix in (".pem", ".key"):
+                shutil.copy(public / f"{account.address.partition('@')[0]}{suffix}", home / "identities")
 
 
 def _person(pki: Pki, account: Account) -> Credential:

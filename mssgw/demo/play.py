@@ -13,8 +13,6 @@ from typing import Any
 
 from mssgw.demo import cast, description, stage
 from mssgw.demo.accounts import create
-from mssgw.demo.dmp import describe as describe_dmp
-from mssgw.demo.dmp import write_config as write_dmp_config
 from mssgw.demo.once import Once, StepFailed
 
 
@@ -53,16 +51,15 @@ def set_the_stage(options: Options, scene: stage.Stage) -> dict[str, Any]:
     (directory / "demo.json").unlink(missing_ok=True)
     cast.make(directory, base)
     passwords = cast.passwords(directory)
-    authority = scene.start("authority", "-m", "mssgw.demo.authority", "--directory", str(directory / "authority"), "--port", str(base))
-    dmp = scene.start("dmp", "-m", "dmp_connector.simulator", "--config", str(write_dmp_config(directory, base + 30)))
+    authority = scene.start("authority", "-m", "mssgw.demo.authority", "--directory", str(directory / "authority"), "--listen", f"127.0.0.1:{base}")
     configs = {operator: stage.write_config(directory, operator, base, options.workers, options.store) for operator in cast.OPERATORS}
     for operator, config in configs.items():
         create(config, operator, passwords)
     scene.wait_ready(authority)
     nodes = [scene.start(operator.name, "-m", "mssgw", "serve", "--config", str(config)) for operator, config in configs.items()]
-    for process in (dmp, *nodes):
+    for process in nodes:
         scene.wait_ready(process)
-    document = description.describe(base, {node.name: node.popen.pid for node in nodes}, passwords, describe_dmp(base + 30))
+    document = description.describe(base, {node.name: node.popen.pid for node in nodes}, passwords, {})
     description.write(directory / "demo.json", document)
     return document
 

@@ -75,6 +75,7 @@ lease_seconds = 20
 
 [smime]
 recipients = "recipients"
+identities = "identities"
 
 [[domain]]
 name = "{operator.domain}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,15 +23,30 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: Starlette, *, context: ssl.SSLContext | None = None) -> Server:
-    """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS."""
+def server(app: Starlette, *, context: Callable[[], ssl.SSLContext] | None = None) -> Server:
+    """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS, and asks for it at each handshake."""
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="off", timeout_graceful_shutdown=5,
         timeout_keep_alive=15, limit_concurrency=200, h11_max_incomplete_event_size=32_768, ws="none", loop="none",
     )
     config.load()
-    config.ssl = context
+    config.ssl = _following(context) if context else None
     return Server(config)
+
+
+class _Following(ssl.SSLContext):
+    """Stands for the context in force at each handshake: uvicorn keeps the one it was given for ever."""
+
+    current: Callable[[], ssl.SSLContext]
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        return self.current().wrap_bio(*arguments, **options)
+
+
+def _following(current: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = _Following(ssl.PROTOCOL_TLS_SERVER)
+    context.current = current
+    return context
 
 
 def listen(host: str, port: int, *, backlog: int = 512) -> socket.socket:

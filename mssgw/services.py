@@ -1,0 +1,131 @@
+"""Services: what the edges call, built from one Config and replaced as a whole at a reload.
+
+Holds no socket. The store and the logins outlive it: a reload builds a second Services on the same store, and the first
+one is let go when its tasks have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError
+from mssgw.flow.bounce import Reports
+from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.inbound import Inbound
+from mssgw.flow.protection import Protection
+from mssgw.flow.sender import Sender
+from mssgw.flow.submission import HospitalRelay, House, Submission
+from mssgw.observe import log_bug
+from mssgw.relay.outbound import Outbound
+from mssgw.relay.pool import Pool
+from mssgw.relay.route import Router
+from mssgw.smime import Candidate, FileKey, Identity, identity, load_certificates
+from mssgw.smime.directory import CertificateFiles, identities
+from mssgw.smime.errors import SmimeError
+from mssgw.store import Store, Transaction, audit, certificates
+from mssgw.trust import Decision, Step, Trust
+
+
+@dataclass(frozen=True)
+class Services:
+    config: Config
+    trust: Trust
+    inbound: Inbound
+    submission: Submission
+    hospital: HospitalRelay | None
+    sender: Sender | None
+
+    @classmethod
+    async def of(cls, config: Config, store: Store, clock: Clock) -> Services:
+        """Build everything and load the trust space. Raises ConfigError with every file that can't be used."""
+        trust = Trust.of(config, clock, audit=DecisionAudit(store))
+        protection = Protection.of(config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(config, store))
+        house = House.of(config, store, clock, protection)
+        await trust.start()
+        return cls(
+            config, trust, Inbound(house, trust), Submission(house, trust),
+            HospitalRelay(house, trust, config.hospital) if config.hospital else None,
+            sender(config, store, clock, trust) if config.relay else None,
+        )
+
+    async def run(self) -> None:
+        """The background: trust space and sender, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.trust.run())
+            if self.sender:
+                group.create_task(self.sender.run())
+
+
+def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:
+    relay = config.relay
+    assert relay is not None
+    ourselves = {config.node.hostname, *(str(listen) for listen in relay.listen)}
+    router = Router(config.route, clock, port=relay.port, ourselves=ourselves)
+    pool = Pool(relay, config.node.hostname, trust.tls.relay_client, clock)
+    outbound = Outbound(relay, router, pool, partial(trust.require, step=Step.RELAY))
+    return Sender(config, store, clock, outbound, Reports(config, store, clock, LocalDelivery(config, store)), trust.require_listed)
+
+
+def seals(config: Config) -> dict[Domain, Identity]:
+    """The organisations' certificates and keys. Raises ConfigError."""
+    found: dict[Domain, Identity] = {}
+    problems: list[tuple[str, str]] = []
+    for index, domain in enumerate(config.domain):
+        if domain.certificate and domain.key:
+            try:
+                found[domain.name] = identity(load_certificates(domain.certificate.read_bytes()), FileKey(domain.key))
+            except (OSError, SmimeError) as error:
+                problems.append((f"domain[{index}].certificate", f"{domain.certificate}: {error}"))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def persons(config: Config) -> tuple[Identity, ...]:
+    return tuple(identities(config.smime.identities)) if config.smime.identities else ()
+
+
+class Lookup:
+    """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first)."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
+        self._store = store
+
+    async def __call__(self, address: Address) -> Sequence[Candidate]:
+        known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
+        spoken = said[0] if said else None
+        files = [Candidate(der, "file", spoken) for der in self._files.of(address)] if self._files else []
+        learned = sorted(known, key=lambda one: one.seen, reverse=True)
+        return files + [Candidate(one.der, one.source, spoken, one.seen) for one in learned]
+
+
+class DecisionAudit:
+    """Writes the decisions of the trust space into the audit, off to the side: nobody waits for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def __call__(self, decision: Decision) -> None:
+        if decision.outcome == "trusted" and decision.step == "rcpt":
+            return  # the message's own rows say the same
+        task = asyncio.get_running_loop().create_task(self._write(decision))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, decision: Decision) -> None:
+        def add(tx: Transaction) -> None:
+            audit.add(tx, decision.operator or "peer", f"trust.{decision.step}", str(decision.outcome), reason=str(decision.reason),
+                      domain=decision.domain, certificate=decision.certificate, detail=decision.detail)
+
+        try:
+            await self._store.write(add)
+        except Exception as error:  # an audit row that can't be written must not stop mail; the log has it
+            log_bug(error)
