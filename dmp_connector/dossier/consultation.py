@@ -1,0 +1,198 @@
+"""Consultations: opened by a decision, visible while they last, ended by time, hand or the card.
+
+    open -> (find | retrieve)* -> close
+
+A consultation is a row in the store before the first document is asked for. It ends by itself at `closes`:
+whoever looks next closes it as of that moment, and `sweep` does so for a process that stays. Nothing of what
+was read is kept here. In bris de glace the banner is shown during the whole access (EX_0.3-1050), the reason
+is in the audit, and the holder and the treating doctor are informed by the DMP (CSP R1111-48).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from dmp_connector.client import Call, FindDocuments, Retrieved
+from dmp_connector.dossier.access import AuditRecord
+from dmp_connector.dossier.desk import Desk
+from dmp_connector.dossier.rights import Action
+from dmp_connector.errors import ConsultationClosed, DocumentUnknown, Refused
+from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
+from dmp_connector.model.dossier import Consultation, Dossier
+from dmp_connector.model.people import AccessMode, Actor, Ins
+from dmp_connector.store import ConsultationRow
+
+T = TypeVar("T")
+
+BY_HAND, BY_TIME, BY_CARD = "hand", "time", "card removed"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsultation:
+    """An id for store and audit, and the consultation itself."""
+
+    id: str
+    value: Consultation
+
+    @property
+    def call(self) -> Call:
+        return Call(self.value.actor, self.value.dossier.ins, self.value.mode)
+
+    def banner(self, now: datetime, language: str = "fr") -> str:
+        """One line to be shown as long as the consultation is open; "" in normal mode."""
+        minutes = max(0, int((self.value.closes - now).total_seconds() // 60))
+        texts = {
+            AccessMode.BRIS_DE_GLACE: (
+                f"BRIS DE GLACE — accès d'urgence sans consentement, tracé et signalé au patient. Fin dans {minutes} min.",
+                f"BRIS DE GLACE - emergency access without consent, traced and told to the patient. Ends in {minutes} min.",
+            ),
+            AccessMode.CENTRE_15: (
+                f"CENTRE 15 — accès de régulation médicale, tracé. Fin dans {minutes} min.",
+                f"CENTRE 15 - medical regulation access, traced. Ends in {minutes} min.",
+            ),
+        }
+        pair = texts.get(self.value.mode)
+        return "" if pair is None else pair[0 if language == "fr" else 1]
+
+
+class Consultations:
+    """Open, use and close."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def open(self, call: Call, *, reason: str = "", confirmed: bool = False) -> OpenConsultation:
+        """Decide and open; an open consultation of the same person, patient and mode goes on instead.
+
+        `confirmed`: the user's explicit gesture. Raises what `decide` says, and the DMP's own refusals.
+        """
+        desk = self._desk
+        await self.sweep()
+        dossier = await desk.existence(call)
+        known = await self._resumed(call, dossier)
+        if known is not None:
+            return known
+        identity = str(uuid.uuid4())
+        await desk.decided(call, dossier, Action.FIND, reason=reason, confirmed=confirmed, consultation=identity)
+        now = desk.now()
+        value = Consultation(dossier, call.actor, call.mode, now, now + desk.rules.lasting(call.mode), reason)
+        row = ConsultationRow(
+            identity,
+            dossier.ins.cx,
+            call.actor.practitioner.id,
+            call.actor.structure.id,
+            call.actor.evidence,
+            call.mode,
+            reason,
+            value.opened,
+            value.closes,
+        )
+        await asyncio.to_thread(desk.store.add_consultation, row)
+        await desk.note(
+            call, "consultation", "opened", consultation=identity, reason=reason, until=value.closes.isoformat(timespec="seconds")
+        )
+        return OpenConsultation(identity, value)
+
+    async def _resumed(self, call: Call, dossier: Dossier) -> OpenConsultation | None:
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=dossier.ins.cx)
+        row = next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
+        if row is None:
+            return None
+        # The patient's will may have changed meanwhile: the decision is taken again, with the reason given at opening.
+        await self._desk.decided(call, dossier, Action.FIND, reason=row.reason, confirmed=True, consultation=row.id)
+        return OpenConsultation(row.id, Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason))
+
+    async def require_open(self, consultation: OpenConsultation) -> None:
+        """Raise ConsultationClosed: time is up, or it was closed, also by another process."""
+        await self.sweep()
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, patient=consultation.value.dossier.ins.cx)
+        if consultation.id not in {r.id for r in rows}:
+            raise ConsultationClosed("closed meanwhile")
+        consultation.value.require_open(self._desk.now())
+
+    async def close(self, consultation: OpenConsultation, *, by: str = BY_HAND) -> None:
+        await self._close(consultation.id, consultation.call, self._desk.now(), by)
+
+    async def close_all(self, actor: Actor, *, by: str) -> int:
+        """Close every open consultation of this person: the card was pulled, the session ended. Their number."""
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=actor.practitioner.id)
+        for row in rows:
+            await self._close(row.id, self._call(row, actor), self._desk.now(), by)
+        return len(rows)
+
+    async def sweep(self) -> int:
+        """Close what ran out, as of the moment it did. Their number."""
+        now = self._desk.now()
+        over = [r for r in await asyncio.to_thread(self._desk.store.open_consultations) if r.closes < now]
+        for row in over:
+            if await asyncio.to_thread(self._desk.store.close_consultation, row.id, at=row.closes, by=BY_TIME):
+                await asyncio.to_thread(self._desk.store.record, _ended(row, row.closes, BY_TIME))
+        return len(over)
+
+    async def _close(self, identity: str, call: Call, at: datetime, by: str) -> None:
+        if await asyncio.to_thread(self._desk.store.close_consultation, identity, at=at, by=by):
+            await self._desk.note(call, "consultation", "closed", consultation=identity, by=by)
+
+    @staticmethod
+    def _call(row: ConsultationRow, actor: Actor) -> Call:
+        return Call(actor, Ins.read_cx(row.patient), row.mode)
+
+    # -- what a consultation is for
+
+    async def find(
+        self, consultation: OpenConsultation, criteria: FindDocuments | None = None, *, visibilities: frozenset[Visibility] | None = None
+    ) -> tuple[DocumentEntry, ...]:
+        """TD3.1a. Without criteria: the last two years, Approved. Newest first, one entry per uniqueId.
+
+        `visibilities`: only entries that carry one of these (the filters of EX_3.1-1030).
+        """
+        await self.require_open(consultation)
+        since = Dtm.of(self._desk.now() - self._desk.rules.first_search)
+        wanted = criteria or FindDocuments(statuses=(AvailabilityStatus.APPROVED,), service_from=since)
+        found = await self._asked(consultation, Action.FIND, self._desk.dmp.td31a_find(consultation.call, wanted))
+        unique = {entry.unique_id: entry for entry in sorted(found, key=lambda e: (e.created, e.version))}
+        entries = [e for e in unique.values() if visibilities is None or e.visibility & visibilities]
+        await self._desk.note(consultation.call, Action.FIND.value, "done", consultation=consultation.id, found=str(len(entries)))
+        return tuple(sorted(entries, key=lambda e: e.created, reverse=True))
+
+    async def retrieve(self, consultation: OpenConsultation, unique_ids: Sequence[str]) -> tuple[Retrieved, ...]:
+        """TD3.1a by uniqueId, then TD3.2. Raises DocumentUnknown, and the server's refusals."""
+        await self.require_open(consultation)
+        entries = await self._asked(consultation, Action.RETRIEVE, self._desk.dmp.td31a_by_unique_id(consultation.call, list(unique_ids)))
+        missing = set(unique_ids) - {e.unique_id for e in entries}
+        if missing or not entries:
+            raise DocumentUnknown("XDSDocumentUniqueIdError", ", ".join(sorted(missing)))
+        newest = {e.unique_id: e for e in sorted(entries, key=lambda e: e.status is AvailabilityStatus.APPROVED)}
+        for entry in newest.values():
+            action = Action.RETRIEVE_MASKED if Visibility.MASKED in entry.visibility else Action.RETRIEVE
+            await self._desk.note(consultation.call, action.value, "asked", consultation=consultation.id, document=entry.unique_id)
+        answer = await self._asked(consultation, Action.RETRIEVE, self._desk.dmp.td32_retrieve(consultation.call, list(newest.values())))
+        await self._desk.note(consultation.call, Action.RETRIEVE.value, "done", consultation=consultation.id, documents=str(len(answer)))
+        return answer
+
+    async def _asked(self, consultation: OpenConsultation, action: Action, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except Refused as error:
+            await self._desk.refused(consultation.call, action.value, error, consultation=consultation.id)
+            raise
+
+
+def _ended(row: ConsultationRow, at: datetime, by: str) -> AuditRecord:
+    return AuditRecord(
+        at=at,
+        who=row.practitioner,
+        structure=row.structure,
+        evidence=row.evidence,
+        patient=row.patient,
+        mode=row.mode.value,
+        what="consultation",
+        outcome="closed",
+        consultation=row.id,
+        facts=(("by", by),),
+    )
