@@ -59,6 +59,7 @@ class Event(enum.StrEnum):
     SMTP_ACCEPTED = "smtp.accepted"
     SMTP_REFUSED = "smtp.refused"
     SMTP_TLS_FAILED = "smtp.tls_failed"
+    SMTP_ACCEPT_FAILED = "smtp.accept_failed"
 
 
 _log = structlog.get_logger("mssgw")

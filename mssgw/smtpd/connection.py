@@ -6,7 +6,7 @@ otherwise is overridden here and in `session` (numbers as in tests/smtp/test_ove
 and survives the connection; (7) command size limits belong to nobody but the command; (9) time limits
 are renewed by every chunk of content, with a total apart. Also: replies to pipelined commands leave
 together (RFC 2920 3.2), a client that only closed its sending side still gets its replies, and TLS is
-started by the event loop with the context of the moment, for STARTTLS and for implicit TLS alike.
+started by the event loop (uvloop's takes a tenth of the memory) with the context of the moment.
 
 Content is read in chunks straight from `StreamReader._buffer`; tests/smtp/test_rails.py pins that.
 """
@@ -31,6 +31,7 @@ from mssgw.smtpd.port import Port, stopping
 T = TypeVar("T")
 
 READ_AHEAD: Final = 65536  # octets buffered before the kernel has to wait (twice that)
+LINGER_SECONDS: Final = 2.0  # how long a peer may take to hear our last word
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WEB: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI", "HOST:", "USER-AGENT:"})
 
@@ -42,7 +43,7 @@ class Connection(SMTP):
     _transport: Any
     line_length_limit = READ_AHEAD  # aiosmtpd gives it to the StreamReader
 
-    def __init__(self, port: Port, *, implicit_tls: bool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
         profile = port.profile
         super().__init__(None, hostname=profile.hostname, ident="ESMTP mssgw", loop=loop,
                          enable_SMTPUTF8=True, timeout=profile.limits.idle_seconds)
@@ -50,7 +51,6 @@ class Connection(SMTP):
         self.peer = ""
         self.tls: TlsFacts | None = None
         self.certificate: bytes | None = None
-        self._implicit_tls = implicit_tls
         self._refusal: MailError | None = None
         self._replies: list[bytes] = []
         self._budget = profile.error_budget
@@ -58,6 +58,8 @@ class Connection(SMTP):
         self._busy = False  # the peer waits for us; its silence is no fault
         self._receiving = False  # content is on its way
         self._closing = False
+        self._lingering = False  # we said our last word
+        self._goodbye = False  # and the peer has none, or is not heard
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -68,6 +70,7 @@ class Connection(SMTP):
             self.port.enter(self, self.peer)
         except MailError as refusal:
             self._refusal = refusal
+        self._learn_tls(transport)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -76,6 +79,8 @@ class Connection(SMTP):
 
     def eof_received(self) -> bool | None:
         """The peer said all it had to say; what it said is still answered (aiosmtpd would cancel)."""
+        if self._lingering:
+            return False
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     async def _handle_client(self) -> None:
@@ -90,11 +95,9 @@ class Connection(SMTP):
 
     async def _converse(self) -> None:
         if self._refusal:
-            if not self._implicit_tls:
-                self.refuse(self._refusal)
+            self.refuse(self._refusal)
+            self._goodbye = True  # one too many: no time for more words
             return
-        if self._implicit_tls:
-            await self.start_tls()
         self.say(f"220 {self.profile.hostname} ESMTP mssgw")  # RFC 5321 4.3.1
         while not self._closing:
             if self.port.stopping:
@@ -146,13 +149,25 @@ class Connection(SMTP):
             self.close()
 
     def close(self) -> None:
-        """Send what is to be sent, then end."""
+        """Send what is to be sent, then end. Input on its way is read and dropped: a reset would take the reply with it."""
         self._closing = True
-        if self.transport is not None and not self.transport.is_closing():
-            if self._replies:
-                self._writer.write(b"".join(self._replies))
-            self.transport.close()
-        self._replies.clear()
+        transport = self.transport
+        if transport is None or transport.is_closing() or self._lingering:
+            return
+        if self._replies:
+            self._writer.write(b"".join(self._replies))
+            self._replies.clear()
+        if self._reader._eof or not transport.can_write_eof() or (self._goodbye and not self._reader._buffer):
+            transport.close()
+            return
+        self._lingering = True
+        transport.write_eof()
+        transport.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._lingering:
+            super().data_received(data)
 
     def abort(self) -> None:
         self._closing = True
@@ -174,13 +189,12 @@ class Connection(SMTP):
         if self._busy or now < self._deadline:
             self._timeout_handle = self.loop.call_at(now + self._timeout_duration if self._busy else self._deadline, self._timeout_cb)
             return
-        self._refuse_now(Deferred("Too slow, closing", code=421, enhanced="4.4.2"))  # RFC 5321 4.5.3.2.7
-
-    def _refuse_now(self, refusal: MailError) -> None:
-        self.refuse(refusal)
+        self.refuse(Deferred("Too slow, closing", code=421, enhanced="4.4.2"))  # RFC 5321 4.5.3.2.7
         self.close()
-        if self.transport is not None:  # a peer that doesn't read either
-            self.loop.call_later(5.0, self.abort)
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+        if self._over_ssl:  # a peer that doesn't read either
+            self.loop.call_later(LINGER_SECONDS, self.abort)
 
     async def work(self, step: Awaitable[T]) -> T:
         """Our own work, during which the peer has nothing to say."""
@@ -282,11 +296,16 @@ class Connection(SMTP):
         if transport is None:
             raise PeerGone
         self._adopt(transport)
-        tls: Any = transport.get_extra_info("ssl_object")
-        self.certificate = tls.getpeercert(True)
-        fingerprint = hashlib.sha256(self.certificate).hexdigest() if self.certificate else None
-        self.tls = TlsFacts(tls.version() or "", tls.cipher()[0], fingerprint)
+        self._learn_tls(transport)
         self._reset_timeout()
+
+    def _learn_tls(self, transport: asyncio.BaseTransport) -> None:
+        """What the handshake showed, on this very connection: nothing is resumed, nothing remembered (crypto.md 6.2)."""
+        tls: Any = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            self.certificate = tls.getpeercert(True)
+            fingerprint = hashlib.sha256(self.certificate).hexdigest() if self.certificate else None
+            self.tls = TlsFacts(tls.version() or "", tls.cipher()[0], fingerprint)
 
     def _adopt(self, transport: asyncio.BaseTransport) -> None:
         """The loop doesn't call connection_made again: reader and writer move to the new transport here."""

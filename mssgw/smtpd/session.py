@@ -305,7 +305,7 @@ class Session(Connection):
         if argument:
             raise self.fault("QUIT takes no argument", 501, "5.5.4")
         self.say("221 2.0.0 Goodbye")
-        self._closing = True
+        self._closing = self._goodbye = True
 
     def connection_lost(self, error: Exception | None) -> None:
         self._forget()
