@@ -94,22 +94,25 @@ class Sender:
         while True:
             self._wake.clear()
             try:
-                pause = await self._claim()
+                again = await self._claim()
             except Exception as error:
                 log_bug(error)
-                pause = STORE_DOWN_SECONDS
-            if pause > 0:
-                await self._wait(pause)
+                again = self._in(STORE_DOWN_SECONDS)
+            if again is not None:
+                await self._wait(again)
 
-    async def _claim(self) -> float:
-        """Claim and start what is due and fits. Seconds until it is worth looking again, unless woken."""
+    def _in(self, seconds: float) -> datetime:
+        return self._clock.now() + timedelta(seconds=seconds)
+
+    async def _claim(self) -> datetime | None:
+        """Claim and start what is due and fits. When it is worth looking again, unless woken; None: at once."""
         room = self._settings.concurrency - len(self._held)
         if room < max(1, self._settings.concurrency // 4):  # batches, not single claims: each is a transaction
-            return HOUSEKEEPING_SECONDS
+            return self._in(HOUSEKEEPING_SECONDS)
         due = await self._store.read(queue.next_due)
         now = self._clock.now()
         if due is None or due > now:
-            return HOUSEKEEPING_SECONDS if due is None else min(HOUSEKEEPING_SECONDS, (due - now).total_seconds())
+            return min(due or self._in(HOUSEKEEPING_SECONDS), self._in(HOUSEKEEPING_SECONDS))
         half = max(1, self._settings.concurrency // 2)
         busy = [domain for domain, count in self._per_domain.items() if count >= half]
         lease, limit = self._settings.lease_seconds, min(room, half)
@@ -122,7 +125,7 @@ class Sender:
         fresh = [one for one in claimed if one.id not in self._held]  # else our own lease ran out under a live attempt
         self._hold(fresh)
         await self._start(fresh)
-        return 0 if claimed else AGAIN_SECONDS
+        return None if claimed else self._in(AGAIN_SECONDS)
 
     def _hold(self, claimed: Sequence[Delivery]) -> None:
         for delivery in claimed:
@@ -156,9 +159,9 @@ class Sender:
             del self._per_domain[delivery.domain]
         self._wake.set()
 
-    async def _wait(self, seconds: float) -> None:
-        """Until woken, or the clock has gone on."""
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+    async def _wait(self, until: datetime) -> None:
+        """Until woken, or the clock has come that far."""
+        timer = asyncio.ensure_future(self._clock.sleep((until - self._clock.now()).total_seconds()))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,450 @@
+"""What an attempt does to the queue: outcomes, due times, reports, leases, the end of a worker."""
+
+import asyncio
+from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Envelope, Notify, Origin, OriginKind, Recipient, Ret
+from mssgw.core.errors import Deferred, Reply
+from mssgw.flow.bounce import Reports
+from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.sender import Sender
+from mssgw.protocol import dsn
+from mssgw.relay.client import Outcome
+from mssgw.store import audit, mailboxes, queue
+from mssgw.store.mailboxes import Want
+from mssgw.store.queue import NewQueued, State
+from tests.fakes import turns
+
+HERE = Domain("alpha.mssante.test")
+THERE = "beta.mssante.test"
+MARTIN = "jeanne.martin@alpha.mssante.test"
+BODY = Body.of(b"From: jeanne.martin@alpha.mssante.test\r\nMessage-ID: <m1@alpha.mssante.test>\r\n\r\nBonjour\r\n")
+
+OK = Reply(250, "2.0.0", "queued as B1")
+LATER = Reply(451, "4.3.0", "try again")
+NEVER = Reply(550, "5.1.1", "no such mailbox")
+
+
+class FakeCarrier:
+    """Answers each attempt from a script; the last answer stays. An exception is raised."""
+
+    def __init__(self):
+        self.script = [OK]
+        self.sent = []
+        self.gate = None  # an Event that an attempt waits for
+        self.busy = 0
+        self.most_busy = 0
+
+    async def send(self, domain, envelope, body):
+        self.sent.append((domain, envelope, body.read()))
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
+        try:
+            if self.gate:
+                await self.gate.wait()
+        finally:
+            self.busy -= 1
+        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, dict):
+            return tuple(Outcome(one, answer[str(one.address)], "mx.beta.test", dsn=True) for one in envelope.recipients)
+        return tuple(Outcome(one, answer, "mx.beta.test", dsn=True) for one in envelope.recipients)
+
+    async def run(self):
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def carrier():
+    return FakeCarrier()
+
+
+class Office:
+    """A running sender and what tests ask about it."""
+
+    def __init__(self, config, store, clock, carrier, trust):
+        self.config, self.store, self.clock, self.carrier, self.trust = config, store, clock, carrier, trust
+        self.reports = Reports(config, store, clock, LocalDelivery(config, store))
+        self.numbers = 0
+        self.task = None
+
+    def start(self):
+        sender = Sender(self.config, self.store, self.clock, self.carrier, self.reports, self.trust.require_listed)
+        self.task = asyncio.create_task(sender.run())
+        return sender
+
+    async def stop(self):
+        if self.task:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
+    async def enqueue(self, *recipients, sender=MARTIN, dsn=None, body=BODY, utf8=False):
+        self.numbers += 1
+        trace = f"TRACE{self.numbers}"
+        made = tuple(one if isinstance(one, Recipient) else Recipient(Address.parse(one)) for one in recipients)
+        envelope = Envelope(Address.parse(sender) if sender else None, made, Origin(OriginKind.SUBMISSION), dsn or DsnOptions(), utf8)
+        new = NewQueued(trace, await self.store.blobs.prepare(body, HERE), envelope, "<m1@alpha.mssante.test>")
+        await self.store.write(lambda tx: queue.add(tx, new))
+        return trace
+
+    async def show(self, trace):
+        return (await self.store.read(lambda rx: queue.show(rx, trace))).deliveries
+
+    async def until(self, holds):
+        """Let everything run until the condition holds. Time creeps on after a while, in case a sleeper began late."""
+        for turn in range(3000):
+            if await holds():
+                return
+            await asyncio.sleep(0.002)
+            if turn > 100 and turn % 50 == 0:
+                self.clock.advance(1)
+        raise AssertionError("it never came to hold")
+
+    async def states(self, trace):
+        return {str(one.address): one.state for delivery in await self.show(trace) for one in delivery.recipients}
+
+    async def settled(self, trace, attempts=1):
+        async def holds():
+            return all(one.finished or (one.attempts >= attempts and not one.lease_until) for one in await self.show(trace))
+
+        await self.until(holds)
+        return await self.show(trace)
+
+    async def inbox(self, account):
+        def read(rx):
+            box = mailboxes.by_name(rx, account.id, "INBOX")
+            return mailboxes.rows(rx, box.id, None, Want.ENVELOPE)
+
+        rows = await self.store.read(read)
+        return [(await self.store.blobs.read(row.content)).read() for row in rows]
+
+
+@pytest.fixture
+async def office(sqlite_config, sqlite_store, clock, carrier, trust, people):
+    made = Office(sqlite_config, sqlite_store, clock, carrier, trust)
+    yield made
+    await made.stop()
+
+
+async def test_a_message_is_sent_and_its_trace_told(office, carrier):
+    trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert [(one.state, one.reply) for one in delivery.recipients] == [(State.SENT, "mx.beta.test: 250 2.0.0 queued as B1")] * 2
+    assert carrier.sent[0][0] == THERE
+    assert carrier.sent[0][2] == BODY.read()
+    rows = await office.store.read(lambda rx: audit.find(rx, trace=trace))
+    assert [(row.what, row.outcome) for row in rows] == [("queued", "ok"), ("recipient", "sent"), ("recipient", "sent")]
+
+
+async def test_the_bell_wakes_the_sender(office):
+    office.start()
+    await turns()
+    trace = await office.enqueue(f"a@{THERE}")
+    await office.settled(trace)
+    assert await office.states(trace) == {f"a@{THERE}": State.SENT}
+
+
+async def test_retries_follow_the_schedule(office, carrier, clock):
+    """60, 300, 900 ... and only those who still wait are sent again."""
+    carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": LATER}, LATER, OK]
+    trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert [one.state for one in delivery.recipients] == [State.SENT, State.QUEUED]
+    assert delivery.recipients[1].reply == "mx.beta.test: 451 4.3.0 try again"
+    assert delivery.due - clock.now() == timedelta(seconds=60)
+    clock.advance(59)
+    await turns(50)
+    assert len(carrier.sent) == 1
+    clock.advance(1)
+    (delivery,) = await office.settled(trace, attempts=2)
+    assert delivery.due - clock.now() == timedelta(seconds=300)
+    assert [str(one.address) for one in carrier.sent[1][1].recipients] == [f"b@{THERE}"]
+    clock.advance(300)
+    (delivery,) = await office.settled(trace, attempts=3)
+    assert delivery.finished
+
+
+async def test_a_refusal_comes_back_to_the_sender(office, carrier, people):
+    carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": NEVER}]
+    trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert delivery.finished
+    (octets,) = await office.inbox(people.jeanne)
+    report = dsn.parse(octets)
+    (told,) = report.recipients
+    assert (told.final, told.action, told.status) == (f"b@{THERE}", dsn.Action.FAILED, "5.1.1")
+    assert (told.remote_mta, told.diagnostic) == ("mx.beta.test", "smtp; 550 5.1.1 no such mailbox")
+    assert report.original_message_id == "<m1@alpha.mssante.test>"
+    message = message_from_bytes(octets, policy=default)
+    assert message["Return-Path"] == "<>"
+    assert message["Auto-Submitted"] == "auto-replied"
+    words = message.get_body().get_content()
+    assert words.index("n'a pas été remis") < words.index("was not delivered")
+    assert trace in words
+    rows = await office.store.read(lambda rx: audit.find(rx, trace=trace))
+    assert ("reported", "failed", MARTIN) in [(row.what, row.outcome, row.recipient) for row in rows]
+
+
+async def test_a_domain_out_of_the_list_is_refused_at_once(office, carrier, people):
+    trace = await office.enqueue("x@omega.test")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert delivery.recipients[0].state is State.FAILED
+    assert delivery.recipients[0].reply.startswith("550 5.1.2 Domain omega.test is not in the trust space")
+    assert not carrier.sent
+    assert dsn.parse((await office.inbox(people.jeanne))[0]).recipients[0].status == "5.1.2"
+
+
+async def test_a_list_that_is_too_old_only_delays(office, carrier, trust):
+    def too_old(domain):
+        raise Deferred("The list is too old", enhanced="4.7.1")
+
+    trust.require_listed = too_old
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert delivery.recipients[0].state is State.QUEUED
+    assert "too old" in delivery.recipients[0].reply
+
+
+async def test_late_mail_is_told_once_and_given_up_in_the_end(office, carrier, clock, people):
+    carrier.script = [LATER]
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+    attempts = 1
+    (delivery,) = await office.settled(trace)
+    while not delivery.finished:
+        clock.advance((delivery.due - clock.now()).total_seconds())
+        attempts += 1
+        (delivery,) = await office.settled(trace, attempts)
+    assert timedelta(hours=120) <= clock.now() - delivery.received < timedelta(hours=120, minutes=5)
+    late, gone = [dsn.parse(octets) for octets in await office.inbox(people.jeanne)]
+    assert (late.recipients[0].action, late.recipients[0].status) == (dsn.Action.DELAYED, "4.3.0")
+    assert late.recipients[0].will_retry_until == delivery.received + timedelta(hours=120)
+    assert timedelta(hours=4) <= late.recipients[0].last_attempt - delivery.received < timedelta(hours=5)
+    assert (gone.recipients[0].action, gone.recipients[0].status) == (dsn.Action.FAILED, "4.4.7")
+    assert gone.recipients[0].diagnostic == "smtp; 451 4.3.0 try again"
+
+
+@pytest.mark.parametrize(
+    ("notify", "reply", "told"),
+    [
+        ({Notify.NEVER}, NEVER, 0),
+        ({Notify.SUCCESS}, NEVER, 0),
+        ({Notify.DELAY}, NEVER, 0),
+        ({Notify.FAILURE}, NEVER, 1),
+        (DEFAULT_NOTIFY, NEVER, 1),
+        ({Notify.SUCCESS}, OK, 0),  # the peer has DSN and will report itself
+    ],
+)
+async def test_notify(office, carrier, people, notify, reply, told):
+    carrier.script = [reply]
+    trace = await office.enqueue(Recipient(Address.parse(f"a@{THERE}"), frozenset(notify), notify_given=True))
+    office.start()
+    await office.settled(trace)
+    assert len(await office.inbox(people.jeanne)) == told
+
+
+async def test_a_next_hop_without_dsn_makes_a_relayed_report(office, carrier, people):
+    """RFC 3461 5.2.2."""
+
+    async def send(domain, envelope, body):
+        return tuple(Outcome(one, OK, "mx.beta.test", dsn=False) for one in envelope.recipients)
+
+    carrier.send = send
+    asked = Recipient(Address.parse(f"a@{THERE}"), frozenset({Notify.SUCCESS}), "rfc822;A@beta.mssante.test", notify_given=True)
+    trace = await office.enqueue(asked, f"b@{THERE}", dsn=DsnOptions(Ret.FULL, "E1"))
+    office.start()
+    await office.settled(trace)
+    report = dsn.parse((await office.inbox(people.jeanne))[0])
+    (told,) = report.recipients
+    assert (told.action, told.original, report.envid) == (dsn.Action.RELAYED, "rfc822;A@beta.mssante.test", "E1")
+
+
+async def test_never_a_report_about_a_report(office, carrier, people):
+    carrier.script = [NEVER]
+    trace = await office.enqueue(f"a@{THERE}", sender=None)
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert delivery.finished
+    assert [await office.inbox(one) for one in (people.jeanne, people.admin)] == [[], []]
+
+
+async def test_a_sender_that_can_not_take_it_leaves_it_to_postmaster(office, carrier, people):
+    carrier.script = [NEVER]
+    for sender in ("paul.petit@alpha.mssante.test", "gone@alpha.mssante.test"):  # suspended; not there
+        trace = await office.enqueue(f"a@{THERE}", sender=sender)
+    office.start()
+    await office.settled(trace)
+    await office.settled("TRACE1")
+    assert len(await office.inbox(people.admin)) == 2
+
+
+async def test_a_sender_elsewhere_gets_it_by_the_queue(office, carrier):
+    carrier.script = [NEVER, OK]
+    trace = await office.enqueue(f"a@{THERE}", sender="someone@gamma.mssante.test")
+    office.start()
+    await office.settled(trace)
+
+    async def sent_on():
+        return len(carrier.sent) == 2
+
+    await office.until(sent_on)
+    domain, envelope, octets = carrier.sent[1]
+    assert (domain, envelope.sender) == ("gamma.mssante.test", None)
+    assert envelope.recipients[0].notify == frozenset({Notify.NEVER})
+    assert dsn.parse(octets).recipients[0].final == f"a@{THERE}"
+
+
+@pytest.mark.parametrize(
+    ("ret", "size", "whole"), [(None, 10, True), (Ret.FULL, 10, True), (Ret.HDRS, 10, False), (Ret.FULL, 60_000, False)]
+)
+async def test_what_goes_back(office, carrier, people, ret, size, whole):
+    carrier.script = [NEVER]
+    trace = await office.enqueue(f"a@{THERE}", dsn=DsnOptions(ret), body=Body.of(BODY.read() + b"x" * size + b"\r\n"))
+    office.start()
+    await office.settled(trace)
+    (octets,) = await office.inbox(people.jeanne)
+    last = list(message_from_bytes(octets, policy=default).iter_parts())[2]
+    assert last.get_content_type() == ("message/rfc822" if whole else "text/rfc822-headers")
+    assert ("Bonjour" in str(last)) is whole
+
+
+async def test_a_bug_delays_and_does_not_lose(office, carrier):
+    carrier.script = [RuntimeError("secret path"), OK]
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert delivery.recipients[0].state is State.QUEUED
+    assert delivery.recipients[0].reply == "451 4.3.0 Local error, try again later"
+    office.clock.advance(60)
+    await office.settled(trace, attempts=2)
+    assert await office.states(trace) == {f"a@{THERE}": State.SENT}
+
+
+async def test_a_stop_lets_attempts_end_and_releases_nothing_unfinished(office, carrier):
+    carrier.gate = asyncio.Event()
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+
+    async def at_work():
+        return carrier.busy == 1
+
+    await office.until(at_work)
+    office.task.cancel()
+    await turns()
+    carrier.gate.set()
+    await asyncio.gather(office.task, return_exceptions=True)
+    assert await office.states(trace) == {f"a@{THERE}": State.SENT}
+
+
+async def test_a_stop_releases_what_does_not_end(office, carrier, monkeypatch):
+    monkeypatch.setattr("mssgw.flow.sender.STOP_SECONDS", 0.01)
+    carrier.gate = asyncio.Event()
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+
+    async def at_work():
+        return carrier.busy == 1
+
+    await office.until(at_work)
+    await office.stop()
+    (delivery,) = await office.show(trace)
+    assert (delivery.lease_until, delivery.due <= office.clock.now(), delivery.pending != ()) == (None, True, True)
+
+
+async def test_a_long_attempt_keeps_its_lease(office, carrier, clock):
+    carrier.gate = asyncio.Event()
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+
+    async def at_work():
+        return carrier.busy == 1
+
+    await office.until(at_work)
+    for _ in range(10):  # 200 s, the lease is 60 s
+        clock.advance(20)
+        now = clock.now()
+
+        async def renewed(now=now):
+            (delivery,) = await office.show(trace)
+            return delivery.lease_until > now
+
+        await office.until(renewed)
+        await turns(30)
+    carrier.gate.set()
+    await office.settled(trace)
+    assert len(carrier.sent) == 1
+
+
+async def test_a_lost_lease_records_nothing(office, carrier, clock):
+    """Another worker claimed meanwhile; what this one would say doesn't count, and it stops trying."""
+    carrier.gate = asyncio.Event()
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+
+    async def at_work():
+        return carrier.busy == 1
+
+    await office.until(at_work)
+    later = clock.now() + timedelta(seconds=61)
+    (stolen,) = await office.store.write(lambda tx: queue.claim(tx, later, 1, 600))
+    carrier.gate.set()
+
+    async def let_go():
+        return carrier.busy == 0
+
+    await office.until(let_go)
+    await turns(100)
+    (delivery,) = await office.show(trace)
+    assert (delivery.fence, delivery.pending[0].state, delivery.attempts) == (stolen.fence, State.QUEUED, 0)
+
+
+async def test_one_domain_does_not_take_all_places(office, carrier):
+    office.trust.listed[Domain("slow.test")] = b"slow"
+    gates = {"slow.test": asyncio.Event()}
+    send = carrier.send
+
+    async def gated(domain, envelope, body):
+        if domain in gates:
+            await gates[domain].wait()
+        return await send(domain, envelope, body)
+
+    carrier.send = gated
+    for number in range(40):
+        await office.enqueue(f"r{number}@slow.test")
+    quick = await office.enqueue(f"a@{THERE}")
+    office.start()
+    await office.settled(quick)
+    assert await office.states(quick) == {f"a@{THERE}": State.SENT}
+    gates["slow.test"].set()
+    for number in range(40):
+        await office.settled(f"TRACE{number + 1}")
+
+
+async def test_places_are_bounded(office, carrier):
+    carrier.gate = asyncio.Event()
+    for number in range(40):
+        office.trust.listed[Domain(f"d{number}.test")] = b"x"
+        await office.enqueue(f"r@d{number}.test")
+    office.start()
+
+    async def full():
+        return carrier.busy == office.config.queue.concurrency
+
+    await office.until(full)
+    carrier.gate.set()
+    for number in range(40):
+        await office.settled(f"TRACE{number + 1}")
+    assert carrier.most_busy == office.config.queue.concurrency
