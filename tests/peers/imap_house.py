@@ -1,0 +1,27 @@
+"""Programs by others against the IMAP server of `tests.imap`: how they are started and what they read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from tests.imap.conftest import MESSAGE, House, certificate, client_tls, fill, server_tls, small_house
+
+__all__ = ["MESSAGE", "House", "certificate", "client_tls", "fill", "run", "server_tls", "small_house"]
+
+
+async def run(*command: str, home: Path, wanted: int = 0, **environment: str) -> str:
+    """The output of a program that must end with the status `wanted`."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", "LC_ALL": "C.UTF-8", **environment}, cwd=home)
+    try:
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise
+    text = output.decode("utf-8", "replace")
+    assert process.returncode == wanted, f"{' '.join(command)}: {process.returncode}\n{text}"
+    return text
