@@ -39,6 +39,7 @@ from mssgw.store.queue import NewQueued
 
 _ASKED_BY = {Action.FAILED: Notify.FAILURE, Action.DELAYED: Notify.DELAY, Action.RELAYED: Notify.SUCCESS, Action.DELIVERED: Notify.SUCCESS}
 _LANGUAGES: tuple[Language, ...] = ("fr", "en")
+DELIVERED = Reply(250, "2.1.5", "Delivered")
 HEADER_OCTETS = 64 * 1024  # of the original's header section that go back
 
 
@@ -93,6 +94,12 @@ class Reports:
         return tuple([
             await self._notice(original, sender, action, told)
             for action in Action if (told := [fate for fate in wanted if fate.action is action])])  # fmt: skip
+
+    async def delivered(self, original: Original) -> tuple[Notice, ...]:
+        """The report that is due when all recipients of the envelope have the message in a mailbox here."""
+        if all(Notify.SUCCESS not in one.notify for one in original.envelope.recipients):
+            return ()
+        return await self.prepare(original, [Fate(one, Action.DELIVERED, DELIVERED) for one in original.envelope.recipients])
 
     def commit(self, tx: Transaction, notices: Sequence[Notice]) -> None:
         """Put reports into the transaction that records what they tell."""

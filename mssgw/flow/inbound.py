@@ -15,9 +15,10 @@ from typing import Protocol
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
-from mssgw.core.envelope import OperatorId, Origin, OriginKind, Recipient
+from mssgw.core.envelope import Envelope, OperatorId, Origin, OriginKind, Recipient
 from mssgw.core.errors import NotAllowed, NotTrusted, Refused
 from mssgw.core.message import Headers
+from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.head import Head, authors, replace
@@ -89,8 +90,9 @@ class Incoming:
         opened = await house.protection.open(body, {box.recipient.address.domain for box in self._boxes})
         readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
+        notices = await house.reports.delivered(Original(trace, self._envelope(), summary.message_id, house.clock.now(), lambda: body))
         crash_point("inbound.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, summary))
+        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, summary))
         crash_point("inbound.committed")
         return trace
 
@@ -135,7 +137,8 @@ class Incoming:
         operator = str(self._operator.id).encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')[:200].rstrip("\\")
         return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
 
-    def _commit(self, tx: Transaction, trace: str, body: Body, content: Content, opened: Opened, summary: Summary) -> None:
+    def _commit(self, tx: Transaction, trace: str, body: Body, content: Content, opened: Opened,
+                notices: Sequence[Notice], summary: Summary) -> None:
         sender, message_id, verdict = self._mail.sender, summary.message_id, opened.verdict
         origin = self._origin()
         audit.add(tx, f"operator {self._operator.id}", "received", "ok", trace, sender=sender or "<>", message_id=message_id,
@@ -143,9 +146,14 @@ class Incoming:
                   recipients=len(self._boxes), signature=verdict.signature, encryption=verdict.encryption,
                   binding=verdict.binding, reasons=" ".join(verdict.reasons) or None)
         key = mailboxes.duplicate_key(sender, message_id, body.blob)
-        LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id)
+        if LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id):
+            self._house.reports.commit(tx, notices)
         if verdict.valid and self._house.config.smime.harvest:
             self._learn(tx, opened)
+
+    def _envelope(self) -> Envelope:
+        mail = self._mail
+        return Envelope(mail.sender, tuple(box.recipient for box in self._boxes), self._origin(), mail.dsn, mail.utf8, mail.body_8bit)
 
     def _origin(self) -> Origin:
         client = self._client

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
 from mssgw.core.errors import NotAllowed, NotTrusted
 from mssgw.core.message import Headers
+from mssgw.flow.bounce import Notice, Original, Reports
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.head import Head, replace
@@ -59,13 +60,15 @@ class House:
     clock: Clock
     local: LocalDelivery
     protection: Protection
+    reports: Reports
     spool: Path
 
     @classmethod
     def of(cls, config: Config, store: Store, clock: Clock, protection: Protection) -> House:
         spool = Path(config.node.data) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(config, store, clock, LocalDelivery(config, store), protection, spool)
+        local = LocalDelivery(config, store)
+        return cls(config, store, clock, local, protection, Reports(config, store, clock, local), spool)
 
 
 class Submission:
@@ -150,8 +153,10 @@ class Outgoing:
             for number, copy in enumerate(leaving)]
         content = await self._content_for_boxes(message)
         sent = await house.store.blobs.prepare(message, self._domain, summary) if self._keep_for else None
+        notices = await house.reports.delivered(
+            Original(trace, self._envelope(self._here()), summary.message_id, house.clock.now(), lambda: message))
         crash_point("submission.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, summary))
+        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, summary))
         crash_point("submission.committed")
         return trace
 
@@ -186,7 +191,7 @@ class Outgoing:
         return await house.local.prepare(self._boxes, *await off_loop(message, build))
 
     def _commit(self, tx: Transaction, trace: str, queued: list[NewQueued], content: Content | None, sent: Prepared | None,
-                summary: Summary) -> None:
+                notices: Sequence[Notice], summary: Summary) -> None:
         sender, message_id = self._mail.sender, summary.message_id
         audit.add(tx, self._who, "submitted", "ok", trace, sender=sender or "<>", message_id=message_id, port=self._origin.kind,
                   peer=self._client.address, recipients=len(self._remote) + len(self._boxes), size=summary.size)
@@ -194,6 +199,7 @@ class Outgoing:
             queue.add(tx, new)
         if content is not None:
             LocalDelivery.deliver(tx, self._boxes, content, key=trace.encode(), trace=trace, sender=sender, message_id=message_id)
+            self._house.reports.commit(tx, notices)
         if sent is not None and self._keep_for is not None:
             _keep(tx, self._keep_for, sent)
 
@@ -201,8 +207,11 @@ class Outgoing:
         mail = self._mail
         return Envelope(mail.sender, recipients, self._origin, mail.dsn, mail.utf8, mail.body_8bit)
 
+    def _here(self) -> tuple[Recipient, ...]:
+        return tuple(box.recipient for box in self._boxes)
+
     def _all(self) -> list[Recipient]:
-        return [*self._remote, *(box.recipient for box in self._boxes)]
+        return [*self._remote, *self._here()]
 
 
 async def off_loop(body: Body, work: Callable[[], tuple[Body, Summary]]) -> tuple[Body, Summary]:

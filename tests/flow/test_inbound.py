@@ -6,10 +6,11 @@ import pytest
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.core.envelope import Notify, Recipient
 from mssgw.core.errors import MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.inbound import Inbound
 from mssgw.protocol.smtp import MailFrom
-from mssgw.store import audit
+from mssgw.store import audit, queue
 from tests.flow.conftest import HERE, peer, rcpt
 from tests.flow.test_submission import inbox
 
@@ -131,3 +132,13 @@ async def test_an_operator_name_can_not_end_our_header(inbound, trust, sqlite_st
     await receive(inbound)
     (letter,) = await inbox(sqlite_store, people.jeanne)
     assert b'policy.operator="CN=\\"evil\\\\\\",O=?' in letter
+
+
+async def test_a_success_report_goes_back_once(inbound, sqlite_store, people) -> None:
+    for _ in range(2):
+        transaction = await inbound.begin(peer(b"beta"), MailFrom(Address.parse(DURAND)))
+        await transaction.recipient(Recipient(people.jeanne.address, frozenset({Notify.SUCCESS}), notify_given=True))
+        await transaction.accept(Body.of(LETTER))
+    (delivery,) = await sqlite_store.read(queue.list_all)
+    assert delivery.envelope.sender is None
+    assert [str(one.address) for one in delivery.recipients] == [DURAND]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -10,7 +12,7 @@ from mssgw.core.body import Body
 from mssgw.core.config.base import Network
 from mssgw.core.config.clients import Submission as SubmissionSettings
 from mssgw.core.config.relay import Hospital
-from mssgw.core.envelope import DsnOptions, Recipient, Ret
+from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.flow.transaction import Client
@@ -183,8 +185,7 @@ async def test_the_same_letter_twice_is_two_letters(submission, sqlite_store, pe
 
 @pytest.mark.parametrize("save", [False, True])
 async def test_copy_in_sent_when_configured(house, trust, sqlite_store, people, save) -> None:
-    house = type(house)(msgspec.structs.replace(house.config, submission=SubmissionSettings(save_sent=save)), *(
-        getattr(house, name) for name in ("store", "clock", "local", "protection", "spool")))
+    house = replace(house, config=msgspec.structs.replace(house.config, submission=SubmissionSettings(save_sent=save)))
     await send(Submission(house, trust), client_of(people.jeanne), "durand@beta.mssante.test")
     assert len(await inbox(sqlite_store, people.jeanne, "Sent")) == save
 
@@ -241,3 +242,13 @@ async def test_a_listed_fingerprint_is_enough(house, trust, people) -> None:
     shown = client_of(people.jeanne)  # any TLS client; its fingerprint is ab:ab:...
     assert await hospital(house, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
         Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}")))
+
+
+async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, people) -> None:
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, dsn=DsnOptions(envid="E1")))
+    await transaction.recipient(Recipient(people.cardiologie.address, frozenset({Notify.SUCCESS}), notify_given=True))
+    await transaction.accept(Body.of(LETTER))
+    (report,) = await inbox(sqlite_store, people.jeanne)
+    assert report.startswith(b"Return-Path: <>\r\n")
+    assert b"Action: delivered\r\n" in report
+    assert b"Original-Envelope-Id: E1\r\n" in report
