@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mssgw import __version__
-from mssgw.cli import account, config, demo, smime, trust
+from mssgw.cli import account, config, demo, queue, smime, trust
 from mssgw.core.errors import ConfigError, MailError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(account.app, name="account")
 app.add_typer(account.mailbox_app, name="mailbox")
 app.add_typer(account.seal_app, name="seal")
+app.add_typer(queue.app, name="queue")
+app.command("trace")(queue.trace)
 app.add_typer(trust.app, name="trust")
 app.add_typer(smime.app, name="smime")
 app.command("check")(account.check)

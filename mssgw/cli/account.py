@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,10 +14,9 @@ import typer
 
 from mssgw import store
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Json, failure, output, run
+from mssgw.cli.frame import ConfigFile, Json, failure, output
+from mssgw.cli.opened import reading, with_store, writing
 from mssgw.core.address import Address, AddressError
-from mssgw.core.clock import SystemClock
-from mssgw.core.config import Config
 from mssgw.core.errors import NotFound, Refused
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
@@ -47,27 +45,6 @@ _Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=_address)]
 _Person = Annotated[Address, typer.Argument(metavar="PERSON", parser=_address)]
 _Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Levels are separated by /.")]
-
-
-def _writing(path: Path, function: Callable[[Transaction], T]) -> T:
-    return _with_store(loaded(path), lambda opened: opened.write(function))
-
-
-def _reading(path: Path, function: Callable[[Reader], T]) -> T:
-    return _with_store(loaded(path), lambda opened: opened.read(function))
-
-
-def _with_store(config: Config, use: Callable[[Store], Awaitable[T]]) -> T:
-    store.migrate(config)
-
-    async def work() -> T:
-        opened = await store.open(config, SystemClock(), worker="cli")
-        try:
-            return await use(opened)
-        finally:
-            await opened.close()
-
-    return run(work())
 
 
 def _account(rx: Reader, address: Address) -> Account:
@@ -114,14 +91,14 @@ def add(who: _Who, config: ConfigFile, kind: Annotated[Kind, typer.Option(help="
         raise failure(f"{who.domain} does not live here; it needs a [[domain]] in {config}")
     hashed = None if no_password else _hashed(_password(password_stdin))
     new = NewAccount(who, kind, Role.ADMIN if admin else Role.USER, name, rpps, hashed)
-    made: Account = _with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)))
+    made: Account = with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)))
     output(f"{made.address} added", json=json, document=_described(made))
 
 
 @app.command("list")
 def list_(config: ConfigFile, json: Json = False) -> None:
     """List all accounts."""
-    found = _reading(config, accounts.list_all)
+    found = reading(config, accounts.list_all)
     lines = [f"{one.address}  {one.kind}  {one.role.lower()}  {one.status.lower()}  {one.display_name}".rstrip() for one in found]
     output("\n".join(lines) or "no accounts", json=json, document=[_described(one) for one in found])
 
@@ -144,16 +121,16 @@ def _set_status(path: Path, who: Address, status: Status, json: bool) -> None:
         accounts.set_status(tx, found.id, status)
         return accounts.by_id(tx, found.id)
 
-    changed = _writing(path, change)
+    changed = writing(path, change)
     output(f"{changed.address} is {status.lower()}", json=json, document=_described(changed))
 
 
 @app.command()
 def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> None:
     """Set the password of an account."""
-    account = _reading(config, lambda rx: _account(rx, who))
+    account = reading(config, lambda rx: _account(rx, who))
     hashed = _hashed(_password(password_stdin))
-    _writing(config, lambda tx: accounts.set_password(tx, account.id, hashed))
+    writing(config, lambda tx: accounts.set_password(tx, account.id, hashed))
     output(f"password of {account.address} changed", json=False, document={})
 
 
@@ -168,28 +145,28 @@ def alias(who: _Who, other: Annotated[Address, typer.Argument(metavar="ALIAS", p
         else:
             accounts.add_alias(tx, account.id, other)
 
-    _writing(config, change)
+    writing(config, change)
     output(f"{other} {'is no longer' if remove else 'is now'} an address of {who}", json=False, document={})
 
 
 @members_app.command("list")
 def members_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the members of an organisation."""
-    found = _reading(config, lambda rx: accounts.members(rx, _account(rx, who).id))
+    found = reading(config, lambda rx: accounts.members(rx, _account(rx, who).id))
     output("\n".join(str(one.address) for one in found) or "no members", json=json, document=[_described(one) for one in found])
 
 
 @members_app.command("add")
 def members_add(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Let a person read an organisation's mailbox."""
-    _writing(config, lambda tx: accounts.add_member(tx, _account(tx, who).id, _account(tx, person).id))
+    writing(config, lambda tx: accounts.add_member(tx, _account(tx, who).id, _account(tx, person).id))
     output(f"{person} is a member of {who}", json=False, document={})
 
 
 @members_app.command("remove")
 def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Undo `members add`."""
-    _writing(config, lambda tx: accounts.remove_member(tx, _account(tx, who).id, _account(tx, person).id))
+    writing(config, lambda tx: accounts.remove_member(tx, _account(tx, who).id, _account(tx, person).id))
     output(f"{person} is not a member of {who}", json=False, document={})
 
 
@@ -199,7 +176,7 @@ def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
 @mailbox_app.command("list")
 def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the folders of an account."""
-    found = _reading(config, lambda rx: mailboxes.list_all(rx, _account(rx, who).id))
+    found = reading(config, lambda rx: mailboxes.list_all(rx, _account(rx, who).id))
     document = [{"name": box.name, "kind": box.kind, "messages": box.messages, "unseen": box.unseen, "octets": box.size,
                  "special_use": box.special_use, "subscribed": box.subscribed} for box in found]
     lines = [f"{box.name}  {box.messages} messages, {box.unseen} unseen, {box.size} octets" for box in found]
@@ -215,13 +192,13 @@ def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
         mailboxes.subscribe(tx, account.id, made.name)
         return made.name
 
-    output(f"{_writing(config, make)} created", json=False, document={})
+    output(f"{writing(config, make)} created", json=False, document={})
 
 
 @mailbox_app.command("rename")
 def mailbox_rename(who: _Who, name: _Name, new: Annotated[str, typer.Argument(metavar="NEW")], config: ConfigFile) -> None:
     """Rename a folder and those below it."""
-    _writing(config, lambda tx: mailboxes.rename(tx, _account(tx, who).id, name, new))
+    writing(config, lambda tx: mailboxes.rename(tx, _account(tx, who).id, name, new))
     output(f"{name} is now {new}", json=False, document={})
 
 
@@ -231,7 +208,7 @@ def mailbox_delete(who: _Who, name: _Name, config: ConfigFile,
     """Delete a folder with its messages."""
     if not yes:
         typer.confirm(f"Delete {name} of {who} with all its messages?", abort=True)
-    _writing(config, lambda tx: mailboxes.delete(tx, _account(tx, who).id, name))
+    writing(config, lambda tx: mailboxes.delete(tx, _account(tx, who).id, name))
     output(f"{name} deleted", json=False, document={})
 
 
@@ -246,7 +223,7 @@ def check(config: ConfigFile,
         problems = await opened.check(deep=not shallow)
         return problems, await opened.sweep() if sweep and not problems else None
 
-    problems, swept = _with_store(loaded(config), work)
+    problems, swept = with_store(loaded(config), work)
     document = {"problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
                 "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages}}
     lines = [str(one) for one in problems] or ["ok"]

@@ -93,7 +93,7 @@ class Reports:
         wanted = [fate for fate in fates if _ASKED_BY[fate.action] in fate.recipient.notify]
         return tuple([
             await self._notice(original, sender, action, told)
-            for action in Action if (told := [fate for fate in wanted if fate.action is action])])  # fmt: skip
+            for action in Action if (told := [fate for fate in wanted if fate.action is action])])
 
     async def delivered(self, original: Original) -> tuple[Notice, ...]:
         """The report that is due when all recipients of the envelope have the message in a mailbox here."""
@@ -106,10 +106,10 @@ class Reports:
         for notice in notices:
             where = "mailbox" if notice.content else "queue" if notice.queued else "nowhere"
             audit.add(tx, "queue", "reported", notice.action.value, notice.about.trace, sender="<>", recipient=notice.to,
-                      message_id=notice.about.message_id, report=notice.trace, where=where)  # fmt: skip
+                      message_id=notice.about.message_id, report=notice.trace, where=where)
             if notice.content is not None:
                 self._local.deliver(tx, notice.boxes, notice.content, key=notice.trace.encode(), trace=notice.trace, sender=None,
-                                    message_id=_message_id(notice.trace, self._hostname))  # fmt: skip
+                                    message_id=_message_id(notice.trace, self._hostname))
             elif notice.queued is not None:
                 queue.add(tx, notice.queued)
 

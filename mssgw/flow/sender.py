@@ -60,7 +60,7 @@ class Carrier(Protocol):
 
 class Sender:
     def __init__(self, config: Config, store: Store, clock: Clock, carrier: Carrier, reports: Reports,
-                 require_listed: Callable[[Domain], object]) -> None:  # fmt: skip
+                 require_listed: Callable[[Domain], object]) -> None:
         self._settings, self._store, self._clock = config.queue, store, clock
         self._carrier, self._reports, self._require_listed = carrier, reports, require_listed
         self._tasks: dict[DeliveryId, asyncio.Task[None]] = {}
@@ -246,7 +246,7 @@ class Sender:
         for outcome in verdict.outcomes:
             event, level = _EVENTS[outcome.state]
             log(event, level, trace=delivery.trace, domain=delivery.domain, recipient=_address(delivery, outcome.recipient),
-                attempt=delivery.attempts + 1, reply=outcome.reply)  # fmt: skip
+                attempt=delivery.attempts + 1, reply=outcome.reply)
             if outcome.state.final:
                 DELIVERED.labels(outcome.state.lower()).inc()
 

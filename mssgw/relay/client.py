@@ -123,7 +123,7 @@ class Session:
             await self._ehlo()  # RFC 3207 4.2: what was offered in clear is forgotten
         except PeerGone as error:  # RFC 8446 4.4.2.4: a TLS 1.3 server judges our certificate after our handshake is done
             raise PeerGone("Connection lost right after the TLS handshake; our certificate may not be accepted there",
-                           code=421, enhanced="4.7.5", detail=error.detail) from error  # fmt: skip
+                           code=421, enhanced="4.7.5", detail=error.detail) from error
 
     async def _ehlo(self) -> None:
         answer = (await self._exchange([b"EHLO " + self._hello.encode("ascii")]))[0]
@@ -178,7 +178,7 @@ class Session:
             if error.reply.enhanced == "5.1.2":
                 raise
             raise Deferred("The server's certificate is not trusted for this domain", enhanced="4.7.5",
-                           detail=error.detail or error.reply.text) from error  # fmt: skip
+                           detail=error.detail or error.reply.text) from error
 
     async def _transaction(self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body) -> list[Outcome]:
         plan = _Plan.make(self._offers, envelope, body)

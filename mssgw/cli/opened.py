@@ -1,0 +1,38 @@
+"""The store of a configuration, opened for one verb."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from mssgw import store
+from mssgw.cli.config import loaded
+from mssgw.cli.frame import run
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config
+from mssgw.store import Reader, Store, Transaction
+
+T = TypeVar("T")
+
+
+def with_store(config: Config, use: Callable[[Store], Awaitable[T]]) -> T:
+    store.migrate(config)
+
+    async def work() -> T:
+        opened = await store.open(config, SystemClock(), worker="cli")
+        try:
+            return await use(opened)
+        finally:
+            await opened.close()
+
+    return run(work())
+
+
+def writing(path: Path, function: Callable[[Transaction], T]) -> T:
+    """One transaction, durable when this returns."""
+    return with_store(loaded(path), lambda opened: opened.write(function))
+
+
+def reading(path: Path, function: Callable[[Reader], T]) -> T:
+    return with_store(loaded(path), lambda opened: opened.read(function))

@@ -1,0 +1,109 @@
+"""`mssgw queue` and `mssgw trace`, as people run them."""
+
+import asyncio
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from mssgw import store as store_package
+from mssgw.cli import app
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import load
+from mssgw.store import queue
+from mssgw.store.queue import Outcome, State
+from tests.store.messages import enqueue
+
+TOML = """
+[node]
+hostname = "mx.alpha.mssante.test"
+data = "data"
+[seal]
+master_key = "file:master.key"
+[trust]
+anchors = "anchors"
+[[domain]]
+name = "alpha.mssante.test"
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mssgw.toml").write_text(TOML)
+    (tmp_path / "anchors").mkdir()
+    (tmp_path / "master.key").write_bytes(bytes(32))
+    (tmp_path / "master.key").chmod(0o600)
+    config = load(tmp_path / "mssgw.toml")
+    store_package.migrate(config)
+
+    async def fill():
+        store = await store_package.open(config, SystemClock(), worker="test")
+        await enqueue(store, "AAAA", "bob@beta.mssante.test", "eve@gamma.mssante.test")
+        await enqueue(store, "BBBB", "bob@beta.mssante.test")
+        await enqueue(store, "BBBB-1", "ann@beta.mssante.test")
+        (first, *_) = await store.write(lambda tx: queue.claim(tx, tx.now, 1, 60))
+        later = [Outcome(one.id, State.QUEUED, "mx.beta.test: 451 4.3.0 try again") for one in first.recipients]
+        await store.write(lambda tx: queue.record(tx, first, later, tx.now))
+        await store.close()
+
+    asyncio.run(fill())
+
+    def call(*arguments, status=0):
+        result = CliRunner().invoke(app, [*arguments, "--config", "mssgw.toml"])
+        assert result.exit_code == status, (result.output, result.exception)
+        return json.loads(result.output) if "--json" in arguments else result.output
+
+    return call
+
+
+def test_what_waits_with_its_last_words(run):
+    listed = run("queue", "list", "--json")
+    assert sorted(one["trace"] for one in listed) == ["AAAA", "AAAA", "BBBB", "BBBB-1"]
+    assert {one["trace"] for one in run("queue", "list", "--domain", "gamma.mssante.test", "--json")} == {"AAAA"}
+    shown = run("queue", "show", "AAAA", "--json")
+    beta = next(one for one in shown["deliveries"] if one["domain"] == "beta.mssante.test")
+    assert (beta["attempts"], beta["recipients"][0]["reply"]) == (1, "mx.beta.test: 451 4.3.0 try again")
+    assert "451 4.3.0 try again" in run("queue", "show", "AAAA")
+    assert "451 4.3.0 try again" in run("queue", "list")
+
+
+def test_hold_release_retry_drop(run):
+    assert run("queue", "hold", "AAAA", "--json") == {"changed": 2, "what": "held"}
+    assert {one["trace"] for one in run("queue", "list", "--held", "--json")} == {"AAAA"}
+    assert "none held" in run("queue", "hold", "AAAA", status=1)
+    assert run("queue", "release", "--domain", "gamma.mssante.test", "--json")["changed"] == 1
+    assert run("queue", "retry", "BBBB", "--json")["changed"] == 1
+    assert run("queue", "drop", "--all", "--json")["changed"] == 4
+    assert run("queue", "list") == "nothing waits\n"
+    shown = run("queue", "show", "BBBB", "--json")
+    assert shown["deliveries"][0]["recipients"][0]["state"] == "DROPPED"
+    assert "none dropped" in run("queue", "drop", "BBBB", status=1)
+
+
+def test_nothing_is_meant_by_accident(run):
+    for verb in ("retry", "hold", "release", "drop"):
+        run("queue", verb, status=2)
+        run("queue", verb, "AAAA", "--all", status=2)
+
+
+def test_an_unknown_trace_is_a_sentence(run):
+    result = CliRunner().invoke(app, ["queue", "show", "NONE", "--config", "mssgw.toml"])
+    assert "No such message in the queue" in str(result.exception)
+
+
+@pytest.mark.parametrize("what", ["<BBBB@alpha.mssante.test>", "BBBB@alpha.mssante.test", "bbbb", "BBBB"])
+def test_a_message_is_found_by_any_name(run, what):
+    found = run("trace", what, "--json")
+    assert found["entries"][0]["what"] == "queued"
+    assert {one["trace"] for one in found["entries"]} >= {"BBBB"}
+    assert found["waiting"][0]["domain"] == "beta.mssante.test"
+
+
+def test_copies_of_a_message_are_told_together(run):
+    assert {one["trace"] for one in run("trace", "BBBB", "--json")["entries"]} == {"BBBB", "BBBB-1"}
+
+
+def test_all_mail_of_an_address(run):
+    assert {one["trace"] for one in run("trace", "alice@alpha.mssante.test", "--json")["entries"]} == {"AAAA", "BBBB", "BBBB-1"}
+    assert "nothing is known" in run("trace", "nobody@alpha.mssante.test", status=1)
