@@ -8,9 +8,6 @@ it is not shipped.
 from __future__ import annotations
 
 import json
-import select
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,9 +17,9 @@ from typing import Any
 from lxml import etree
 
 from dmp_connector.cda.read import MAX_CDA, Cda, read
+from dmp_connector.child import Child, ChildGone
 from dmp_connector.errors import BadDocument, BadSettings, Unavailable
 from dmp_connector.pdf import MAX_PDF
-from dmp_connector.validate import worker
 from dmp_connector.validate.findings import Finding
 from dmp_connector.validate.header import check_header
 
@@ -96,54 +93,37 @@ class SchematronWorker:
 
     def __init__(self, schemas: Sequence[Path]) -> None:
         self._schemas = [str(p.resolve()) for p in schemas]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._lock = threading.Lock()
 
     def check(self, document: bytes) -> list[Finding]:
         """Findings of every schema. Raises Unavailable: no saxonche, a schema that does not compile, a hang."""
         with self._lock:
-            process = self._process or self._start()
-            answer = self._ask(process, document, _CHECK_SECONDS)
-        if "error" in answer:
-            raise Unavailable(f"schematron: {answer['error']}", sent=False)
+            answer = self._ask(self._child or self._start(), document, _CHECK_SECONDS)
         return [Finding(name, severity, where, message) for name, severity, where, message in answer["findings"]]
 
     def close(self) -> None:
         with self._lock:
             self._stop()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # The interpreter and a module of ours: no shell, no input in argv.
-        command = [sys.executable, "-m", "dmp_connector.validate.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
-        opened = self._ask(self._process, json.dumps(self._schemas).encode(), _START_SECONDS)
-        if "error" in opened:
-            self._stop()
-            raise Unavailable(f"schematron: {opened['error']}", sent=False)
-        return self._process
+    def _start(self) -> Child:
+        self._child = Child("dmp_connector.validate.worker")
+        self._ask(self._child, json.dumps(self._schemas).encode(), _START_SECONDS)
+        return self._child
 
-    def _ask(self, process: subprocess.Popen[bytes], message: bytes, seconds: float) -> dict[str, Any]:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("pipes are asked for above")
+    def _ask(self, child: Child, message: bytes, seconds: float) -> dict[str, Any]:
         try:
-            worker.send(process.stdin, message)
-            ready, _, _ = select.select([process.stdout], [], [], seconds)
-            answer = worker.receive(process.stdout) if ready else None
-        except OSError as error:
+            answer: dict[str, Any] = child.ask(message, seconds=seconds)
+        except ChildGone as error:
             self._stop()
             raise Unavailable(f"schematron worker: {error}", sent=False) from error
-        if answer is None:
-            self._stop()
-            raise Unavailable("the schematron worker gave no answer in time", sent=False)
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        if "error" in answer:
+            if not child.alive or "schemas" not in answer:
+                self._stop()
+            raise Unavailable(f"schematron: {answer['error']}", sent=False)
+        return answer
 
     def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()

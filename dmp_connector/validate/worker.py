@@ -3,7 +3,7 @@
 Run as `python -m dmp_connector.validate.worker`. Compiling takes seconds and hundreds of megabytes, so it
 never happens in the process that serves; a document that hangs or kills Saxon takes only this process along.
 
-Wire: each message is a 4-byte big-endian length and that many octets. First the schema paths as JSON, answered
+Wire: `child`. First the schema paths as JSON, answered
 by their names; then one document per message, answered by a JSON list of [schema, severity, where, message].
 """
 
@@ -11,34 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lxml import etree
 
+from dmp_connector.child import receive, send
 from dmp_connector.errors import DmpError
 from dmp_connector.validate.schematron import compile_schema
 
 _STEP = re.compile(r"Q\{[^}]*\}")
-_MAX_MESSAGE = 128 * 1024 * 1024
-
-
-def receive(stream: IO[bytes]) -> bytes | None:
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    (size,) = struct.unpack("!I", head)
-    if size > _MAX_MESSAGE:
-        return None
-    body = stream.read(size)
-    return body if len(body) == size else None
-
-
-def send(stream: IO[bytes], body: bytes) -> None:
-    stream.write(struct.pack("!I", len(body)) + body)
-    stream.flush()
 
 
 def main() -> None:

@@ -1,0 +1,165 @@
+"""The patient's Vitale card behind one door: who is on it, untouched (EX_GEN-1250, BB-98).
+
+The real card is read by the "API de lecture Vitale", licensed software with a layout that is not public: it
+runs as an external program of the operator's (`ExternalVitaleReader`) that prints one JSON document. The
+simulated card of tests and demonstrations is read over PC/SC (`PcscVitaleReader`) and carries the same JSON.
+
+    {"kind": "real|test|demo", "serial": "...", "beneficiaries": [
+      {"nir": "279035121518989", "rank": 1, "birth_name": "...", "used_name": "...", "given": "...",
+       "birth_date": "1979-03-28", "sex": "F"}]}
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+from dmp_connector.card.readers import Slot, connect
+from dmp_connector.errors import BadIns, CardUnreadable, NoCard, NoReader
+from dmp_connector.insi import VitaleIdentity
+from dmp_connector.model.people import Ins, InsKind, Patient, Sex
+
+AID = bytes.fromhex("F04D535347572E564954414C45")  # proprietary (F0): "MSSGW.VITALE"
+MAX_CARD = 16 * 1024
+_MAX_BENEFICIARIES = 19  # bit field of ranks on one card
+_SECONDS = 30.0
+
+
+class VitaleKind(enum.StrEnum):
+    """EX_GEN-1430: test (white) and demonstration (green) cards are blocked in production."""
+
+    REAL = "real"
+    TEST = "test"
+    DEMO = "demo"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Beneficiary:
+    """One person on the card. Names as the card has them; `nir` is her own number, "" for a child without one."""
+
+    nir: str
+    rank: int
+    birth_name: str
+    used_name: str
+    given: str
+    birth_date: date
+    sex: Sex
+
+    def as_patient(self, oid: str) -> Patient:
+        """The traits untouched, for TD1.1 and for comparing with INSi. Raises BadIns when the card has no own number."""
+        if not self.nir:
+            raise BadIns("this beneficiary has no number of her own on the card; ask INSi")
+        return Patient(
+            Ins.received(self.nir, oid), self.birth_name, self.given, self.birth_date, self.sex, used_name=self.used_name or None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VitaleCard:
+    serial: str
+    kind: VitaleKind
+    beneficiaries: tuple[Beneficiary, ...]
+    read_at: datetime
+    assertion: bytes = field(default=b"", repr=False)
+
+    @property
+    def oid(self) -> str:
+        """The INS OID that goes with the kind of card."""
+        return {VitaleKind.REAL: InsKind.NIR, VitaleKind.TEST: InsKind.NIR_TEST, VitaleKind.DEMO: InsKind.NIR_DEMO}[self.kind].value
+
+    def beneficiary(self, rank: int) -> Beneficiary:
+        found = next((b for b in self.beneficiaries if b.rank == rank), None)
+        if found is None:
+            raise CardUnreadable(f"no beneficiary of rank {rank} on this card")
+        return found
+
+    def identity(self, rank: int) -> VitaleIdentity:
+        """What INSi is asked with: the holder's number and the beneficiary's birth date and rank."""
+        who, holder = self.beneficiary(rank), self.beneficiaries[0]
+        born = who.birth_date.strftime("%Y%m%d")
+        return VitaleIdentity(holder.nir, born, who.rank, who.birth_name, who.nir, self.assertion, self.read_at)
+
+
+class VitaleReader(Protocol):
+    def read(self) -> VitaleCard:
+        """The card now in the reader. Blocks. Raises NoReader, NoCard, CardUnreadable."""
+
+
+class PcscVitaleReader:
+    """The simulated card over PC/SC: SELECT by AID, then READ BINARY until short."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def read(self) -> VitaleCard:
+        with connect(self._slot) as card:
+            _, status = card.transmit(bytes((0x00, 0xA4, 0x04, 0x00, len(AID))) + AID)
+            if status != 0x9000:
+                raise CardUnreadable("this is not a Vitale card we can read")
+            content = b""
+            while True:
+                piece, status = card.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, 0xFA)))
+                if status not in {0x9000, 0x6282} or len(content) + len(piece) > MAX_CARD:
+                    raise CardUnreadable(f"the card answered {status:04X}")
+                content += piece
+                if status == 0x6282 or len(piece) < 0xFA:
+                    return parse_card(content)
+
+
+class ExternalVitaleReader:
+    """The licensed API behind a program of the operator's: no argument of ours, JSON on its standard output.
+
+    Exit 0: read. 3: no reader. 4: no card. Anything else, silence or a page of text: unreadable.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = tuple(command)
+
+    def read(self) -> VitaleCard:
+        try:
+            ran = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - the operator's program, from the configuration
+        except FileNotFoundError as error:
+            raise NoReader(f"the Vitale program {self._command[0]} is not installed") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CardUnreadable("the Vitale program gave no answer") from error
+        if ran.returncode == 3:
+            raise NoReader("the Vitale program sees no reader")
+        if ran.returncode == 4:
+            raise NoCard("no Vitale card in the reader")
+        if ran.returncode != 0:
+            raise CardUnreadable(f"the Vitale program ended with status {ran.returncode}")
+        return parse_card(ran.stdout)
+
+
+def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
+    """The JSON form of a card. Raises CardUnreadable; says no value of the card."""
+    if len(content) > MAX_CARD:
+        raise CardUnreadable("the card's data are too long")
+    try:
+        raw = json.loads(content)
+        people = tuple(_beneficiary(b) for b in raw["beneficiaries"])
+        card = VitaleCard(
+            str(raw["serial"]), VitaleKind(raw["kind"]), people, now or datetime.now(UTC), str(raw.get("assertion", "")).encode()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CardUnreadable(f"the card's data are not in the known form ({type(error).__name__})") from error
+    if not 0 < len(people) <= _MAX_BENEFICIARIES or len({b.rank for b in people}) != len(people):
+        raise CardUnreadable("the card has no beneficiary, or two of one rank")
+    return card
+
+
+def _beneficiary(raw: Any) -> Beneficiary:
+    return Beneficiary(
+        nir=str(raw.get("nir", "")),
+        rank=int(raw["rank"]),
+        birth_name=str(raw["birth_name"]),
+        used_name=str(raw.get("used_name", "")),
+        given=str(raw["given"]),
+        birth_date=date.fromisoformat(raw["birth_date"]),
+        sex=Sex(raw["sex"]),
+    )
