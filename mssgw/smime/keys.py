@@ -163,6 +163,8 @@ def load_private(data: bytes, passphrase: bytes | None = None) -> Loaded:
     if len(data) > MAX_KEY_FILE:
         raise KeyUnavailable(detail="key file over 1 MB")
     try:
+        if b"-----BEGIN PKCS12-----" in data:
+            return _pkcs12(_base64(data.partition(b"-----BEGIN PKCS12-----")[2].partition(b"-----")[0]), passphrase)
         if b"-----BEGIN" in data:
             return Loaded(serialization.load_pem_private_key(data, passphrase))
         try:
@@ -205,7 +207,7 @@ def _base64(body: bytes) -> bytes:
     try:
         return pybase64.b64decode(b"".join(body.split()), validate=True)
     except ValueError as error:
-        raise SmimeError(Reason.MALFORMED, "PEM certificate is not base64") from error
+        raise SmimeError(Reason.MALFORMED, "PEM block is not base64") from error
 
 
 def identity(certificates: Sequence[Certificate], key: Key) -> Identity:

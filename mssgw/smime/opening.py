@@ -198,6 +198,9 @@ class _Opening:
         self._note(reason, str(error.detail) if isinstance(error, SmimeError) else str(error))
         if self.layers and self.layers[-1] == "encrypted":
             self.encryption = EncryptionStatus.NO_KEY if reason is Reason.NO_KEY else EncryptionStatus.FAILED
+            if len(self.ciphers) == self.layers.count("encrypted"):  # it only seemed to work
+                self.ciphers.pop()
+                self.covered.pop()
         else:
             self.broken = True
 
@@ -210,14 +213,19 @@ class _Opening:
         if second.size > MAX_SIGNATURE * 2:
             raise SmimeError(Reason.LIMIT, "signature over 1 MB")
         content = verifying.parse_detached(b"".join(mime.decoded_chunks(body, second)))
-        hashing = Hashing(content.digest_identifiers)
-        Rope(Range(body, first.header_start, first.body_end)).pour(hashing.update)
-        hashing.fill(content)
-        self._signature(content)
+        signed = Rope(Range(body, first.header_start, first.body_end))
+        for step in (None, _crlf):
+            hashing = Hashing(content.digest_identifiers)
+            signed.pour(hashing.update if step is None else step(hashing.update))
+            hashing.fill(content)
+            checks = verifying.signatures(content, self.known, self.reading.experimental)
+            # A transport that keeps lines with LF alone gets one second look (crypto.md 9, 11).
+            if not any(one.problem is Reason.DIGEST for one in checks) or any(b"\r" in chunk for chunk in signed.chunks()):
+                break
+        self._signature(content, checks)
         return first
 
-    def _signature(self, content: SignedContent) -> None:
-        checks = verifying.signatures(content, self.known)
+    def _signature(self, content: SignedContent, checks: tuple[SignerCheck, ...]) -> None:
         self.signed[len(self.layers) - 1] = _Layer(content, checks)
         self.covered = [True] * len(self.covered)
 
@@ -234,7 +242,7 @@ class _Opening:
                     raise _Stop
                 self.layers.append("opaque-signed")
                 content = verifying.read(source(), writer.write)
-                self._signature(content)
+                self._signature(content, verifying.signatures(content, self.known, self.reading.experimental))
             elif kind in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
                 self.layers.append("encrypted")
                 writer = self._decrypt(source, writer)
@@ -378,6 +386,10 @@ class _Opening:
         signer = layer.checks[0].certificate
         others = [one for one in layer.content.certificates if signer is None or one != signer.der]
         return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
+
+
+def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    return lambda chunk: update(chunk.replace(b"\n", b"\r\n"))
 
 
 def _nonempty(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -141,7 +141,7 @@ def _read_rest(stream: Stream, content: SignedContent) -> None:
     content.signer_infos = stream.element()
 
 
-def signatures(content: SignedContent, known: Sequence[Certificate] = ()) -> tuple[SignerCheck, ...]:
+def signatures(content: SignedContent, known: Sequence[Certificate] = (), experimental: bool = False) -> tuple[SignerCheck, ...]:
     """Check every signer against `content.digests`. `known` are certificates that may sign without being inside.
 
     Raises SmimeError when there is no signer at all or the structure can't be read.
@@ -159,10 +159,10 @@ def signatures(content: SignedContent, known: Sequence[Certificate] = ()) -> tup
             continue  # one unreadable certificate is its signer's problem, not everybody's
     for one in known:
         candidates.setdefault(one.issuer_and_serial, one)
-    return tuple(_check(data, info, content, candidates) for info in infos)
+    return tuple(_check(data, info, content, candidates, experimental) for info in infos)
 
 
-def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[bytes, Certificate]) -> SignerCheck:
+def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[bytes, Certificate], experimental: bool) -> SignerCheck:
     signer: Certificate | None = None
     label = ""
     attributes = _Attributes()
@@ -176,6 +176,10 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         algorithm, value = fields[4:6] if signed else fields[3:5]
         scheme = read_signature(data[algorithm[1] : algorithm[3]], digest)
         label = scheme.name
+        if scheme.kind is SignatureKind.ML_DSA and not experimental:
+            raise SmimeError(Reason.UNSUPPORTED, f"{label} is experimental and switched off")
+        if fields[-1][0] == 0xA1:
+            _require_unsigned(data, fields[-1])
         if signed:
             attributes = _Attributes.read(data, signed)
             attributes.require(content, digest, data, fields[2], algorithm, signer)
@@ -201,6 +205,14 @@ def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Ce
         raise SmimeError(Reason.MALFORMED, "signer identifier")
     key_id = data[sid[2] : sid[3]]
     return next((one for one in candidates.values() if one.key_id == key_id), None)
+
+
+def _require_unsigned(data: bytes, attributes: der.Tlv) -> None:
+    """RFC 5652 11.1 to 11.3: these attributes may not stand among the unsigned ones."""
+    for one in der.inside(data, attributes, 0xA1, MAX_ATTRIBUTES):
+        oid = der.inside(data, one, der.SEQUENCE, 2)[0]
+        if data[oid[1] : oid[3]] in (oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME):
+            raise SmimeError(Reason.ATTRIBUTES, "a signed attribute among the unsigned ones")
 
 
 def _require_plain(content: SignedContent) -> None:
