@@ -58,11 +58,11 @@ class Integers(sa.types.TypeDecorator[Sequence[int]]):
         return list(value or ()) if dialect.name == "postgresql" else json.dumps(list(value or ()))
 
 
-class Among(FunctionElement[bool]):
+class Among(FunctionElement[Any]):
     """`column IN (a list of any length)` as one cached statement. The list is the parameter `name`."""
 
     inherit_cache = True
-    type = sa.Boolean()
+    type = sa.types.NullType()  # Boolean would add "= 1" on SQLite, and that hides the IN from every index
 
 
 def among(column: sa.ColumnElement[int], name: str) -> Among:

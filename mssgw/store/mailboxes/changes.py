@@ -23,9 +23,8 @@ _SNAPSHOT = sa.select(_message.uid, _message.flags, _message.modseq).where(_IN_B
 _SOME = _SNAPSHOT.where(_AMONG)
 _ONE = _SNAPSHOT.where(_message.uid == sa.bindparam("uid"))
 _SINCE = sa.select(_message.uid, _message.flags, _message.modseq, _message.added).where(
-    _IN_BOX, _message.modseq > sa.bindparam("since")).order_by(_message.uid)
-_GONE_SINCE = sa.select(_expunged.uid).where(_expunged.mailbox_id == sa.bindparam("box"), _expunged.modseq > sa.bindparam("since")
-                                             ).order_by(_expunged.uid)
+    _IN_BOX, _message.modseq > sa.bindparam("since"))  # sorted afterwards: ORDER BY uid would take the wrong index
+_GONE_SINCE = sa.select(_expunged.uid).where(_expunged.mailbox_id == sa.bindparam("box"), _expunged.modseq > sa.bindparam("since"))
 _TAKE_RECENT = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(recent_from=_mailbox.uidnext)
 _TOUCH = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(
     modseq=_mailbox.modseq + 1, unseen=_mailbox.unseen + sa.bindparam("more_unseen")).returning(_mailbox.modseq)
@@ -61,12 +60,12 @@ def changes_since(rx: Reader, mailbox: MailboxId, modseq: int) -> Changes:
     values = {"box": mailbox, "since": modseq}
     added: list[MessageAdded] = []
     flags: list[FlagsChanged] = []
-    for uid, text, changed, came in rx.raw(_SINCE, values):
+    for uid, text, changed, came in sorted(rx.raw(_SINCE, values)):
         if came > modseq:
             added.append(MessageAdded(mailbox, uid, changed, read_flags(text)))
         else:
             flags.append(FlagsChanged(mailbox, uid, changed, read_flags(text)))
-    return Changes(now, added, flags, [uid for (uid,) in rx.raw(_GONE_SINCE, values)])
+    return Changes(now, added, flags, sorted(uid for (uid,) in rx.raw(_GONE_SINCE, values)))
 
 
 def claim_recent(tx: Transaction, mailbox: MailboxId) -> int:

@@ -119,7 +119,7 @@ _READING = {(want, everything): _reading(Want(want), everything) for want in ran
 def rows(rx: Reader, mailbox: MailboxId, uids: Sequence[int] | None, want: Want = Want.NONE) -> list[MessageRow]:
     """Messages by UID (None is all), ascending; those that are gone are left out. Only the parts in `want` are opened.
 
-    About 15 µs a row with one part: ask for a few thousand at a time, so that clients see progress.
+    About 5 µs a row with one part; ask for a few thousand at a time, so that clients see progress.
     Raises SealBroken.
     """
     values: dict[str, Any] = {"box": mailbox}
