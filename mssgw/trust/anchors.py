@@ -5,7 +5,7 @@ Self-signed certificates are roots, other CA certificates are intermediates, lea
 is checked once, here, against RFC 5280 6.1 (signature, BasicConstraints, pathLen, KeyUsage, critical extensions);
 what fails is left out with its reason. Dates and revocation are judged at each use, because they change.
 
-Name constraints, policy mappings and policy constraints are not implemented: an authority that carries one is left
+Name, usage and policy constraints of authorities are not implemented: an authority that carries one is left
 out, so what it meant to forbid stays forbidden. IGC-Santé has none.
 
 Which PKI (`pki` setting): production authorities are accepted by fingerprint only, and never stand beside others.
@@ -33,9 +33,9 @@ from mssgw.trust.igc_sante import PRODUCTION
 PkiName = Literal["igc-sante", "igc-sante-test", "private"]
 MAX_DEPTH = 4  # authorities above a leaf, the root included
 MAX_ANCHORS = 1000
-_HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32", "2.5.29.37"}  # basicConstraints, keyUsage, policies, EKU
+_HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32"}  # basicConstraints, keyUsage, policies
 _UNSUPPORTED = {"2.5.29.30": "name constraints", "2.5.29.33": "policy mappings", "2.5.29.36": "policy constraints",
-                "2.5.29.54": "inhibitAnyPolicy"}
+                "2.5.29.54": "inhibitAnyPolicy constraints", "2.5.29.37": "extended key usages of an authority"}
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,8 @@ def _unfit(certificate: Certificate) -> str:
         return problem
     if problem := certificates.weakness(certificate):
         return problem
+    if not certificate.is_ca:
+        return "it is no authority (BasicConstraints)"
     if not certificate.basic_constraints_critical:
         return "BasicConstraints is not critical"
     if not certificate.key_usage or not certificate.key_usage.key_cert_sign:
@@ -171,6 +173,8 @@ def _unfit(certificate: Certificate) -> str:
         return "it has no subject key identifier"
     if not certificate.subject.attributes:
         return "it has no name"
+    if certificate.self_signed and certificate.authority_key_id not in (None, certificate.subject_key_id):
+        return "its two key identifiers differ"
     for oid, critical in certificate.extensions.items():
         if oid in _UNSUPPORTED:
             return f"{_UNSUPPORTED[oid]} are not supported"

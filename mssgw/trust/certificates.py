@@ -7,6 +7,7 @@ and `malformed` says how, so that a refusal can name it. Nothing here trusts any
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,9 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from mssgw.trust import der, names
@@ -53,10 +56,13 @@ class Certificate:
         if len(encoded) > MAX_OCTETS:
             raise CertificateError(f"larger than {MAX_OCTETS} octets")
         try:
-            parsed = x509.load_der_x509_certificate(encoded)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # serials that `malformed` names
+                parsed = x509.load_der_x509_certificate(encoded)
+                serial = parsed.serial_number
             issuer, subject = der.names_of(encoded)
-            found = cls(encoded, parsed, names.from_der(subject), subject, names.from_der(issuer), issuer, *_extensions(parsed))
-            _ = found.not_after, found.not_before, parsed.serial_number
+            _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+            found = cls(encoded, parsed, names.from_der(subject), subject, names.from_der(issuer), issuer, *_extensions(parsed, serial))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CertificateError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
         return found
@@ -130,8 +136,11 @@ class Certificate:
 
     @cached_property
     def authority_key_id(self) -> bytes | None:
+        """The key identifier; b"" when the extension names its issuer otherwise (RFC 5280 4.2.1.1: it must be there)."""
         found = self._extension(x509.AuthorityKeyIdentifier)
-        return found.value.key_identifier if found else None
+        if found is None:
+            return None
+        return (found.value.key_identifier or b"") if found.value.authority_cert_issuer is None else b""
 
     @cached_property
     def dns_names(self) -> tuple[str, ...]:
@@ -154,6 +163,13 @@ class Certificate:
                          if isinstance(name, x509.UniformResourceIdentifier)) if found else frozenset()
 
     @cached_property
+    def needs_delta(self) -> bool:
+        """Whether its complete CRL is not the last word: a delta CRL (RFC 5280 4.2.1.15) that is not over LDAP only."""
+        found = self._extension(x509.FreshestCRL)
+        names = [name.value for point in found.value for name in point.full_name or ()] if found else []
+        return bool(found) and not (names and all(str(name).startswith("ldap:") for name in names))
+
+    @cached_property
     def ocsp_urls(self) -> tuple[str, ...]:
         found = self._extension(x509.AuthorityInformationAccess)
         return tuple(_http(each.access_location.value for each in found.value
@@ -173,7 +189,7 @@ def _http(urls: Iterable[str]) -> list[str]:
     return [url for url in urls if url.startswith(("http://", "https://")) and len(url) < 1024]
 
 
-def _extensions(parsed: x509.Certificate) -> tuple[dict[str, bool], str]:
+def _extensions(parsed: x509.Certificate, serial: int) -> tuple[dict[str, bool], str]:
     """Critical or not by OID, and what RFC 5280 4.1 and 4.2 forbid in this certificate."""
     try:
         extensions = parsed.extensions
@@ -184,7 +200,7 @@ def _extensions(parsed: x509.Certificate) -> tuple[dict[str, bool], str]:
     found = {each.oid.dotted_string: each.critical for each in extensions}
     if parsed.version is not x509.Version.v3:
         return found, "it is not version 3"
-    if parsed.serial_number <= 0 or parsed.serial_number.bit_length() > 159:
+    if serial <= 0 or serial.bit_length() > 159:
         return found, "its serial number is not a positive number of at most 20 octets"
     for oid, name in _NEVER_CRITICAL.items():
         if found.get(oid):
@@ -199,11 +215,11 @@ def weakness(certificate: Certificate) -> str:
     except (ValueError, UnsupportedAlgorithm):
         return "its key is of an unknown kind"
     if isinstance(key, rsa.RSAPublicKey):
-        if not MIN_RSA_BITS <= key.key_size <= MAX_KEY_BITS:
-            return f"its RSA key has {key.key_size} bits (needed: {MIN_RSA_BITS} to {MAX_KEY_BITS})"
+        if not MIN_RSA_BITS <= key.key_size <= MAX_KEY_BITS or key.key_size % 8:
+            return f"its RSA key has {key.key_size} bits (needed: {MIN_RSA_BITS} to {MAX_KEY_BITS}, whole octets)"
         if (exponent := key.public_numbers().e) < 65537 or exponent.bit_length() > 64:
             return f"its RSA exponent is {exponent if exponent < 65537 else 'huge'} (needed: 65537)"
-    elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES:
+    elif not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _CURVES or not _named_curve(certificate):
         return "its key is neither RSA nor on a curve of the national guide"
     try:
         digest = certificate.parsed.signature_hash_algorithm
@@ -212,3 +228,9 @@ def weakness(certificate: Certificate) -> str:
     if digest is None or digest.name not in _HASHES:
         return f"it is signed with {digest.name if digest else 'an unknown hash'} (needed: SHA-256 or longer)"
     return ""
+
+
+def _named_curve(certificate: Certificate) -> bool:
+    """RFC 5480 2.1.1: parameters written out could describe any curve."""
+    info = certificate.parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return info in certificate.der

@@ -42,16 +42,16 @@ class Fault(enum.StrEnum):
 
 
 _NEVER, _LATER = (550, "5.7.1"), (451, "4.7.0")
-_NOT_LISTED_ONE = "Your certificate is not the one listed for {domain}: {what}. Present the listed one, or have ANS mend the list"
+_NOT_LISTED_ONE = "{Whose} certificate is not the one listed for {domain}: {what}. Present the listed one, or have ANS mend the list"
 _SENTENCES: dict[Fault, tuple[tuple[int, str], str]] = {
     Fault.NO_TLS: ((530, "5.7.0"), "Must issue a STARTTLS command first: "  # RFC 3207 4
                                    "MSSante operators talk over mutually authenticated TLS"),
     Fault.NO_CERTIFICATE: (_NEVER, "Your server presented no certificate in the TLS handshake: "
                                    "configure it to present its IGC-Sante certificate"),
-    Fault.UNREADABLE: (_NEVER, "Your certificate can't be read ({what}): present the one that IGC-Sante issued to you"),
-    Fault.FOREIGN: (_NEVER, "Your certificate was issued by {issuer}, which is no authority of IGC-Sante: "
+    Fault.UNREADABLE: (_NEVER, "{Whose} certificate can't be read ({what}): present the one that IGC-Sante issued to you"),
+    Fault.FOREIGN: (_NEVER, "{Whose} certificate was issued by {issuer}, which is no authority of IGC-Sante: "
                             "present the one that IGC-Sante issued to you"),
-    Fault.FORGED: (_NEVER, "Your certificate claims to be issued by {issuer}, but its signature is not from it: reinstall the original"),
+    Fault.FORGED: (_NEVER, "{Whose} certificate claims to be issued by {issuer}, but its signature is not from it: reinstall the original"),
     Fault.EXPIRED: (_NEVER, "The certificate of {subject} expired on {end}: renew it at IGC-Sante and install the new one"),
     Fault.NOT_YET_VALID: (_NEVER, "The certificate of {subject} is valid only from {start}: "
                                    "check your clock, or install the one valid today"),
@@ -79,11 +79,11 @@ _SENTENCES: dict[Fault, tuple[tuple[int, str], str]] = {
 }
 
 
-def refusal(fault: Fault, *, detail: str = "", **facts: object) -> MailError:
-    """The exception for a fault: Deferred when its code is 4xx, else NotTrusted."""
+def refusal(fault: Fault, *, detail: str = "", whose: str = "Your", **facts: object) -> MailError:
+    """The exception for a fault: Deferred when its code is 4xx, else NotTrusted. `whose` certificate: the peer's own by default."""
     (code, enhanced), sentence = _SENTENCES[fault]
     kind = Deferred if code < 500 else NotTrusted
-    text = ascii_of(sentence.format(**facts), 420)
+    text = ascii_of(sentence.format(Whose=whose, **facts), 420)
     return kind(text, code=code, enhanced=enhanced, detail=detail, fault=fault, **{name: str(value) for name, value in facts.items()})
 
 

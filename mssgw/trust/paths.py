@@ -37,6 +37,7 @@ CACHE_ENTRIES: Final = 4096
 CACHE_TIME: Final = timedelta(hours=1)
 ANY_POLICY: Final = "2.5.29.32.0"
 _ANY_USAGE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
+_NAME_CONSTRAINTS = "2.5.29.30"
 _CRITICAL_UNDERSTOOD = {"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.32", "2.5.29.37"}  # KU, SAN, BC, policies, EKU
 
 
@@ -60,6 +61,8 @@ NEEDS: Final[dict[Purpose, Need]] = {
     Purpose.MAIL_ENCRYPT: Need(("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
     Purpose.LIST_SIGN: Need(("digital_signature", "content_commitment"), _EMAIL, organisations=True),
 }
+WHOSE: Final = {Purpose.RELAY_SERVER: "The server's", Purpose.MAIL_SIGN: "The signer's", Purpose.MAIL_ENCRYPT: "The recipient's",
+                Purpose.LIST_SIGN: "The list signer's", Purpose.RELAY_CLIENT: "Your"}
 _SPOKEN_USAGE = {
     "digital_signature": "digitalSignature", "content_commitment": "nonRepudiation", "key_encipherment": "keyEncipherment",
     "key_agreement": "keyAgreement", ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string: "clientAuth",
@@ -116,8 +119,8 @@ class Validator:
         return evidence
 
     def _judge(self, encoded: bytes, purpose: Purpose, at: datetime) -> tuple[Evidence, datetime, datetime]:
-        leaf = read(encoded)
-        issuer = self._issuer(leaf)
+        leaf = read(encoded, WHOSE[purpose])
+        issuer = self._issuer(leaf, WHOSE[purpose])
         chain = (leaf, *(anchor.certificate for anchor in issuer.path))
         for certificate in chain:
             _require_dates(certificate, at)
@@ -131,12 +134,12 @@ class Validator:
         now = self._clock.now()
         return evidence, at, min(now + CACHE_TIME, ends, *(certificate.not_after for certificate in chain))
 
-    def _issuer(self, leaf: Certificate) -> Anchor:
+    def _issuer(self, leaf: Certificate, whose: str) -> Anchor:
         """The pinned authority that signed it."""
         named = self.anchors.named(leaf.issuer_der)
         issuer_name = spoken(leaf.issuer.first("CN") or str(leaf.issuer) or "nobody")
         if not named:
-            raise refusal(Fault.FOREIGN, issuer=issuer_name, detail=f"{leaf.subject} issued by {leaf.issuer}")
+            raise refusal(Fault.FOREIGN, whose=whose, issuer=issuer_name, detail=f"{leaf.subject} issued by {leaf.issuer}")
         if leaf.authority_key_id is None:
             raise _malformed(leaf, "it has no authority key identifier")
         for anchor in named:
@@ -147,7 +150,7 @@ class Validator:
             except (InvalidSignature, ValueError, TypeError):
                 continue
             return anchor
-        raise refusal(Fault.FORGED, issuer=issuer_name, detail=f"{leaf.subject} does not verify under {leaf.issuer}")
+        raise refusal(Fault.FORGED, whose=whose, issuer=issuer_name, detail=f"{leaf.subject} does not verify under {leaf.issuer}")
 
     def _require_class(self, leaf: Certificate, issuer: Anchor, purpose: Purpose) -> None:
         """Environment, branch and policy. RFC 5280 6.1.3 (d), (f) without mappings, which no anchor has."""
@@ -191,12 +194,12 @@ class Validator:
                 self.wanted.popitem(last=False)
 
 
-def read(encoded: bytes) -> Certificate:
+def read(encoded: bytes, whose: str = "Your") -> Certificate:
     """A stranger's certificate. Raises NotTrusted."""
     try:
         leaf = Certificate.read(encoded)
     except CertificateError as error:
-        raise refusal(Fault.UNREADABLE, what=spoken(str(error)), detail=str(error)) from error
+        raise refusal(Fault.UNREADABLE, whose=whose, what=spoken(str(error)), detail=str(error)) from error
     if leaf.malformed:
         raise _malformed(leaf, leaf.malformed)
     return leaf
@@ -221,6 +224,8 @@ def _require_end_entity(leaf: Certificate) -> None:
         raise _malformed(leaf, "it may sign certificates but is no authority")
     if not leaf.subject.attributes:
         raise _malformed(leaf, "it has no subject")
+    if _NAME_CONSTRAINTS in leaf.extensions:
+        raise _malformed(leaf, "it has name constraints but is no authority")
     for oid, critical in leaf.extensions.items():
         if critical and oid not in _CRITICAL_UNDERSTOOD:
             raise _malformed(leaf, f"unknown critical extension {oid}")
@@ -241,6 +246,8 @@ def _require_usage(leaf: Certificate, purpose: Purpose) -> None:
     if leaf.extended_usages is None:
         if not need.extended_optional:
             raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"it lacks the extended key usage {_SPOKEN_USAGE[need.extended or '']}")
+    elif _ANY_USAGE in leaf.extended_usages and not need.extended_optional:
+        raise refusal(Fault.WRONG_USAGE, subject=subject, what="it is for any use at all")
     elif need.extended not in leaf.extended_usages and not (need.extended_optional and _ANY_USAGE in leaf.extended_usages):
         raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"its extended key usage lacks {_SPOKEN_USAGE[need.extended or '']}")
 

@@ -9,6 +9,7 @@ becomes one line. `Ledger.require` then costs a dictionary look-up and never wai
 
 A CRL counts for the key of the one authority that issued the certificate and signed the CRL. Indirect CRLs, delta
 CRLs and those for some reasons only (RFC 5280 5.2) are refused: taking them for complete would hide revocations.
+Delta CRLs over LDAP (IGC-Santé's only ones) are ignored; a certificate that points to others is not judged by CRL.
 The CRL number of an authority never goes back, so an old CRL can't be played again.
 """
 
@@ -163,7 +164,7 @@ class Ledger:
             _refuse_if_before(certificate, datetime.fromtimestamp(seconds, UTC), at, str(crl))
         if answer and answer.revoked_at:
             _refuse_if_before(certificate, answer.revoked_at, at, str(answer))
-        for source in (answer, crl):
+        for source in (answer, None if certificate.needs_delta else crl):
             if source and now <= source.next_update + rule.grace:
                 late = "" if now <= source.next_update else ", in its time of grace"
                 return Standing(f"{source}{late}", source.next_update + rule.grace)
@@ -244,10 +245,10 @@ def _verify(signer: Certificate, signature: bytes, digest: bytes, algorithm: has
 
 
 def _crl_extensions(parsed: x509.CertificateRevocationList) -> tuple[int, Scope]:
-    number, scope = 0, Scope()
+    number, scope = -1, Scope()
     for extension in parsed.extensions:
         value = extension.value
-        if isinstance(value, x509.CRLNumber):
+        if isinstance(value, x509.CRLNumber) and not extension.critical:
             number = value.crl_number
         elif isinstance(value, x509.DeltaCRLIndicator):
             raise RevocationError("a delta CRL")
@@ -255,6 +256,8 @@ def _crl_extensions(parsed: x509.CertificateRevocationList) -> tuple[int, Scope]
             scope = _scope(value)
         elif extension.critical and extension.oid != ExtensionOID.AUTHORITY_KEY_IDENTIFIER:
             raise RevocationError(f"unknown critical extension {extension.oid.dotted_string}")
+    if number < 0:
+        raise RevocationError("it has no CRL number, so it could be an old one")  # RFC 5280 5.2.3
     return number, scope
 
 

@@ -65,14 +65,14 @@ class TrustSpace:
             raise refusal(Fault.UNLISTED, domain=spoken(domain, 100), listed=self.listed)
         return found
 
-    def require(self, domain: Domain, presented: Name) -> Operator:
+    def require(self, domain: Domain, presented: Name, whose: str = "Your") -> Operator:
         """The operator of `domain` that has this subject. Raises NotTrusted, saying what differs."""
         operators = self.require_listed(domain)
         wanted = self.key(presented)
         for operator in operators:
             if wanted and self.key(operator.name) == wanted:
                 return operator
-        raise self._mismatch(domain, operators, presented, wanted)
+        raise self._mismatch(domain, operators, presented, wanted, whose)
 
     def require_any(self, presented: Name) -> Operator:
         """The listed operator that has this subject, whatever its domains. Raises NotTrusted."""
@@ -85,7 +85,8 @@ class TrustSpace:
     def domains_of(self, operator: Operator) -> frozenset[Domain]:
         return self.operators.get(self.key(operator.name), frozenset())
 
-    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key) -> Exception:
+    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key,
+                  whose: str) -> Exception:
         differences = min((names.explain(presented, operator.name) for operator in operators), key=len, default=[])
         what = "; ".join(_said(difference) for difference in differences[:2]) or "its subject has no CN and OU"
         subject = spoken(presented.first("CN") or str(presented))
@@ -93,7 +94,7 @@ class TrustSpace:
         if wanted in self.operators:
             return refusal(Fault.OTHER_DOMAIN, subject=subject, domain=spoken(domain, 100), detail=detail)
         fault = Fault.CN_DIFFERS if any(each.attribute == "CN" for each in differences) else Fault.DN_DIFFERS
-        return refusal(fault, domain=spoken(domain, 100), what=what, detail=detail)
+        return refusal(fault, whose=whose, domain=spoken(domain, 100), what=what, detail=detail)
 
 
 def _said(difference: names.Difference) -> str:

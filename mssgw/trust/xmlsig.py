@@ -51,7 +51,7 @@ def verified(octets: bytes, root_tag: str, methods: frozenset[str], digests: fro
         result = XMLVerifier().verify(octets, x509_cert=signer, expect_config=expected)
     except InvalidInput as error:
         raise _bad(spoken(str(error), 160)) from error
-    except (SignXMLException, ValueError, TypeError) as error:
+    except (SignXMLException, etree.LxmlError, ValueError, TypeError) as error:
         raise _bad(_said(error)) from error
     if isinstance(result, list) or result.signed_xml is None or result.signed_xml.tag != root_tag:
         raise _bad("it does not cover the whole list")
@@ -74,6 +74,8 @@ def _bad(what: str) -> MailError:
 
 
 def _parse(octets: bytes, root_tag: str) -> Element:
+    if b"<!DOCTYPE" in octets:
+        raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
                              remove_comments=False, remove_pis=False)
     try:
