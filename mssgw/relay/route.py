@@ -84,6 +84,7 @@ class Router:
         hosts, ttl = await self._hosts(domain)
         groups: list[tuple[Target, ...]] = []
         unknown: Deferred | None = None
+        turns_back = False
         for _, equal in groupby(hosts, key=lambda one: one[0]):
             found: list[Target] = []
             names = [host for _, host in equal]
@@ -96,6 +97,7 @@ class Router:
                 ttl = min(ttl, life) if addresses else ttl
                 found += [Target(host, self._port, address) for address in addresses]
             if self._ourselves.intersection([*names, *(target.address for target in found if target.address)]):
+                turns_back = True
                 break  # RFC 5321 5.1: us and everything behind us
             if found:
                 groups.append(tuple(found))
@@ -103,7 +105,7 @@ class Router:
             return tuple(groups), ttl
         if unknown:
             raise unknown
-        if self._ourselves.intersection(host for _, host in hosts):
+        if turns_back:
             raise Refused(f"The mail servers of {domain} lead back to this one", enhanced="5.4.6")
         raise Refused(f"The domain {domain} has no mail server with an address", enhanced="5.4.4")
 

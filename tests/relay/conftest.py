@@ -1,8 +1,7 @@
-"""Fixtures of the outgoing side: certificates, a scripted server, a clock."""
+"""Fixtures of the outgoing side: certificates, a scripted server."""
 
 import pytest
 
-from tests.fakes import FakeClock
 from tests.smtp_peer import FakeServer, Pki
 
 
@@ -19,8 +18,3 @@ def server(pki):
         return FakeServer(pki.server_context(require=options.pop("require", True)), **options)
 
     return make
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
