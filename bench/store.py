@@ -140,7 +140,8 @@ async def main(count: int, address: str, directory: Path) -> None:
     for start in range(0, len(rows), 100):
         bodies = await store.blobs.read_many([row.content for row in rows[start:start + 100]])
         octets += sum(body.size for body in bodies.values())
-    show(f"bodies, 10 kB, 100 at a time ({octets / 1e6 / (time.perf_counter() - started):.0f} MB/s)", time.perf_counter() - started, len(rows))
+    took = time.perf_counter() - started
+    show(f"bodies, 10 kB, 100 at a time ({octets / 1e6 / took:.0f} MB/s)", took, len(rows))
 
     await many(store, "STORE one flag", 3_000, 1,
                lambda n: store.write(lambda tx: mailboxes.store_flags(tx, box, [n + 1], FlagOp.ADD, ["\\Flagged"])))

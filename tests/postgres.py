@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _BIN = Path("/usr/lib/postgresql/15/bin")
-_SETTINGS = """
+_FAST = """
 fsync = off
 synchronous_commit = off
 full_page_writes = off
+"""
+_SETTINGS = """
 listen_addresses = ''
 unix_socket_directories = '{directory}'
 max_connections = 60
@@ -32,8 +34,8 @@ def available() -> bool:
 
 
 class Cluster:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+        self.directory, self._durable = directory, durable
         self._numbers = itertools.count(1)
 
     def url(self, database: str) -> str:
@@ -72,7 +74,7 @@ class Cluster:
             os.chown(self.directory, user["user"], user["group"])
         self._run(str(_BIN / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         with open(self.directory / "data" / "postgresql.conf", "a") as settings:
-            settings.write(_SETTINGS.format(directory=self.directory))
+            settings.write(_SETTINGS.format(directory=self.directory) + ("" if self._durable else _FAST))
         self.up()
 
     def up(self) -> None:
@@ -83,10 +85,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A running cluster; `durable` keeps what it promised even when it is killed."""
     directory = Path(tempfile.mkdtemp(prefix="mssgw-pg-"))
     try:
-        made = Cluster(directory)
+        made = Cluster(directory, durable=durable)
         made.start()
         try:
             yield made

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 BATCH = 256  # functions that share one commit at most
 RETRIES = 10
+PATIENCE = 20.0  # seconds after which nothing is tried again
 READERS = 4
 
 
@@ -175,20 +176,27 @@ class Writer:
         self._doorbell.ring(set().union(*(job.topics for job in batch)))
 
     def _commit(self, batch: list[_Job]) -> None:
+        until = time.monotonic() + PATIENCE
         for attempt in range(RETRIES):
             try:
                 self._attempt(batch)
                 return
             except _Again as again:
-                if again.gone:
-                    self._disconnect()
                 log(Event.STORE_RETRY, "debug", attempt=attempt, reason=again.cause)
-                if len(batch) > 1:  # one by one, so that they don't stand in the way together again
+                cause = again.cause
+                if again.gone:
+                    self._disconnect(broken=True)
+                    if attempt:  # the new connection is gone as well: the server is away
+                        break
+                elif len(batch) > 1:  # one by one, so that they don't stand in the way together again
                     for job in batch:
                         self._commit([job])
                     return
+                if time.monotonic() > until:
+                    break
                 time.sleep(random.random() * 0.01 * 2**attempt)  # noqa: S311
-        self._fail(batch, Deferred("Mail store busy, try again later", detail="lock or serialization errors, again and again"))
+        log(Event.STORE_COMMIT_FAILED, "error", reason=cause, unknown_outcome=False)
+        self._fail(batch, deferred(cause))
 
     def _attempt(self, batch: list[_Job]) -> None:
         committing = False
@@ -208,7 +216,7 @@ class Writer:
         except Exception as error:
             fault = classify(error)
             if fault is not Fault.RETRY:
-                self._disconnect()
+                self._disconnect(broken=True)
             if fault is Fault.RETRY or (fault is Fault.GONE and not committing):
                 raise _Again(error) from error
             log(Event.STORE_COMMIT_FAILED, "error", reason=getattr(error, "orig", error), unknown_outcome=committing)
@@ -247,13 +255,12 @@ class Writer:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, *, broken: bool = False) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.close()
-            except sa.exc.SQLAlchemyError:
+            if broken:  # nothing more is said to it
                 connection.invalidate()
+            connection.close()
 
 
 class Readers:
