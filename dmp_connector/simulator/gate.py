@@ -159,7 +159,7 @@ class Gate:
         """The assertion as the verifier saw it. A signature over anything but the whole assertion is refused (wrapping)."""
         try:
             result = XMLVerifier().verify(serialise(assertion), x509_cert=certificate, id_attribute="ID", expect_config=self._rules)
-        except (SignatureRefused, InvalidInput, InvalidSignature, ValueError) as error:
+        except (SignatureRefused, InvalidInput, InvalidSignature, ValueError, etree.LxmlError) as error:
             raise GateRefused("wsse:FailedCheck", "The VIHF signature does not hold") from error
         single = result[0] if isinstance(result, list) else result
         signed = single.signed_xml

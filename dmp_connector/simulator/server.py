@@ -7,6 +7,7 @@ a time in a thread: the world has no locks of its own.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -40,6 +41,8 @@ INSI = "/insi"
 REPOSITORY = "1.2.250.1.213.4.1.1.1.2"
 _SUITES = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES256-SHA384"
 _MAX_REQUEST = 90 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -134,6 +137,9 @@ class Simulator:
         except BadAnswer as error:
             self._journal(visitor, envelope.action, "SIMBadMessage")
             return self._fault("Sender", "SIMBadMessage", str(error), envelope, multipart=service == "repository")
+        except Exception:  # a bug of ours must not look like a refusal of the DMP
+            _log.exception("simulator: %s %s", service, envelope.action)
+            return self._fault("Receiver", "SIMInternalError", "simulator bug, see its log", envelope)
         self._journal(visitor, envelope.action, "OK")
         return self._success(envelope, answer, parts, multipart=service == "repository")
 
