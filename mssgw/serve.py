@@ -73,7 +73,7 @@ class Parent:
             if not announced and all(worker.ready for worker in self.workers):
                 announced = True
                 notify("READY=1", f"STATUS={len(self.workers)} workers")
-            if announced and self.stop_deadline is None:
+            if announced and self.stop_deadline is None and "WATCHDOG_USEC" in os.environ:
                 notify("WATCHDOG=1")
             if self.never_ready and self.stop_deadline is None:
                 self._stop()
@@ -119,6 +119,7 @@ class Parent:
         try:
             for fd in (self.lifeline_write, *foreign):
                 os.close(fd)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self.work(index, heartbeat, self.lifeline_read)
             status = 0
@@ -180,6 +181,7 @@ def notify(*lines: str) -> None:
     if not address:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.setblocking(False)  # who listens may have stopped reading; that must not stop us
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.send("\n".join(lines).encode())
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mssgw import relay
 from mssgw.core.address import Address, Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
@@ -22,9 +23,6 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.observe import log_bug
-from mssgw.relay.outbound import Outbound
-from mssgw.relay.pool import Pool
-from mssgw.relay.route import Router
 from mssgw.smime import Candidate, FileKey, Identity, identity, load_certificates
 from mssgw.smime.directory import CertificateFiles, identities
 from mssgw.smime.errors import SmimeError
@@ -63,13 +61,8 @@ class Services:
 
 
 def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:
-    relay = config.relay
-    assert relay is not None
-    ourselves = {config.node.hostname, *(str(listen) for listen in relay.listen)}
-    router = Router(config.route, clock, port=relay.port, ourselves=ourselves)
-    pool = Pool(relay, config.node.hostname, trust.tls.relay_client, clock)
-    outbound = Outbound(relay, router, pool, partial(trust.require, step=Step.RELAY))
-    return Sender(config, store, clock, outbound, Reports(config, store, clock, LocalDelivery(config, store)), trust.require_listed)
+    carrier = relay.outbound(config, clock, trust.tls.relay_client, partial(trust.require, step=Step.RELAY))
+    return Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), trust.require_listed)
 
 
 def seals(config: Config) -> dict[Domain, Identity]:

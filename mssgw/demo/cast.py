@@ -20,6 +20,7 @@ from mssgw.demo.authority import ListEntry, publish
 from mssgw.demo.pki import SERV_SSL, Credential, Pki, listed_name, new_key, organisation_name
 
 ZONE = "mssante.test"
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # a password is typed into shells and read aloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def passwords(directory: Path) -> dict[str, str]:
     for operator in OPERATORS:
         for account in operator.accounts:
             if account.kind != "ORG":
-                known.setdefault(account.address, secrets.token_urlsafe(9))
+                known.setdefault(account.address, "".join(secrets.choice(LETTERS) for _ in range(12)))
     write_private(path, json.dumps(known, indent=1).encode())
     return known
 

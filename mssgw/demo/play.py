@@ -51,7 +51,8 @@ def set_the_stage(options: Options, scene: stage.Stage) -> dict[str, Any]:
     (directory / "demo.json").unlink(missing_ok=True)
     cast.make(directory, base)
     passwords = cast.passwords(directory)
-    authority = scene.start("authority", "-m", "mssgw.demo.authority", "--directory", str(directory / "authority"), "--listen", f"127.0.0.1:{base}")
+    listen = f"127.0.0.1:{base}"
+    authority = scene.start("authority", "-m", "mssgw.demo.authority", "--directory", str(directory / "authority"), "--listen", listen)
     configs = {operator: stage.write_config(directory, operator, base, options.workers, options.store) for operator in cast.OPERATORS}
     for operator, config in configs.items():
         create(config, operator, passwords)

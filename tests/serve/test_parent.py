@@ -6,11 +6,14 @@ Each test runs a real parent with real children that write what happens to them 
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from mssgw.serve import notify
 
 WORK = """
     import os, signal, sys
@@ -129,3 +132,14 @@ def test_parent_imports_only_the_standard_library():
     output = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=os.getcwd()).stdout
     foreign = {name for name in output.split() if name not in sys.stdlib_module_names and not name.startswith("_")}
     assert foreign == {"mssgw"}
+
+
+def test_notify_does_not_wait_for_a_listener_that_stopped_reading(monkeypatch):
+    """Regression: `serve` hung in its stop once the queue of the notification socket was full."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind("")
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + listener.getsockname()[1:].decode())
+    for _ in range(2000):
+        notify("WATCHDOG=1")
+    assert listener.recv(100) == b"WATCHDOG=1"
+    listener.close()
