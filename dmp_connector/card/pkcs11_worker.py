@@ -81,7 +81,8 @@ class Holder:
         if self.session is None:
             return {"error": "CardRemoved"}
         mechanism = {"sha256": Mechanism.SHA256_RSA_PKCS, "sha1": Mechanism.SHA1_RSA_PKCS}[hash]
-        for private in self.session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}):
+        # A list: while a search is open the module takes no other operation.
+        for private in list(self.session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})):
             if private[Attribute.ID][-1:] == bytes((key,)):
                 return {"signature": _b64(private.sign(base64.b64decode(data), mechanism=mechanism))}
         return {"error": "CardUnreadable"}

@@ -34,7 +34,6 @@ class SimulatedCard:
         self._selected = False
         self._socket = socket.create_connection((host, port), timeout=10)
         self._socket.settimeout(None)
-        self.asked = threading.Event()  # pcscd has seen the card
         self._thread = threading.Thread(target=self._serve, name="simulated card", daemon=True)
         self._thread.start()
 
@@ -61,10 +60,10 @@ class SimulatedCard:
                 if message is None:
                     return
                 if len(message) == 1:
-                    self._selected = False
-                    if message[0] == 4:
+                    if message[0] == 4:  # the driver asks for it every moment, also in mid-reading
                         self._answer(atr())
-                        self.asked.set()
+                    else:
+                        self._selected = False
                     continue
                 self._answer(self._apdu(message))
 

@@ -198,8 +198,9 @@ class TlsRelay:
             if not _PLAIN.fullmatch(value):
                 raise BadSettings(f"TLS relay: {name} has characters that a stunnel configuration cannot carry")
         return (
-            "foreground = quiet\nsyslog = no\ndebug = notice\n"
-            f"engine = dynamic\nengineCtrl = SO_PATH:{values['engine']}\nengineCtrl = ID:pkcs11\nengineCtrl = LIST_ADD:1\nengineCtrl = LOAD\n"
+            "foreground = yes\nsyslog = no\ndebug = notice\n"
+            f"engine = dynamic\nengineCtrl = SO_PATH:{values['engine']}\nengineCtrl = ID:pkcs11\n"
+            "engineCtrl = LIST_ADD:1\nengineCtrl = LOAD\n"
             f"engineCtrl = MODULE_PATH:{values['module']}\nengineCtrl = PIN:{values['pin']}\nengineCtrl = INIT\n"
             "[dmp]\nclient = yes\n"
             f"accept = 127.0.0.1:{self._port}\nconnect = {values['connect']}\n"

@@ -1,0 +1,140 @@
+"""Mutual TLS with the key of the token: stunnel and the pkcs11 engine against a server that asks for a certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from dmp_connector.card.pkcs11 import Pkcs11CardReader
+from dmp_connector.card.tls_relay import RelayDown, RelaySettings, TlsRelay
+from dmp_connector.errors import BadSettings, CardUnreadable
+
+from .conftest import SOFTHSM, need
+
+PEM = serialization.Encoding.PEM
+
+
+@asynccontextmanager
+async def server(tmp_path, ca, host="dmp.test"):
+    """Answers each HTTP request with the subject of the client's certificate; closes handshakes without one."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    certificate = ca.issue(name, key.public_key(), until=datetime.now(UTC) + timedelta(days=9), host=host)
+    chain, anchors = tmp_path / "server.pem", tmp_path / "anchors.pem"
+    secret = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chain.write_bytes(certificate.public_bytes(PEM) + secret)
+    anchors.write_bytes(ca.certificate.public_bytes(PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    context.load_verify_locations(anchors)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def answer(reader, writer):
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            subject = str(writer.get_extra_info("peercert")["subject"]).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(subject), subject))
+            await writer.drain()
+            await reader.read()
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    try:
+        yield listener.sockets[0].getsockname()[1], anchors
+    finally:
+        listener.close()
+
+
+def relay_of(cps, tmp_path, port, anchors, **changes):
+    need("stunnel4")
+    need("/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so")
+    with Pkcs11CardReader(SOFTHSM) as reader:
+        serial = reader.see().serial
+    certificate = tmp_path / "authentication.pem"
+    certificate.write_bytes(cps.authentication.public_bytes(PEM))
+    settings = RelaySettings(SOFTHSM, serial, "a020", certificate, "dmp.test", port, anchors, connect=f"127.0.0.1:{port}")
+    return TlsRelay(replace(settings, **changes), cps.pin)
+
+
+async def ask(relay) -> bytes:
+    port = int(relay.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"POST / HTTP/1.1\r\nHost: dmp.test\r\n\r\n")
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+        return await reader.readexactly(size)
+    finally:
+        writer.close()
+
+
+async def test_the_server_sees_the_cards_certificate(cps, tmp_path, ca):
+    async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
+        relay.require_running()
+        assert b"899700367909" in await ask(relay)
+
+
+async def test_a_server_of_another_name_is_refused(cps, tmp_path, ca):
+    async with server(tmp_path, ca, host="other.test") as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await ask(relay)
+
+
+async def test_after_close_the_port_is_shut_and_connections_are_cut(cps, tmp_path, ca):
+    async with server(tmp_path, ca) as (port, anchors):
+        relay = relay_of(cps, tmp_path, port, anchors)
+        await relay.start()
+        local = int(relay.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        await relay.close()
+        with pytest.raises(RelayDown):
+            relay.require_running()
+        with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
+            await asyncio.open_connection("127.0.0.1", local)
+        writer.close()
+        assert relay.pin == ""
+
+
+async def test_a_relay_that_dies_is_started_again(cps, tmp_path, ca):
+    async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
+        first = relay._process
+        first.kill()
+        async with asyncio.timeout(20):
+            while relay._process is first or b"899700367909" not in await _try(relay):
+                await asyncio.sleep(0)
+        assert relay.running
+
+
+async def _try(relay) -> bytes:
+    try:
+        return await ask(relay)
+    except (OSError, asyncio.IncompleteReadError):
+        return b""
+
+
+async def test_a_wrong_pin_is_a_sentence_and_no_relay(cps, tmp_path, ca):
+    async with server(tmp_path, ca) as (port, anchors):
+        relay = relay_of(cps, tmp_path, port, anchors)
+        relay.pin = "0000"
+        with pytest.raises(CardUnreadable):
+            await relay.start()
+        assert "0000" not in relay.last_words
+
+
+async def test_a_setting_cannot_smuggle_in_an_option(cps, tmp_path, ca):
+    relay = relay_of(cps, tmp_path, 1, tmp_path / "anchors.pem", host="dmp.test\nverifyChain = no")
+    with pytest.raises(BadSettings):
+        await relay.start()
