@@ -308,16 +308,19 @@ class CardUnreadable(CardError):
     en = "The card cannot be read."
 
 
-# dmp.md 1.6 and the XDS errors of IHE ITI TF-3 table 4.2.4.1-2. Everything else stays a plain Refused.
+# dmp.md 1.6, the faults of WS-Security 1.1 12, and the XDS errors of IHE ITI TF-3 table 4.2.4.1-2.
+# Everything else stays a plain Refused.
 _BY_CODE: dict[str, type[Refused]] = {
     "NF": NoDossier,
-    "DMPNotFound": NoDossier,
     "DMPFound": DossierExists,
     "DMPClosed": DossierClosed,
-    "DMPManagedByENS": ManagedByMes,
     "DMPAccessDeniedByRightsService": AccessDenied,
     "DMPInvalidCertificate": CertificateRefused,
-    "DMPInvalidVIHF": AssertionRefused,
+    "InvalidSecurity": AssertionRefused,
+    "InvalidSecurityToken": AssertionRefused,
+    "FailedAuthentication": AssertionRefused,
+    "FailedCheck": AssertionRefused,
+    "MessageExpired": AssertionRefused,
     "XDSDocumentUniqueIdError": DocumentUnknown,
     "XDSDuplicateUniqueIdInRegistry": DuplicateDocument,
     "XDSNonIdenticalHash": DuplicateDocument,
