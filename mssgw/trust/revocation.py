@@ -39,6 +39,7 @@ MAX_CRL_OCTETS = 67_108_864
 MAX_OCSP_OCTETS = 65_536
 MAX_ANSWERS = 20_000
 SKEW = timedelta(minutes=5)  # between a publisher's clock and ours
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
 UNDATED = timedelta(hours=12)  # how long data without nextUpdate counts
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 _ENTRY_EXTENSIONS = {"2.5.29.21", "2.5.29.24"}  # reason, invalidity date: neither changes who is revoked
@@ -112,7 +113,7 @@ class Ledger:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._crls: dict[str, Crl] = {}
+        self._crls: dict[str, dict[Scope, Crl]] = {}
         self._answers: OrderedDict[tuple[str, int], Answer] = OrderedDict()
         self.version = 0
 
@@ -120,12 +121,13 @@ class Ledger:
         """Put a CRL in force. False when it says nothing new; raises RevocationError when it goes back."""
         if crl.this_update > self._clock.now() + SKEW:
             raise RevocationError(f"crl {crl.number} is dated in the future, {crl.this_update:%Y-%m-%dT%H:%MZ}")
-        if held := self._crls.get(crl.issuer):
+        of_issuer = self._crls.setdefault(crl.issuer, {})
+        if held := of_issuer.get(crl.scope):
             if crl.number < held.number or crl.this_update < held.this_update:
                 raise RevocationError(f"{crl} is older than the one in force, {held}")
             if crl.number == held.number and crl.this_update == held.this_update:
                 return False
-        self._crls[crl.issuer] = crl
+        of_issuer[crl.scope] = crl
         self.version += 1
         return True
 
@@ -144,8 +146,10 @@ class Ledger:
         if answer.revoked_at or (held and held.revoked_at):
             self.version += 1
 
-    def crl_of(self, issuer: str) -> Crl | None:
-        return self._crls.get(issuer)
+    def crl_about(self, certificate: Certificate, issuer: str) -> Crl | None:
+        """The freshest CRL of the authority that is about this certificate."""
+        about = [crl for scope, crl in self._crls.get(issuer, {}).items() if scope.covers(certificate)]
+        return max(about, key=lambda crl: crl.next_update) if about else None
 
     def answer_of(self, issuer: str, serial: int) -> Answer | None:
         return self._answers.get((issuer, serial))
@@ -156,28 +160,31 @@ class Ledger:
         now = self._clock.now()
         if rule.mode == "none":
             return Standing("none", now + timedelta(hours=1))
-        crl = self._crls.get(issuer.fingerprint)
-        if crl and not crl.scope.covers(certificate):
-            crl = None
+        crl = self.crl_about(certificate, issuer.fingerprint)
         answer = self._answers.get((issuer.fingerprint, certificate.serial))
-        if crl and (seconds := crl.revoked.get(certificate.serial)) is not None:
-            _refuse_if_before(certificate, datetime.fromtimestamp(seconds, UTC), at, str(crl))
-        if answer and answer.revoked_at:
-            _refuse_if_before(certificate, answer.revoked_at, at, str(answer))
+        believed_until = _require_not_revoked(certificate, at, crl, answer)
         for source in (answer, None if certificate.needs_delta else crl):
             if source and now <= source.next_update + rule.grace:
                 late = "" if now <= source.next_update else ", in its time of grace"
-                return Standing(f"{source}{late}", source.next_update + rule.grace)
+                return Standing(f"{source}{late}", min(source.next_update + rule.grace, believed_until))
         if rule.mode == "soft":
-            return Standing("soft: no fresh data", now + timedelta(minutes=5))
-        held = crl or answer
+            return Standing("soft: no fresh data", min(now + timedelta(minutes=5), believed_until))
         raise refusal(Fault.REVOCATION_UNKNOWN, subject=spoken(certificate.label),
-                      detail=f"no fresh revocation data of {issuer.certificate.label}; held: {held or 'none'}")
+                      detail=f"no fresh revocation data of {issuer.certificate.label}; held: {crl or answer or 'none'}")
 
 
-def _refuse_if_before(certificate: Certificate, revoked: datetime, at: datetime | None, source: str) -> None:
-    if at is None or revoked <= at:
-        raise refusal(Fault.REVOKED, subject=spoken(certificate.label), when=f"{revoked:%Y-%m-%d}", detail=source)
+def _require_not_revoked(certificate: Certificate, at: datetime | None, crl: Crl | None, answer: Answer | None) -> datetime:
+    """Until when that can be said: for ever, or until a revocation that came after `at`."""
+    until = FOR_EVER
+    seconds = crl.revoked.get(certificate.serial) if crl else None
+    listed = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    for revoked, source in ((listed, crl), (answer.revoked_at if answer else None, answer)):
+        if revoked is None:
+            continue
+        if at is None or revoked <= at:
+            raise refusal(Fault.REVOKED, subject=spoken(certificate.label), when=f"{revoked:%Y-%m-%d}", detail=str(source))
+        until = min(until, revoked - timedelta(microseconds=1))
+    return until
 
 
 # -- CRL -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, render, sign
 from mssgw.trust import anchors, paths, revocation
 from mssgw.trust.certificates import Certificate
-from tests.fakes import FakeClock
+from tests.conftest import TestClock
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -64,7 +64,7 @@ def world():
 
 @pytest.fixture
 def clock():
-    return FakeClock(NOW)
+    return TestClock(NOW)
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from mssgw.core.pki import Purpose
 from mssgw.trust import anchors, paths, revocation
 from mssgw.trust.certificates import Certificate, CertificateError
 from mssgw.trust.faults import Fault, fault_of
-from tests.fakes import FakeClock
+from tests.conftest import TestClock
 from tests.trust.conftest import DATA, NONE, data
 
 
 def judge(pinned, leaf, purpose, at, crls=(), policies=frozenset(), mode="hard"):
     """The evidence or the exception, under these anchors and CRLs."""
-    clock = FakeClock(at)
+    clock = TestClock(at)
     ledger = revocation.Ledger(clock)
     for octets in crls:
         for anchor in pinned.every:

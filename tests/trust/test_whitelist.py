@@ -89,7 +89,8 @@ def test_every_quirk_of_the_real_list_at_once(verify, world):
 
 def test_an_entry_that_cannot_be_read_is_reported_and_the_others_count(verify, world):
     bad = [ListEntry("under_score.mssante.test", "CN=a,OU=1,C=FR"), ListEntry("b.mssante.test", ""),
-           ListEntry("c.mssante.test", "no name at all"), ListEntry("é.mssante.test", "CN=a,OU=1,C=FR"), ListEntry("d.mssante.test", "CN=" + "x" * 1030)]
+           ListEntry("c.mssante.test", "no name at all"),
+           ListEntry("é.mssante.test", "CN=a,OU=1,C=FR"), ListEntry("d.mssante.test", "CN=" + "x" * 1030)]
     space = TrustSpace.of(verify(world.signed([*world.entries(), *bad])))
     assert "alpha.mssante.test" in space.domains
     reported = {what.partition(".")[0] for what, _ in space.unreadable}
