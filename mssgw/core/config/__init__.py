@@ -22,6 +22,7 @@ from msgspec import Meta
 from mssgw.core.address import Domain
 from mssgw.core.config.base import BASE_DIR, Listen, Secret, Settings, decode_hook
 from mssgw.core.config.clients import Clients, Imap, Submission
+from mssgw.core.config.dmp import Dmp, DmpActor
 from mssgw.core.config.domain import DomainSettings, Route
 from mssgw.core.config.node import Limits, Metrics, Node, Seal, Web
 from mssgw.core.config.queue import Queue
@@ -49,6 +50,9 @@ class Config(Settings, frozen=True):
     smime: Annotated[Smime, Meta(description="Signing, encrypting, verifying, decrypting.")] = msgspec.field(default_factory=Smime)
     domain: Annotated[tuple[DomainSettings, ...], Meta(description="A mail domain that lives here. At least one.")] = ()
     route: Annotated[tuple[Route, ...], Meta(description="A static route, instead of the MX records of a domain.")] = ()
+
+    dmp: Annotated[Dmp | None, Meta(description="The DMP connector: the national patient record.")] = None
+    dmp_actor: Annotated[tuple[DmpActor, ...], Meta(description="A person who acts in the DMP from here.")] = ()
 
     def domain_named(self, name: Domain) -> DomainSettings | None:
         return next((domain for domain in self.domain if domain.name == name), None)
@@ -101,6 +105,7 @@ def parse(text: str, base: Path) -> Config:
     return config
 
 
+_ROWS: dict[str, type[Settings]] = {"domain": DomainSettings, "route": Route, "dmp_actor": DmpActor}
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
 
 
@@ -109,8 +114,8 @@ def _table(name: str, given: Any, problems: list[tuple[str, str]]) -> Any:
         problems.append((name, "no such table; see config/mssgw.toml for those that exist"))
         return None
     kind = _FIELDS[name].type
-    if name in ("domain", "route") and isinstance(given, list):
-        item = DomainSettings if name == "domain" else Route
+    if name in _ROWS and isinstance(given, list):
+        item = _ROWS[name]
         return tuple(_convert(f"{name}[{index}]", one, item, problems) for index, one in enumerate(given))
     return _convert(name, given, kind, problems)
 
@@ -181,6 +186,15 @@ def _across(config: Config) -> Any:
         yield "clients", "this table is required when [submission] or [imap] is there"
     if config.hospital and not config.hospital.networks:
         yield "hospital.networks", "say which networks may hand over mail, or remove [hospital]"
+    if config.dmp_actor and config.dmp is None:
+        yield "dmp", "this table is required when a [[dmp_actor]] is there"
+    if config.dmp and (config.dmp.certificate is None) != (config.dmp.key is None):
+        yield "dmp.key", "certificate and key are given together"
+    for index, actor in enumerate(config.dmp_actor):
+        if (actor.certificate is None) != (actor.key is None):
+            yield f"dmp_actor[{index}].key", "certificate and key are given together"
+        if actor.key is None and actor.authentication != "card":
+            yield f"dmp_actor[{index}].key", "without a key only authentication = \"card\" can sign"
     listeners: dict[Listen, str] = {}
     for path, listen in _listeners(config):
         if listen in listeners:

@@ -98,7 +98,7 @@ async def test_after_close_the_port_is_shut_and_connections_are_cut(cps, tmp_pat
         relay = relay_of(cps, tmp_path, port, anchors)
         await relay.start()
         local = int(relay.url.rpartition(":")[2])
-        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        _, writer = await asyncio.open_connection("127.0.0.1", local)
         await relay.close()
         with pytest.raises(RelayDown):
             relay.require_running()
@@ -113,7 +113,7 @@ async def test_a_relay_that_dies_is_started_again(cps, tmp_path, ca):
         first = relay._process
         first.kill()
         async with asyncio.timeout(20):
-            while relay._process is first or b"899700367909" not in await _try(relay):
+            while relay._process is first or b"899700367909" not in await _try(relay):  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0)
         assert relay.running
 
