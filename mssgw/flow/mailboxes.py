@@ -43,6 +43,12 @@ class AlreadyExists(Refused):
     default = Reply(550, "5.2.0", "Mailbox already exists")
 
 
+class UseTaken(Refused):
+    """Each special use belongs to one mailbox. RFC 6154 3."""
+
+    default = Reply(550, "5.2.0", "Another mailbox has this special use")
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A line of LIST: the full name, and the mailbox unless it is only a level of the hierarchy."""
@@ -197,6 +203,8 @@ class Mailboxes:
             own = self._own(tx, name)
             if mailboxes.by_name(tx, self.account.id, own) is not None:
                 raise AlreadyExists
+            if special_use and any(box.special_use is special_use for box in mailboxes.list_all(tx, self.account.id)):
+                raise UseTaken
             mailboxes.create(tx, self.account.id, own, special_use=special_use)
 
         await self._store.write(change)
@@ -337,4 +345,4 @@ def _key(address: str) -> str:
         return ""
 
 
-__all__ = ["SHARED", "AccountId", "AlreadyExists", "Incoming", "Listed", "Mailboxes", "Snapshots", "Vanished"]
+__all__ = ["SHARED", "AccountId", "AlreadyExists", "Incoming", "Listed", "Mailboxes", "Snapshots", "UseTaken", "Vanished"]

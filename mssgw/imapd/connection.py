@@ -105,8 +105,8 @@ class Connection:
         try:
             while literal := LITERAL.search(data):
                 size, synchronizing = int(literal[1]), not literal[2]
-                if start.peek(b"APPEND ") and (announced := self._append(data, literal.start(), size, synchronizing)):
-                    return tag, announced
+                if start.peek(b"APPEND ") and not _is_mailbox(start.at, data, literal.start()):
+                    return tag, await self._append(data, literal.start(), size, synchronizing)
                 await self._check_literal(len(data), size, synchronizing)
                 pieces = [piece async for piece in self.wire.octets(size)]
                 data = b"".join([data, b"\r\n", *pieces, await self.wire.line(self._line_limit)])
@@ -125,16 +125,19 @@ class Connection:
     def _line_limit(self) -> int:
         return MAX_LINE_STRANGER if self.session.account is None else MAX_LINE
 
-    @staticmethod
-    def _append(data: bytes, literal: int, size: int, synchronizing: bool) -> Announced | None:
-        """An APPEND that has arrived up to its message; None while its mailbox is a literal itself, or it is wrong."""
+    async def _append(self, data: bytes, literal: int, size: int, synchronizing: bool) -> Announced:
+        """An APPEND that has arrived up to its message. Raises BadSyntax, BadName, when the literal is out of the way."""
         cursor = split_tag(data)[1]
         cursor.keyword()
         try:
             command = parse_append(cursor)
-        except BadSyntax:
-            return None
-        return Announced(command, size, synchronizing) if cursor.at == literal else None
+            if cursor.at != literal:
+                cursor.fail("a literal")
+        except (BadSyntax, BadName):
+            if not synchronizing:
+                await self._throw_away(size)
+            raise
+        return Announced(command, size, synchronizing)
 
     async def _check_literal(self, so_far: int, size: int, synchronizing: bool) -> None:
         """Ask for a literal, or refuse it. Raises Bad; Bye for one that comes unasked and is too much to throw away."""
@@ -145,12 +148,17 @@ class Connection:
                 await self.wire.drain()
             return
         if not synchronizing:
-            if size > _DISCARDED:
-                raise Bye("Literal is too large", "TOOBIG")
-            async for _ in self.wire.octets(size):
-                pass
-            await self.wire.line(self._line_limit)
+            await self._throw_away(size)
         raise Bad("Literal is too large")
+
+    async def _throw_away(self, size: int) -> None:
+        """A literal that comes unasked, and the rest of its line. Raises Bye for one that is too much even for that."""
+        if size > _DISCARDED:
+            raise Bye("Literal is too large", "TOOBIG")
+        async for _ in self.wire.octets(size):
+            pass
+        if LITERAL.search(await self.wire.line(self._line_limit)):
+            raise Bye("Command is not understood, and more of it is coming")
 
     def _count_bad(self) -> None:
         self._bad_in_a_row += 1
@@ -191,6 +199,11 @@ class Connection:
         self.wire.write(reply)
         if isinstance(command, Simple) and command.verb == "STARTTLS" and reply.startswith(f"{tag} OK".encode()):
             await self.wire.start_tls(self.service.tls())
+
+
+def _is_mailbox(verb: int, data: bytes, literal: int) -> bool:
+    """Whether the literal is the mailbox of the APPEND at `verb`, and not its message."""
+    return literal == verb + len(b"APPEND ") and data[literal : literal + 1] == b"{"
 
 
 def _leaves(command: Command | Announced) -> bool:

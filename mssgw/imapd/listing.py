@@ -16,7 +16,7 @@ from mssgw.protocol import imap_responses as encode
 from mssgw.protocol.imap_commands import Create, Delete, List, Rename, Simple, Status, Subscribe
 from mssgw.store.mailboxes import Mailbox, SpecialUse
 
-_WILD = re.compile(r"[*%]+")
+_WILD = re.compile(r"([*%]+)")
 
 
 class Pattern:
@@ -24,13 +24,18 @@ class Pattern:
 
     def __init__(self, reference: str, pattern: str) -> None:
         text = reference + pattern
-        if text[:6].upper() in ("INBOX", "INBOX/"):
+        if text[:6].upper() == "INBOX/":
             text = "INBOX" + text[5:]
-        self._steps = [step for step in re.split(r"([*%]+)", text) if step]
+        self._steps = [step for step in _WILD.split(text) if step]
+        self._upper = [step.upper() for step in self._steps]
 
     def matches(self, name: str) -> bool:
+        return self._match(self._steps, name) or (name == "INBOX" and self._match(self._upper, name))  # RFC 3501 5.1
+
+    @staticmethod
+    def _match(steps: list[str], name: str) -> bool:
         reached = {0}
-        for step in self._steps:
+        for step in steps:
             if "*" in step and not step.strip("*%"):
                 reached = set(range(min(reached), len(name) + 1))
             elif "%" in step and not step.strip("%"):

@@ -86,7 +86,7 @@ class _Evaluation:
             case key.HasFlag(flag, wanted):
                 return self._flagged(flag, wanted, among)
             case key.Messages(ranges, uid):
-                named = set(view.indices(ranges, uid=uid))
+                named = set(view.indices(ranges, uid=uid, lenient=True))
                 return [at for at in among if at in named]
             case key.InHeader() | key.InText():
                 return await self._in_bodies(one, among)

@@ -26,6 +26,7 @@ async def store(session: Session, command: Store) -> Done:
     flags = view.canonical(command.flags)
     stored = await session.mailboxes.store_flags(view.mailbox, uids, _OPERATIONS[command.operation], flags)
     view.stored(stored.changed)
+    session.wire.write(view.tell_keywords())
     if not command.silent:
         for start in range(0, len(wanted), _LINES):
             session.wire.write(b"".join([view.flags_of(at) for at in wanted[start : start + _LINES]]))

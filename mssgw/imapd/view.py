@@ -36,8 +36,10 @@ class View:
 
     # -- what the client's numbers mean --------------------------------------------------------------
 
-    def indices(self, ranges: Ranges, *, uid: bool) -> list[int]:
-        """Positions of the messages, ascending; raises IndexError for a sequence number that doesn't exist."""
+    def indices(self, ranges: Ranges, *, uid: bool, lenient: bool = False) -> list[int]:
+        """Positions of the messages, ascending. Raises IndexError for a sequence number that doesn't exist, unless lenient."""
+        if not uid and not lenient and any(max(pair) > self._told for pair in ranges if pair != (1, 0)):
+            raise IndexError  # "1:*" is what clients ask of an empty mailbox too
         found: list[int] = []
         for low, high in self._spans(ranges, uid=uid):
             found.extend(range(low, high + 1))
@@ -46,8 +48,6 @@ class View:
     def _spans(self, ranges: Ranges, *, uid: bool) -> list[Range]:
         uids, told = self.uids, self._told
         if not uid:
-            if not told or any(max(pair) > told for pair in ranges):
-                raise IndexError
             return [(low - 1, high - 1) for low, high in resolve(ranges, told)]
         spans = []
         for low, high in resolve(ranges, uids[told - 1] if told else 0):
@@ -132,13 +132,16 @@ class View:
         if len(self.uids) != self._told:
             self._told = len(self.uids)
             said.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (self._told, self.recent))
-        if self._new_keywords:
-            said.append(self.flags_line())
+        said.append(self.tell_keywords())
         if self._changed:
             positions = [self.position(uid) for uid in sorted(self._changed)]
             said += [self.flags_of(at) for at in positions if at is not None]
             self._changed.clear()
         return b"".join(said)
+
+    def tell_keywords(self) -> bytes:
+        """FLAGS, when there are keywords the client hasn't heard of: before a FETCH that has them."""
+        return self.flags_line() if self._new_keywords else b""
 
     def _expunges(self) -> bytes:
         gone, told = self._gone, self._told

@@ -1,0 +1,52 @@
+"""Organisations' mailboxes in the shared namespace: two members see each other, strangers see nothing. RFC 2342."""
+
+from __future__ import annotations
+
+from mssgw.core.address import Address
+from mssgw.store import Transaction, accounts
+from tests.imap.conftest import MESSAGE, House
+
+RADIO = '"Partag&AOk-/radio@alpha.mssante.test/INBOX"'
+
+
+def _person(tx: Transaction, name: str) -> accounts.Account:
+    found = accounts.by_address(tx, Address.parse(f"{name}@alpha.mssante.test"))
+    assert found is not None
+    return found
+
+
+async def test_members_share_a_mailbox(house: House) -> None:
+    await house.store.write(lambda tx: accounts.add_member(tx, _person(tx, "radio").id, _person(tx, "bob").id))
+    alice, bob = await house.login("alice", RADIO), await house.login("bob", RADIO)
+    await alice.append(RADIO, MESSAGE)
+    assert await bob.ok("NOOP") == [b"* 1 EXISTS", b"* 1 RECENT"]
+    await bob.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+    assert b"* 1 FETCH (UID 1 FLAGS (\\Recent \\Seen))" in await alice.ok("NOOP")
+    await bob.ok("COPY 1 INBOX")
+    await bob.ok("SELECT INBOX")
+    assert (await bob.ok("FETCH 1 BODY.PEEK[]"))[0].endswith(MESSAGE + b")")
+
+
+async def test_strangers_see_nothing(house: House) -> None:
+    bob = await house.login("bob")
+    assert not any(b"radio" in line for line in await bob.ok('LIST "" "*"'))
+    for command in (f"SELECT {RADIO}", f"STATUS {RADIO} (MESSAGES)", f"SUBSCRIBE {RADIO}"):
+        await bob.no(command, "NONEXISTENT")
+    assert (await bob.append(RADIO, MESSAGE)).startswith(b"NO [TRYCREATE]")
+
+
+async def test_the_tree_of_an_organisation_is_not_its_members_to_change(house: House) -> None:
+    alice = await house.login()
+    base = '"Partag&AOk-/radio@alpha.mssante.test/'
+    for command in (f'CREATE {base}x"', f'DELETE {base}Sent"', f'RENAME {base}Sent" Mine', f'RENAME Sent {base}x"', "CREATE Partag&AOk-"):
+        await alice.no(command, "NOPERM")
+    await alice.ok(f"SUBSCRIBE {RADIO}")
+    assert any(b"radio" in line for line in await alice.ok('LSUB "" "*"'))
+
+
+async def test_who_is_no_longer_a_member_is_sent_away(house: House) -> None:
+    alice = await house.login("alice", RADIO)
+    alice.send(b"i1 IDLE\r\n")
+    assert (await alice.response()).startswith(b"+")
+    await house.store.write(lambda tx: accounts.remove_member(tx, _person(tx, "radio").id, _person(tx, "alice").id))
+    assert (await alice.response()).startswith(b"* BYE")
