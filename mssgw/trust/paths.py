@@ -175,12 +175,12 @@ class Validator:
     def _require_not_revoked(self, leaf: Certificate, issuer: Anchor, purpose: Purpose, at: datetime) -> tuple[str, datetime]:
         rule = self.rules.revocation(purpose)
         archived = at if purpose is Purpose.MAIL_SIGN else None  # what was good when it was signed stays good
-        self._want(leaf, issuer)
+        for below, above in zip((leaf, *(anchor.certificate for anchor in issuer.path)), issuer.path, strict=False):
+            self._want(below, above)
         standing = self.ledger.require(leaf, issuer, rule, at=archived)
         ends = standing.until
-        for below, above in zip(issuer.path, issuer.above, strict=False):
-            self._want(below.certificate, above)
-            ends = min(ends, self.ledger.require(below.certificate, above, rule, at=archived).until)
+        for authority, above in zip(issuer.path, issuer.above, strict=False):
+            ends = min(ends, self.ledger.require(authority.certificate, above, rule, at=archived).until)
         return standing.evidence, ends
 
     def _want(self, certificate: Certificate, issuer: Anchor) -> None:

@@ -71,6 +71,7 @@ class Word(msgspec.Struct, frozen=True):
     at: datetime
     sha256: str = ""
     until: datetime | None = None
+    audited: bool = False
 
 
 def accept(directory: Path, who: str, reason: str, at: datetime) -> Pending:
@@ -131,8 +132,6 @@ class ListKeeper:
         """Take over what is on disk, when it changed: by another worker, or before a restart."""
         if self._changed("override.json"):
             self._override = disk.read_json(self.directory / "override.json", Word)
-            if (word := self._override) and word.until:
-                log(Event.TRUST_OVERRIDE, "warning", who=word.who, reason=word.reason, until=f"{word.until:%Y-%m-%dT%H:%MZ}")
         if not self._changed("list.json", "list.xml"):
             return
         state, octets = disk.read_json(self.directory / "list.json", State), disk.read(self.directory / "list.xml")
@@ -152,6 +151,18 @@ class ListKeeper:
                        else Decision(Step.LIST, "refused", "other", detail=str(error)))
             return
         await self._put_in_force(found, state)
+
+    def audit_override(self) -> None:
+        """Tell an override once. For the one worker that holds the lock."""
+        word = self._override
+        if word is None or word.audited or word.until is None:
+            return
+        self._override = msgspec.structs.replace(word, audited=True)
+        disk.write_json(self.directory / "override.json", self._override)
+        self._changed("override.json")
+        log(Event.TRUST_OVERRIDE, "warning", who=word.who, reason=word.reason, until=f"{word.until:%Y-%m-%dT%H:%MZ}")
+        self._tell(Decision(Step.LIST, "override", Fault.LIST_TOO_OLD.value, operator=word.who,
+                            detail=f"age does not count until {word.until:%Y-%m-%dT%H:%MZ}: {word.reason}"))
 
     def _changed(self, *names: str) -> bool:
         stamps = {name: disk.stamp(self.directory / name) for name in names}

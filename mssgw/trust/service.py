@@ -163,6 +163,7 @@ class Trust:
         self.keeper.confirmed_elsewhere()
         with disk.lock(self._directory) as ours:
             if ours:
+                self.keeper.audit_override()
                 await self.feed.refresh(self.validator)
                 if self.keeper.due():
                     await self.keeper.refresh(self.validator, self._supply)
