@@ -22,9 +22,11 @@ app.add_typer(account.mailbox_app, name="mailbox")
 app.add_typer(account.seal_app, name="seal")
 app.add_typer(queue.app, name="queue")
 app.command("trace")(queue.trace)
+app.add_typer(queue.app, name="queue")
 app.add_typer(trust.app, name="trust")
 app.add_typer(smime.app, name="smime")
 app.command("check")(account.check)
+app.command("trace")(queue.trace)
 app.command("demo")(demo.demo)
 
 

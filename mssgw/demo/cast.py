@@ -168,6 +168,7 @@ def _operators(pki: Pki, public: Path) -> dict[str, list[str]]:
             if account.person:
                 _person(pki, account).write(public, account.address.partition("@")[0])
     _person(pki, PETIT).write(public, "paul.petit")
+    pki.operator("dmp.mssante.test", o="DMP DEMO", names=("localhost",), addresses=("127.0.0.1",)).write(public, "dmp")
     return listed
 
 

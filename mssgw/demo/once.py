@@ -80,8 +80,8 @@ class Once:
         self.step("Dr Durand is told", f"{told.decode().strip()} ({time.monotonic() - accepted:.2f} s after the 250)")
         reader.send(b"DONE\r\n")
         _line_with(reader, b"once OK")
-        self.trail("alpha", trace, "relayed")
-        self.trail("beta", str(message["Message-ID"]), "accepted")
+        self.trail("alpha", trace, "sent")
+        self.trail("beta", str(message["Message-ID"]), "delivered")
         self.read(reader, before + 1, message, sent)
         reader.logout()
 
@@ -113,13 +113,14 @@ class Once:
         """What the audit of an operator says of this message, as `mssgw trace` tells it, until it says `last`."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            events = self.trace(operator, key)
-            if any(last in event["what"] for event in events):
+            entries = self.trace(operator, key)
+            if any(last in (entry["what"], entry["outcome"]) for entry in entries):
                 break
             if time.monotonic() > deadline:
                 raise StepFailed(f"mssgw trace at {operator} never said {last!r} of {key}")
-        for event in events:
-            self.step(f"{operator}: {event['what']}", event["summary"])
+        for entry in entries:
+            facts = " ".join(f"{name}={value}" for name, value in entry["facts"].items() if name not in ("peer", "account", "certificate"))
+            self.step(f"{operator}: {entry['what']} {entry['outcome']}", f"{entry['trace']} {facts}")
 
     def trace(self, operator: str, key: str) -> list[dict[str, Any]]:
         config = self.directory / self.operator(operator)["config"]
@@ -127,7 +128,7 @@ class Once:
         run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 - our own program
         if run.returncode:
             return []
-        found: list[dict[str, Any]] = json.loads(run.stdout)["events"]
+        found: list[dict[str, Any]] = json.loads(run.stdout)["entries"]
         return found
 
     def read(self, reader: imaplib.IMAP4, number: int, message: EmailMessage, sent: Letter) -> None:
@@ -143,7 +144,7 @@ class Once:
         for name, _, content in sent.attachments:
             if hashes.get(name) != hashlib.sha256(content).hexdigest():
                 raise StepFailed(f"{name} did not arrive as it was sent")
-        self.step("Dr Durand reads it", ", ".join(f"{name} sha256 {digest[:12]}… identical" for name, digest in hashes.items()))
+        self.step("Dr Durand reads it", ", ".join(f"{name} sha256 {hashes[name][:12]}… identical" for name, *_ in sent.attachments))
 
     # -- the refusals ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from mssgw.demo import cast, description, stage
 from mssgw.demo.accounts import create
+from mssgw.demo.dmp import describe as describe_dmp
+from mssgw.demo.dmp import write_config as write_dmp_config
 from mssgw.demo.once import Once, StepFailed
 
 
@@ -53,6 +55,7 @@ def set_the_stage(options: Options, scene: stage.Stage) -> dict[str, Any]:
     passwords = cast.passwords(directory)
     listen = f"127.0.0.1:{base}"
     authority = scene.start("authority", "-m", "mssgw.demo.authority", "--directory", str(directory / "authority"), "--listen", listen)
+    dmp = scene.start("dmp", "-m", "dmp_connector.simulator", "--config", str(write_dmp_config(directory, base + 30)))
     configs = {operator: stage.write_config(directory, operator, base, options.workers, options.store) for operator in cast.OPERATORS}
     for operator, config in configs.items():
         create(config, operator, passwords)
@@ -60,7 +63,8 @@ def set_the_stage(options: Options, scene: stage.Stage) -> dict[str, Any]:
     nodes = [scene.start(operator.name, "-m", "mssgw", "serve", "--config", str(config)) for operator, config in configs.items()]
     for process in nodes:
         scene.wait_ready(process)
-    document = description.describe(base, {node.name: node.popen.pid for node in nodes}, passwords, {})
+    scene.wait_ready(dmp, base + 30)
+    document = description.describe(base, {node.name: node.popen.pid for node in nodes}, passwords, describe_dmp(base + 30))
     description.write(directory / "demo.json", document)
     return document
 

@@ -155,16 +155,17 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def wait_ready(self, process: Process) -> None:
-        """Until the process says READY. Raises ChildProcessError with the end of its log when it doesn't."""
+    def wait_ready(self, process: Process, port: int | None = None) -> None:
+        """Until the process says READY, or answers at `port`. Raises ChildProcessError with the end of its log when it doesn't."""
         deadline = time.monotonic() + START_SECONDS
-        process.ready.settimeout(0.1)
-        while time.monotonic() < deadline:
+        process.ready.settimeout(0.05)
+        while time.monotonic() < deadline and process.popen.poll() is None:
             with contextlib.suppress(TimeoutError):
                 if b"READY=1" in process.ready.recv(4096):
                     return
-            if process.popen.poll() is not None:
-                break
+            if port:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    return
         tail = (self.directory / "log" / f"{process.name}.log").read_text(errors="replace").splitlines()[-15:]
         raise ChildProcessError(f"{process.name} did not start:\n  " + "\n  ".join(tail))
 

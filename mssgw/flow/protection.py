@@ -1,16 +1,18 @@
 """Protection: the S/MIME engine with our keys, our policy and what we know about recipients.
 
-    await protection.protect(body, domain, recipients)   # outgoing, as [[domain]] sign and encrypt say
+    await protection.protect(body, domain, author, recipients)   # outgoing, as [[domain]] sign and encrypt say
     await protection.open(body, domains)                 # incoming, with the keys of those domains first
 
-A message that can't hold S/MIME, or a domain that does none, costs no thread.
+An author whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3); everybody else's
+mail carries the seal of the domain. A message that can't hold S/MIME, or a domain that does none, costs no thread.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
@@ -19,6 +21,7 @@ from mssgw.core.config import Config
 from mssgw.core.pki import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
+from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys import Identity
 from mssgw.smime.opening import Directory, Opened, no_directory
 from mssgw.smime.protecting import Lookup, Policy, Protected, no_lookup
@@ -39,18 +42,19 @@ class Protection:
     most: int  # octets of plaintext
     lookup: Lookup = no_lookup
     directory: Directory = no_directory
+    persons: Mapping[str, Identity] = field(default_factory=dict)  # by Address.key
 
     @classmethod
     def of(cls, config: Config, clock: Clock, validate: Validate, signers: Mapping[Domain, Identity], *,
            readers: Sequence[Identity] = (), lookup: Lookup = no_lookup, directory: Directory = no_directory) -> Protection:
-        """`readers` beside the signers, for instance persons' keys and retired ones."""
+        """`readers` beside the signers: persons' keys, which also sign for the addresses in their certificates, and retired ones."""
         policies = {one.name: Policy(one.sign, one.encrypt, config.smime.cipher) for one in config.domain}
         return cls(policies, signers, (*signers.values(), *readers), validate, clock, MimeLimits.of(config.limits),
-                   2 * config.limits.message_size, lookup, directory)
+                   2 * config.limits.message_size, lookup, directory, _signing_now(readers, clock.now()))
 
-    async def protect(self, body: Body, domain: Domain, recipients: Sequence[Address]) -> tuple[Protected, ...]:
+    async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:
         """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
-        policy, signer = self.policies[domain], self.signers.get(domain)
+        policy, signer = self.policies[domain], self.persons.get(author.key) or self.signers.get(domain)
         if policy.sign != "always" and (policy.sign == "never" or signer is None) and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
         return await protecting.protect(body, recipients, policy, self.clock.now(), signer=signer, lookup=self.lookup,
@@ -64,3 +68,16 @@ class Protection:
         readers = [*own, *(one for one in self.readers if one not in own)]
         return await opening.open(body, readers, self.validate, self.clock.now(), directory=self.directory,
                                   limits=self.limits, most=self.most)
+
+
+def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Identity]:
+    """Whose certificate may sign today, by address; the one that lives longest when there are several."""
+    found: dict[str, Identity] = {}
+    for one in sorted(identities, key=lambda identity: identity.certificate.parsed.not_valid_after_utc):
+        try:
+            one.certificate.require_signing_use()
+        except SmimeError:
+            continue
+        if one.certificate.valid_at(now):
+            found |= {address.key: one for address in one.certificate.addresses}
+    return found

@@ -14,7 +14,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
@@ -27,7 +27,7 @@ from mssgw.core.message import Headers
 from mssgw.flow.bounce import Notice, Original, Reports
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, replace
+from mssgw.flow.head import Head, authors, replace
 from mssgw.flow.protection import Protection
 from mssgw.flow.received import received
 from mssgw.flow.transaction import Client, new_trace
@@ -40,6 +40,8 @@ from mssgw.store.accounts import Account, Status
 from mssgw.store.blobs import Prepared
 from mssgw.store.mailboxes import NewMessage, SpecialUse
 from mssgw.store.queue import NewQueued
+
+T = TypeVar("T")
 
 OFF_LOOP = 128 * 1024  # octets from which a message is parsed and copied in a thread
 
@@ -143,9 +145,9 @@ class Outgoing:
     async def accept(self, body: Body) -> str:
         """The content. Returns the trace after the commit."""
         trace, house = new_trace(), self._house
-        message, summary = await off_loop(body, lambda: self._compose(body, trace))
+        message, summary, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
-        leaving = await house.protection.protect(message, self._domain, addresses) if addresses else ()
+        leaving = await house.protection.protect(message, self._domain, author, addresses) if addresses else ()
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
             NewQueued(trace if number == 0 else f"{trace}-{number}", await house.store.blobs.prepare(copy.body, self._domain),
@@ -160,8 +162,8 @@ class Outgoing:
         crash_point("submission.committed")
         return trace
 
-    def _compose(self, body: Body, trace: str) -> tuple[Body, Summary]:
-        """Judge and mend the header; the message as our client meant it, and its description."""
+    def _compose(self, body: Body, trace: str) -> tuple[Body, Summary, Address]:
+        """Judge and mend the header; the message as our client meant it, its description, its author."""
         house, now = self._house, self._house.clock.now()
         limits = MimeLimits.of(house.config.limits)
         head = Head.read(body, limits)
@@ -172,7 +174,7 @@ class Outgoing:
         trace_field = received(self._client, hostname, trace, now, self._all(), utf8=self._mail.utf8, hide_client=True)
         headers = mended(head.headers, trace, hostname, now).prepend(("Received", trace_field))
         message = replace(body, head, headers, house.spool)
-        return message, mime.summarise(message, limits)
+        return message, mime.summarise(message, limits), authors(head.headers)[0]
 
     async def _content_for_boxes(self, message: Body) -> Content | None:
         """The same message with what a mailbox here adds on top (RFC 5321 4.4, RFC 8601)."""
@@ -214,7 +216,7 @@ class Outgoing:
         return [*self._remote, *self._here()]
 
 
-async def off_loop(body: Body, work: Callable[[], tuple[Body, Summary]]) -> tuple[Body, Summary]:
+async def off_loop(body: Body, work: Callable[[], T]) -> T:
     """Small messages are faster than a thread; large ones don't stop the loop."""
     return work() if body.size < OFF_LOOP else await asyncio.to_thread(work)
 

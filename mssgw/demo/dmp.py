@@ -1,0 +1,58 @@
+"""The demo's DMP: the simulator of `dmp_connector` with invented patients, one for each state the national platform knows."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from dmp_connector.simulator.config import Person
+
+OID = "1.2.250.1.213.1.4.10"  # the authority of test INS
+
+
+def _ins(number: int) -> str:
+    """Thirteen digits and their key."""
+    return f"{number:013d}{97 - number % 97:02d}"
+
+
+def _person(number: int, name: str, given: str, birth: str, sex: str, **state: Any) -> Person:
+    return Person(ins=_ins(number), oid=OID, name=name, given=given, birth_date=date.fromisoformat(birth), sex=sex,
+                  birth_place=f"{number:013d}"[5:10], **state)
+
+
+PATIENTS = (
+    _person(2790351215189, "PAT-TROIS", "DOMINIQUE", "1979-03-28", "F",
+            authorisation="VALIDE", mt=True, rattachement_ens=True, documents=5),
+    _person(1460263220001, "PAT-QUATRE", "ALAIN", "1946-02-14", "M", authorisation="NON_EXISTE", rattachement_ens=True, documents=3),
+    _person(2550699999114, "PAT-CINQ", "RUTH", "1955-06-11", "F", authorisation="EXPIRE", documents=2),
+    _person(1810363220752, "PAT-SIX", "CLEMENT", "1981-03-02", "M", authorisation="INTERDIT", documents=2),
+    _person(2880912345678, "PAT-SEPT", "OLGA", "1988-09-30", "F", state="CLOSED"),
+    _person(1990675115123, "PAT-HUIT", "NOAM", "1999-06-17", "M", state="NO_DMP"),
+    _person(2630533063012, "PAT-NEUF", "IRENE", "1963-05-08", "F", opposition_bris_de_glace=True, documents=1),
+    _person(1720869123045, "PAT-DIX", "MARC", "1972-08-21", "M", opposition_acces_urgence=True, documents=1),
+)
+REGULATION = "1750712184"  # beta's structure is a SAMU-Centre 15
+FIELDS = ("ins", "oid", "name", "given", "sex", "state", "authorisation", "mt", "opposition_bris_de_glace", "opposition_acces_urgence",
+          "rattachement_ens", "documents", "birth_place")
+
+
+def write_config(directory: Path, port: int) -> Path:
+    """The simulator's configuration: beta's relay certificate serves, the demo's authorities are believed."""
+    home = directory / "dmp"
+    home.mkdir(mode=0o700, exist_ok=True)
+    lines = [f"port = {port}", 'certificate = "../pki/dmp.pem"', 'key = "../pki/dmp.key"', 'client_anchors = "../pki/igc.pem"',
+             f'regulation_structures = ["{REGULATION}"]']
+    for patient in PATIENTS:
+        lines += ["", "[[patients]]", f"birth_date = {patient.birth_date.isoformat()}"]
+        lines += [f"{name} = {json.dumps(getattr(patient, name))}" for name in FIELDS]
+    path = home / "simulator.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def describe(port: int) -> dict[str, Any]:
+    """The `dmp` part of demo.json."""
+    patients = [{name: getattr(patient, name) for name in FIELDS} | {"birth_date": patient.birth_date.isoformat()} for patient in PATIENTS]
+    return {"url": f"https://127.0.0.1:{port}/si-dmp-server/v2/services", "patients": patients}
