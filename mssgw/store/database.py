@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +65,31 @@ def connect_reader(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, "BEGIN")
     return _postgresql(url, "REPEATABLE READ").execution_options(postgresql_readonly=True)
+
+
+class Turn:
+    """The writers of several processes on one SQLite file wait for their turn in the kernel, which wakes them at once.
+
+    SQLite's own waiting sleeps up to 100 ms between two looks, and with two busy workers one of them starves. This lock
+    is about fairness only; that of SQLite keeps the data right, with whoever doesn't know this one.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        sqlite = url.get_backend_name() == "sqlite" and url.database
+        self._fd = os.open(f"{url.database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if sqlite else None
+
+    def __enter__(self) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def _sqlite(url: sa.URL, begin: str) -> sa.Engine:

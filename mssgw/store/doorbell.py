@@ -98,6 +98,7 @@ class Doorbell:
         self._exact: defaultdict[str, set[Bell]] = defaultdict(set)
         self._prefix: defaultdict[str, set[Bell]] = defaultdict(set)
         self._stop_read, self._stop_write = os.pipe()
+        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="store-doorbell", daemon=True)
 
     def subscribe(self, *topics: str) -> Bell:
@@ -130,12 +131,15 @@ class Doorbell:
         """Tell the other processes, as part of the transaction. In the writer's thread."""
         raise NotImplementedError
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """From here on bells of other processes are heard."""
         self._thread.start()
+        await self._loop.run_in_executor(None, self._listening.wait, SAFETY_SECONDS)
 
     async def close(self) -> None:
         os.write(self._stop_write, b".")
-        await self._loop.run_in_executor(None, self._thread.join)
+        if self._thread.ident is not None:
+            await self._loop.run_in_executor(None, self._thread.join)
         os.close(self._stop_read)
         os.close(self._stop_write)
 
@@ -189,6 +193,7 @@ class SqliteDoorbell(Doorbell):
         version = -1
         seen = connection.execute(self._LAST).scalar_one()
         connection.rollback()
+        self._listening.set()
         while True:
             now = driver.execute("PRAGMA data_version").fetchone()[0]
             if now != version:
@@ -213,6 +218,7 @@ class PgDoorbell(Doorbell):
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         driver: Any = connection.connection.driver_connection
         driver.execute(f"LISTEN {_CHANNEL}")
+        self._listening.set()
         seen: dict[int, int] = {}
         while True:
             stop = self._pause(SAFETY_SECONDS, driver.fileno())

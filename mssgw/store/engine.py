@@ -30,6 +30,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config.node import Limits
 from mssgw.core.errors import Deferred
 from mssgw.observe import Event, crash_point, log
+from mssgw.store.database import Turn
 from mssgw.store.doorbell import Doorbell
 from mssgw.store.faults import Fault, classify, deferred
 from mssgw.store.seal import Seal
@@ -122,6 +123,7 @@ class Writer:
         self._engine, self._context, self._doorbell, self._loop = engine, context, doorbell, loop
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._connection: sa.Connection | None = None
+        self._turn = Turn(engine.url)
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
@@ -144,13 +146,15 @@ class Writer:
     def _work(self) -> None:
         try:
             while (first := self._jobs.get()) is not None:
-                batch, last = self._gather(first)
-                self._commit(batch)
+                with self._turn:
+                    batch, last = self._gather(first)  # with those who came while we waited
+                    self._commit(batch)
                 self._tell(batch)
                 if last:
                     break
         finally:
             self._disconnect()
+            self._turn.close()
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         batch = [first]

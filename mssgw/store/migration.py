@@ -21,7 +21,7 @@ from mssgw.observe import Event, log
 from mssgw.store import database
 from mssgw.store.schema import metadata
 
-_LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; SQLite's write lock serves there
+_LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
 _HERE = Path(__file__).parent / "migrations"
 
 
@@ -43,13 +43,14 @@ def migrate(config: Config) -> None:
         Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).touch(mode=0o600)
-    engine = database.connect_writer(url)
+    engine, turn = database.connect_writer(url), database.Turn(url)
     try:
-        with database.opening(), engine.begin() as connection:
+        with turn, database.opening(), engine.begin() as connection:
             if url.get_backend_name() == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             _upgrade(connection)
     finally:
+        turn.close()
         engine.dispose()
 
 

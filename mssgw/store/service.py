@@ -90,11 +90,10 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
         if not seal.knows(Domain("")):
             await store.write(seal.probe)
             await store.read(seal.load)
+        await store.doorbell.start()
     except BaseException:
-        store.doorbell.start()
         await store.close()
         raise
-    store.doorbell.start()
     log(Event.STORE_OPENED, engine=url.get_backend_name(), worker=worker)
     return store
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mssgw import store as store_package
 from mssgw.core.errors import Deferred, Refused
-from mssgw.store import facts, faults
+from mssgw.store import database, facts, faults
 from mssgw.store.faults import Fault
 
 
@@ -202,3 +202,18 @@ def test_faults_of_strangers_are_bugs():
     assert faults.classify(ValueError("x")) is Fault.BUG
     assert faults.classify(OSError(5, "EIO")) is Fault.FAILED
     assert faults.classify(sqlite3.DatabaseError("no name")) is Fault.BUG
+
+
+async def test_workers_take_turns_and_bring_along_who_came_meanwhile(sqlite_store):
+    """While another process writes, callers gather; when our turn comes they share one commit."""
+    commits = []
+    sa.event.listen(sqlite_store._write_engine, "commit", lambda _connection: commits.append(1))
+    other = database.Turn(sqlite_store._write_engine.url)
+    with other:
+        first = asyncio.ensure_future(sqlite_store.write(lambda tx: facts.put(tx, "first", 1)))
+        rest = [asyncio.ensure_future(sqlite_store.write(lambda tx, n=n: facts.put(tx, f"n{n}", n))) for n in range(20)]
+        await asyncio.sleep(0)
+        assert not commits
+    await asyncio.gather(first, *rest)
+    assert len(commits) == 1
+    other.close()
