@@ -177,7 +177,8 @@ def read(element: etree._Element) -> Claims:
     """Read an assertion of any maker. Raises BadAnswer on an unreadable instant."""
     plain: dict[str, str] = {}
     coded: dict[str, list[Code]] = {}
-    for attribute in element.iter(f"{{{SAML}}}Attribute"):
+    # only the assertion's own statements: one inside SubjectConfirmationData speaks about somebody else
+    for attribute in element.findall(f"{{{SAML}}}AttributeStatement/{{{SAML}}}Attribute"):
         name = attribute.get("Name", "")
         for value in attribute.findall(f"{{{SAML}}}AttributeValue"):
             tag = "PurposeOfUse" if name == PURPOSE else "Role" if name == ROLE else "*"

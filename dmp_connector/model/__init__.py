@@ -48,6 +48,7 @@ from dmp_connector.model.people import (
     Sex,
     Structure,
     ins_key,
+    plain_name,
 )
 
 __all__ = [
@@ -89,4 +90,5 @@ __all__ = [
     "SubmissionSet",
     "Visibility",
     "ins_key",
+    "plain_name",
 ]

@@ -95,7 +95,7 @@ class Running:
     def ins(self, name: str) -> Ins:
         return next(Ins(p.ins, p.oid) for p in self.simulator.config.patients if p.name == name)
 
-    def record(self, name: str):  # noqa: ANN201
+    def record(self, name: str):
         return self.simulator.world.records[self.ins(name).value]
 
 

@@ -21,9 +21,7 @@ class Leaf:
     def write(self, directory: Path, name: str) -> tuple[Path, Path]:
         pem, key = directory / f"{name}.pem", directory / f"{name}.key"
         pem.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        key.write_bytes(
-            self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        key.write_bytes(self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return pem, key
 
 
@@ -43,7 +41,14 @@ class Root:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
-        self, common_name: str, *, o: str = "HOPITAL TEST", ou: str = "10B0073160", server: bool = False, signature: bool = False, days: int = 300
+        self,
+        common_name: str,
+        *,
+        o: str = "HOPITAL TEST",
+        ou: str = "10B0073160",
+        server: bool = False,
+        signature: bool = False,
+        days: int = 300,
     ) -> Leaf:
         key = rsa.generate_private_key(65537, 2048)
         now = datetime.now(UTC)

@@ -352,7 +352,7 @@ class LosesAnswers(Exchange):
     def __init__(self, inner: Exchange, *names: str) -> None:
         self._inner, self._names, self.sent = inner, list(names), []  # type: ignore[var-annotated]
 
-    async def post(self, name, url, media_type, body, *, progress=None):  # noqa: ANN001, ANN201
+    async def post(self, name, url, media_type, body, *, progress=None):
         self.sent.append((name, body))
         answer = await self._inner.post(name, url, media_type, body, progress=progress)
         if name in self._names:

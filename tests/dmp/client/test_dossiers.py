@@ -250,11 +250,11 @@ async def test_who_is_authorised_or_blocked(dmp: Dmp, dmp_running: Running, call
         await dmp.td16_professionals(Call(secretary, call.ins))
 
 
-def doctor_of(call: Call):  # noqa: ANN201
+def doctor_of(call: Call):
     return call.actor
 
 
-def _secretary():  # noqa: ANN202
+def _secretary():
     from dmp_connector.model import Code
 
     return Code("SECRETARIAT_MEDICAL", "1.2.250.1.213.1.1.4.6", "Secrétariat médical")

@@ -61,13 +61,13 @@ def send(simulator: Simulator, dmp_signer: FileSigner, dmp_keys: Keys, doctor: A
     return post
 
 
-def _der():  # noqa: ANN202
+def _der():
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return Encoding.DER
 
 
-def _limits():  # noqa: ANN202
+def _limits():
     from dmp_connector.settings import Limits
 
     return Limits()

@@ -1,0 +1,83 @@
+"""The schemas of HL7, OASIS and IHE as validators. Skips where the shared data are absent.
+
+NE2008 lacks PRPA_IN201307, 311 and 314: their wrapper is that of a sister interaction in the set, their
+payload is the MT schema that belongs to them, so the driver is the sister's file with the names changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+
+import pytest
+from lxml import etree
+
+from dmp_connector import mtom
+from tests.dmp.conftest import SHARED
+
+SCHEMAS = SHARED / "schemas"
+_HL7 = SCHEMAS / "hl7v3" / "NE2008" / "multicacheschemas"
+
+
+def require_schemas() -> None:
+    if not SCHEMAS.is_dir():
+        pytest.skip("shared schemas are absent")
+
+
+@functools.cache
+def ihe() -> etree.XMLSchema:
+    """ebRS 3.0 and IHE XDS.b in one: libxml2 imports a namespace once, so xcf's Document is put into XDSB's file."""
+    folder = SCHEMAS / "xds" / "schema" / "IHE"
+    base = etree.parse(folder / "IHEXDSB.xsd")
+    base.getroot().extend(list(etree.parse(folder / "xcf.xsd").getroot()))
+    return etree.XMLSchema(base)
+
+
+@functools.cache
+def hl7(interaction: str) -> etree.XMLSchema:
+    changes: dict[str, tuple[str, list[tuple[str, str]]]] = {
+        "PRPA_IN201305UV02": ("PRPA_IN201305UV02", []),
+        "PRPA_IN201306UV02": ("PRPA_IN201306UV02", []),
+        "PRPA_IN201307UV02": ("PRPA_IN201305UV02", [("PRPA_MT201306UV02", "PRPA_MT201307UV02")]),
+        "PRPA_IN201311UV02": ("PRPA_IN201301UV02", _REQUEST),
+        "PRPA_IN201314UV02": ("PRPA_IN201302UV02", _REQUEST),
+    }
+    sister, replacements = changes[interaction]
+    text = (_HL7 / f"{sister}.xsd").read_text("utf-8")
+    for old, new in [(sister, interaction), *replacements]:
+        assert old in text, old
+        text = text.replace(old, new)
+    return etree.XMLSchema(etree.fromstring(text.encode(), base_url=str(_HL7 / f"{interaction}.xsd")))
+
+
+# a request is ordered (RQO) where the event has happened, and names no custodian yet (MFMI_MT700721)
+_REQUEST = [
+    ("registrationEvent", "registrationRequest"),
+    ("RegistrationEvent", "RegistrationRequest"),
+    (
+        '<xs:attribute name="moodCode" type="ActMood" use="required" fixed="EVN"/>',
+        '<xs:attribute name="moodCode" use="required" fixed="RQO"/>',
+    ),
+    (
+        'type="MFMI_MT700701UV01.Custodian" nillable="true"\n                     minOccurs="1"',
+        'type="MFMI_MT700701UV01.Custodian" minOccurs="0"',
+    ),
+]
+
+
+def require_valid(payload: etree._Element, parts: dict[str, mtom.Part]) -> str:
+    """Validate a SOAP payload against its schema; its name, or "" when no schema covers it (proprietary services)."""
+    name = etree.QName(payload)
+    standalone = etree.fromstring(etree.tostring(payload))
+    for holder in standalone.iter("{urn:ihe:iti:xds-b:2007}Document"):
+        content, _ = mtom.content_of(holder, parts)
+        for child in list(holder):
+            holder.remove(child)
+        holder.text = base64.b64encode(content).decode()
+    if name.namespace == "urn:hl7-org:v3":
+        hl7(name.localname).assertValid(standalone)
+    elif str(name.namespace).startswith(("urn:oasis:names:tc:ebxml-regrep", "urn:ihe:iti:xds-b")):
+        ihe().assertValid(standalone)
+    else:
+        return ""
+    return name.localname
