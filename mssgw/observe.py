@@ -58,8 +58,8 @@ class Event(enum.StrEnum):
     LOGIN_THROTTLED = "login.throttled"
     SMTP_ACCEPTED = "smtp.accepted"
     SMTP_REFUSED = "smtp.refused"
-    SMTP_TLS_FAILED = "smtp.tls_failed"
-    SMTP_ACCEPT_FAILED = "smtp.accept_failed"
+    TLS_FAILED = "tls.handshake_failed"
+    ACCEPT_FAILED = "node.accept_failed"
 
 
 _log = structlog.get_logger("mssgw")

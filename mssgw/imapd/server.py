@@ -14,16 +14,17 @@ from mssgw.imapd.connection import Connection
 from mssgw.imapd.replies import Bye
 from mssgw.imapd.session import Service
 from mssgw.imapd.wire import Wire
+from mssgw.listening import BACKLOG, TlsListener, open_socket
 from mssgw.observe import CONNECTIONS
 
-BACKLOG = 1024
 GRACE_SECONDS = 10.0
 
 
 class Servers:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._peers: Counter[str] = Counter()
         self._stopping = False
@@ -31,24 +32,27 @@ class Servers:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where we listen, in the order they were opened: with port 0 the kernel chose."""
-        return [listener.getsockname()[:2] for server in self._servers for listener in server.sockets]
+        return [listener.getsockname()[:2] for listener in self._listeners]
 
     async def open(self, listen: Listen, *, implicit_tls: bool) -> None:
         """Raises OSError with the address in it."""
 
         async def serve_one(wire: Wire) -> None:
-            await self._serve(wire, implicit_tls=implicit_tls)
+            await self._serve(wire)
 
-        self._servers.append(await asyncio.get_running_loop().create_server(
-            lambda: Wire(serve_one, implicit_tls=implicit_tls), sock=_listener(listen), backlog=BACKLOG))
+        listener = open_socket(listen)
+        self._listeners.append(listener)
+        if implicit_tls:
+            self._servers.append(TlsListener(listener, lambda: Wire(serve_one), self._service.tls, name="imap"))
+        else:
+            self._servers.append(await asyncio.get_running_loop().create_server(lambda: Wire(serve_one), sock=listener, backlog=BACKLOG))
 
-    async def _serve(self, wire: Wire, *, implicit_tls: bool) -> None:
-        connection = Connection(wire, self._service, implicit_tls=implicit_tls)
+    async def _serve(self, wire: Wire) -> None:
+        connection = Connection(wire, self._service, implicit_tls=False)
         peer = wire.peer
         limits = self._service.config.limits
         if self._stopping or len(self._connections) >= limits.connections or self._peers[peer] >= limits.connections_per_peer:
-            if not implicit_tls:  # inside TLS nobody could read it without a handshake, which we can't afford now
-                connection.say_bye(Bye("Too many connections", "UNAVAILABLE"))
+            connection.say_bye(Bye("Too many connections", "UNAVAILABLE"))
             await wire.close()
             return
         task = asyncio.current_task()
@@ -69,7 +73,12 @@ class Servers:
         """No new connections; BYE to those that wait; commands in progress may finish for `grace` seconds."""
         self._stopping = True
         for server in self._servers:
-            server.close()
+            if isinstance(server, TlsListener):
+                await server.stop()
+            else:
+                server.close()
+        for listener in self._listeners:
+            listener.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while True:
@@ -103,20 +112,3 @@ async def serve(service: Service) -> Servers:
         await servers.stop(0)
         raise
     return servers
-
-
-def _listener(listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.setblocking(False)
-        listener.bind((listen.host, listen.port))
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"{error.strerror}: {listen}") from error
-    return listener

@@ -24,8 +24,8 @@ class LineTooLong(Exception):
 
 
 class Wire(asyncio.Protocol):
-    def __init__(self, serve: Callable[[Wire], Coroutine[Any, Any, None]], *, implicit_tls: bool) -> None:
-        self._serve, self._implicit_tls = serve, implicit_tls
+    def __init__(self, serve: Callable[[Wire], Coroutine[Any, Any, None]]) -> None:
+        self._serve = serve
         self._buffer = bytearray()
         self._searched = 0  # octets of the buffer known to hold no line end
         self._eof = self._paused = self._reading_paused = False
@@ -41,8 +41,7 @@ class Wire(asyncio.Protocol):
         first = self._task is None
         self._use(transport)
         if first:
-            if self._implicit_tls:
-                self.transport.pause_reading()  # what comes next is for TLS
+            self.tls = transport.get_extra_info("ssl_object") is not None
             self._task = asyncio.get_running_loop().create_task(self._serve(self))
 
     def _use(self, transport: asyncio.BaseTransport) -> None:

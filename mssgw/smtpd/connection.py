@@ -289,7 +289,7 @@ class Connection(SMTP):
             transport = await self.loop.start_tls(
                 self.transport, self, self.profile.tls(), server_side=True, ssl_handshake_timeout=self.profile.handshake_seconds)
         except (ssl.SSLError, OSError, TimeoutError) as error:
-            log(Event.SMTP_TLS_FAILED, "warning", port=self.profile.name, peer=self.peer, reason=error)
+            log(Event.TLS_FAILED, "warning", port=self.profile.name, peer=self.peer, reason=error)
             raise PeerGone from error
         finally:
             self._busy = False
