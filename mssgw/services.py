@@ -23,7 +23,7 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.observe import log_bug
-from mssgw.smime import Candidate, FileKey, Identity, identity, load_certificates
+from mssgw.smime import Candidate, FileKey, Identity, identity, load_certificates, no_directory
 from mssgw.smime.directory import CertificateFiles, identities
 from mssgw.smime.errors import SmimeError
 from mssgw.store import Store, Transaction, audit, certificates
@@ -43,7 +43,10 @@ class Services:
     async def of(cls, config: Config, store: Store, clock: Clock) -> Services:
         """Build everything and load the trust space. Raises ConfigError with every file that can't be used."""
         trust = Trust.of(config, clock, audit=DecisionAudit(store))
-        protection = Protection.of(config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(config, store))
+        files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
+        protection = Protection.of(
+            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, store),
+            directory=files.holder if files else no_directory)
         house = House.of(config, store, clock, protection)
         await trust.start()
         return cls(
@@ -87,9 +90,8 @@ def persons(config: Config) -> tuple[Identity, ...]:
 class Lookup:
     """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first)."""
 
-    def __init__(self, config: Config, store: Store) -> None:
-        self._files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
-        self._store = store
+    def __init__(self, files: CertificateFiles | None, store: Store) -> None:
+        self._files, self._store = files, store
 
     async def __call__(self, address: Address) -> Sequence[Candidate]:
         known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))

@@ -2,7 +2,7 @@
 
 A PEM or DER file belongs to the addresses in its certificates; one without an address belongs to whom its name says,
 `jeanne.martin@chu.example.pem`. A file named by a bare domain (`chu.example.pem`) serves every address of that
-domain: the organisation's own certificate. Beside `NAME.pem`, `NAME.key` makes it an identity of ours.
+domain: the organisation's own certificate, and what it signs is bound to that domain's addresses. Beside `NAME.pem`, `NAME.key` makes it an identity of ours.
 
 A change in the directory is seen at the next question; a file that can't be read is logged once and left out.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mssgw.core.address import Address, AddressError
@@ -25,30 +26,52 @@ from mssgw.smime.keys import identity as make_identity
 SUFFIXES = {".pem", ".crt", ".cer", ".der"}
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The mailboxes that belong to a certificate: single ones, and whole domains."""
+
+    keys: frozenset[str] = frozenset()
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, Address) and (address.key in self.keys or address.domain in self.keys)
+
+
+NOBODY = Holder()
+
+
 class CertificateFiles:
-    """Recipients' certificates by address. Thread-safe: the index is replaced as a whole."""
+    """Correspondents' certificates by address, and addresses by certificate. Thread-safe: the indexes are replaced as a whole."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._seen: tuple[tuple[str, int, int], ...] = ()
         self._index: dict[str, tuple[bytes, ...]] = {}
+        self._holders: dict[bytes, Holder] = {}
 
     def of(self, address: Address) -> tuple[bytes, ...]:
         """DER of the certificates for an address, its own before those of its whole domain."""
         self._look_again()
         return self._index.get(address.key, ()) + self._index.get(address.domain, ())
 
+    def holder(self, certificate: bytes) -> Holder:
+        """Whose certificate (DER) it is, for the binding of signatures (`opening.Directory`)."""
+        self._look_again()
+        return self._holders.get(certificate, NOBODY)
+
     def _look_again(self) -> None:
         seen = tuple(sorted(_state(self._directory)))
         if seen == self._seen:
             return
         index: dict[str, list[bytes]] = defaultdict(list)
+        holders: dict[bytes, set[str]] = defaultdict(set)
         for name, *_ in seen:
             path = self._directory / name
             for certificate in _read(path):
                 for key in _owners(certificate, path.stem):
                     index[key].append(certificate.der)
+                    holders[certificate.der].add(key)
         self._index = {key: tuple(found) for key, found in index.items()}
+        self._holders = {der: Holder(frozenset(keys)) for der, keys in holders.items()}
         self._seen = seen
 
 

@@ -15,7 +15,7 @@ Everything here blocks; `open` runs it in the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -43,11 +43,11 @@ MAX_LAYERS = 5
 SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
 MAX_SIGNATURE = 1024 * 1024  # octets of a detached signature
 
-Directory = Callable[[bytes], Collection[Address]]
+Directory = Callable[[bytes], Container[Address]]
 """Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
 
 
-def no_directory(_certificate: bytes) -> Collection[Address]:
+def no_directory(_certificate: bytes) -> Container[Address]:
     return ()
 
 

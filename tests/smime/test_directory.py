@@ -26,6 +26,16 @@ def test_by_certificate_by_name_and_by_domain(pki, tmp_path):
     assert files.of(Address.parse("other@sub.x.test")) == ()
 
 
+def test_holder_is_what_binds_a_signature(pki, tmp_path):
+    seal = pki.organisation("organisation@x.test", key="p256")
+    (tmp_path / "x.test.pem").write_bytes(seal.pem)
+    holder = CertificateFiles(tmp_path).holder(seal.der)
+    assert Address.parse("anyone@x.test") in holder
+    assert Address.parse("anyone@y.test") not in holder
+    assert Address.parse("organisation@x.test") in holder
+    assert Address.parse("anyone@x.test") not in CertificateFiles(tmp_path).holder(b"another certificate")
+
+
 def test_changes_are_seen_and_rubbish_is_left_out(pki, tmp_path):
     files = CertificateFiles(tmp_path)
     (tmp_path / "broken.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
