@@ -98,10 +98,7 @@ class Sink(asyncio.Protocol):
 
 def sink(directory, port):
     async def serve():
-        pki = Pki.__new__(Pki)
-        pki.files = {"server": directory / "server.pem"}
-        pki.ca_file = directory / "ca.pem"
-        context = pki.server_context()
+        context = Pki.of(directory).server_context()
         server = await asyncio.get_running_loop().create_server(lambda: Sink(context), "127.0.0.1", 0)
         port.value = server.sockets[0].getsockname()[1]
         await server.serve_forever()

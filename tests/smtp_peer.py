@@ -53,6 +53,14 @@ class Pki:
             file.write_bytes(built.public_bytes(serialization.Encoding.PEM) + private)
             self.files[name], self.der[name] = file, built.public_bytes(serialization.Encoding.DER)
 
+    @classmethod
+    def of(cls, directory):
+        """One made before, from its files; enough for contexts."""
+        found = cls.__new__(cls)
+        found.ca_file = directory / "ca.pem"
+        found.files = {name: directory / f"{name}.pem" for name in ("server", "client")}
+        return found
+
     def server_context(self, *, require=True):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.files["server"])

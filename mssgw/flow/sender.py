@@ -72,15 +72,17 @@ class Sender:
 
     async def run(self) -> None:
         """Send until cancelled; then let go of everything in an orderly way."""
+        carrying = asyncio.create_task(self._carrier.run())
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._carrier.run())
                 group.create_task(self._listen())
                 group.create_task(self._forever(self._renew, self._settings.lease_seconds / 3))
                 group.create_task(self._forever(self._keep_house, HOUSEKEEPING_SECONDS))
                 group.create_task(self._claim_forever())
         finally:
             await self._stop()
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
 
     # claiming ------------------------------------------------------------------------------------
 
@@ -174,8 +176,7 @@ class Sender:
     async def _deliver(self, delivery: Delivery, body: Body | None) -> None:
         try:
             began = time.monotonic()
-            body = body or await self._read_one(delivery)
-            outcomes = await self._attempt(delivery, body)
+            outcomes, body = await self._attempt(delivery, body)
             ATTEMPT_SECONDS.observe(time.monotonic() - began)
             crash_point("sender.sent")
             await self._record(delivery, outcomes, body)
@@ -189,17 +190,19 @@ class Sender:
             raise ValueError(f"delivery {delivery.id} of {delivery.trace} has no content")
         return await self._store.blobs.read(delivery.content)
 
-    async def _attempt(self, delivery: Delivery, body: Body) -> tuple[Outcome, ...]:
+    async def _attempt(self, delivery: Delivery, body: Body | None) -> tuple[tuple[Outcome, ...], Body]:
+        """One attempt, whatever happens in it. A content that can't be read is reported on without it."""
         recipients = tuple(one.recipient for one in delivery.pending)
         try:
+            body = body or await self._read_one(delivery)
             self._require_listed(delivery.domain)
-            return await self._carrier.send(delivery.domain, replace(delivery.envelope, recipients=recipients), body)
+            return await self._carrier.send(delivery.domain, replace(delivery.envelope, recipients=recipients), body), body
         except MailError as error:
             reply = error.reply
         except Exception as error:
             log_bug(error, trace=delivery.trace)
             reply = reply_of(error)
-        return tuple(Outcome(one, reply) for one in recipients)
+        return tuple(Outcome(one, reply) for one in recipients), body or Body.of(b"")
 
     async def _record(self, delivery: Delivery, outcomes: Sequence[Outcome], body: Body) -> None:
         verdict = self._judge(delivery, outcomes)

@@ -41,6 +41,7 @@ Require = Callable[[Domain, bytes], object]
 
 RECIPIENTS = 100  # in one transaction; every server takes that many (RFC 5321 4.5.3.1.8)
 HEADER_LIMIT = 1 << 20
+CLOSE_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +266,10 @@ class Session:
         else:
             self._wire.abort()
         self._usable = False
+
+    async def left(self) -> None:
+        """After `leave`: until the connection is gone, within CLOSE_SECONDS."""
+        await self._wire.closed(CLOSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

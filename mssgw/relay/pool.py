@@ -86,7 +86,7 @@ class Pool:
                 await self._clock.sleep(SWEEP_SECONDS)
                 self.sweep()
         finally:
-            self.close()
+            await self.close()
 
     def sweep(self) -> None:
         oldest = self._clock.now() - timedelta(seconds=self._settings.idle_seconds)
@@ -97,8 +97,11 @@ class Pool:
             if not server.users and not server.idle and (server.down is None or server.down[0] <= self._clock.now()):
                 del self._servers[target]
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Leave every idle session and wait for the goodbyes."""
+        idle = [session for server in self._servers.values() for _, session in server.idle]
         for server in self._servers.values():
-            for _, session in server.idle:
-                session.leave()
             server.idle.clear()
+        for session in idle:
+            session.leave()
+        await asyncio.gather(*(session.left() for session in idle))

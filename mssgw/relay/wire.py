@@ -66,6 +66,7 @@ class Wire(asyncio.Protocol):
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._gone: PeerGone | None = None
+        self._closed = asyncio.Event()
 
     # what asyncio calls --------------------------------------------------------------------------
 
@@ -102,6 +103,7 @@ class Wire(asyncio.Protocol):
             why = clean(_reason(error), 200) if error else "it closed the connection"
             self._gone = PeerGone("Connection lost", code=421, enhanced="4.4.2", detail=why)
         self._flowing.set()
+        self._closed.set()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -185,6 +187,14 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    async def closed(self, seconds: float) -> None:
+        """After `close`: until the last octets are out and the peer has closed too, or no longer than that."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            self.abort()
 
     def abort(self) -> None:
         if self._gone is None:

@@ -333,6 +333,27 @@ async def test_a_bug_delays_and_does_not_lose(office, carrier):
     assert await office.states(trace) == {f"a@{THERE}": State.SENT}
 
 
+async def test_a_content_that_can_not_be_read_is_reported_in_the_end(office, carrier, people, monkeypatch):
+    """Not tried for ever in silence: the schedule applies, and the sender hears of it."""
+
+    async def broken(*_):
+        raise OSError("the disk is gone")
+
+    trace = await office.enqueue(f"a@{THERE}")
+    monkeypatch.setattr(office.store.blobs, "read_many", broken)
+    monkeypatch.setattr(office.store.blobs, "read", broken)
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert (delivery.attempts, delivery.pending[0].reply) == (1, "451 4.3.0 Local error, try again later")
+    office.clock.advance(hours=120)
+    (delivery,) = await office.settled(trace, attempts=2)
+    assert delivery.finished
+    assert not carrier.sent
+    monkeypatch.undo()
+    reports = [dsn.parse(octets) for octets in await office.inbox(people.jeanne)]
+    assert dsn.Action.FAILED in {report.recipients[0].action for report in reports}
+
+
 async def test_a_stop_lets_attempts_end_and_releases_nothing_unfinished(office, carrier):
     carrier.gate = asyncio.Event()
     trace = await office.enqueue(f"a@{THERE}")

@@ -28,6 +28,7 @@ async def send(peer, pki, *recipients, body=BODY, require=trusts, settings=None,
         return await session.send(DOMAIN, envelope(*recipients, **given), body, require)
     finally:
         session.leave()
+        await session.left()
 
 
 def words(outcome):

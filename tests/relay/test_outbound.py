@@ -37,7 +37,7 @@ async def outbound(pki, clock):
 
     yield make
     for pool in pools:
-        pool.close()
+        await pool.close()
 
 
 async def passes(clock, seconds):
