@@ -11,6 +11,7 @@ comes again after a commit whose 250 was lost, the mailboxes that have it drop i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from mssgw.core.address import Address, Domain
@@ -18,15 +19,18 @@ from mssgw.core.body import Body
 from mssgw.core.envelope import Envelope, OperatorId, Origin, OriginKind, Recipient
 from mssgw.core.errors import NotAllowed, NotTrusted, Refused
 from mssgw.core.message import Headers
+from mssgw.flow import reported
 from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.head import Head, authors, replace
+from mssgw.flow.journal import refusals
 from mssgw.flow.received import received
 from mssgw.flow.submission import House, off_loop, on_top
 from mssgw.flow.transaction import Client, new_trace
 from mssgw.observe import crash_point
 from mssgw.protocol import mime
+from mssgw.protocol.dsn import Report
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
@@ -76,13 +80,27 @@ class Incoming:
 
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody."""
-        if not self._house.local.serves(recipient.address.domain):
-            raise NotAllowed(f"Domain {recipient.address.domain} is not served here")
-        self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+        address = recipient.address
+        if any(box.recipient.address == address for box in self._boxes):
+            return  # said twice, delivered once
+        async with self._refusals(address):
+            if not self._house.local.serves(address.domain):
+                raise NotAllowed(f"Domain {address.domain} is not served here")
+            self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+
+    def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
+        return refusals(self._house.store, f"operator {self._operator.id}", sender=self._mail.sender, recipient=recipient, trace=trace,
+                        peer=self._client.address)
 
     async def accept(self, body: Body) -> str:
         """The content. Returns the trace after the commit."""
-        trace, house = new_trace(), self._house
+        trace = new_trace()
+        async with self._refusals(trace=trace):
+            await self._accept(body, trace)
+        return trace
+
+    async def _accept(self, body: Body, trace: str) -> None:
+        house = self._house
         limits = MimeLimits.of(house.config.limits)
         head = Head.read(body, limits)
         require_no_loop(head.headers)
@@ -91,10 +109,10 @@ class Incoming:
         readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
         notices = await house.reports.delivered(Original(trace, self._envelope(), summary.message_id, house.clock.now(), lambda: body))
+        told = reported.read(opened.readable) if self._mail.sender is None else None
         crash_point("inbound.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, summary))
+        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, summary))
         crash_point("inbound.committed")
-        return trace
 
     def _require_author(self, headers: Headers) -> None:
         """Whoever is named in From must belong to the operator that sends: the certificate vouches for both (mssante.md 1.5).
@@ -138,7 +156,7 @@ class Incoming:
         return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
 
     def _commit(self, tx: Transaction, trace: str, body: Body, content: Content, opened: Opened,
-                notices: Sequence[Notice], summary: Summary) -> None:
+                notices: Sequence[Notice], told: Report | None, summary: Summary) -> None:
         sender, message_id, verdict = self._mail.sender, summary.message_id, opened.verdict
         origin = self._origin()
         audit.add(tx, f"operator {self._operator.id}", "received", "ok", trace, sender=sender or "<>", message_id=message_id,
@@ -148,6 +166,8 @@ class Incoming:
         key = mailboxes.duplicate_key(sender, message_id, body.blob)
         if LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id):
             self._house.reports.commit(tx, notices)
+            if told is not None:
+                reported.note(tx, told, trace, f"operator {self._operator.id}")
         if verdict.valid and self._house.config.smime.harvest:
             self._learn(tx, opened)
 

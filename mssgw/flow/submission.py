@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,6 +29,7 @@ from mssgw.flow.bounce import Notice, Original, Reports
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.head import Head, authors, replace
+from mssgw.flow.journal import refusals
 from mssgw.flow.protection import Protection
 from mssgw.flow.received import received
 from mssgw.flow.transaction import Client, new_trace
@@ -84,13 +86,22 @@ class Submission:
         given = client.account
         if given is None:
             raise NotAllowed("Log in first", code=530, enhanced="5.7.0")
-        account, own = await self._house.store.read(lambda rx: _own(rx, given))
-        if mail.sender is not None and mail.sender.key not in own:  # None: reports of mail programs (RFC 8098 3)
-            raise NotAllowed(f"You may not send as {_shown(mail.sender)}; it is neither your address nor your organisation's")
+        async with refusals(self._house.store, str(given.address), sender=mail.sender, peer=client.address):
+            account, own = await self._house.store.read(lambda rx: _own(rx, given))
+            self._require_own(mail, own)
         origin = Origin(OriginKind.SUBMISSION, client.address, client.helo, client.tls, account.id)
         domain = mail.sender.domain if mail.sender else account.address.domain
         return Outgoing(self._house, self._trust, client, mail, origin, domain, who=str(account.address),
                         owns=lambda address: address.key in own, keep_for=account if self._saves() else None)
+
+    def _require_own(self, mail: MailFrom, own: frozenset[str]) -> None:
+        sender = mail.sender
+        if sender is None:  # reports of mail programs (RFC 8098 3)
+            return
+        if sender.key not in own:
+            raise NotAllowed(f"You may not send as {_shown(sender)}; it is neither your address nor your organisation's")
+        if not self._house.local.serves(sender.domain):
+            raise NotAllowed(f"Domain {sender.domain} is not served here any more")
 
     def _saves(self) -> bool:
         settings = self._house.config.submission
@@ -135,16 +146,28 @@ class Outgoing:
 
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here."""
-        domain = recipient.address.domain
-        if self._house.local.serves(domain):
-            self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
-        else:
-            self._trust.require_listed(domain)  # ANS: mail leaves for listed domains only
-            self._remote.append(recipient)
+        address = recipient.address
+        if any(known.address == address for known in self._all()):
+            return  # said twice, sent once
+        async with self._refusals(address):
+            if self._house.local.serves(address.domain):
+                self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+            else:
+                self._trust.require_listed(address.domain)  # ANS: mail leaves for listed domains only
+                self._remote.append(recipient)
+
+    def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
+        return refusals(self._house.store, self._who, sender=self._mail.sender, recipient=recipient, trace=trace, peer=self._client.address)
 
     async def accept(self, body: Body) -> str:
         """The content. Returns the trace after the commit."""
-        trace, house = new_trace(), self._house
+        trace = new_trace()
+        async with self._refusals(trace=trace):
+            await self._accept(body, trace)
+        return trace
+
+    async def _accept(self, body: Body, trace: str) -> None:
+        house = self._house
         message, summary, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
         leaving = await house.protection.protect(message, self._domain, author, addresses) if addresses else ()
@@ -160,7 +183,6 @@ class Outgoing:
         crash_point("submission.before_commit")
         await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, summary))
         crash_point("submission.committed")
-        return trace
 
     def _compose(self, body: Body, trace: str) -> tuple[Body, Summary, Address]:
         """Judge and mend the header; the message as our client meant it, its description, its author."""

@@ -13,7 +13,8 @@ from mssgw.core.config.base import Network
 from mssgw.core.config.clients import Submission as SubmissionSettings
 from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
-from mssgw.core.errors import MailError, NotAllowed, NotFound, NotTrusted, Refused
+from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrusted, Refused
+from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
@@ -252,3 +253,44 @@ async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, p
     assert report.startswith(b"Return-Path: <>\r\n")
     assert b"Action: delivered\r\n" in report
     assert b"Original-Envelope-Id: E1\r\n" in report
+
+
+async def test_refusals_are_traced_with_the_words_the_client_heard(submission, sqlite_store, people) -> None:
+    with pytest.raises(NotAllowed):
+        await submission.begin(client_of(people.jeanne), MailFrom(people.admin.address))
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
+    with pytest.raises(NotTrusted):
+        await transaction.recipient(rcpt("x@gmail.com"))
+    await transaction.recipient(rcpt("durand@beta.mssante.test"))
+    with pytest.raises(Refused):
+        await transaction.accept(Body.of(b"To: x\r\n\r\nno author\r\n"))
+    rows = [row for row in await sqlite_store.read(lambda rx: audit.find(rx, address=JEANNE)) if row.what == "refused"]
+    assert [(row.who, row.outcome[:9], row.recipient) for row in rows] == [
+        (JEANNE, "550 5.1.2", "x@gmail.com"), (JEANNE, "554 5.6.0", None)]
+    rows = await sqlite_store.read(lambda rx: audit.find(rx, address=people.admin.address))
+    assert (rows[-1].who, rows[-1].outcome[:9]) == (JEANNE, "550 5.7.1")
+
+
+async def test_a_recipient_said_twice_has_it_once(submission, sqlite_store, people) -> None:
+    twice = ["durand@beta.mssante.test", f"cardiologie@{HERE}"] * 2
+    trace = await send(submission, client_of(people.jeanne), *twice)
+    (delivery,) = (await queued(sqlite_store, trace)).deliveries
+    assert len(delivery.recipients) == 1
+    assert len(await inbox(sqlite_store, people.cardiologie)) == 1
+
+
+async def test_a_full_mailbox_defers(house, trust, sqlite_store, people) -> None:
+    config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, quota=10_000))
+    flow = Submission(replace(house, config=config, local=LocalDelivery(config, sqlite_store)), trust)
+    await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 9000)
+    transaction = await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, size=2000))
+    with pytest.raises(Deferred) as refusal:
+        await transaction.recipient(rcpt(f"cardiologie@{HERE}"))
+    assert str(refusal.value.reply).startswith("452 4.2.2")
+
+
+async def test_a_domain_that_left(house, trust, people) -> None:
+    elsewhere = msgspec.structs.replace(house.config, domain=(msgspec.structs.replace(house.config.domain[0], name="omega.mssante.test"),))
+    flow = Submission(replace(house, config=elsewhere, local=LocalDelivery(elsewhere, house.store)), trust)
+    with pytest.raises(NotAllowed, match="not served"):
+        await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))

@@ -1,0 +1,94 @@
+"""The header section in transit: found, limited, judged, rewritten; whatever strangers send."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mssgw.core.address import Address
+from mssgw.core.body import SPOOL_LIMIT, Body
+from mssgw.core.errors import Refused
+from mssgw.core.message import Headers
+from mssgw.flow.content import mended, require_author, require_mss
+from mssgw.flow.head import Head, authors, replace
+from mssgw.protocol.mime import MimeLimits, TooComplex
+from tests.conftest import START
+
+LIMITS = MimeLimits(header_fields=10, header_octets=1000)
+
+
+@pytest.mark.parametrize(("message", "names", "rest"), [
+    (b"A: b\r\nC: d\r\n\r\nbody\r\n", ["a", "c"], b"body\r\n"),
+    (b"\r\nbody\r\n", [], b"body\r\n"),
+    (b"A: b\r\n", ["a"], b""),
+    (b"A: b\r\n c\r\n\r\n", ["a"], b""),
+    (b"", [], b""),
+    (b"no field at all\r\n\r\n", [""], b""),
+])
+def test_where_the_header_ends(message, names, rest) -> None:
+    head = Head.read(Body.of(message), LIMITS)
+    assert [field.name for field in head.headers] == names
+    assert message[head.size:] == rest
+    assert replace(Body.of(message), head, Headers.parse(b"New: 1\r\n"), None).read() == b"New: 1\r\n\r\n" + rest
+
+
+def test_limits_of_the_header() -> None:
+    with pytest.raises(TooComplex):
+        Head.read(Body.of(b"A: b\r\n" * 11 + b"\r\n"), LIMITS)
+    with pytest.raises(TooComplex):
+        Head.read(Body.of(b"A: " + b"x" * 20_000 + b"\r\n\r\n"), LIMITS)
+
+
+def test_a_large_body_is_copied_behind_another_header(tmp_path) -> None:
+    octets = b"A: b\r\n\r\n" + b"x" * (SPOOL_LIMIT + 10)
+    body = Body.of(octets)
+    head = Head.read(body, LIMITS)
+    assert replace(body, head, head.headers.prepend(("New", "1")), tmp_path).read() == b"New: 1\r\n" + octets
+
+
+@pytest.mark.parametrize("value", [
+    b"jeanne@a.fr", b"Jeanne <jeanne@a.fr>", b'"Martin, Jeanne" <jeanne@a.fr>', b"=?utf-8?q?J=C3=A9?= <jeanne@a.fr>", 
+    b"(x) jeanne@a.fr (y)",
+    b'"evil@b.fr" <jeanne@a.fr>', b"Jeanne\r\n <jeanne@a.fr>", b"<@route.fr:jeanne@a.fr>", b'"jeanne"@a.fr', b"Group: jeanne@a.fr;",
+])
+def test_one_author(value) -> None:
+    try:
+        found = authors(Headers.parse(b"From: " + value + b"\r\n"))
+    except Refused:
+        assert value.startswith(b"Group")
+    else:
+        assert found == (Address.parse("jeanne@a.fr"),)
+
+
+_PIECES = [b"jeanne@a.fr", b"evil@b.fr", b"<", b">", b",", b'"', b"(", b")", b":", b";", b" ", b"\\", b"\r\n ", b"=?u?q?x?=", b"\xff"]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join))
+def test_no_spelling_hides_an_author(value) -> None:
+    """Whatever is written into From: either it is refused, or every address that is left is the client's own."""
+    headers = Headers.parse(b"From: " + value + b"\r\n")
+    try:
+        require_author(headers, lambda address: address.key == "jeanne@a.fr")
+    except Refused:
+        return
+    assert {address.key for address in authors(headers)} == {"jeanne@a.fr"}
+
+
+@given(st.binary(max_size=300))
+def test_strangers_headers_are_refused_at_worst(octets) -> None:
+    body = Body.of(octets)
+    try:
+        head = Head.read(body, LIMITS)
+        require_mss(head.headers)
+        again = Head.read(replace(body, head, mended(head.headers, "T", "mx.a.fr", START), None), MimeLimits())
+    except Refused:
+        return
+    assert "message-id" in [field.name for field in again.headers]
+
+
+@pytest.mark.parametrize("field", [
+    b"X-MSS-INS: oui", b"X-MSS-MES: fin", b"X-MSS-NIL: two words", b"X-MSS-CODECDA: 1,,2", b"X-MSS-CODECDA:"])
+def test_x_mss_values_the_guides_do_not_know(field) -> None:
+    with pytest.raises(Refused):
+        require_mss(Headers.parse(field + b"\r\n"))
