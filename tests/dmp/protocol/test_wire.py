@@ -94,7 +94,8 @@ def test_any_multipart_is_read_or_refused(body: bytes, parameters: str) -> None:
 
 
 FOREIGN = (
-    b"preamble\r\n--x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <b%40c>\r\n\r\naGVs\r\nbG8=\r\n"
+    b"preamble\r\n--x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+    b"Content-ID: <b%40c>\r\n\r\naGVs\r\nbG8=\r\n"
     b'--x\r\ncontent-type: application/xop+xml;\r\n type="application/soap+xml"\r\ncontent-id: <root>\r\n\r\n<a/>\r\n--x--epilogue'
 )
 
