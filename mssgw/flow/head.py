@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, TooComplex
 
 _FIRST_LOOK = 16 * 1024
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"(?!@)')
+_LOOKS_LIKE_ONE = re.compile(rb'[^\s<>,;:"()@]+@[^\s<>,;:"()@]+')
 _EMPTY_LINE = b"\r\n\r\n"
 
 
@@ -58,7 +61,10 @@ def replace(body: Body, head: Head, headers: Headers, spool: Path | None) -> Bod
 
 
 def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:
-    """The addresses of the one From field (or Sender, ...). Raises Refused: none, twice, unreadable, a group."""
+    """The addresses of the one From field (or Sender, ...). Raises Refused: none, twice, unreadable, a group.
+
+    Whatever looks like an address outside quotes counts too, wherever it stands: another reader may take it for the author.
+    """
     fields = [field for field in headers if field.name == name]
     if len(fields) != 1:
         raise Refused(f"Message needs exactly one {name.title()} field", code=554, enhanced="5.6.0")
@@ -67,7 +73,8 @@ def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:
     if not found or any(one.is_group for one in found):
         raise Refused(f"The {name.title()} field holds no address", code=554, enhanced="5.6.0")
     try:
-        return tuple(Address.parse(one.addr_spec) for one in found)
-    except AddressError as error:
+        spelled = (octets.decode("utf-8") for octets in _LOOKS_LIKE_ONE.findall(_QUOTED.sub(b'""', value)))
+        return tuple(dict.fromkeys(Address.parse(text) for text in (*(one.addr_spec for one in found), *spelled)))
+    except (AddressError, UnicodeDecodeError) as error:
         sentence = str(error).encode("ascii", "replace").decode()
         raise Refused(f"The {name.title()} field is not an address: {sentence}", code=554, enhanced="5.6.0") from error

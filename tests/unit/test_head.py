@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +53,7 @@ def test_a_large_body_is_copied_behind_another_header(tmp_path) -> None:
     b"jeanne@a.fr", b"Jeanne <jeanne@a.fr>", b'"Martin, Jeanne" <jeanne@a.fr>', b"=?utf-8?q?J=C3=A9?= <jeanne@a.fr>", 
     b"(x) jeanne@a.fr (y)",
     b'"evil@b.fr" <jeanne@a.fr>', b"Jeanne\r\n <jeanne@a.fr>", b"<@route.fr:jeanne@a.fr>", b'"jeanne"@a.fr', b"Group: jeanne@a.fr;",
+    b"jeanne@a.fr <jeanne@a.fr>",
 ])
 def test_one_author(value) -> None:
     try:
@@ -59,6 +62,16 @@ def test_one_author(value) -> None:
         assert value.startswith(b"Group")
     else:
         assert found == (Address.parse("jeanne@a.fr"),)
+
+
+@pytest.mark.parametrize("value", [
+    b"evil@b.fr <jeanne@a.fr>", b"jeanne@a.fr <evil@b.fr>", b"jeanne@a.fr evil@b.fr", b"<jeanne@a.fr> evil@b.fr",
+    b"evil@b.fr (x) <jeanne@a.fr>",
+    b"jeanne@a.fr, evil@b.fr", b'jeanne@a.fr " evil@b.fr', b"jeanne@a.fr, evil@", b"<jeanne@a.fr>, <evil@b.fr", b"x:jeanne@a.fr,evil@b.fr;",
+])
+def test_a_second_address_however_it_is_spelled(value) -> None:
+    with pytest.raises(Refused):
+        require_author(Headers.parse(b"From: " + value + b"\r\n"), lambda address: address.key == "jeanne@a.fr")
 
 
 _PIECES = [b"jeanne@a.fr", b"evil@b.fr", b"<", b">", b",", b'"', b"(", b")", b":", b";", b" ", b"\\", b"\r\n ", b"=?u?q?x?=", b"\xff"]
@@ -73,6 +86,7 @@ def test_no_spelling_hides_an_author(value) -> None:
     except Refused:
         return
     assert {address.key for address in authors(headers)} == {"jeanne@a.fr"}
+    assert b"evil@b.fr" not in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", value)
 
 
 @given(st.binary(max_size=300))
