@@ -131,7 +131,7 @@ class Feed:
         source.life = (crl.next_update - crl.this_update).total_seconds()
         if self._clock.now() > crl.next_update:
             self._fetcher.failed(source.url)
-        disk.write(self._path(source.url), fetched.content)
+        await asyncio.to_thread(disk.write, self._path(source.url), fetched.content)
         self._stamps[source.url] = disk.stamp(self._path(source.url))
 
     async def _adopt(self, url: str, octets: bytes, validator: Validator) -> Crl | None:

@@ -238,7 +238,7 @@ class ListKeeper:
             return
         self._fetcher.succeeded(self.settings.whitelist_url)
         state = State(found.sha256, now, now, found.generated_at, etag, modified, self.settings.whitelist_url)
-        disk.write(self.directory / "list.xml", octets)
+        await asyncio.to_thread(disk.write, self.directory / "list.xml", octets)
         self._save_state(state)
         TRUST_FETCHES.labels("list", "adopted").inc()
         await self._put_in_force(found, state)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -105,8 +106,11 @@ def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collectio
 # -- in this process -----------------------------------------------------------------------------------------------
 
 
-def open_signed(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS) -> Unjudged:
-    """Check the signature and read what it covers. Raises NotTrusted (SIGNATURE, NOT_A_LIST)."""
+def open_signed(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS, contacts: bool = True) -> Unjudged:
+    """Check the signature and read what it covers. Without `contacts`, descriptions and contacts are left empty.
+
+    Raises NotTrusted (SIGNATURE, NOT_A_LIST).
+    """
     from mssgw.trust import xmlsig  # lxml and signxml: 20 MB that a worker never loads, see `open_apart`
 
     if len(octets) > limit:
@@ -119,7 +123,8 @@ def open_signed(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS
     left_out: list[tuple[str, str]] = []
     for entry in _entries(root):
         try:
-            entries.append(Entry(parse_domain(entry.domain.strip()), *_rest(entry)))
+            rest = _rest(entry)
+            entries.append(Entry(parse_domain(entry.domain.strip()), *(rest if contacts else rest[:1])))
         except (AddressError, ValueError) as error:
             left_out.append((entry.domain[:MAX_FIELD], str(error)))
         if len(entries) > MAX_ENTRIES:
@@ -181,29 +186,30 @@ class _Failure(msgspec.Struct):
 
 
 async def open_apart(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS) -> Unjudged:
-    """`open_signed` in a short-lived process of its own. Raises the same, and OSError when the process fails."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mssgw.trust.whitelist", "stronger" if stronger else "plain", str(limit),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    """`open_signed` without contacts, in a short-lived process of its own. Raises the same, and OSError when the process fails."""
+    return await asyncio.to_thread(_open_apart, octets, "stronger" if stronger else "plain", str(limit))
+
+
+def _open_apart(octets: bytes, *arguments: str) -> Unjudged:
     try:
-        output, errors = await asyncio.wait_for(process.communicate(octets), APART_SECONDS)
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise OSError(f"reading the list failed with status {process.returncode}: {errors.decode(errors='replace')[-300:]}")
-    if output[:1] == b"!":
-        failure = msgspec.msgpack.decode(output[1:], type=_Failure)
+        done = subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
+            [sys.executable, "-m", "mssgw.trust.whitelist", *arguments],
+            input=octets, capture_output=True, timeout=APART_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"reading the list took more than {APART_SECONDS:g} s") from error
+    if done.returncode:
+        raise OSError(f"reading the list failed with status {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")
+    if done.stdout[:1] == b"!":
+        failure = msgspec.msgpack.decode(done.stdout[1:], type=_Failure)
         raise refusal(Fault(failure.fault), **failure.facts)
-    return await asyncio.to_thread(msgspec.msgpack.decode, output, type=Unjudged)
+    return msgspec.msgpack.decode(done.stdout, type=Unjudged)
 
 
 def _main(arguments: list[str]) -> None:
     stronger, limit = arguments
     octets = sys.stdin.buffer.read(int(limit) + 1)
     try:
-        output = msgspec.msgpack.encode(open_signed(octets, stronger=stronger == "stronger", limit=int(limit)))
+        output = msgspec.msgpack.encode(open_signed(octets, stronger=stronger == "stronger", limit=int(limit), contacts=False))
     except NotTrusted as error:
         output = b"!" + msgspec.msgpack.encode(_failure(error))
     sys.stdout.buffer.write(output)
