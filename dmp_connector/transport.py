@@ -122,11 +122,12 @@ def _why(error: Exception) -> str:
 
 
 def _require_soap(name: str, answer: Answer) -> None:
-    """SOAP 1.2 faults come as 400 or 500 with a SOAP body; anything else of that kind is the network's."""
+    """SOAP 1.2 faults come as 400 or 500 with a SOAP body; anything else of that kind is the network's. Behind a 502 or
+    504 the DMP may have acted, behind a 503 or 429 it has not."""
     soapy = any(word in answer.media_type.lower() for word in ("soap+xml", "text/xml", "multipart/related", "application/xml"))
     if answer.status in (200, 202) or (answer.status in (400, 500) and soapy):
         return
-    raise Unavailable(f"{name}: HTTP {answer.status}", sent=answer.status not in (502, 503, 504, 429))
+    raise Unavailable(f"{name}: HTTP {answer.status}", sent=answer.status not in (429, 503))
 
 
 def client_context(settings: DmpSettings) -> ssl.SSLContext:

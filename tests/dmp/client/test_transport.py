@@ -1,0 +1,186 @@
+"""Transport and trace: what is retried, what is bounded, what is written down; INSi through the same exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from dmp_connector.client import Dmp
+from dmp_connector.errors import BadCertificate, BadInput, Refused, Unavailable
+from dmp_connector.insi import Insi, InsiSettings, Outcome, VitaleIdentity
+from dmp_connector.model import Sex
+from dmp_connector.settings import Limits
+from dmp_connector.transport import Exchange, client_context
+from tests.dmp.client.test_documents import submit
+from tests.dmp.conftest import Keys, Running
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_trace_holds_every_byte(dmp_running: Running, call_of, tmp_path: Path) -> None:
+    directory = tmp_path / "trace"
+    settings = replace(dmp_running.settings, trace=directory)
+    async with Dmp(settings, dmp_running.signer) as dmp:
+        await dmp.td02_existence(call_of("PATIENT"))
+        await submit(dmp, call_of("PATIENT"), b"\x00\xff binary \r\n")
+        with pytest.raises(Refused):
+            await dmp.td31a_find(call_of("BLOQUANT"))
+    names = sorted(path.name for path in directory.iterdir())
+    assert names == [
+        "0001-TD0.2-request.http", "0001-TD0.2-response.http", "0002-TD2.1-request.http", "0002-TD2.1-response.http",
+        "0003-TD3.1a-request.http", "0003-TD3.1a-response.http",
+    ]  # fmt: skip
+    head, _, body = (directory / "0002-TD2.1-request.http").read_bytes().partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /si-dmp-server/v2/services/repository HTTP/1.1\r\n")
+    assert b"multipart/related" in head
+    assert b"\x00\xff binary \r\n" in body
+    assert f"Content-Length: {len(body)}".encode() in head
+    fault = (directory / "0003-TD3.1a-response.http").read_bytes()
+    assert fault.startswith(b"HTTP/1.1 500 ")
+    assert b"DMPAccessDeniedByRightsService" in fault
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in directory.iterdir())
+
+
+async def test_trace_continues_its_numbers(dmp_running: Running, call_of, tmp_path: Path) -> None:
+    settings = replace(dmp_running.settings, trace=tmp_path)
+    for _ in range(2):
+        async with Dmp(settings, dmp_running.signer) as dmp:
+            await dmp.td02_existence(call_of("PATIENT"))
+    assert sorted(int(name[:4]) for name in os.listdir(tmp_path)) == [1, 1, 2, 2]
+
+
+async def test_nobody_there(dmp_running: Running, call_of) -> None:
+    async with Dmp(replace(dmp_running.settings, url="https://127.0.0.1:1/x"), dmp_running.signer) as dmp:
+        with pytest.raises(Unavailable) as error:
+            await dmp.td02_existence(call_of("PATIENT"))
+    assert error.value.temporary
+    assert not error.value.sent
+
+
+async def test_a_server_we_do_not_trust(dmp_running: Running, dmp_keys: Keys, tmp_path: Path, call_of) -> None:
+    from tests.dmp.pki import Root
+
+    (tmp_path / "other.pem").write_bytes(Root("OTHER").pem)
+    async with Dmp(replace(dmp_running.settings, anchors=tmp_path / "other.pem"), dmp_running.signer) as dmp:
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
+            await dmp.td02_existence(call_of("PATIENT"))
+
+
+async def test_keys_that_cannot_be_read(dmp_running: Running, tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("nothing")
+    for changes in ({"anchors": tmp_path / "no.pem"}, {"key": tmp_path / "bad.pem"}, {"certificate": tmp_path / "bad.pem"}):
+        with pytest.raises(BadCertificate):
+            client_context(replace(dmp_running.settings, **changes))
+
+
+class Scripted:
+    """A TLS server that answers each connection as told: bytes, or nothing at all."""
+
+    def __init__(self, keys: Keys, *answers: bytes | None) -> None:
+        self.answers, self.requests = list(answers), 0
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(keys.path("server.pem"), keys.path("server.key"))
+
+    async def __aenter__(self) -> Scripted:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        self.url = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/x"
+        return self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+            await reader.readexactly(length)
+            self.requests += 1
+            answer = self.answers.pop(0) if self.answers else None
+            if answer is not None:
+                writer.write(answer)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent"),
+    [
+        (b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 504 Lost\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno", True),
+        (b"HTTP/1.1 302 There\r\nLocation: https://example.test/\r\nContent-Length: 0\r\n\r\n", True),
+        (None, True),
+    ],
+)
+async def test_answers_that_are_no_answers(dmp_running: Running, dmp_keys: Keys, answer: bytes | None, sent: bool) -> None:
+    async with Scripted(dmp_keys, answer, answer) as server, Exchange.of(dmp_running.settings) as exchange:
+        with pytest.raises(Unavailable) as error:
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+        assert error.value.sent is sent
+        assert server.requests == (1 if sent else 2)  # a 503 was not acted on: tried once more
+
+
+async def test_an_endless_answer_is_cut(dmp_running: Running, dmp_keys: Keys) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 4_000_000
+    context = client_context(dmp_running.settings)
+    async with Scripted(dmp_keys, answer) as server, Exchange(context, Limits(answer_bytes=100_000)) as exchange:
+        with pytest.raises(Unavailable, match="larger than 100000"):
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+
+
+async def test_rubbish_is_a_bad_answer(dmp_running: Running, dmp_keys: Keys, call_of) -> None:
+    from dmp_connector.errors import BadAnswer
+
+    rubbish = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\nContent-Length: 4\r\n\r\n<a/>"
+    async with (
+        Scripted(dmp_keys, rubbish, rubbish) as server,
+        Dmp(replace(dmp_running.settings, url=server.url), dmp_running.signer) as dmp,
+    ):
+        with pytest.raises(BadAnswer):
+            await dmp.td02_existence(call_of("PATIENT"))
+
+
+# ---- INSi
+
+
+@pytest_asyncio.fixture
+async def insi(dmp_running: Running) -> AsyncIterator[Insi]:
+    url = dmp_running.settings.url.replace("/si-dmp-server/v2/services", "/insi")
+    async with Exchange.of(dmp_running.settings) as exchange:
+        yield Insi(InsiSettings(url=url, authorisation="IDAM-1", emitter="899700367909"), exchange)
+
+
+async def test_insi_by_traits(insi: Insi, dmp_running: Running) -> None:
+    answer = await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28), "75115")
+    person = answer.require_found()
+    assert person == replace(dmp_running.record("PATIENT").data.patient, used_name=None)
+    assert (await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 29))).outcome is Outcome.NONE
+    with pytest.raises(BadInput):
+        await insi.by_traits("Patient", "Marie", Sex.UNKNOWN, date(1979, 3, 28))
+
+
+async def test_insi_by_vitale(insi: Insi, dmp_running: Running) -> None:
+    ins = dmp_running.ins("CORSE")
+    card = VitaleIdentity(holder=ins.value, birth_date="19800302", birth_name="CORSE", read_at=datetime.now(UTC))
+    assert (await insi.by_vitale(card)).require_found().ins == ins
+    with pytest.raises(BadInput, match="20 minutes"):
+        await insi.by_vitale(replace(card, read_at=datetime.now(UTC) - timedelta(minutes=21)))
+
+
+async def test_insi_unknown_software(dmp_running: Running, insi: Insi) -> None:
+    dmp_running.simulator._insi._accepted = ("OTHER",)
+    with pytest.raises(Refused) as refused:
+        await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28))
+    assert refused.value.code == "siram_100"
