@@ -14,6 +14,7 @@ Which PKI (`pki` setting): production authorities are accepted by fingerprint on
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,13 +233,18 @@ def read_file(path: Path, *, lenient: bool = False) -> list[Certificate]:
 
 def read_bundle(octets: bytes) -> list[Certificate]:
     """The certificates in PEM, DER, or PKCS#7 (p7b, PEM or DER) octets. Raises ValueError when it is none of these."""
-    if b"-----BEGIN CERTIFICATE-----" in octets:
-        found = x509.load_pem_x509_certificates(octets)
-    elif b"-----BEGIN PKCS7-----" in octets:
-        found = pkcs7.load_pem_pkcs7_certificates(octets)
-    else:
-        try:
-            found = [x509.load_der_x509_certificate(octets)]
-        except ValueError:
-            found = pkcs7.load_der_pkcs7_certificates(octets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # p7b files whose SET is not in DER order, as openssl writes them
+        found = _certificates(octets)
     return [Certificate.read(each.public_bytes(serialization.Encoding.DER)) for each in found]
+
+
+def _certificates(octets: bytes) -> list[x509.Certificate]:
+    if b"-----BEGIN CERTIFICATE-----" in octets:
+        return x509.load_pem_x509_certificates(octets)
+    if b"-----BEGIN PKCS7-----" in octets:
+        return pkcs7.load_pem_pkcs7_certificates(octets)
+    try:
+        return [x509.load_der_x509_certificate(octets)]
+    except ValueError:
+        return pkcs7.load_der_pkcs7_certificates(octets)

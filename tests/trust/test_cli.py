@@ -1,0 +1,252 @@
+"""`mssgw trust …` as DEMO.md says it: exit 0 holds, 1 doesn't (with the reason), 2 usage; --json is one document."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mssgw.cli import app
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import load
+from mssgw.demo.pki import Pki, listed_name
+from mssgw.demo.whitelist import ListEntry, render, sign
+from mssgw.trust import anchors, igc_sante, importing
+from mssgw.trust.refresh import Pending, State
+from tests.trust.conftest import data
+
+ALPHA = "alpha.mssante.test"
+
+
+class Desk:
+    """Files an administrator has before him."""
+
+    def __init__(self, directory):
+        self.directory, self.now = directory, datetime.now(UTC).replace(microsecond=0)
+        self.pki = Pki("http://127.0.0.1:9")
+        self.alpha = self.pki.operator("mx.alpha.mssante.test")
+        self.signer = self.pki.list_signer()
+        self.pki.write_anchors(directory / "anchors")
+        (directory / "anchors" / "leaf.pem").write_bytes(self.alpha.pem)  # leaves in it are ignored
+        self.alpha.write(directory, "alpha")
+        self.list([ListEntry(ALPHA, listed_name(self.alpha))])
+
+    def list(self, entries, name="list.xml", days=1, signer=None):
+        octets = sign(render(entries, self.now - timedelta(days=days)), signer or self.signer)
+        (self.directory / name).write_bytes(octets)
+        return octets
+
+    def run(self, *arguments):
+        """(exit status, the document or the text, what was said on stderr)"""
+        result = CliRunner().invoke(app, ["trust", *map(str, arguments)])
+        document = json.loads(result.stdout) if "--json" in arguments and result.stdout.startswith("{") else result.stdout
+        return result.exit_code, document, result.stderr
+
+    def __truediv__(self, name):
+        return self.directory / name
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    return Desk(tmp_path_factory.mktemp("desk"))
+
+
+def test_verify_holds(desk):
+    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--revocation", "none", "--json")
+    assert status == 0
+    assert {name: document[name] for name in ("entries", "domains", "operators")} == {"entries": 1, "domains": 1, "operators": 1}
+    assert document["generated_at"] == f"{desk.now - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert document["signer"].startswith("CN=alb.mssante.test,")
+
+
+def test_verify_soft_says_that_there_was_no_data_and_hard_refuses(desk):
+    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--json")
+    assert (status, document["revocation"]) == (0, "soft: no fresh data")
+    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--revocation", "hard", "--json")
+    assert (status, document["valid"], document["fault"]) == (1, False, "revocation-unknown")
+
+
+def test_verify_does_not_hold_and_says_why(desk):
+    (desk / "changed.xml").write_bytes((desk / "list.xml").read_bytes().replace(b"alpha.mssante", b"omega.mssante"))
+    status, document, said = desk.run("verify", desk / "changed.xml", "--anchors", desk / "anchors", "--json")
+    assert (status, document["fault"]) == (1, "list-signature")
+    assert "changed after it was signed" in document["reason"]
+    assert document["reason"] in said
+
+
+def test_verify_at_another_time(desk):
+    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--at", "2040-01-01", "--json")
+    assert (status, document["fault"]) == (1, "expired")
+
+
+def test_verify_signer_by_name(desk):
+    held = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--signer", "alb.mssante.test", "--revocation", "none")
+    other = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--signer", "alb.mssante.fr", "--revocation", "none")
+    assert (held[0], other[0]) == (0, 1)
+    assert "its CN is not alb.mssante.fr" in other[2]
+
+
+def test_real_anchors_and_the_shared_negative_lists():
+    for name, fault in (("listeblanche-excerpt-readable.not-signed-valid.xml", "list-signature"),
+                        ("listeblanche-2025-02-28-xmlns-as-element.invalid.xml", "not-a-list")):
+        result = CliRunner().invoke(app, ["trust", "verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")),
+                                          "--at", "2025-03-01T00:00:00Z", "--json"])
+        assert (result.exit_code, json.loads(result.stdout)["fault"]) == (1, fault)
+
+
+@pytest.mark.parametrize("arguments", [("verify",), ("verify", "nowhere.xml", "--anchors", "."), ("match", "x"), ("nonsense",)])
+def test_usage(desk, arguments):
+    assert desk.run(*arguments)[0] == 2
+
+
+def test_usage_of_time_and_domain(desk):
+    assert desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--at", "hier")[0] == 2
+    assert desk.run("match", desk / "list.xml", "not a domain", desk / "alpha.pem", "--anchors", desk / "anchors")[0] == 2
+
+
+def test_match(desk):
+    common = ("--anchors", desk / "anchors", "--revocation", "none", "--json")
+    status, document, _ = desk.run("match", desk / "list.xml", ALPHA, desk / "alpha.pem", *common)
+    assert (status, document["operator"]) == (0, listed_name(desk.alpha))
+    other = desk.pki.operator("mx.alpha.mssante.test", o="AUTRE")
+    other.write(desk.directory, "other")
+    status, document, _ = desk.run("match", desk / "list.xml", ALPHA, desk / "other.pem", *common)
+    assert (status, document["fault"]) == (1, "dn-differs")
+    assert "O is 'AUTRE', the list says 'OPERATEUR DEMO'" in document["reason"]
+    assert desk.run("match", desk / "list.xml", ALPHA, desk / "other.pem", "--lenient", *common)[0] == 0
+    assert desk.run("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common)[1]["fault"] == "unlisted"
+    (desk / "no.pem").write_bytes(b"nothing")
+    assert desk.run("match", desk / "list.xml", ALPHA, desk / "no.pem", *common)[0] == 1
+
+
+def test_diff(desk):
+    moved = desk.pki.operator("mx.neu.test")
+    desk.list([ListEntry(ALPHA, listed_name(moved)), ListEntry("beta.mssante.test", listed_name(moved))], "new.xml", days=0)
+    status, document, _ = desk.run("diff", desk / "list.xml", desk / "new.xml", "--anchors", desk / "anchors", "--json")
+    assert (status, document["added"], document["removed"]) == (0, ["beta.mssante.test"], [])
+    assert document["operators_added"] == [[ALPHA, listed_name(moved)]]
+    assert document["operators_removed"] == [[ALPHA, listed_name(desk.alpha)]]
+    assert desk.run("diff", desk / "list.xml", desk / "list.xml")[1] == "no difference\n"
+
+
+# -- with a node -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def node(desk, tmp_path):
+    (tmp_path / "master.key").write_bytes(bytes(32))
+    (tmp_path / "mssgw.toml").write_text(f"""
+[node]
+hostname = "mx.test"
+data = "data"
+[seal]
+master_key = "file:master.key"
+[trust]
+anchors = "{desk / 'anchors'}"
+pki = "private"
+signer_common_names = ["alb.mssante.test"]
+[[domain]]
+name = "alpha.mssante.test"
+""")
+    return tmp_path
+
+
+def in_force(desk, node, adopted_at, checked_at=None):
+    from mssgw.trust import disk, whitelist
+
+    octets = (desk / "list.xml").read_bytes()
+    opened = whitelist.open_signed(octets)
+    disk.write(node / "data" / "trust" / "list.xml", octets)
+    disk.write_json(node / "data" / "trust" / "list.json", State(opened.sha256, adopted_at, checked_at or adopted_at, opened.generated_at))
+
+
+def test_show(desk, node):
+    config = ("--config", node / "mssgw.toml")
+    assert desk.run("show", *config)[0] == 1
+    in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
+    status, document, _ = desk.run("show", ALPHA, *config, "--json")
+    assert (status, document["domains"], document["operators_of_domain"]) == (0, 1, [listed_name(desk.alpha)])
+    assert 1700 < document["age_seconds"] < 2200
+    assert desk.run("show", "nowhere.test", *config)[0] == 1
+    in_force(desk, node, SystemClock().now() - timedelta(minutes=30), checked_at=SystemClock().now() - timedelta(hours=200))
+    status, _, said = desk.run("show", *config)
+    assert status == 1
+    assert "nobody is trusted" in said
+
+
+def test_accept_and_override(desk, node):
+    config = ("--config", node / "mssgw.toml", "--reason", "essai")
+    assert desk.run("accept", *config)[0] == 1
+    from mssgw.trust import disk
+
+    now = SystemClock().now()
+    disk.write_json(node / "data" / "trust" / "pending.json", Pending("ab", now, now, 5, 10))
+    assert desk.run("accept", *config, "--json")[1]["lost"] == 5
+    assert desk.run("override", *config, "--hours", 5)[0] == 0
+    assert desk.run("override", "--config", node / "mssgw.toml")[0] == 2  # a reason is asked for
+    for name in ("accepted.json", "override.json"):
+        assert json.loads((node / "data" / "trust" / name).read_text())["reason"] == "essai"
+
+
+# -- anchors ---------------------------------------------------------------------------------------------------------
+
+
+def test_import_takes_only_what_is_pinned(desk, tmp_path):
+    octets = [(path.name, path.read_bytes()) for path in sorted(data("crypto", "igc-sante").iterdir())]
+    imported = importing.take(octets, tmp_path, "igc-sante", ())
+    assert {each.fingerprint for each in imported.taken} == set(igc_sante.PRODUCTION)
+    assert len(imported.refused) >= 4  # the leaves beside them
+    assert len(anchors.load(tmp_path, "igc-sante").every) == 9
+    foreign = importing.take([("x", desk.signer.chain_pem)], tmp_path, "igc-sante", ())
+    assert foreign.taken == ()
+    assert any("not one of the pinned authorities" in problem for problem in foreign.refused)
+    page = importing.take([("http://x", b"<html>Incapsula</html>")], tmp_path, "igc-sante", ())
+    assert "does a page stand there" in page.refused[0]
+
+
+def test_import_from_a_p7b(tmp_path):
+    import subprocess
+
+    chain = b"".join(subprocess.run(["openssl", "x509", "-inform", "der", "-in", path], capture_output=True, check=True).stdout
+                     for path in data("crypto", "igc-sante").glob("AC*.cer"))
+    (tmp_path / "chain.pem").write_bytes(chain)
+    subprocess.run(["openssl", "crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem", "-outform", "DER",
+                    "-out", tmp_path / "chain.p7b"], check=True)
+    imported = importing.take([("chain.p7b", (tmp_path / "chain.p7b").read_bytes())], tmp_path / "anchors", "igc-sante", ())
+    assert (len(imported.taken), imported.refused) == (9, ())
+
+
+def test_production_and_test_never_mix(desk, tmp_path):
+    production = [(path.name, path.read_bytes()) for path in data("crypto", "igc-sante").glob("AC*.cer")]
+    assert importing.take(production, tmp_path, "private", ()).taken == ()
+    assert importing.take(production, tmp_path, "igc-sante-test", tuple(igc_sante.PRODUCTION)).taken == ()
+    test_pki = Pki(prefix="TEST")
+    test_pki.authority()
+    pem = [("test", each.public_bytes(_pem())) for each in test_pki.anchors()]
+    fingerprints = tuple(anchors.read_bundle(octets)[0].fingerprint for _, octets in pem)
+    assert len(importing.take(pem, tmp_path, "igc-sante-test", fingerprints).taken) == 2
+    assert importing.take(pem, tmp_path, "igc-sante", fingerprints).taken == ()
+
+
+def _pem():
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return Encoding.PEM
+
+
+def test_import_by_command(desk, node):
+    status, document, _ = desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "anchors" / "ACR-EL.pem", "--json")
+    assert (status, [each["subject"].partition(",")[0] for each in document["imported"]]) == (
+        0, ["CN=DEMO AC RACINE IGC-SANTE ELEMENTAIRE"])
+    assert desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "alpha.key")[0] == 1
+    assert load(node / "mssgw.toml").trust.pki == "private"
+
+
+def test_the_shipped_table_is_what_the_code_pins():
+    table = tomllib.loads((Path(__file__).parents[2] / "config" / "trust" / "igc-sante.toml").read_text())
+    assert {each["sha256"]: each["name"] for each in table["authority"]} == igc_sante.PRODUCTION
+    assert (table["chain"], tuple(table["crls"])) == (igc_sante.CHAIN_URL, igc_sante.CRL_URLS)
