@@ -111,6 +111,8 @@ TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certi
 QUEUE_WAITING = Gauge("mssgw_queue_deliveries", "Deliveries in the queue, by state", ["state"], multiprocess_mode="max")
 QUEUE_OLDEST = Gauge("mssgw_queue_oldest_seconds", "Age of the oldest message in the queue", multiprocess_mode="max")
 ATTEMPT_SECONDS = Histogram("mssgw_relay_attempt_seconds", "Time of one attempt to hand a message to another operator")
+COMMIT_SECONDS = Histogram("mssgw_store_commit_seconds", "Time of one shared commit of the store, its work included")
+COMMIT_CALLERS = Histogram("mssgw_store_commit_callers", "Callers that shared one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
 ACCEPT_SECONDS = Histogram("mssgw_accept_seconds", "Time from the end of DATA to its reply, by port", ["port"])
 
 

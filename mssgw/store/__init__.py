@@ -10,11 +10,12 @@ Write order everywhere: content file -> fsync -> rename -> fsync folder -> SQL c
 """
 
 from mssgw.store import accounts, audit, blobs, certificates, facts, mailboxes, queue
-from mssgw.store.check import Problem, Swept
+from mssgw.store.check import Problem
 from mssgw.store.doorbell import Bell, Doorbell
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.migration import migrate
 from mssgw.store.service import Store, open
+from mssgw.store.sweep import Swept
 
 __all__ = [
     "Bell", "Doorbell", "Problem", "Reader", "Store", "Swept", "Transaction",

@@ -74,8 +74,8 @@ class Prepared:
 
 
 _content = schema.content.c
-_FIND = sa.select(_content.id, _content.file).where(_content.domain == sa.bindparam("domain"), _content.hash == sa.bindparam("hash")
-                                                    ).with_for_update(key_share=True, read=True)
+_FIND = sa.select(_content.id).where(  # with a share of the row's lock, so that it isn't swept before we commit
+    _content.domain == sa.bindparam("domain"), _content.hash == sa.bindparam("hash")).with_for_update(key_share=True, read=True)
 _ADD = {dialect: schema.insert_new(dialect, schema.content, _content.id) for dialect in ("sqlite", "postgresql")}
 _ADD_SUMMARY = {dialect: schema.insert_new(dialect, schema.summary) for dialect in ("sqlite", "postgresql")}
 _GET = sa.select(_content.id, _content.hash, _content.size, _content.sealed, _content.file).where(schema.among(_content.id, "ids"))
@@ -84,10 +84,10 @@ _GET = sa.select(_content.id, _content.hash, _content.size, _content.sealed, _co
 def add(tx: Transaction, prepared: Prepared) -> ContentId:
     """The row of a prepared content; an equal one of the same domain serves as well."""
     key = {"domain": prepared.domain, "hash": bytes.fromhex(prepared.blob)}
-    found = tx.run(_ADD[tx.dialect], {**key, "size": prepared.size, "sealed": prepared.sealed, "file": prepared.file,
-                                      "created": tx.now}).scalar()
-    if found is None:  # with a share of the row's lock, so that it isn't swept meanwhile
-        found = tx.run(_FIND, key).one().id
+    row = {**key, "size": prepared.size, "sealed": prepared.sealed, "file": prepared.file, "created": tx.now}
+    found = None
+    while found is None:  # twice when it was swept between the two looks
+        found = tx.run(_ADD[tx.dialect], row).scalar() or tx.run(_FIND, key).scalar()
     if (summary := prepared.summary) is not None:
         tx.run(_ADD_SUMMARY[tx.dialect], {"content_id": found, "envelope": summary.envelope, "bodystructure": summary.bodystructure,
                                           "body": summary.body})

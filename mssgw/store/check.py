@@ -1,36 +1,27 @@
-"""check: every invariant of the store, derived again from the rows. sweep: what nothing refers to any more.
+"""check: every invariant of the store, derived again from the rows.
 
-`mssgw check` prints the problems; every test ends with it. An orphan (content or file without a row) is no
-problem: a crash between file and commit leaves one; `sweep` removes those older than a day.
+`mssgw check` prints the problems; every test ends with it. An orphan (content or file that nothing refers to)
+is no problem: a crash between file and commit leaves one, and `sweep` removes it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import MailError
-from mssgw.observe import Event, log
 from mssgw.store import audit, queue, schema
 from mssgw.store.blobs import Blobs, ContentId, open_sealed, purpose
-from mssgw.store.engine import Reader, Transaction
+from mssgw.store.engine import Reader
 from mssgw.store.mailboxes.model import INBOX, SEEN, canonical, flag_set, read_flags, write_flags
 from mssgw.store.seal import CHUNK as SEALED_CHUNK
 from mssgw.store.seal import FILE_HEADER, TAG
 
-if TYPE_CHECKING:
-    from mssgw.store.service import Store
-
-_SWEEP_ROWS = 500  # in one transaction
 _DIFFERENT = ("is finished, but a part of it is not", "is not finished, but all its parts are")
 
 
@@ -42,14 +33,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.where}: {self.sentence}"
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    contents: int = 0
-    files: int = 0
-    octets: int = 0
-    messages: int = 0  # finished queue messages older than `queue.keep_days`
 
 
 _account, _mailbox, _message, _content, _summary, _expunged, _queued, _delivery, _recipient, _audit = (
@@ -124,7 +107,7 @@ def _counters(rx: Reader) -> Iterator[Problem]:
     by_flags = sa.select(_message.mailbox_id, _message.flags, sa.func.count()).group_by(_message.mailbox_id, _message.flags)
     for box, text, number in rx.raw(by_flags):
         flags = read_flags(text)
-        if write_flags(flag_set(flags)) != text:
+        if not _well_written(flags, text):
             yield Problem("flags", f"mailbox {box}", f"{text!r} is not written as it should be")
         unseen[box] = unseen.get(box, 0) + (0 if SEEN in flags else number)
     gone = {box: (uid, modseq) for box, uid, modseq in rx.raw(
@@ -141,8 +124,17 @@ def _counters(rx: Reader) -> Iterator[Problem]:
             yield Problem("uidnext", where, f"{row.uidnext} was given already: there is UID {max(uid, gone_uid)}")
         if row.modseq < max(modseq, added, gone_modseq):
             yield Problem("modseq", where, f"{row.modseq} is behind {max(modseq, added, gone_modseq)} of its messages")
+        if row.expunged_from > row.modseq:
+            yield Problem("expunged", where, f"log trimmed to {row.expunged_from}, beyond modseq {row.modseq}")
         if not 1 <= row.recent_from <= row.uidnext:
             yield Problem("recent", where, f"{row.recent_from} is not between 1 and {row.uidnext}")
+
+
+def _well_written(flags: frozenset[str], text: str) -> bool:
+    try:
+        return write_flags(flag_set(flags)) == text
+    except MailError:
+        return False
 
 
 def _messages(rx: Reader) -> Iterator[Problem]:
@@ -243,49 +235,3 @@ def _contents(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
                 open_sealed(rx, sealed, purpose(name, digest))
             except MailError as error:
                 yield Problem("summary", f"content {number}", f"{name.decode()}: {error.detail}")
-
-
-# -- sweep -----------------------------------------------------------------------------------------------
-
-
-async def sweep(store: Store, older_than_hours: float) -> Swept:
-    """Remove contents without a reference, files without a row, leftovers of writes, and old finished queue messages."""
-    before = store.clock.now() - timedelta(hours=older_than_hours)
-    kept = store.clock.now() - timedelta(days=store.config.queue.keep_days)
-    messages = contents = octets = 0
-    while found := await store.write(lambda tx: queue.purge(tx, kept, _SWEEP_ROWS)):
-        messages += found
-    while rows := await store.write(lambda tx: _forget(tx, before)):
-        contents += len(rows)
-        octets += sum(rows)
-    names = await store.read(lambda rx: set(rx.run(sa.select(_content.file).where(_content.file.is_not(None))).scalars()))
-    files, freed = await asyncio.to_thread(_remove_files, store.blobs.directory, names, older_than_hours * 3600)
-    swept = Swept(contents, files, octets + freed, messages)
-    log(Event.STORE_SWEPT, contents=contents, files=files, octets=swept.octets, messages=messages)
-    return swept
-
-
-def _forget(tx: Transaction, before: Any) -> list[int]:
-    """Delete some contents that nothing points to; their sizes. Their files become orphans."""
-    used = [sa.exists().where(column == _content.id) for column in (_message.content_id, _message.original_id, _queued.content_id)]
-    chosen = sa.select(_content.id).where(_content.created < before, *(~one for one in used)).limit(_SWEEP_ROWS)
-    ids = list(tx.run(chosen.with_for_update(skip_locked=True)).scalars())
-    tx.run(sa.delete(schema.summary).where(schema.among(_summary.content_id, "ids")), {"ids": ids})
-    return list(tx.run(sa.delete(schema.content).where(schema.among(_content.id, "ids")).returning(_content.size), {"ids": ids}).scalars())
-
-
-def _remove_files(directory: Path, known: set[str | None], older_than: float) -> tuple[int, int]:
-    """Files get a new name at each writing, so one without a row and not written lately will never have one."""
-    limit = time.time() - older_than
-    count = octets = 0
-    for path in directory.glob("*/*"):
-        if str(path.relative_to(directory)) in known:
-            continue
-        try:
-            found = path.stat()
-            if found.st_mtime < limit:
-                path.unlink()
-                count, octets = count + 1, octets + found.st_size
-        except FileNotFoundError:
-            continue
-    return count, octets

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from mssgw.core.clock import Clock
 from mssgw.core.config.node import Limits
 from mssgw.core.errors import Deferred
-from mssgw.observe import Event, crash_point, log
+from mssgw.observe import COMMIT_CALLERS, COMMIT_SECONDS, Event, crash_point, log
 from mssgw.store.database import Turn
 from mssgw.store.doorbell import Doorbell
 from mssgw.store.faults import Fault, classify, deferred
@@ -148,7 +148,9 @@ class Writer:
             while (first := self._jobs.get()) is not None:
                 with self._turn:
                     batch, last = self._gather(first)  # with those who came while we waited
-                    self._commit(batch)
+                    with COMMIT_SECONDS.time():
+                        self._commit(batch)
+                COMMIT_CALLERS.observe(len(batch))
                 self._tell(batch)
                 if last:
                     break

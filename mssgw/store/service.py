@@ -22,11 +22,12 @@ from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log
 from mssgw.store import database
 from mssgw.store.blobs import Blobs
-from mssgw.store.check import Problem, Swept, check, sweep
+from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import require_current
 from mssgw.store.seal import Seal
+from mssgw.store.sweep import Swept, sweep
 
 T = TypeVar("T")
 

@@ -243,3 +243,24 @@ def test_garbage_never_opens(sealed, purpose):
         seal.open(sealed, purpose)
     with pytest.raises((SealBroken, UnknownKey)):
         seal.open_file(sealed[:37], purpose)
+
+
+async def test_sweeping_beside_workers_never_takes_what_is_used(store, open_again, clock):
+    """The same contents come and go while another worker sweeps; whoever has one can read it."""
+    other, box = await open_again(), await new_inbox(store)
+    messages = [await new_message(store, number) for number in range(4)]
+
+    async def use():
+        for _ in range(15):
+            uids = await store.write(lambda tx: store_package.mailboxes.append_many(tx, box, messages))
+            await store.write(lambda tx, uids=uids: store_package.mailboxes.remove(tx, box, uids))
+
+    async def sweep():
+        for _ in range(15):
+            clock.advance(days=2)
+            await other.sweep()
+
+    await asyncio.gather(use(), sweep())
+    await store.write(lambda tx: store_package.mailboxes.append_many(tx, box, messages))
+    rows = await store.read(lambda rx: store_package.mailboxes.rows(rx, box, None))
+    assert len(await store.blobs.read_many([row.content for row in rows])) == 4

@@ -294,3 +294,59 @@ async def test_accounts_do_not_see_each_other(store):
     assert await store.read(lambda rx: mailboxes.by_name(rx, bob.id, "Secret")) is None
     assert timedelta(0) == alice.created - bob.created
     assert isinstance(alice, accounts.Account)
+
+
+# -- flags and the log -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["", "two words", "a\rb", "(", "\\", "\\*", "é", "x" * 201, '"'])
+async def test_what_is_no_flag_is_refused(sqlite_store, flag):
+    box = await new_inbox(sqlite_store)
+    await fill(sqlite_store, box, 1)
+    with pytest.raises(Refused):
+        await sqlite_store.write(lambda tx: mailboxes.store_flags(tx, box, [1], FlagOp.ADD, [flag]))
+
+
+async def test_flags_ignore_case_and_keep_their_first_spelling(store):
+    box = await new_inbox(store)
+    await fill(store, box, 1, flags=frozenset({"Projet"}))
+    assert (await store.write(lambda tx: mailboxes.store_flags(tx, box, [1], FlagOp.ADD, ["PROJET"]))).changed == []
+    await store.write(lambda tx: mailboxes.store_flags(tx, box, [1], FlagOp.ADD, ["$forwarded"]))
+    assert (await store.read(lambda rx: mailboxes.snapshot(rx, box))).flags == [{"Projet", "$Forwarded"}]
+    await store.write(lambda tx: mailboxes.store_flags(tx, box, [1], FlagOp.REMOVE, ["projet", "$FORWARDED"]))
+    assert (await store.read(lambda rx: mailboxes.snapshot(rx, box))).flags == [frozenset()]
+
+
+async def test_a_message_has_at_most_64_flags(store):
+    box = await new_inbox(store)
+    await fill(store, box, 1, flags=frozenset(f"k{number}" for number in range(64)))
+    with pytest.raises(Refused, match="64 flags"):
+        await store.write(lambda tx: mailboxes.store_flags(tx, box, [1], FlagOp.ADD, SEEN))
+
+
+async def test_dotless_i_is_not_inbox(sqlite_store):
+    account = await new_account(sqlite_store)
+    assert await sqlite_store.read(lambda rx: mailboxes.by_name(rx, account.id, "ınbox")) is None
+
+
+async def test_a_trimmed_log_says_so(store):
+    box = await new_inbox(store)
+    await fill(store, box, 6)
+    base = (await store.read(lambda rx: mailboxes.get(rx, box))).modseq
+    for uid in (1, 2, 3):
+        await store.write(lambda tx, uid=uid: mailboxes.remove(tx, box, [uid]))
+    assert await store.write(lambda tx: mailboxes.trim_log(tx, box, 5)) == 0
+    assert await store.write(lambda tx: mailboxes.trim_log(tx, box, 1)) == 2
+    with pytest.raises(mailboxes.LogTooShort):
+        await store.read(lambda rx: mailboxes.changes_since(rx, box, base))
+    assert (await store.read(lambda rx: mailboxes.changes_since(rx, box, base + 2))).expunged == [3]
+
+
+async def test_sweep_forgets_old_delivery_keys(store, clock):
+    box = await new_inbox(store)
+    message = await new_message(store)
+    await store.write(lambda tx: mailboxes.deliver(tx, box, message, key=b"k", trace="T1"))
+    clock.advance(days=6)
+    assert await store.write(mailboxes.forget_deliveries) == 0
+    clock.advance(days=2)
+    assert await store.write(mailboxes.forget_deliveries) == 1

@@ -9,13 +9,14 @@ of the tree ring `account:ID`.
 Raises NotFound for a mailbox that isn't there, Refused for a name that can't be, OverQuota.
 """
 
-from mssgw.store.mailboxes.changes import changes_since, claim_recent, copy, expunge, move, remove, snapshot, store_flags
-from mssgw.store.mailboxes.content import append, append_many, deliver, duplicate_key, rows
+from mssgw.store.mailboxes.changes import changes_since, claim_recent, copy, expunge, move, remove, snapshot, store_flags, trim_log
+from mssgw.store.mailboxes.content import append, append_many, deliver, duplicate_key, forget_deliveries, rows
 from mssgw.store.mailboxes.model import (
     Changes,
     Copied,
     FlagOp,
     Kind,
+    LogTooShort,
     Mailbox,
     MessageRow,
     NewMessage,
@@ -41,8 +42,44 @@ from mssgw.store.mailboxes.tree import (
 )
 
 __all__ = [
-    "Changes", "Copied", "FlagOp", "Kind", "Mailbox", "MessageRow", "NewMessage", "OverQuota", "Snapshot", "SpecialUse", "Stored", "Want",
-    "append", "append_many", "by_name", "changes_since", "claim_recent", "copy", "create", "create_defaults", "delete", "deliver",
-    "duplicate_key", "expunge", "flag_set", "get", "list_all", "move", "quota_used", "remove", "rename", "rows", "snapshot",
-    "store_flags", "subscribe", "subscribed_names", "unsubscribe",
+    "Changes",
+    "Copied",
+    "FlagOp",
+    "Kind",
+    "LogTooShort",
+    "Mailbox",
+    "MessageRow",
+    "NewMessage",
+    "OverQuota",
+    "Snapshot",
+    "SpecialUse",
+    "Stored",
+    "Want",
+    "append",
+    "append_many",
+    "by_name",
+    "changes_since",
+    "claim_recent",
+    "copy",
+    "create",
+    "create_defaults",
+    "delete",
+    "deliver",
+    "duplicate_key",
+    "expunge",
+    "flag_set",
+    "forget_deliveries",
+    "get",
+    "list_all",
+    "move",
+    "quota_used",
+    "remove",
+    "rename",
+    "rows",
+    "snapshot",
+    "store_flags",
+    "subscribe",
+    "subscribed_names",
+    "trim_log",
+    "unsubscribe",
 ]

@@ -13,7 +13,21 @@ from mssgw.core.errors import NotFound
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.mailboxes.content import insert_rows
-from mssgw.store.mailboxes.model import DELETED, SEEN, Changes, Copied, FlagOp, Snapshot, Stored, flag_set, read_flags, write_flags
+from mssgw.store.mailboxes.model import (
+    DELETED,
+    SEEN,
+    Changes,
+    Copied,
+    FlagOp,
+    LogTooShort,
+    Snapshot,
+    Stored,
+    flag_set,
+    read_flags,
+    with_flags,
+    without_flags,
+    write_flags,
+)
 from mssgw.store.mailboxes.tree import get
 
 _mailbox, _message, _expunged = schema.mailbox.c, schema.message.c, schema.expunged.c
@@ -53,10 +67,13 @@ def snapshot(rx: Reader, mailbox: MailboxId) -> Snapshot:
 
 
 def changes_since(rx: Reader, mailbox: MailboxId, modseq: int) -> Changes:
-    """What happened to the mailbox after `modseq`. Raises NotFound when the mailbox itself is gone."""
-    now = get(rx, mailbox).modseq
+    """What happened to the mailbox after `modseq`. Raises NotFound when the mailbox itself is gone, LogTooShort."""
+    box = get(rx, mailbox)
+    now = box.modseq
     if now == modseq:
         return Changes(now, [], [], [])
+    if modseq < box.expunged_from:
+        raise LogTooShort(detail=f"mailbox {mailbox}: the log begins at {box.expunged_from}, asked for {modseq}")
     values = {"box": mailbox, "since": modseq}
     added: list[MessageAdded] = []
     flags: list[FlagsChanged] = []
@@ -92,7 +109,7 @@ def store_flags(tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: Fl
             modified.append(uid)
             continue
         old = read_flags(text)
-        new = given if op is FlagOp.SET else old | given if op is FlagOp.ADD else old - given
+        new = given if op is FlagOp.SET else with_flags(old, given) if op is FlagOp.ADD else without_flags(old, given)
         if new != old:
             groups[new].append(uid)
             more_unseen += (SEEN in old) - (SEEN in new)
@@ -101,10 +118,9 @@ def store_flags(tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: Fl
     now = tx.run(_TOUCH, {"wanted": mailbox, "more_unseen": more_unseen}).scalar_one()
     changed: list[FlagsChanged] = []
     for new, members in groups.items():
-        kept = flag_set(new)
-        values = {"box": mailbox, "new_flags": write_flags(kept), "new_modseq": now}
+        values = {"box": mailbox, "new_flags": write_flags(new), "new_modseq": now}
         tx.run(*((_FLAG_ONE, {**values, "only": members[0]}) if len(members) == 1 else (_FLAG, {**values, "uids": members})))
-        changed += [FlagsChanged(mailbox, uid, now, kept) for uid in members]
+        changed += [FlagsChanged(mailbox, uid, now, new) for uid in members]
     changed.sort(key=lambda change: change.uid)
     tx.ring(f"mailbox:{mailbox}")
     return Stored(now, changed, modified)
@@ -148,6 +164,17 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
     tx.run(_LOG, [{"mailbox_id": mailbox, "modseq": modseq, "uid": uid} for uid in gone])
     tx.ring(f"mailbox:{mailbox}")
     return gone
+
+
+def trim_log(tx: Transaction, mailbox: MailboxId, keep: int) -> int:
+    """Forget all but the last `keep` rows of the log of expunged UIDs, whole modseqs at a time; how many were forgotten."""
+    _lock(tx, mailbox)
+    edge = tx.run(sa.select(_expunged.modseq).where(_expunged.mailbox_id == mailbox).order_by(_expunged.modseq.desc())
+                  .offset(keep).limit(1)).scalar()
+    if edge is None:
+        return 0
+    tx.run(sa.update(schema.mailbox).where(_mailbox.id == mailbox), {"expunged_from": edge})
+    return tx.run(sa.delete(schema.expunged).where(_expunged.mailbox_id == mailbox, _expunged.modseq <= edge)).rowcount
 
 
 def _some(rx: Reader, mailbox: MailboxId, uids: Sequence[int]) -> list[tuple[Any, ...]]:

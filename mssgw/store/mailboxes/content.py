@@ -97,6 +97,11 @@ def deliver(tx: Transaction, mailbox: MailboxId, new: NewMessage, *, key: bytes,
     return uid
 
 
+def forget_deliveries(tx: Transaction) -> int:
+    """Drop the keys of `deliver` that are too old to matter; how many."""
+    return tx.run(sa.delete(schema.delivered).where(_delivered.at < tx.now - timedelta(days=DUPLICATE_DAYS))).rowcount
+
+
 # -- reading ---------------------------------------------------------------------------------------------
 
 _LIGHT = (_message.uid, _message.flags, _message.modseq, _message.internal_date, _message.size, _message.header_size, _message.content_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from mssgw.core.body import BlobId
 from mssgw.core.changes import FlagsChanged, MailboxId, MessageAdded
 from mssgw.core.envelope import AccountId
-from mssgw.core.errors import Refused, Reply
+from mssgw.core.errors import Deferred, Refused, Reply
 from mssgw.store.blobs import ContentId, Prepared
 
 SEPARATOR = "/"
@@ -22,7 +23,10 @@ MAX_DEPTH = 32
 MAX_FLAGS = 64  # on one message
 _FLAGS_REMEMBERED = 4096
 
-_SYSTEM = {flag.lower(): flag for flag in ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft")}
+_FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,200}\Z")  # RFC 3501 9: atom, with \ in front of system flags
+_USUAL = {flag.lower(): flag for flag in (  # flags ignore case (RFC 5788 2); these have a usual spelling
+    "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing",
+    "$Important", "$SubmitPending", "$Submitted")}
 
 
 class Kind(enum.StrEnum):
@@ -52,6 +56,10 @@ class Want(enum.IntFlag):
     BODYSTRUCTURE = 2
     BODY = 4
     ALL = 7
+
+
+class LogTooShort(Deferred):
+    """Too much was expunged since then to say what: take a new snapshot."""
 
 
 class OverQuota(Refused):
@@ -137,11 +145,27 @@ _sets: dict[str, frozenset[str]] = {"": frozenset()}
 
 
 def flag_set(flags: Iterable[str]) -> frozenset[str]:
-    """A flag set as it is stored: system flags in their usual case, without \\Recent. Raises Refused when there are too many."""
-    found = frozenset(_SYSTEM.get(flag.lower(), flag) for flag in flags if flag.lower() != "\\recent")
+    """A flag set as it is stored: one spelling of each, without \\Recent. Raises Refused: not a flag, too many."""
+    return with_flags(frozenset(), flags)
+
+
+def with_flags(old: frozenset[str], added: Iterable[str]) -> frozenset[str]:
+    """`old` and more; what is there keeps its spelling. Raises Refused."""
+    found = {flag.lower(): flag for flag in old}
+    for flag in added:
+        if not _FLAG.match(flag):
+            raise Refused("Not a usable flag")
+        low = flag.lower()
+        if low != "\\recent":
+            found.setdefault(low, _USUAL.get(low, flag))
     if len(found) > MAX_FLAGS:
         raise Refused(f"More than {MAX_FLAGS} flags on one message")
-    return read_flags(write_flags(found))
+    return read_flags(write_flags(frozenset(found.values())))
+
+
+def without_flags(old: frozenset[str], removed: Iterable[str]) -> frozenset[str]:
+    low = {flag.lower() for flag in removed}
+    return read_flags(write_flags(frozenset(flag for flag in old if flag.lower() not in low)))
 
 
 def write_flags(flags: frozenset[str]) -> str:
@@ -161,7 +185,7 @@ def read_flags(text: str) -> frozenset[str]:
 def canonical(name: str) -> str:
     """A mailbox name as it is stored. Raises Refused for one that can't be (RFC 3501 5.1)."""
     parts = name.split(SEPARATOR)
-    if parts[0].upper() == INBOX:
+    if parts[0].isascii() and parts[0].upper() == INBOX:  # upper() of a dotless i is I
         parts[0] = INBOX
     if not name or len(name) > MAX_NAME or len(parts) > MAX_DEPTH or not all(parts):
         raise Refused("Not a usable mailbox name", detail="empty, too long, too deep, or an empty level")
