@@ -2,7 +2,8 @@
 
 A PEM or DER file belongs to the addresses in its certificates; one without an address belongs to whom its name says,
 `jeanne.martin@chu.example.pem`. A file named by a bare domain (`chu.example.pem`) serves every address of that
-domain: the organisation's own certificate, and what it signs is bound to that domain's addresses. Beside `NAME.pem`, `NAME.key` makes it an identity of ours.
+domain: the organisation's own certificate, and what it signs is bound to that domain's addresses. Beside `NAME.pem`,
+`NAME.key` makes it an identity of ours.
 
 A change in the directory is seen at the next question; a file that can't be read is logged once and left out.
 """
