@@ -49,6 +49,7 @@ class Card:
     info: bytes
     activities: tuple[Activity, ...]
     tries_left: int | None
+    authentication_id: str = ""  # CKA_ID of the authentication key, hex: the TLS relay asks for it
 
     @property
     def is_staff_card(self) -> bool:

@@ -13,6 +13,7 @@ import base64
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class Pkcs11CardReader:
             raise PinLocked("the PIN is locked")
         opened = self.ask("open", serial=seen.serial, pin=pin)
         activities = _activities(opened["objects"])
-        card = Card(seen.serial, seen.reader, seen.authentication, seen.signature, seen.info, activities, seen.tries_left)
+        card = replace(seen, activities=activities)
         return CardSession(self, card)
 
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
@@ -172,6 +173,7 @@ def _card(slot: Mapping[str, Any], objects: Mapping[str, str], *, with_activitie
         info=base64.b64decode(objects.get("CPS_INFO_PS", "")),
         activities=_activities(objects) if with_activities else (),
         tries_left=token["tries"],
+        authentication_id=next(i for i in slot["certificates"] if i and bytes.fromhex(i)[-1] == AUTHENTICATION_ID),
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from dmp_connector.errors import BadSettings, CardRemoved, CardUnreadable, NotAllowed, Unavailable
 
-_ENGINES = (
+ENGINES = (
     Path("/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so"),
     Path("/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so"),
     Path("/usr/lib64/engines-3/pkcs11.so"),
@@ -180,7 +180,7 @@ class TlsRelay:
     def configuration(self) -> str:
         """stunnel.conf(5). Raises BadSettings: a value that could smuggle in another option, or no engine."""
         s = self.settings
-        engine = s.engine or next((e for e in _ENGINES if e.is_file()), None)
+        engine = s.engine or next((e for e in ENGINES if e.is_file()), None)
         if engine is None:
             raise BadSettings("the OpenSSL engine pkcs11 is not installed (package libengine-pkcs11-openssl)")
         key_id = "".join(f"%{s.key_id[i : i + 2]}" for i in range(0, len(s.key_id), 2))

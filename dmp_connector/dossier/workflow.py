@@ -16,7 +16,6 @@ from dmp_connector.client import Call, OtpChannel
 from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, Step, WrongStep
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabled, ManagedByMes
-from dmp_connector.letters import Letterhead, creation_letter
 from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Actor, Patient
 
@@ -105,6 +104,8 @@ class CreationWorkflow:
         after = creation.confirm(channel)
         if creation.patient is None or creation.consent is None:
             raise WrongStep(f"at {creation.step}, expected created")
+        from dmp_connector.letters import Letterhead, creation_letter  # fpdf2 is slow to import
+
         head = Letterhead(actor.practitioner, actor.structure, self._desk.rules.letter_address)
         letter = await asyncio.to_thread(
             creation_letter,

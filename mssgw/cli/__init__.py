@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mssgw import __version__
-from mssgw.cli import account, config, demo, queue, smime, trust
+from mssgw.cli import account, config, demo, dmp, queue, smime, trust, xdm
 from mssgw.core.errors import ConfigError, MailError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("trace")(queue.trace)
 app.add_typer(queue.app, name="queue")
 app.add_typer(trust.app, name="trust")
 app.add_typer(smime.app, name="smime")
+app.add_typer(dmp.app, name="dmp")
+app.add_typer(xdm.app, name="xdm")
 app.command("check")(account.check)
 app.command("trace")(queue.trace)
 app.command("demo")(demo.demo)

@@ -1,0 +1,156 @@
+"""Is this workstation ready: service, readers, modules, card, Vitale, relay, validation. Changes nothing, asks no PIN.
+
+Each check is a line: what, whether it holds, what was seen, and what to do when it does not. `needed` says
+whether the DMP cannot be used without it.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+from cryptography import x509
+
+from dmp_connector import codes
+from dmp_connector.card.pkcs11 import KNOWN_MODULES, Pkcs11CardReader
+from dmp_connector.card.readers import Pair, pair, slots
+from dmp_connector.card.tls_relay import ENGINES
+from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleKind, VitaleReader
+from dmp_connector.errors import DmpError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    holds: bool
+    seen: str
+    advice: str = ""
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What to look at; None or "" where nothing is configured."""
+
+    module: Path | None = None
+    card_reader: str = ""
+    vitale_reader: str = ""
+    vitale_command: tuple[str, ...] = ()
+    certificate: Path | None = None
+    anchors: Path | None = None
+    kit: Path | None = None
+    production: bool = False
+    stunnel: str = "stunnel4"
+
+
+def examine(station: Station, now: datetime) -> tuple[Check, ...]:
+    """Every check, in the order in which one depends on another."""
+    return tuple(_checks(station, now))
+
+
+def _checks(station: Station, now: datetime) -> Iterator[Check]:
+    yield Check("poste", True, f"{platform.system()} {platform.release()}, Python {platform.python_version()}", needed=False)
+    found, readers = _readers(station)
+    yield from readers
+    yield from _components(station)
+    if station.module or any(m.is_file() for m in KNOWN_MODULES):
+        yield _card(station, now)
+    yield _vitale(station, found)
+    if station.certificate is not None:
+        yield _certificate("certificat TLS", station.certificate, now)
+    if station.anchors is not None:
+        yield _certificate("autorités du DMP", station.anchors, now)
+    tables = codes.load()
+    oldest = min((s.date, s.name) for s in (tables.type_code, tables.class_code, tables.format_code, tables.facility, tables.practice))
+    yield Check("jeux de valeurs", True, f"{len(tables.versions)} tables, la plus ancienne {oldest[1]} du {oldest[0]}", needed=False)
+
+
+def _readers(station: Station) -> tuple[Pair | None, list[Check]]:
+    try:
+        seen = slots()
+        found = pair(seen, professional=station.card_reader, vitale=station.vitale_reader)
+    except DmpError as error:
+        return None, [Check("lecteurs", False, str(error), "Branchez un lecteur PC/SC et démarrez le service pcscd.", needed=False)]
+    kind = "un lecteur bi-fente" if found.bi_slot else f"{len({s.device for s in seen})} lecteur(s)"
+    listed = ", ".join(f"{s.name}{' (carte présente)' if s.atr else ''}" for s in seen)
+    return found, [Check("lecteurs", True, f"{kind} : {listed}", needed=False)]
+
+
+def _components(station: Station) -> Iterator[Check]:
+    module = station.module or next((m for m in KNOWN_MODULES if m.is_file()), None)
+    present = module is not None and module.is_file()
+    advice = "Installez la Cryptolib CPS, ou indiquez card_module."
+    yield Check("module PKCS#11", present, str(module or "aucun"), "" if present else advice, needed=False)
+    for name, spec, extra in (("python-pkcs11", "pkcs11", "hsm"), ("pyscard", "smartcard", "card"), ("saxonche", "saxonche", "validate")):
+        there = find_spec(spec) is not None
+        yield Check(name, there, "installé" if there else "absent", "" if there else f"pip install mssgw[{extra}]", needed=False)
+    program = shutil.which(station.stunnel)
+    yield Check("stunnel", program is not None, program or "absent", "" if program else "Installez le paquet stunnel4.", needed=False)
+    engine = next((e for e in ENGINES if e.is_file()), None)
+    yield Check(
+        "moteur OpenSSL pkcs11",
+        engine is not None,
+        str(engine or "absent"),
+        "" if engine else "Installez libengine-pkcs11-openssl.",
+        needed=False,
+    )
+    kit = station.kit is not None and station.kit.is_dir()
+    yield Check("kit de validation", kit, str(station.kit or "non installé"), "" if kit else "Facultatif : validation_kit.", needed=False)
+
+
+def _card(station: Station, now: datetime) -> Check:
+    module = station.module or next(m for m in KNOWN_MODULES if m.is_file())
+    try:
+        with Pkcs11CardReader(module, reader=station.card_reader) as reader:
+            card = reader.see()
+        card.require_valid(now)
+    except DmpError as error:
+        return Check("carte professionnelle", False, str(error), error.sentence("fr"), needed=False)
+    tries = "inconnus" if card.tries_left is None else str(card.tries_left)
+    who = card.practitioner()
+    return Check(
+        "carte professionnelle",
+        card.tries_left != 0,
+        f"{who.given} {who.family} ({who.id}), {'CPE' if card.is_staff_card else 'CPS'}, "
+        f"valable jusqu'au {card.valid_until:%d/%m/%Y}, essais restants : {tries}",
+        "Carte bloquée : déblocage par le code PUK." if card.tries_left == 0 else "",
+        needed=False,
+    )
+
+
+def _vitale(station: Station, found: Pair | None) -> Check:
+    reader: VitaleReader | None = None
+    if station.vitale_command:
+        reader = ExternalVitaleReader(station.vitale_command)
+    elif found is not None and (found.vitale or found.professional):
+        slot = found.vitale or found.professional
+        reader = PcscVitaleReader(slot) if slot is not None else None
+    if reader is None:
+        return Check("carte Vitale", False, "aucun lecteur", "Branchez un lecteur ou indiquez vitale_command.", needed=False)
+    try:
+        card = reader.read()
+    except DmpError as error:
+        return Check("carte Vitale", False, str(error), error.sentence("fr"), needed=False)
+    if station.production and card.kind is not VitaleKind.REAL:
+        return Check("carte Vitale", False, f"carte de {card.kind}", "Refusée en production (EX_GEN-1430).", needed=False)
+    return Check("carte Vitale", True, f"{len(card.beneficiaries)} bénéficiaire(s), carte {card.kind}", needed=False)
+
+
+def _certificate(name: str, path: Path, now: datetime) -> Check:
+    try:
+        loaded = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return Check(name, False, f"{path.name}: {type(error).__name__}", "Indiquez un fichier PEM lisible.")
+    first_end = min(c.not_valid_after_utc for c in loaded)
+    if first_end <= now:
+        return Check(name, False, f"expiré le {first_end:%d/%m/%Y}", "Renouvelez le certificat.")
+    soon = "Renouvelez-le bientôt." if first_end - now < timedelta(days=30) else ""
+    return Check(name, True, f"valable jusqu'au {first_end:%d/%m/%Y}", soon)
+
+
+__all__ = ["Check", "Station", "examine"]

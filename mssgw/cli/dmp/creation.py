@@ -1,0 +1,106 @@
+"""`mssgw dmp create`: the five steps of a creation, one after the other, resumable between any two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step
+from dmp_connector.errors import ConsentMissing
+from dmp_connector.model import ConsentMeans, Oppositions
+from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
+from mssgw.cli.frame import ConfigFile, Json
+
+app = typer.Typer()
+
+INFORMATION = "DMP-information-patient-2021"
+_PRESENTED = (
+    "Le DMP conserve vos documents de santé. Vous choisissez qui le consulte, masquez ce que vous voulez, "
+    "le fermez quand vous voulez ; chaque accès est tracé."
+)
+
+
+@app.command()
+def create(
+    config: ConfigFile,
+    address: As,
+    rank: Annotated[int, typer.Option(min=1, help="Beneficiary on the Vitale card.")] = 1,
+    vitale: Annotated[Path | None, typer.Option("--vitale", metavar="FILE", help="A simulated card as JSON instead of the reader.")] = None,
+    means: Annotated[ConsentMeans | None, typer.Option("--consent", help="How the patient agreed; without it nothing is created.")] = None,
+    oppose_bris_de_glace: Annotated[bool, typer.Option("--oppose-bris-de-glace", help="The patient opposes bris de glace.")] = False,
+    oppose_centre_15: Annotated[bool, typer.Option("--oppose-centre-15", help="The patient opposes access by the SAMU.")] = False,
+    email: Annotated[str, typer.Option("--email", metavar="ADDRESS", help="Web account: one-time code by e-mail.")] = "",
+    sms: Annotated[str, typer.Option("--sms", metavar="NUMBER", help="Web account: one-time code by SMS.")] = "",
+    by: Annotated[Channel, typer.Option("--confirm", help="How the confirmation reaches the patient.")] = Channel.LETTER,
+    line: Annotated[list[str] | None, typer.Option("--address-line", help="Postal address of the patient, repeatable.")] = None,
+    letter: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to put the letter (PDF/A-1).")] = None,
+    again: Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with a creation begun earlier.")] = "",
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """Identify by Vitale, present, consent, account, confirm: the creation of a DMP (or today: Mon espace santé)."""
+
+    async def act(s: Session) -> None:
+        flow = s.workflow
+        creation = await flow.load(s.actor, again) if again else await flow.start(s.actor)
+        oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
+        account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
+        creation = await _to_ready(s, creation, vitale=vitale, rank=rank, means=means, oppositions=oppositions, account=account)
+        if creation.step is Step.READY:
+            creation = await flow.create(s.actor, creation, address=tuple(line or ()))
+        if creation.step is Step.MANAGED_BY_MES:
+            s.tell(
+                MANAGED_SENTENCES["fr"],
+                {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": MANAGED_SENTENCES["fr"]},
+            )
+            raise typer.Exit(1)
+        s.notice(f"4/5 DMP créé (création {creation.id}).")
+        creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
+        if letter is not None:
+            letter.write_bytes(confirmation.letter)
+        text = f"5/5 Confirmation par {'courriel' if by is Channel.EMAIL else 'courrier'}{f' : {letter}' if letter else ''}."
+        document = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(letter) if letter else None}
+        s.tell(text, document | {"ins": creation.patient.ins.value if creation.patient else None})
+
+    verb(Options(config, address, trace=trace, json=json, yes=yes), act)
+
+
+async def _to_ready(
+    s: Session,
+    creation: Creation,
+    *,
+    vitale: Path | None,
+    rank: int,
+    means: ConsentMeans | None,
+    oppositions: Oppositions,
+    account: AccountAccess,
+) -> Creation:
+    """Steps 1 to 4, from wherever the creation stands."""
+    flow = s.workflow
+    if creation.step is Step.STARTED:
+        creation = await _identified(s, creation, vitale, rank)
+        s.notice("1/5 Identité qualifiée par la carte Vitale et INSi.")
+    if creation.step is Step.IDENTIFIED:
+        s.notice(_PRESENTED)
+        creation = await flow.present(s.actor, creation, INFORMATION)
+        s.notice("2/5 DMP présenté au patient.")
+    if creation.step is Step.INFORMED:
+        if means is None or not s.confirmed("Le patient consent-il à la création de son DMP ?"):
+            raise ConsentMissing("--consent and the patient's agreement are needed (EX_1.1-1010)")
+        creation = await flow.consent(s.actor, creation, means=means, oppositions=oppositions)
+        s.notice("3/5 Consentement enregistré.")
+    if creation.step is Step.CONSENTED:
+        creation = await flow.account(s.actor, creation, account)
+    return creation
+
+
+async def _identified(s: Session, creation: Creation, vitale: Path | None, rank: int) -> Creation:
+    card = s.vitale(vitale)
+    person = card.beneficiary(rank)
+    async with s.insi() as insi:
+        register = (await insi.by_vitale(card.identity(rank))).require_found()
+    on_card = person.as_patient(card.oid) if person.nir else register
+    return await s.workflow.identify(s.actor, creation, on_card, register, card_for_tests=card.kind.value != "real")

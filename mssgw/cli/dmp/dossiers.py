@@ -1,0 +1,339 @@
+"""Verbs on a dossier: may I, who else may, lists, administrative data, closing and reopening."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+
+from dmp_connector.client import IdentityQuery, ListMode
+from dmp_connector.dossier.creation import MANAGED_SENTENCES
+from dmp_connector.dossier.service import DossierService
+from dmp_connector.errors import LegacyDisabled, ManagedByMes
+from dmp_connector.model import AccessMode, ConsentMeans, Dossier, Ins, Oppositions, Sex
+from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
+from mssgw.cli.frame import ConfigFile, Json
+
+app = typer.Typer()
+
+_STATES = {"ACTIVE": "actif", "CLOSED": "fermé", "NO_DMP": "aucun DMP"}
+_AUTHORISATIONS = {"VALIDE": "valide", "EXPIRE": "expirée", "INTERDIT": "bloquée par le patient", "NON_EXISTE": "aucune"}
+
+
+def dossier_text(dossier: Dossier) -> str:
+    lines = [f"DMP : {_STATES[dossier.state]}"]
+    if dossier.authorisation:
+        lines.append(f"Autorisation : {_AUTHORISATIONS[dossier.authorisation]}")
+    if dossier.treating_doctor:
+        lines.append("Vous êtes médecin traitant.")
+    if dossier.attached_to_mes:
+        lines.append("Géré par Mon espace santé.")
+    if dossier.closure:
+        lines.append(f"Fermé le {dossier.closure.at or '?'} : {dossier.closure.text}")
+    return "\n".join(lines)
+
+
+def dossier_json(dossier: Dossier) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "state": dossier.state.value,
+        "authorisation": dossier.authorisation.value if dossier.authorisation else None,
+        "mt": dossier.treating_doctor,
+        "rattachement_ens": dossier.attached_to_mes,
+        "opposition_bris_de_glace": dossier.oppositions.bris_de_glace,
+        "opposition_acces_urgence": dossier.oppositions.centre_15,
+    }
+
+
+@app.command()
+def exists(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    mode: Mode = AccessMode.NORMAL,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD0.2: is there a DMP, and am I authorised?"""
+
+    async def act(s: Session) -> None:
+        dossier = await s.service.existence(s.call)
+        actions = sorted(a.value for a in s.service.possible(s.call, dossier))
+        s.tell(dossier_text(dossier), dossier_json(dossier) | {"possible": actions})
+
+    verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+
+
+@app.command()
+def authorise(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Give the authorisation back.")] = False,
+    mt: Annotated[bool, typer.Option("--mt", help="As treating doctor; with --remove, that role only.")] = False,
+    means: Annotated[ConsentMeans, typer.Option("--consent", help="How the patient agreed.")] = ConsentMeans.ORAL,
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD0.3: declare that the patient agreed, or give the authorisation back."""
+
+    async def act(s: Session) -> None:
+        if remove:
+            dossier = await s.service.remove(s.call, treating_doctor=mt)
+        else:
+            agreed = s.confirmed("Le patient, informé, a-t-il donné son accord à la consultation de son DMP ?")
+            dossier = await s.service.authorise(s.call, confirmed=agreed, means=means, treating_doctor=mt)
+        s.tell(dossier_text(dossier), dossier_json(dossier))
+
+    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+
+
+@app.command("list")
+def list_dossiers(
+    config: ConfigFile,
+    address: As,
+    since: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = "",
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD0.4: the dossiers I or my structure are authorised for."""
+
+    async def act(s: Session) -> None:
+        first = date.fromisoformat(since) if since else date(date.today().year - 1, 1, 1)
+        rows = await s.service.authorised_dossiers(s.anyone, first)
+        text = "\n".join(f"{r.ins.value}  {r.family} {r.given}  {r.birth_date or ''}{'  MT' if r.treating_doctor else ''}" for r in rows)
+        document = [
+            {
+                "ins": r.ins.value,
+                "oid": r.ins.oid,
+                "name": r.family,
+                "given": r.given,
+                "birth_date": r.birth_date,
+                "mt": r.treating_doctor,
+                "last_access": r.last_access,
+                "last_document": r.last_document,
+            }
+            for r in rows
+        ]
+        s.tell(text or "Aucun dossier.", {"ok": True, "dossiers": document})
+
+    verb(Options(config, address, trace=trace, json=json), act)
+
+
+@app.command()
+def search(
+    config: ConfigFile,
+    address: As,
+    family: Annotated[str, typer.Option(help="Birth or used name.")],
+    given: Annotated[str, typer.Option(help="Given name.")] = "",
+    birth_date: Annotated[str, typer.Option(help="YYYY-MM-DD.")] = "",
+    sex: Annotated[str, typer.Option(help="M or F.")] = "",
+    postal_code: Annotated[str, typer.Option()] = "",
+    mode: Mode = AccessMode.CENTRE_15,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD0.5: find a patient without INS; medical regulation (centre 15) only."""
+
+    async def act(s: Session) -> None:
+        query = IdentityQuery(family, given, date.fromisoformat(birth_date) if birth_date else None, Sex(sex) if sex else None, postal_code)
+        found = await s.service.search(s.anyone, query)
+        text = "\n".join(
+            f"{c.match:3d} %  {c.patient.ins.value}  {c.patient.birth_name} {c.patient.given_names}  {c.patient.birth_date}"
+            + ("  OPPOSITION à l'accès du centre 15" if c.oppositions.centre_15 else "")
+            for c in found
+        )
+        document = [
+            {
+                "ins": c.patient.ins.value,
+                "oid": c.patient.ins.oid,
+                "name": c.patient.birth_name,
+                "given": c.patient.given_names,
+                "birth_date": c.patient.birth_date,
+                "match": c.match,
+                "opposition_acces_urgence": c.oppositions.centre_15,
+            }
+            for c in found
+        ]
+        s.tell(text or "Personne ne correspond.", {"ok": True, "candidates": document})
+
+    verb(Options(config, address, mode=mode, trace=trace, json=json), act)
+
+
+@app.command()
+def professionals(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    which: Annotated[ListMode, typer.Option(help="Authorised, blocked or all.")] = ListMode.ALL,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD1.6: who the patient authorised or blocked."""
+
+    async def act(s: Session) -> None:
+        rows = await s.service.professionals(s.call, which)
+        text = "\n".join(f"{r.id}  {r.name}  {_AUTHORISATIONS[r.status]}{'  MT' if r.treating_doctor else ''}" for r in rows)
+        document = [{"id": r.id, "name": r.name, "status": r.status.value, "mt": r.treating_doctor, "since": r.since} for r in rows]
+        s.tell(text or "Aucun professionnel.", {"ok": True, "professionals": document})
+
+    verb(Options(config, address, patient, oid, trace=trace, json=json), act)
+
+
+@app.command()
+def read(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    mode: Mode = AccessMode.NORMAL,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD1.3a: the administrative data."""
+
+    async def act(s: Session) -> None:
+        d = await s.service.read(s.call)
+        document = {
+            "ok": True,
+            "ins": d.patient.ins.value,
+            "name": d.patient.birth_name,
+            "given": d.patient.given_names,
+            "birth_date": d.patient.birth_date,
+            "sex": d.patient.sex.value,
+            "street": list(d.street),
+            "postal_code": d.postal_code,
+            "city": d.city,
+            "phone": d.phone,
+            "mobile": d.mobile,
+            "email": d.email,
+            "state": d.state.value,
+            "opposition_bris_de_glace": d.oppositions.bris_de_glace,
+            "opposition_acces_urgence": d.oppositions.centre_15,
+        }
+        s.tell("\n".join(f"{k} : {v}" for k, v in document.items() if k != "ok" and v not in (None, "", [])), document)
+
+    verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+
+
+@app.command()
+def modify(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    email: Annotated[str | None, typer.Option()] = None,
+    mobile: Annotated[str | None, typer.Option()] = None,
+    phone: Annotated[str | None, typer.Option()] = None,
+    oppose_bris_de_glace: Annotated[bool | None, typer.Option("--oppose-bris-de-glace/--accept-bris-de-glace")] = None,
+    oppose_centre_15: Annotated[bool | None, typer.Option("--oppose-centre-15/--accept-centre-15")] = None,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD1.3b: change the administrative data."""
+
+    async def act(s: Session) -> None:
+        call = s.call
+        data = await s.service.read(call)
+        given: dict[str, Any] = {"email": email, "mobile": mobile, "phone": phone}
+        old = data.oppositions
+        wanted = Oppositions(
+            old.bris_de_glace if oppose_bris_de_glace is None else oppose_bris_de_glace,
+            old.centre_15 if oppose_centre_15 is None else oppose_centre_15,
+        )
+        await s.service.modify(call, replace(data, oppositions=wanted, **{k: v for k, v in given.items() if v is not None}))
+        s.tell("Données administratives modifiées.", {"ok": True})
+
+    verb(Options(config, address, patient, oid, trace=trace, json=json), act)
+
+
+async def managed(s: Session, service: DossierService, *, closing: bool) -> None:
+    """Close or reopen; today's outcome is an outcome, shown clearly, and status 1: what was asked does not hold."""
+    question = "Le patient demande-t-il la fermeture de son DMP ?" if closing else "Le patient consent-il à la réouverture de son DMP ?"
+    try:
+        if closing:
+            dossier = await service.close(s.call, reason=s.options.reason, confirmed=s.confirmed(question))
+        else:
+            dossier = await service.reopen(s.call, confirmed=s.confirmed(question), consent_at=datetime.now().astimezone())
+    except (ManagedByMes, LegacyDisabled) as error:
+        s.notice(MANAGED_SENTENCES["fr"])
+        raise error
+    s.tell(dossier_text(dossier), dossier_json(dossier))
+
+
+@app.command()
+def close(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    oid: Oid = "",
+    reason: ReasonText = "",
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD1.4: close a dossier at the patient's request (only where Mon espace santé does not manage it)."""
+
+    async def act(s: Session) -> None:
+        await managed(s, s.service, closing=True)
+
+    verb(Options(config, address, patient, oid, reason=reason, trace=trace, json=json, yes=yes), act)
+
+
+@app.command()
+def reopen(
+    config: ConfigFile, address: As, patient: PatientIns, oid: Oid = "", yes: Yes = False, trace: Trace = None, json: Json = False
+) -> None:
+    """TD1.2: reopen a closed dossier with the patient's consent."""
+
+    async def act(s: Session) -> None:
+        await managed(s, s.service, closing=False)
+
+    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+
+
+@app.command()
+def audit(
+    config: ConfigFile,
+    address: As,
+    patient: Annotated[str, typer.Option("--patient", metavar="INS", help="Only this patient.")] = "",
+    oid: Oid = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 200,
+    json: Json = False,
+) -> None:
+    """The audit trail of this connector, oldest first."""
+
+    async def act(s: Session) -> None:
+        rows = s.desk.store.audit(patient=Ins.typed(patient, s.oid).cx if patient else None, limit=limit)
+        lines = []
+        for r in rows:
+            lines.append(
+                f"{r.at:%Y-%m-%d %H:%M:%S}  {r.who}  {r.mode:14} {r.what:22} {r.outcome}" + (f"  motif : {r.reason}" if r.reason else "")
+            )
+            lines += [f"{'':21}{'✔' if holds else '✘'} {name} : {text}" for name, holds, text in r.conditions]
+            if r.facts:
+                lines.append(f"{'':21}{', '.join(f'{k}={v}' for k, v in r.facts)}")
+        document = [
+            {
+                "at": r.at.isoformat(),
+                "who": r.who,
+                "structure": r.structure,
+                "mode": r.mode,
+                "what": r.what,
+                "outcome": r.outcome,
+                "reason": r.reason,
+                "consultation": r.consultation,
+                "conditions": [list(c) for c in r.conditions],
+                "facts": dict(r.facts),
+            }
+            for r in rows
+        ]
+        s.tell("\n".join(lines) or "Aucune trace.", {"ok": True, "audit": document})
+
+    verb(Options(config, address, json=json), act)

@@ -1,0 +1,296 @@
+"""What every `mssgw dmp` verb stands on: the node's file -> settings, keys, actor, desk; errors -> sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from dmp_connector import codes
+from dmp_connector.card.pkcs11 import KNOWN_MODULES, CardSession, Pkcs11CardReader
+from dmp_connector.card.readers import pair, slots
+from dmp_connector.card.tls_relay import RelaySettings, TlsRelay
+from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleCard, parse_card
+from dmp_connector.client import Call, Dmp
+from dmp_connector.dossier.consultation import Consultations
+from dmp_connector.dossier.deposits import Deposits
+from dmp_connector.dossier.desk import Desk, DeskRules
+from dmp_connector.dossier.service import DossierService
+from dmp_connector.dossier.workflow import CreationWorkflow
+from dmp_connector.errors import DmpError, NoReader, Refused
+from dmp_connector.insi import Insi, InsiSettings
+from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins, InsKind, Practitioner, Structure
+from dmp_connector.settings import DmpSettings, Software
+from dmp_connector.signer import FileSigner, Signer
+from dmp_connector.store import DmpStore
+from dmp_connector.transport import Exchange
+from dmp_connector.validate import Validator
+from mssgw import __version__
+from mssgw.cli.config import loaded
+from mssgw.cli.frame import failure, output
+from mssgw.core.config.dmp import Dmp as DmpTable
+from mssgw.core.config.dmp import DmpActor
+
+As = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Whose acts these are: a [[dmp_actor]] of the configuration.")]
+PatientIns = Annotated[str, typer.Option("--patient", metavar="INS", help="The patient's INS, 15 characters.")]
+Oid = Annotated[str, typer.Option("--oid", help="OID the INS was issued under; the test OID outside production.")]
+Mode = Annotated[AccessMode, typer.Option("--mode", help="Access mode.")]
+ReasonText = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why: obligatory for bris de glace and for closing.")]
+Trace = Annotated[
+    Path | None, typer.Option("--trace", metavar="DIR", help="Write each SOAP request and response, byte for byte, as files.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="The explicit gesture, given in advance.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options every verb shares."""
+
+    config: Path
+    address: str
+    patient: str = ""
+    oid: str = ""
+    mode: AccessMode = AccessMode.NORMAL
+    reason: str = ""
+    trace: Path | None = None
+    json: bool = False
+    yes: bool = False
+
+
+@dataclass
+class Session:
+    """One verb's world."""
+
+    options: Options
+    table: DmpTable
+    who: DmpActor
+    actor: Actor
+    desk: Desk
+    card: CardSession | None = None
+    relay: TlsRelay | None = None
+    tables: codes.CodeTables = field(default_factory=codes.load)
+
+    @property
+    def oid(self) -> str:
+        return self.options.oid or (InsKind.NIR.value if self.table.production else InsKind.NIR_TEST.value)
+
+    @property
+    def call(self) -> Call:
+        """The call for the patient of the options: typed by a person, so its key is checked. Raises BadIns."""
+        return Call(self.actor, Ins.typed(self.options.patient, self.oid), self.options.mode)
+
+    @property
+    def anyone(self) -> Call:
+        return Call(self.actor, None, self.options.mode)
+
+    @property
+    def service(self) -> DossierService:
+        return DossierService(self.desk)
+
+    @property
+    def consultations(self) -> Consultations:
+        return Consultations(self.desk)
+
+    @property
+    def deposits(self) -> Deposits:
+        validator = Validator(self.table.validation_kit, max_pdf=self.table.max_pdf_octets)
+        return Deposits(self.desk, validator=validator, tables=self.tables)
+
+    @property
+    def workflow(self) -> CreationWorkflow:
+        return CreationWorkflow(self.desk)
+
+    def confirmed(self, question: str) -> bool:
+        """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
+        return self.options.yes or (sys.stdin.isatty() and typer.confirm(question, default=False, err=True))
+
+    def tell(self, text: str, document: Any) -> None:
+        output(text, json=self.options.json, document=document)
+
+    def notice(self, text: str) -> None:
+        """For the person beside the data: to stderr."""
+        if text:
+            sys.stderr.write(text + "\n")
+
+    @asynccontextmanager
+    async def insi(self) -> AsyncIterator[Insi]:
+        """The identity teleservice over the same key. Raises NoReader when it is not configured."""
+        if not self.table.insi_url:
+            raise NoReader("insi_url is not configured")
+        settings = InsiSettings(self.table.insi_url, self.table.insi_authorisation, self.actor.practitioner.id, version=__version__)
+        async with Exchange.of(self.desk.dmp.settings) as exchange:
+            yield Insi(settings, exchange, now=self.desk.now)
+
+    def vitale(self, file: Path | None) -> VitaleCard:
+        """The card in the reader, or a card file of the simulation. Raises CardError."""
+        if file is not None:
+            return parse_card(file.read_bytes())
+        if self.table.vitale_command:
+            return ExternalVitaleReader(self.table.vitale_command).read()
+        found = pair(slots(), professional=self.table.card_reader, vitale=self.table.vitale_reader)
+        slot = found.vitale or found.professional
+        if slot is None:
+            raise NoReader("no reader is connected")
+        return PcscVitaleReader(slot).read()
+
+
+@asynccontextmanager
+async def session(options: Options) -> AsyncIterator[Session]:
+    """Everything a verb needs, closed at its end. Raises DmpError; a wrong configuration ends the program."""
+    config = loaded(options.config)
+    if config.dmp is None:
+        raise failure(f"{options.config}: there is no [dmp] table")
+    who = next((a for a in config.dmp_actor if a.address.casefold() == options.address.casefold()), None)
+    if who is None:
+        raise failure(f"{options.config}: no [[dmp_actor]] has the address {options.address}")
+    async with AsyncExitStack() as stack:
+        now = datetime.now(UTC)
+        card, pin = await asyncio.to_thread(_card, stack, config.dmp, now) if who.key is None else (None, "")
+        signer: Signer = card.signer if card else _file_signer(who)
+        relay = await _relay(stack, config.dmp, card, pin) if card and config.dmp.certificate is None else None
+        actor = _card_actor(card, who, now) if card else _actor(who, now)
+        store = DmpStore.open(_store_url(config.dmp.store, options.config))
+        stack.callback(store.close)
+        dmp = await stack.enter_async_context(Dmp(_settings(config.dmp, options, relay), signer))
+        desk = Desk(dmp, store, _rules(config.dmp))
+        found = Session(options, config.dmp, who, actor, desk, card, relay)
+        if options.trace is not None:
+            await desk.note(found.anyone, "trace", "written", directory=str(options.trace.name))
+        yield found
+
+
+def _settings(table: DmpTable, options: Options, relay: TlsRelay | None) -> DmpSettings:
+    homologation = table.homologation.read().decode().strip() if table.homologation else ""
+    return DmpSettings(
+        url=table.url,
+        anchors=table.anchors,
+        certificate=None if relay else table.certificate,
+        key=None if relay or table.key is None else table.key.path,
+        relay=relay.url if relay else "",
+        system_oid=table.system_oid,
+        software=Software("mssgw", __version__, homologation=homologation),
+        legacy_dossier_management=table.legacy_dossier_management,
+        production=table.production,
+        trace=options.trace,
+        trace_in_production=table.trace_in_production,
+    )
+
+
+def _rules(table: DmpTable) -> DeskRules:
+    return DeskRules(
+        consultation=timedelta(minutes=table.consultation_minutes),
+        emergency=timedelta(minutes=table.emergency_minutes),
+        consent=timedelta(days=table.consent_days),
+        regulation_structures=frozenset(table.regulation_structures),
+        production=table.production,
+        letter_address=table.letter_address,
+    )
+
+
+def _store_url(url: str, config: Path) -> str:
+    """A relative SQLite path starts at the configuration, like every path in it."""
+    if not url.startswith("sqlite:"):
+        return url
+    path = config.parent.absolute() / url.removeprefix("sqlite:").removeprefix("//")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:{path}"
+
+
+def _file_signer(who: DmpActor) -> Signer:
+    if who.certificate is None or who.key is None:
+        raise AssertionError("the configuration is checked for this")
+    return FileSigner.load(who.certificate, who.key.path)
+
+
+def _actor(who: DmpActor, now: datetime) -> Actor:
+    kind = {"card": AuthenticationMode.DIRECT, "psc": AuthenticationMode.AIR, "structure": AuthenticationMode.INDIRECT}[who.authentication]
+    speciality = Code(who.speciality, "1.2.250.1.71.4.2.5") if who.speciality else None
+    practitioner = Practitioner(who.id, who.family, who.given, Code(who.profession, "1.2.250.1.71.1.2.7"), speciality)
+    return Actor(practitioner, _structure(who), kind, now, staff_card=who.staff_card, evidence=who.address)
+
+
+def _structure(who: DmpActor) -> Structure:
+    sector = codes.load().facility.find(who.sector) or Code(who.sector, "1.2.250.1.71.4.2.4")
+    return Structure(who.structure_id, who.structure_name, sector)
+
+
+def _module(table: DmpTable) -> Path:
+    return table.card_module or next((m for m in KNOWN_MODULES if m.is_file()), KNOWN_MODULES[0])
+
+
+def _card(stack: AsyncExitStack, table: DmpTable, now: datetime) -> tuple[CardSession, str]:
+    reader = stack.enter_context(Pkcs11CardReader(_module(table), reader=table.card_reader))
+    pin = _pin(reader.see().tries_left)
+    return reader.open(pin, now), pin
+
+
+def _pin(tries_left: int | None) -> str:
+    """From the descriptor named by MSSGW_PIN_FD, else typed at the terminal; tries left are shown first."""
+    descriptor = os.environ.get("MSSGW_PIN_FD")
+    if descriptor:
+        with os.fdopen(int(descriptor)) as given:
+            return given.readline().strip()
+    shown = "" if tries_left is None else f" (essais restants : {tries_left})"
+    typed: str = typer.prompt(f"Code porteur{shown}", hide_input=True, err=True)
+    return typed
+
+
+def _card_actor(card: CardSession, who: DmpActor, now: datetime) -> Actor:
+    """Card data are forced (EX_2.1-1140); the configuration only chooses among the card's places of work."""
+    places = [a.structure for a in card.card.activities]
+    return card.card.actor(places.index(who.structure_id) if who.structure_id in places else 0, now)
+
+
+async def _relay(stack: AsyncExitStack, table: DmpTable, card: CardSession, pin: str) -> TlsRelay:
+    """Mutual TLS with the card's own key, when the structure has no certificate of its own."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mssgw-card-")))
+    certificate = folder / "authentication.pem"
+    certificate.write_bytes(x509.load_der_x509_certificate(card.card.authentication).public_bytes(Encoding.PEM))
+    address = urlsplit(table.url)
+    settings = RelaySettings(
+        _module(table),
+        card.card.serial,
+        card.card.authentication_id,
+        certificate,
+        address.hostname or "",
+        address.port or 443,
+        table.anchors,
+    )
+    return await stack.enter_async_context(TlsRelay(settings, pin))
+
+
+def verb(options: Options, act: Callable[[Session], Awaitable[None]]) -> None:
+    """Run one verb; a refusal ends in its sentence and status 1, as JSON when asked for."""
+
+    async def whole() -> None:
+        async with session(options) as found:
+            await act(found)
+
+    try:
+        asyncio.run(whole())
+    except DmpError as error:
+        refused(error, json=options.json)
+
+
+def refused(error: DmpError, *, json: bool) -> None:
+    """Print a refusal and end with status 1."""
+    sentence = error.sentence("fr")
+    if json:
+        document = {"ok": False, "error": type(error).__name__, "sentence": sentence, "detail": str(error)}
+        if isinstance(error, Refused):
+            document |= {"code": error.code, "text": error.text}
+        output("", json=True, document=document)
+        raise typer.Exit(1)
+    raise failure(f"mssgw dmp: {sentence}")
