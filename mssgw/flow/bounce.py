@@ -184,7 +184,7 @@ def _status(fate: Fate, now: datetime, until: datetime | None) -> RecipientStatu
         status="4.4.7" if fate.expired else reply.enhanced,
         original=fate.recipient.original,
         remote_mta=fate.host,
-        diagnostic=f"smtp; {reply}" if fate.host else f"x-mssgw; {reply.text}",
+        diagnostic=None if fate.action is Action.DELIVERED else f"smtp; {reply}" if fate.host else f"x-mssgw; {reply.text}",
         last_attempt=now,
         will_retry_until=until,
     )

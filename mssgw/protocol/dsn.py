@@ -180,9 +180,9 @@ def _date(when: datetime | None) -> str | None:
 
 def _returned_part(returned: Returned) -> bytes:
     if returned.whole:
-        kind, name = ("message/global" if returned.utf8 else "message/rfc822"), "Undelivered message"
+        kind, name = ("message/global" if returned.utf8 else "message/rfc822"), "Your message"
     else:
-        kind, name = ("message/global-headers" if returned.utf8 else "text/rfc822-headers"), "Undelivered message header"
+        kind, name = ("message/global-headers" if returned.utf8 else "text/rfc822-headers"), "Header of your message"
     return _part(kind, returned.octets, description=name, encode=False)
 
 

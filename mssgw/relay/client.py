@@ -26,8 +26,9 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from mssgw.core.address import Domain
+from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.body import Body
 from mssgw.core.config.relay import Relay
 from mssgw.core.envelope import Envelope, Recipient
@@ -81,6 +82,7 @@ class Session:
         self.target = target
         self._wire, self._hello, self._settings = wire, hello, settings
         self._offers: dict[str, str] = {}
+        self._greeted_as = ""
         self._certificate = b""
         self._usable = True
         self.transactions = 0
@@ -130,7 +132,7 @@ class Session:
         answer = (await self._exchange([b"EHLO " + self._hello.encode("ascii")]))[0]
         if not answer.ok:
             raise _said("EHLO", answer)
-        self._offers = {}
+        self._offers, self._greeted_as = {}, answer.lines[0].partition(" ")[0]
         for line in answer.lines[1:]:
             keyword, _, parameters = line.strip().partition(" ")
             self._offers[keyword.upper()] = parameters.strip()
@@ -146,8 +148,16 @@ class Session:
         return _limit(self._offers, "MAILMAX", self._settings.messages_per_connection)
 
     @property
-    def certificate(self) -> bytes:
-        return self._certificate
+    def host(self) -> str:
+        """Who speaks, for reports: the name of the route, or what it calls itself where the route is an address."""
+        try:
+            ip_address(self.target.host)
+        except ValueError:
+            return self.target.host
+        try:
+            return parse_domain(self._greeted_as)
+        except AddressError:
+            return f"[{self.target.host}]"
 
     # one transaction -----------------------------------------------------------------------------
 
@@ -191,7 +201,7 @@ class Session:
             replies = await self._talk(plan.mail(), [plan.rcpt(one) for one in wanted], body)
             offers_dsn = "DSN" in self._offers
             for one, reply in zip(wanted, replies, strict=True):
-                told[one] = Outcome(one, reply, self.target.host, dsn=offers_dsn)
+                told[one] = Outcome(one, reply, self.host, dsn=offers_dsn)
         return [told[one] for one in recipients]
 
     async def _talk(self, mail: bytes, rcpts: list[bytes], body: Body) -> list[Reply]:

@@ -39,7 +39,7 @@ async def test_a_message_arrives_byte_for_byte(server, pki):
     async with server() as peer:
         (outcome,) = await send(peer, pki)
     assert words(outcome) == "250 2.0.0 queued as F1"
-    assert (outcome.sent, outcome.host) == (True, "127.0.0.1")
+    assert (outcome.sent, outcome.host) == (True, "fake.test")
     assert peer.messages == [b"From: a@alpha.test\r\nSubject: x\r\n\r\nBonjour\r\n..dot\r\n.\r\n"]
     assert peer.client_certificates == [pki.der["client"]]
     said = peer.sessions[0]
@@ -345,6 +345,13 @@ async def test_what_was_sent_stays_sent_when_the_next_group_is_lost(server, pki)
         first, second = await send(peer, pki, "a@beta.test", "b@beta.test")
     assert first.sent
     assert second.temporary
+
+
+@pytest.mark.parametrize(("name", "told"), [("mx.beta.test", "mx.beta.test"), ("127.0.0.1", "127.0.0.1"), ("what_is this", "[127.0.0.1]")])
+async def test_a_server_without_a_name_is_called_as_it_calls_itself(server, pki, name, told):
+    async with server(answers={"EHLO2": f"250-{name}\r\n250 PIPELINING\r\n".encode()}) as peer:
+        (outcome,) = await send(peer, pki)
+    assert outcome.host == told
 
 
 async def test_several_messages_in_one_session(server, pki):
