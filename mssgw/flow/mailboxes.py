@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mssgw.core.address import Address, AddressError
+from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.body import Body
 from mssgw.core.changes import MailboxId
 from mssgw.core.envelope import AccountId
@@ -29,7 +29,7 @@ from mssgw.protocol import mime
 from mssgw.protocol.imap_lexer import BadName, check_new_name
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account
-from mssgw.store.blobs import ContentId, Prepared
+from mssgw.store.blobs import Prepared
 from mssgw.store.mailboxes import Changes, Copied, FlagOp, Kind, Mailbox, MessageRow, NewMessage, Snapshot, SpecialUse, Stored, Want
 
 SHARED = "Partagé"
@@ -251,9 +251,24 @@ class Mailboxes:
     async def rows(self, mailbox: MailboxId, uids: Sequence[int], want: Want = Want.NONE) -> list[MessageRow]:
         return await self._store.read(lambda rx: mailboxes.rows(rx, mailbox, uids, want))
 
-    async def bodies(self, contents: Sequence[ContentId]) -> dict[ContentId, Body]:
-        """What is gone is left out."""
-        return await self._store.read(lambda rx: self._store.blobs.bodies(rx, list(contents)))
+    async def rows_and_bodies(
+        self, mailbox: MailboxId, uids: Sequence[int], want: Want = Want.NONE, octets: int = 4 << 20
+    ) -> list[tuple[MessageRow, Body]]:
+        """Messages with their bodies, which are the caller's to close: the first of `uids` that have `octets` together, one
+        at least unless all are gone. Large bodies are not in memory and don't count."""
+
+        def look(rx: Reader) -> list[tuple[MessageRow, Body]]:
+            taken: list[MessageRow] = []
+            room = octets
+            for row in mailboxes.rows(rx, mailbox, uids, want):
+                room -= row.size if row.size <= _SLOW else 0
+                if taken and room < 0:
+                    break
+                taken.append(row)
+            bodies = self._store.blobs.bodies(rx, [row.content for row in taken])
+            return [(row, bodies[row.content]) for row in taken if row.content in bodies]
+
+        return await self._store.read(look)
 
     async def store_flags(self, mailbox: Mailbox, uids: Sequence[int], operation: FlagOp, flags: Iterable[str]) -> Stored:
         _require_writable(mailbox, flags)
@@ -263,16 +278,19 @@ class Mailboxes:
     async def expunge(self, mailbox: Mailbox, uids: Sequence[int] | None) -> list[int]:
         return await self._store.write(lambda tx: mailboxes.expunge(tx, mailbox.id, uids))
 
-    async def require_appendable(self, name: str) -> Mailbox:
-        """Raises NotFound, NotAllowed: before the client sends the message."""
-        box = await self.find(name)
-        _require_writable(box)
-        return box
+    async def require_appendable(self, name: str) -> Domain:
+        """The domain whose key will seal what is appended. Raises NotFound, NotAllowed: before the client sends the message."""
 
-    async def append(self, name: str, incoming: Sequence[Incoming]) -> tuple[int, list[int]]:
+        def look(rx: Reader) -> Domain:
+            place, box = self._find(rx, name)
+            _require_writable(box)
+            return place.owner.address.domain
+
+        return await self._store.read(look)
+
+    async def append(self, name: str, domain: Domain, incoming: Sequence[Incoming]) -> tuple[int, list[int]]:
         """Add messages, all or none; UIDVALIDITY and their UIDs. Raises NotFound, NotAllowed, TooComplex, OverQuota, Deferred."""
-        place = await self._store.read(lambda rx: self._find(rx, name)[0])
-        prepared = [await self._prepare(place.owner, one.body) for one in incoming]
+        prepared = [await self._prepare(domain, one.body) for one in incoming]
         news = [NewMessage(content, one.flags, one.internal_date) for content, one in zip(prepared, incoming, strict=True)]
 
         def change(tx: Transaction) -> tuple[int, list[int]]:
@@ -282,12 +300,12 @@ class Mailboxes:
 
         return await self._store.write(change)
 
-    async def _prepare(self, owner: Account, body: Body) -> Prepared:
+    async def _prepare(self, domain: Domain, body: Body) -> Prepared:
         if body.size > _SLOW:
             summary = await asyncio.to_thread(mime.summarise, body, self._limits)
         else:
             summary = mime.summarise(body, self._limits)
-        return await self._store.blobs.prepare(body, owner.address.domain, summary)
+        return await self._store.blobs.prepare(body, domain, summary)
 
     async def copy(self, source: Mailbox, uids: Sequence[int], target: str, *, move: bool) -> Copied:
         """Copy or move, all or none. Raises NotFound for the target, OverQuota; NotFound too when a message is gone."""

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssgw.core.address import Domain
 from mssgw.core.body import BodyWriter
 from mssgw.core.errors import MailError, NotFound
 from mssgw.flow.mailboxes import Incoming
@@ -32,12 +33,13 @@ class Announced:
     synchronizing: bool
     taken: list[Incoming] = field(default_factory=list)
     refused: No | None = None
+    domain: Domain | None = None  # whose key seals the messages; None when refused
 
 
 async def append(session: Session, announced: Announced) -> Done:
     total = 0
     try:
-        await session.mailboxes.require_appendable(announced.command.mailbox)
+        announced.domain = await session.mailboxes.require_appendable(announced.command.mailbox)
     except NotFound as error:
         announced.refused = No(error.reply.text, "TRYCREATE")
     except MailError as error:
@@ -48,9 +50,9 @@ async def append(session: Session, announced: Announced) -> Done:
             total += announced.size
             await _take(session, announced, command, total)
             command = await _next(session, announced)
-        if announced.refused:
-            raise announced.refused
-        uidvalidity, uids = await session.mailboxes.append(announced.command.mailbox, announced.taken)
+        if announced.refused or announced.domain is None:
+            raise announced.refused or No("Not possible", "CANNOT")
+        uidvalidity, uids = await session.mailboxes.append(announced.command.mailbox, announced.domain, announced.taken)
     except NotFound as error:
         raise No(error.reply.text, "TRYCREATE") from None
     finally:

@@ -26,6 +26,7 @@ class Verb:
     handle: Callable[[Session, Any], Awaitable[Done]]
     state: State
     expunge: bool = True  # EXPUNGE may be sent at its end
+    lazy: bool = False  # see Session.push
 
     def require_state(self, session: Session) -> None:
         """Raises Bad."""
@@ -65,8 +66,8 @@ _OTHERS: dict[type, Verb] = {
     commands.UidExpunge: Verb(select.uid_expunge, State.SELECTED),
 }
 _NUMBERED: dict[type, tuple[Verb, Verb]] = {  # by sequence number, by UID: RFC 3501 7.4.1
-    kind: (Verb(handle, State.SELECTED, expunge=False), Verb(handle, State.SELECTED))
-    for kind, handle in ((commands.Fetch, fetch.fetch), (commands.Store, store.store), (Search, search.search))
+    kind: (Verb(handle, State.SELECTED, False, lazy), Verb(handle, State.SELECTED, True, lazy))
+    for kind, handle, lazy in ((commands.Fetch, fetch.fetch, False), (commands.Store, store.store, True), (Search, search.search, False))
 }
 
 

@@ -35,18 +35,15 @@ _DISCARDED = 1 << 20  # octets of refused literals read and thrown away
 
 
 class Connection:
-    def __init__(self, wire: Wire, service: Service, *, implicit_tls: bool) -> None:
+    def __init__(self, wire: Wire, service: Service) -> None:
         self.wire, self.service = wire, service
         self.session = Session(wire, service)
-        self._implicit_tls = implicit_tls
         self._bad_in_a_row = self._stranger_commands = 0
         self.dismissed = False
 
     async def run(self) -> None:
         """Until the client leaves or is sent away."""
         try:
-            if self._implicit_tls:
-                await self.wire.start_tls(self.service.tls())
             self.session.untagged("OK", "mssgw ready", f"CAPABILITY {self.session.capabilities}")
             while await self._one():
                 pass
@@ -195,7 +192,7 @@ class Connection:
             log_bug(error, command=type(command).__name__, account=session.account and session.account.id)
             reply = line(tag, "NO", "Internal error", "SERVERBUG")
         if session.account is not None and not _leaves(command):
-            await session.push(expunge=verb.expunge)
+            await session.push(expunge=verb.expunge, lazy=verb.lazy)
         self.wire.write(reply)
         if isinstance(command, Simple) and command.verb == "STARTTLS" and reply.startswith(f"{tag} OK".encode()):
             await self.wire.start_tls(self.service.tls())

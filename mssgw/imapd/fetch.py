@@ -24,7 +24,6 @@ from mssgw.store.mailboxes import FlagOp, MessageRow, Want
 _LINES = 4000  # responses of flags between two drains
 _ROWS = 1000
 _BODIES = 64
-_BATCH_OCTETS = 4 << 20  # of bodies in memory at a time
 _WHOLE = 256 * 1024  # a section up to this goes out in one piece
 _PIECE = 256 * 1024
 _UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)  # what is stored was within the limits of its day
@@ -121,36 +120,25 @@ async def _fetch_bodies(session: Session, view: View, wanted: Sequence[int], ite
     """True when messages were gone."""
     sections = [item for item in items if isinstance(item, Section)]
     sees = not view.read_only and not all(section.peek for section in sections)
-    found = 0
-    async for chunk, rows in _rows(session, view, wanted, _want(items), _BODIES):
-        newly_seen = await _set_seen(session, view, chunk) if sees else set()
-        for batch in _batches(list(zip(chunk, rows, strict=True))):
-            bodies = await session.mailboxes.bodies([row.content for _, row in batch])
-            try:
-                for at, row in batch:
-                    body = bodies.get(row.content)
-                    if body is not None:
-                        found += 1
-                        await _Message(session, view, at, row, body).write(items, told_flags=at in newly_seen)
-            finally:
-                for body in bodies.values():
-                    body.close()
+    want = _want(items)
+    found = start = 0
+    while start < len(wanted):
+        chunk = wanted[start : start + _BODIES]
+        at_of = {view.uids[at]: at for at in chunk}
+        batch = await session.mailboxes.rows_and_bodies(view.mailbox.id, list(at_of), want)
+        try:
+            newly_seen = await _set_seen(session, view, [at_of[row.uid] for row, _ in batch]) if sees else set()
+            for row, body in batch:
+                at = at_of[row.uid]
+                await _Message(session, view, at, row, body).write(items, told_flags=at in newly_seen)
+        finally:
+            for _, body in batch:
+                body.close()
+        found += len(batch)
+        full = len(batch) == len(chunk) or not batch
+        start += len(chunk) if full else wanted.index(at_of[batch[-1][0].uid], start) + 1 - start  # the rest didn't fit, or is gone
         await _breathe(session)
     return found < len(wanted)
-
-
-def _batches(pairs: list[tuple[int, MessageRow]]) -> Iterable[list[tuple[int, MessageRow]]]:
-    """Groups of messages that may be in memory together."""
-    batch: list[tuple[int, MessageRow]] = []
-    octets = 0
-    for pair in pairs:
-        if batch and octets + pair[1].size > _BATCH_OCTETS:
-            yield batch
-            batch, octets = [], 0
-        batch.append(pair)
-        octets += pair[1].size
-    if batch:
-        yield batch
 
 
 async def _set_seen(session: Session, view: View, chunk: Sequence[int]) -> set[int]:

@@ -7,7 +7,8 @@ that need bodies, so that bodies are opened for as few messages as possible; tex
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from mssgw.core.body import Body
@@ -27,6 +28,8 @@ _BODIES = 200
 _UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)
 _IN_ENVELOPE = {b"subject": "subject", b"from": "from", b"to": "to", b"cc": "cc", b"bcc": "bcc", b"message-id": "message-id",
                 b"in-reply-to": "in-reply-to"}
+
+_MARKS = re.compile(r'[\s"\\@<>,(){}]+')  # what stands otherwise in the octets of ENVELOPE, or not at all
 
 Positions = Sequence[int]
 
@@ -91,7 +94,17 @@ class _Evaluation:
             case key.InHeader() | key.InText():
                 return await self._in_bodies(one, among)
         test, want = _row_test(one)
-        return [at async for at, row in self._rows(among, want) if test(row)]
+        return await self._in_rows(test, want, among)
+
+    async def _in_rows(self, test: Callable[[MessageRow], bool], want: Want, among: Positions) -> list[int]:
+        view = self._view
+        found: list[int] = []
+        for start in range(0, len(among), _ROWS):
+            at_of = {view.uids[at]: at for at in among[start : start + _ROWS]}
+            rows = await self._session.mailboxes.rows(view.mailbox.id, list(at_of), want)
+            hits = await asyncio.to_thread(_matching, rows, test)
+            found += [at_of[uid] for uid in hits]
+        return found
 
     def _flagged(self, flag: str, wanted: bool, among: Positions) -> list[int]:
         view = self._view
@@ -102,33 +115,36 @@ class _Evaluation:
         flags = view.flags
         return [at for at in among if (flag in flags[at]) == wanted]
 
-    async def _rows(self, among: Positions, want: Want, size: int = _ROWS) -> AsyncIterator[tuple[int, MessageRow]]:
-        view = self._view
-        for start in range(0, len(among), size):
-            chunk = among[start : start + size]
-            rows = {row.uid: row for row in await self._session.mailboxes.rows(view.mailbox.id, [view.uids[at] for at in chunk], want)}
-            for at in chunk:
-                if row := rows.get(view.uids[at]):
-                    yield at, row
-
     async def _in_bodies(self, one: key.InHeader | key.InText, among: Positions) -> list[int]:
         if isinstance(one, key.InHeader) and one.name in _IN_ENVELOPE and one.text:
             return await self.match(key.InEnvelope(_IN_ENVELOPE[one.name], one.text), among)
         test = _header_test(one) if isinstance(one, key.InHeader) else _text_test(one)
+        view = self._view
+        uids = [view.uids[at] for at in among]
         found: list[int] = []
-        for start in range(0, len(among), _BODIES):
-            pairs = [pair async for pair in self._rows(among[start : start + _BODIES], Want.NONE)]
-            bodies = await self._session.mailboxes.bodies([row.content for _, row in pairs])
-
-            def compare(pairs: list[tuple[int, MessageRow]] = pairs, bodies: dict[int, Body] = bodies) -> list[int]:  # type: ignore[assignment]
-                return [at for at, row in pairs if row.content in bodies and test(bodies[row.content], row)]
-
+        start = 0
+        while start < len(uids):
+            chunk = uids[start : start + _BODIES]
+            batch = await self._session.mailboxes.rows_and_bodies(view.mailbox.id, chunk)
             try:
-                found += await asyncio.to_thread(compare)
+                hits = await asyncio.to_thread(_matching_bodies, batch, test)
             finally:
-                for body in bodies.values():
+                for _, body in batch:
                     body.close()
+            found += [at for uid in hits if (at := view.position(uid)) is not None]
+            complete = len(batch) == len(chunk) or not batch
+            start += len(chunk) if complete else chunk.index(batch[-1][0].uid) + 1
         return found
+
+
+def _matching(rows: list[MessageRow], test: Callable[[MessageRow], bool]) -> list[int]:
+    """UIDs. In a thread."""
+    return [row.uid for row in rows if test(row)]
+
+
+def _matching_bodies(batch: list[tuple[MessageRow, Body]], test: Callable[[Body, MessageRow], bool]) -> list[int]:
+    """UIDs. In a thread."""
+    return [row.uid for row, body in batch if test(body, row)]
 
 
 def _row_test(one: Key) -> tuple[Callable[[MessageRow], bool], Want]:
@@ -140,9 +156,21 @@ def _row_test(one: Key) -> tuple[Callable[[MessageRow], bool], Want]:
         case key.Sent(when, day):
             return lambda row: (sent := read_envelope(row.envelope).sent) is not None and _on_day(sent.date(), when, day), Want.ENVELOPE
         case key.InEnvelope(field, text):
-            needle = text.casefold()
-            return lambda row: needle in read_envelope(row.envelope).text(field).casefold(), Want.ENVELOPE
+            return _envelope_test(field, text.casefold()), Want.ENVELOPE
     raise AssertionError(one)
+
+
+def _envelope_test(field: str, needle: str) -> Callable[[MessageRow], bool]:
+    words = [word for word in _MARKS.split(needle) if word]
+
+    def test(row: MessageRow) -> bool:
+        if row.envelope.isascii():  # cheaper than taking every envelope apart
+            whole = mime.decode_words(row.envelope).casefold()
+            if not all(word in whole for word in words):
+                return False
+        return needle in read_envelope(row.envelope).text(field).casefold()
+
+    return test
 
 
 def _on_day(day: date, when: str, wanted: date) -> bool:

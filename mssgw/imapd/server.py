@@ -48,7 +48,7 @@ class Servers:
             self._servers.append(await asyncio.get_running_loop().create_server(lambda: Wire(serve_one), sock=listener, backlog=BACKLOG))
 
     async def _serve(self, wire: Wire) -> None:
-        connection = Connection(wire, self._service, implicit_tls=False)
+        connection = Connection(wire, self._service)
         peer = wire.peer
         limits = self._service.config.limits
         if self._stopping or len(self._connections) >= limits.connections or self._peers[peer] >= limits.connections_per_peer:

@@ -6,6 +6,7 @@ parses nothing, asks `Mailboxes`, writes untagged data, and returns Done or rais
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ MAX_STRANGER_COMMANDS = 30  # before login
 MAX_LOGIN_FAILURES = 4
 MAX_BAD = 20  # in a row
 LOGIN_SECONDS = 120.0
+LAZY_SECONDS = 0.2
 
 
 class Login(Protocol):
@@ -75,7 +77,8 @@ class Session:
         self._mailboxes: Mailboxes | None = None
         self._bell: Bell | None = None
         self._news: frozenset[str] = frozenset()
-        self._dirty = False
+        self._dirty = False  # the view may be behind the store
+        self._refreshed = 0.0
 
     @property
     def capabilities(self) -> str:
@@ -128,8 +131,11 @@ class Session:
         """Wait until something happened that `push` may have to tell."""
         self._news |= await self.bell.wait()
 
-    async def push(self, *, expunge: bool, force: bool = False) -> None:
-        """Tell what happened meanwhile: at a command's end, or in IDLE. Raises Bye when the account or mailbox is gone."""
+    async def push(self, *, expunge: bool, force: bool = False, lazy: bool = False) -> None:
+        """Tell what happened meanwhile: at a command's end, or in IDLE. Raises Bye when the account or mailbox is gone.
+
+        `lazy`: after a command that rang the bell itself; many of them in a row look into the store only now and then.
+        """
         rung = self._news | self.bell.take()
         self._news = frozenset()
         if rung and (f"account:{self.bell_account}" in rung or "*" in rung):
@@ -139,8 +145,9 @@ class Session:
             return
         if rung:
             self._dirty = True
-        if self._dirty or force:
-            self._dirty = False
+        now = asyncio.get_running_loop().time()
+        if force or (self._dirty and not (lazy and now - self._refreshed < LAZY_SECONDS)):
+            self._dirty, self._refreshed = False, now
             await self._refresh(view)
         self.wire.write(view.tell(expunge=expunge))
 
