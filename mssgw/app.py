@@ -91,6 +91,7 @@ class Worker:
         async with contextlib.AsyncExitStack() as stack:
             opened = await store.open(self.config, self.clock, worker=f"{self.index}-{os.getpid()}")
             stack.push_async_callback(opened.close)
+            stack.push_async_callback(_cancel, loop.create_task(opened.keep_swept()))
             self.services = await Services.of(self.config, opened, self.clock)
             self.background = loop.create_task(self._background(self.services))
             stack.push_async_callback(self._stop_background)

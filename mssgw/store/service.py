@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Deferred
 from mssgw.observe import Event, log
 from mssgw.store import database
 from mssgw.store.blobs import Blobs
@@ -27,9 +27,11 @@ from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import require_current
 from mssgw.store.seal import Seal
-from mssgw.store.sweep import Swept, sweep
+from mssgw.store.sweep import Swept, sweep, sweep_is_due
 
 T = TypeVar("T")
+
+_LOOK_SECONDS = 3600.0  # how often a worker looks whether sweeping is due
 
 
 class Store:
@@ -70,6 +72,16 @@ class Store:
     async def sweep(self, older_than_hours: float = 24) -> Swept:
         """Remove what nothing refers to any more, and what was kept long enough."""
         return await sweep(self, older_than_hours)
+
+    async def keep_swept(self) -> None:
+        """Sweep once a day, whichever worker comes first, until cancelled."""
+        while True:
+            try:
+                if await self.write(sweep_is_due):
+                    await self.sweep()
+            except Deferred as error:
+                log(Event.STORE_SWEPT, "warning", reason=error)
+            await self.clock.sleep(_LOOK_SECONDS)
 
     async def close(self) -> None:
         """Commit what was handed over, then stop."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from mssgw.core.changes import MailboxId
 from mssgw.observe import Event, log
-from mssgw.store import mailboxes, queue, schema
+from mssgw.store import facts, mailboxes, queue, schema
 from mssgw.store.engine import Reader, Transaction
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EXPUNGED_KEPT = 50_000  # rows of the log of expunged UIDs that a mailbox keeps
 _SWEEP_ROWS = 500  # in one transaction
+_FACT = "store.swept"
+_EVERY = timedelta(days=1)
 
 _message, _content, _summary, _expunged, _queued = (
     table.c for table in (schema.message, schema.content, schema.summary, schema.expunged, schema.queued))
@@ -42,6 +44,15 @@ class Swept:
 
 _UNUSED = sa.select(_content.id).where(*(
     ~sa.exists().where(column == _content.id) for column in (_message.content_id, _message.original_id, _queued.content_id)))
+
+
+def sweep_is_due(tx: Transaction) -> bool:
+    """Whether a day has passed since the last time this said yes. The first time is a day after the first look."""
+    last = facts.get(tx, _FACT)
+    if last is not None and tx.now < datetime.fromisoformat(last) + _EVERY:
+        return False
+    facts.put(tx, _FACT, tx.now.isoformat())
+    return last is not None
 
 
 async def sweep(store: Store, older_than_hours: float) -> Swept:

@@ -264,3 +264,24 @@ async def test_sweeping_beside_workers_never_takes_what_is_used(store, open_agai
     await store.write(lambda tx: store_package.mailboxes.append_many(tx, box, messages))
     rows = await store.read(lambda rx: store_package.mailboxes.rows(rx, box, None))
     assert len(await store.blobs.read_many([row.content for row in rows])) == 4
+
+
+async def test_one_worker_sweeps_once_a_day(store, open_again, clock):
+    other = await open_again()
+    box = await new_inbox(store)
+    await fill(store, box, 1)
+    await store.write(lambda tx: store_package.mailboxes.remove(tx, box, [1]))
+    tasks = [asyncio.ensure_future(one.keep_swept()) for one in (store, other)]
+
+    async def left():
+        return await store.read(lambda rx: rx.run(sa.select(sa.func.count()).select_from(schema.content)).scalar())
+
+    while await store.read(lambda rx: store_package.facts.get(rx, "store.swept")) is None or len(clock._sleepers) < 2:
+        await asyncio.sleep(0)
+    assert await left() == 1
+    clock.advance(hours=25)
+    while await left():
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
