@@ -80,20 +80,21 @@ class RightsService:
             raise deny(Right.LIST, "par date d'autorisation seulement")
         root = _answer(PATIENTS, "patientListResponse", OK)
         for record in self._world.records.values():
-            grant = record.grants.get(visitor.id) or record.grants.get(visitor.structure)
-            if grant is None or not record.exists or grant.status(now) is not AuthorisationStatus.VALID:
+            if not record.exists or record.authorisation(visitor.id, visitor.structure, now=now) is not AuthorisationStatus.VALID:
                 continue
+            grant = record.grants.get(visitor.id) or record.grants.get(visitor.structure)
             last = max((s.current.submitted.at for s in record.documents.current() if s.current.submitted), default=None)
-            if (last if by_document else grant.since) is None or (last if by_document else grant.since) < since:  # type: ignore[operator]
+            date = last if by_document else grant.since if grant else now
+            if date is None or date < since:
                 continue
             traits = record.data.patient
             row = _row(
                 root, PATIENTS, "patientlistData", nationalId=traits.ins.value, nationalIdType=traits.ins.oid,
                 firstName=traits.first_given, lastName=traits.birth_name, dateOfBirth=f"{traits.birth_date:%d%m%Y}",
             )  # fmt: skip
-            if grant.treating_doctor:
+            if record.treats(visitor.id, now):
                 _fill(row, PATIENTS, specificRight=TREATING_DOCTOR)
-            if grant.last_access:
+            if grant and grant.last_access:
                 _fill(row, PATIENTS, lastAccessDate=_stamp(grant.last_access))
             if last:
                 _fill(row, PATIENTS, lastAddDate=_stamp(last))
