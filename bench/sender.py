@@ -122,7 +122,7 @@ async def measure(directory, pki, port, options):
         await store.write(lambda tx, names=names: [queue.add(tx, NewQueued(name, prepared, envelope)) for name in names])
     context = pki.client_context()
     carrier = outbound(config, clock, lambda: context, lambda domain, der: None)
-    sender = Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), lambda domain: None)
+    sender = Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), lambda domain: ())
     began, cpu = time.perf_counter(), time.process_time()
     task = asyncio.create_task(sender.run())
     while (await store.read(queue.count)).waiting:  # noqa: ASYNC110

@@ -11,8 +11,8 @@ Crash: the lease ends and another worker goes on. Between the peer's 250 and our
 sent twice, never lost (crash point `sender.sent`). A lease that runs out under a live attempt is renewed
 before; one that is lost ends the attempt, and what it would have recorded is not written (fencing).
 
-One slow operator doesn't hold up the others: a domain holds at most half of a worker's places, and is left
-out of claims while it does.
+One slow operator doesn't hold up the others: all domains of one operator hold at most half of a worker's
+places, and are left out of claims while they do.
 
 Stop: nothing more is claimed, attempts get STOP_SECONDS to end, what is left is released at once.
 """
@@ -32,7 +32,7 @@ from mssgw.core.address import Domain
 from mssgw.core.body import Body
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.core.envelope import Envelope
+from mssgw.core.envelope import Envelope, OperatorId
 from mssgw.core.errors import MailError, reply_of
 from mssgw.flow.bounce import Fate, Original, Reports
 from mssgw.observe import ATTEMPT_SECONDS, DELIVERED, QUEUE_OLDEST, QUEUE_WAITING, Event, crash_point, log, log_bug
@@ -44,6 +44,7 @@ from mssgw.store.queue import Delivery, DeliveryId, LeaseLost, State
 STOP_SECONDS = 20
 HOUSEKEEPING_SECONDS = 15
 PURGE_EVERY = 240  # rounds of housekeeping
+CROWD_SECONDS = 5  # for mail of an operator that has all the places it may have
 AGAIN_SECONDS = 1.0  # when something is due that we could not claim
 STORE_DOWN_SECONDS = 5
 
@@ -58,14 +59,23 @@ class Carrier(Protocol):
         """Keep its connections tidy until cancelled."""
 
 
+class Operator(Protocol):
+    @property
+    def id(self) -> OperatorId: ...
+
+
+Group = OperatorId | Domain  # whose places are counted together; a domain stands for itself when its operator isn't known
+
+
 class Sender:
     def __init__(self, config: Config, store: Store, clock: Clock, carrier: Carrier, reports: Reports,
-                 require_listed: Callable[[Domain], object]) -> None:
+                 require_listed: Callable[[Domain], Sequence[Operator]]) -> None:
         self._settings, self._store, self._clock = config.queue, store, clock
         self._carrier, self._reports, self._require_listed = carrier, reports, require_listed
         self._tasks: dict[DeliveryId, asyncio.Task[None]] = {}
-        self._held: dict[DeliveryId, Delivery] = {}
-        self._per_domain: Counter[Domain] = Counter()
+        self._held: dict[DeliveryId, Group] = {}  # whose place each delivery takes
+        self._places: Counter[Group] = Counter()
+        self._groups: dict[Domain, Group] = {}  # of domains seen lately
         self._leases: dict[DeliveryId, Delivery] = {}  # of what is not being recorded yet
         self._wake = asyncio.Event()
         self._rounds = 0
@@ -116,7 +126,8 @@ class Sender:
         if due is None or due > now:
             return min(due or self._in(HOUSEKEEPING_SECONDS), self._in(HOUSEKEEPING_SECONDS))
         half = max(1, self._settings.concurrency // 2)
-        busy = [domain for domain, count in self._per_domain.items() if count >= half]
+        full = {group for group, count in self._places.items() if count >= half}
+        busy = [domain for domain, group in self._groups.items() if group in full]
         lease, limit = self._settings.lease_seconds, min(room, half)
         claiming = asyncio.ensure_future(self._store.write(lambda tx: queue.claim(tx, now, limit, lease, busy)))
         try:
@@ -126,20 +137,39 @@ class Sender:
             raise
         fresh = [one for one in claimed if one.id not in self._held]  # else our own lease ran out under a live attempt
         self._hold(fresh)
-        await self._start(fresh)
+        crowd = [one for one in fresh if self._group(one.domain) in full]  # a domain of a full operator, not seen before
+        await self._put_back(crowd)
+        await self._start([one for one in fresh if one not in crowd])
         return None if claimed else self._in(AGAIN_SECONDS)
+
+    def _group(self, domain: Domain) -> Group:
+        if domain not in self._groups:
+            try:
+                operators = self._require_listed(domain)
+            except MailError:
+                operators = ()
+            self._groups[domain] = operators[0].id if operators else domain
+        return self._groups[domain]
 
     def _hold(self, claimed: Sequence[Delivery]) -> None:
         for delivery in claimed:
-            self._held[delivery.id] = self._leases[delivery.id] = delivery
-            self._per_domain[delivery.domain] += 1
+            group = self._group(delivery.domain)
+            self._held[delivery.id], self._leases[delivery.id] = group, delivery
+            self._places[group] += 1
+
+    async def _put_back(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            later = self._in(CROWD_SECONDS)
+            await self._store.write(lambda tx: _each(deliveries, lambda one: queue.release(tx, one, later)))
+            for delivery in deliveries:
+                self._let_go(delivery)
 
     async def _start(self, claimed: Sequence[Delivery]) -> None:
         bodies = await self._read(claimed)
         for delivery in claimed:
             task = asyncio.create_task(self._deliver(delivery, bodies.get(delivery.id)), name=f"deliver {delivery.trace}")
             self._tasks[delivery.id] = task
-            task.add_done_callback(partial(self._let_go, delivery))
+            task.add_done_callback(partial(self._ended, delivery))
 
     async def _read(self, claimed: Sequence[Delivery]) -> dict[DeliveryId, Body]:
         """The contents of a batch in one go. What can't be read is missing, and its delivery says why."""
@@ -151,15 +181,15 @@ class Sender:
             return {}
         return {delivery.id: found[delivery.content] for delivery in claimed if delivery.content in found}
 
-    def _let_go(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(delivery.id, None)
-        self._held.pop(delivery.id, None)
-        if not task.cancelled():
-            self._leases.pop(delivery.id, None)
-        self._per_domain[delivery.domain] -= 1
-        if not self._per_domain[delivery.domain]:
-            del self._per_domain[delivery.domain]
+    def _ended(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        del self._tasks[delivery.id]
+        self._let_go(delivery, keep_lease=task.cancelled())  # the stop releases it
         self._wake.set()
+
+    def _let_go(self, delivery: Delivery, *, keep_lease: bool = False) -> None:
+        self._places[self._held.pop(delivery.id)] -= 1
+        if not keep_lease:
+            self._leases.pop(delivery.id, None)
 
     async def _wait(self, until: datetime) -> None:
         """Until woken, or the clock has come that far."""
@@ -270,6 +300,8 @@ class Sender:
         counts = await self._store.read(queue.count)
         for state in ("waiting", "leased", "held"):
             QUEUE_WAITING.labels(state).set(getattr(counts, state))
+        self._places += Counter()  # drops zeros
+        self._groups.clear()  # operators change with the list
         QUEUE_OLDEST.set((self._clock.now() - counts.oldest).total_seconds() if counts.oldest else 0)
         self._rounds += 1
         if self._rounds % PURGE_EVERY == 0:

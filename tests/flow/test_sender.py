@@ -454,10 +454,39 @@ async def test_one_domain_does_not_take_all_places(office, carrier):
         await office.settled(f"TRACE{number + 1}")
 
 
+async def test_one_operator_does_not_take_all_places_by_its_many_domains(office, carrier):
+    gate = asyncio.Event()
+    send = carrier.send
+    waiting = set()
+
+    async def gated(domain, envelope, body):
+        if domain != THERE:
+            waiting.add(domain)
+            await gate.wait()
+        return await send(domain, envelope, body)
+
+    carrier.send = gated
+    for number in range(60):
+        office.trust.listed[Domain(f"d{number}.slow.test")] = b"slow"
+        await office.enqueue(f"r@d{number}.slow.test")
+    office.start()
+
+    async def half():
+        return len(waiting) >= office.config.queue.concurrency // 2
+
+    await office.until(half)
+    quick = await office.enqueue(f"a@{THERE}")
+    await office.settled(quick)
+    assert len(waiting) < office.config.queue.concurrency
+    gate.set()
+    for number in range(60):
+        await office.settled(f"TRACE{number + 1}")
+
+
 async def test_places_are_bounded(office, carrier):
     carrier.gate = asyncio.Event()
     for number in range(40):
-        office.trust.listed[Domain(f"d{number}.test")] = b"x"
+        office.trust.listed[Domain(f"d{number}.test")] = b"x%d" % number
         await office.enqueue(f"r@d{number}.test")
     office.start()
 

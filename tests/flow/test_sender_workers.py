@@ -48,7 +48,7 @@ async def test_workers_share_the_queue(config, store, open_again, clock):
     sent = Counter()
     stores = [store, await open_again("w2"), await open_again("w3")]
     senders = [
-        Sender(config, one, clock, Carrier(sent), Reports(config, one, clock, LocalDelivery(config, one)), lambda domain: None)
+        Sender(config, one, clock, Carrier(sent), Reports(config, one, clock, LocalDelivery(config, one)), lambda domain: ())
         for one in stores
     ]
     tasks = [asyncio.create_task(sender.run()) for sender in senders]
@@ -110,7 +110,7 @@ async def main(home):
     store = await store_package.open(config, clock, worker="w")
     pki = Pki.of(home / "pki")
     carrier = outbound(config, clock, pki.client_context, lambda domain, der: None)
-    sender = Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), lambda domain: None)
+    sender = Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), lambda domain: ())
     task = asyncio.create_task(sender.run())
     while (await store.read(queue.count)).waiting:
         await asyncio.sleep(0.02)
