@@ -134,6 +134,16 @@ def decide(request: AccessRequest) -> Decision:
     return Decision(granted, reasons, record)
 
 
+def require_mode(actor: Actor, mode: AccessMode, regulation_structures: frozenset[str]) -> None:
+    """What can be said of a mode before anything is asked of the DMP. Raises NotAuthenticated, NotEntitled."""
+    if mode is AccessMode.BRIS_DE_GLACE and actor.authentication is AuthenticationMode.INDIRECT:
+        raise NotAuthenticated(actor.authentication.value)
+    if mode is AccessMode.BRIS_DE_GLACE and actor.staff_card:
+        raise NotEntitled("a staff card (CPE) knows no bris de glace")
+    if mode is AccessMode.CENTRE_15 and actor.structure.id not in regulation_structures:
+        raise NotEntitled("not a regulation structure")
+
+
 def _holds(condition: Condition, text: str) -> Reason:
     return Reason(condition, True, text)
 
@@ -218,10 +228,12 @@ def _entitlement(request: AccessRequest) -> Reason:
     # In régulation the software does not look at the authorisation (PDSM4DMP-TD02); the server does.
     if dossier.authorisation is AuthorisationStatus.FORBIDDEN and request.mode is not AccessMode.CENTRE_15:
         return _fails(condition, ProfessionalBlocked("INTERDIT"))
-    if request.mode is AccessMode.CENTRE_15 and actor.structure.id not in request.regulation_structures:
-        return _fails(condition, NotEntitled("not a regulation structure"), "Votre structure n'est pas un centre de régulation médicale.")
-    if request.mode is AccessMode.BRIS_DE_GLACE and actor.staff_card:
-        return _fails(condition, NotEntitled("CPE"))
+    try:
+        require_mode(actor, request.mode, request.regulation_structures)
+    except NotEntitled as error:
+        return _fails(condition, error, f"Le mode « {request.mode} » n'est pas ouvert à votre profil ou à votre structure.")
+    except NotAuthenticated:
+        pass  # told by the condition before
     column = column_of(actor, request.mode, treating_doctor=dossier.treating_doctor)
     allowed = right(request.action, column)
     if request.action is Action.FEED and actor.authentication is AuthenticationMode.AIR:

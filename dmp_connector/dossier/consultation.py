@@ -18,10 +18,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from dmp_connector.client import Call, FindDocuments, Retrieved
-from dmp_connector.dossier.access import AuditRecord
+from dmp_connector.dossier.access import AuditRecord, require_mode
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import ConsultationClosed, DocumentUnknown, Refused
+from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed, Refused
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
 from dmp_connector.model.people import AccessMode, Actor, Ins
@@ -73,7 +73,12 @@ class Consultations:
         """
         desk = self._desk
         await self.sweep()
-        dossier = await desk.existence(call)
+        try:
+            require_mode(call.actor, call.mode, desk.rules.regulation_structures)
+            dossier = await desk.existence(call)
+        except (NotAllowed, Refused) as error:
+            await desk.refused(call, "consultation", error)
+            raise
         known = await self._resumed(call, dossier)
         if known is not None:
             return known
