@@ -16,6 +16,7 @@ from mssgw.protocol.mime import MimeLimits, TooComplex
 _FIRST_LOOK = 16 * 1024
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"(?!@)')
 _LOOKS_LIKE_ONE = re.compile(rb'[^\s<>,;:"()@]+@[^\s<>,;:"()@]+')
+_MESSAGE_ID = re.compile(r"<[^<>\x00-\x20]{1,900}>")
 _EMPTY_LINE = b"\r\n\r\n"
 
 
@@ -58,6 +59,12 @@ def replace(body: Body, head: Head, headers: Headers, spool: Path | None) -> Bod
         writer.abort()
         raise
     return writer.finish()
+
+
+def message_id_of(headers: Headers) -> str | None:
+    """With its angle brackets; None when there is none that could be searched for."""
+    found = _MESSAGE_ID.search(headers.first("message-id") or "")
+    return found[0] if found else None
 
 
 def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:

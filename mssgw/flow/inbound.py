@@ -106,6 +106,8 @@ class Incoming:
         require_no_loop(head.headers)
         self._require_author(head.headers)
         opened = await house.protection.open(body, {box.recipient.address.domain for box in self._boxes})
+        if opened.unwrapped:  # what is read later may be a protected copy of the header (RFC 9788)
+            self._require_author(Head.read(opened.readable, limits).headers)
         readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
         notices = await house.reports.delivered(Original(trace, self._envelope(), summary.message_id, house.clock.now(), lambda: body))

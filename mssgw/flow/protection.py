@@ -9,7 +9,6 @@ mail carries the seal of the domain. A message that can't hold S/MIME, or a doma
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +27,6 @@ from mssgw.smime.protecting import Lookup, Policy, Protected, no_lookup
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, Verdict
 
 UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
-_SMIME = re.compile(rb"[pP][kK][cC][sS]7|multipart/signed", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Protection:
 
     async def open(self, body: Body, domains: Collection[Domain]) -> Opened:
         """What can be read of a message, and what to think of it. Raises KeyUnavailable."""
-        if body.in_memory and not _SMIME.search(body.read()):
+        if body.in_memory and not _may_be_smime(body.read()):
             return Opened(body, UNPROTECTED, False)
         own = [self.signers[domain] for domain in domains if domain in self.signers]
         readers = [*own, *(one for one in self.readers if one not in own)]
@@ -81,3 +79,9 @@ def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Ide
         if one.certificate.valid_at(now):
             found |= {address.key: one for address in one.certificate.addresses}
     return found
+
+
+def _may_be_smime(octets: bytes) -> bool:
+    """Plain searches of a lower-case copy: a tenth of a pattern's time."""
+    lower = octets.lower()
+    return b"pkcs7" in lower or b"multipart/signed" in lower

@@ -19,7 +19,8 @@ MOST = 50  # Received fields after which a message is in a loop (RFC 5321 6.3)
 def date(now: datetime) -> str:
     """RFC 5322 3.3, in UTC."""
     utc = now.astimezone(UTC)
-    return f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04} {utc:%H:%M:%S} +0000"
+    day = f"{_DAYS[utc.weekday()]}, {utc.day:02} {_MONTHS[utc.month - 1]} {utc.year:04}"
+    return f"{day} {utc.hour:02}:{utc.minute:02}:{utc.second:02} +0000"
 
 
 def received(client: Client, hostname: str, trace: str, now: datetime, recipients: list[Recipient], *, utf8: bool = False,

@@ -28,7 +28,7 @@ from mssgw.core.message import Headers
 from mssgw.flow.bounce import Notice, Original, Reports
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, replace
+from mssgw.flow.head import Head, authors, message_id_of, replace
 from mssgw.flow.journal import refusals
 from mssgw.flow.protection import Protection
 from mssgw.flow.received import received
@@ -168,24 +168,24 @@ class Outgoing:
 
     async def _accept(self, body: Body, trace: str) -> None:
         house = self._house
-        message, summary, author = await off_loop(body, lambda: self._compose(body, trace))
+        message, message_id, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
         leaving = await house.protection.protect(message, self._domain, author, addresses) if addresses else ()
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
             NewQueued(trace if number == 0 else f"{trace}-{number}", await house.store.blobs.prepare(copy.body, self._domain),
-                      self._envelope(tuple(by_address[address] for address in copy.recipients)), summary.message_id)
+                      self._envelope(tuple(by_address[address] for address in copy.recipients)), message_id)
             for number, copy in enumerate(leaving)]
         content = await self._content_for_boxes(message)
-        sent = await house.store.blobs.prepare(message, self._domain, summary) if self._keep_for else None
+        sent = await self._sent(message) if self._keep_for else None
         notices = await house.reports.delivered(
-            Original(trace, self._envelope(self._here()), summary.message_id, house.clock.now(), lambda: message))
+            Original(trace, self._envelope(self._here()), message_id, house.clock.now(), lambda: message))
         crash_point("submission.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, summary))
+        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, message_id, message.size))
         crash_point("submission.committed")
 
-    def _compose(self, body: Body, trace: str) -> tuple[Body, Summary, Address]:
-        """Judge and mend the header; the message as our client meant it, its description, its author."""
+    def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
+        """Judge and mend the header; the message as our client meant it, its Message-ID, its author."""
         house, now = self._house, self._house.clock.now()
         limits = MimeLimits.of(house.config.limits)
         head = Head.read(body, limits)
@@ -196,7 +196,13 @@ class Outgoing:
         trace_field = received(self._client, hostname, trace, now, self._all(), utf8=self._mail.utf8, hide_client=True)
         headers = mended(head.headers, trace, hostname, now).prepend(("Received", trace_field))
         message = replace(body, head, headers, house.spool)
-        return message, mime.summarise(message, limits), authors(head.headers)[0]
+        mime.parse(message, limits)
+        return message, message_id_of(headers), authors(head.headers)[0]
+
+    async def _sent(self, message: Body) -> Prepared:
+        limits = MimeLimits.of(self._house.config.limits)
+        summary = await off_loop(message, lambda: mime.summarise(message, limits))
+        return await self._house.store.blobs.prepare(message, self._domain, summary)
 
     async def _content_for_boxes(self, message: Body) -> Content | None:
         """The same message with what a mailbox here adds on top (RFC 5321 4.4, RFC 8601)."""
@@ -215,10 +221,10 @@ class Outgoing:
         return await house.local.prepare(self._boxes, *await off_loop(message, build))
 
     def _commit(self, tx: Transaction, trace: str, queued: list[NewQueued], content: Content | None, sent: Prepared | None,
-                notices: Sequence[Notice], summary: Summary) -> None:
-        sender, message_id = self._mail.sender, summary.message_id
+                notices: Sequence[Notice], message_id: str | None, size: int) -> None:
+        sender = self._mail.sender
         audit.add(tx, self._who, "submitted", "ok", trace, sender=sender or "<>", message_id=message_id, port=self._origin.kind,
-                  peer=self._client.address, recipients=len(self._remote) + len(self._boxes), size=summary.size)
+                  peer=self._client.address, recipients=len(self._remote) + len(self._boxes), size=size)
         for new in queued:
             queue.add(tx, new)
         if content is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mssgw.core.address import Address
@@ -9,8 +11,10 @@ from mssgw.core.body import Body
 from mssgw.core.envelope import Notify, Recipient
 from mssgw.core.errors import MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.inbound import Inbound
+from mssgw.flow.protection import UNPROTECTED
 from mssgw.protocol.smtp import MailFrom
-from mssgw.store import audit, queue
+from mssgw.smime.opening import Opened
+from mssgw.store import audit, mailboxes, queue
 from tests.flow.conftest import HERE, peer, rcpt
 from tests.flow.test_submission import inbox
 
@@ -142,3 +146,28 @@ async def test_a_success_report_goes_back_once(inbound, sqlite_store, people) ->
     (delivery,) = await sqlite_store.read(queue.list_all)
     assert delivery.envelope.sender is None
     assert [str(one.address) for one in delivery.recipients] == [DURAND]
+
+
+class Opening:
+    """An S/MIME engine that found another message inside."""
+
+    def __init__(self, inside: bytes) -> None:
+        self.inside = inside
+
+    async def open(self, body, domains):
+        return Opened(Body.of(self.inside), UNPROTECTED, True)
+
+
+async def test_both_contents_are_kept_when_something_was_unwrapped(house, trust, sqlite_store, people) -> None:
+    await receive(Inbound(replace(house, protection=Opening(LETTER.replace(b"hello", b"readable"))), trust))
+    box = await sqlite_store.read(lambda rx: mailboxes.by_name(rx, people.jeanne.id, "INBOX"))
+    (row,) = await sqlite_store.read(lambda rx: mailboxes.rows(rx, box.id, None))
+    assert (await sqlite_store.blobs.read(row.content)).read().endswith(b"readable\r\n")
+    assert (await sqlite_store.blobs.read(row.original)).read() == LETTER
+
+
+async def test_an_author_hidden_inside_is_judged_like_the_one_outside(house, trust, sqlite_store, people) -> None:
+    inside = LETTER.replace(b"durand@beta.mssante.test>", b"petit@gamma.mssante.test>")
+    with pytest.raises(NotTrusted):
+        await receive(Inbound(replace(house, protection=Opening(inside)), trust))
+    assert not await inbox(sqlite_store, people.jeanne)

@@ -7,6 +7,9 @@ import inspect
 
 from aiosmtpd.smtp import SMTP
 
+from mssgw.core.address import Domain
+from mssgw.core.config.node import Limits
+from mssgw.smtpd.port import Port, Profile
 from mssgw.smtpd.session import Session
 
 
@@ -26,6 +29,19 @@ def test_aiosmtpd_still_has_what_we_override() -> None:
                  "smtp_EHLO", "smtp_STARTTLS", "smtp_AUTH", "connection_made", "connection_lost", "eof_received"):
         assert callable(getattr(SMTP, name))
     assert "SMTP.command_size_limit" in inspect.getsource(SMTP)
+
+
+async def test_our_connection_has_what_the_methods_of_aiosmtpd_use(flow) -> None:
+    limits = Limits()
+    profile = Profile("relay", "mx", Domain("d.fr"), limits, lambda: None, flow.begin)  # type: ignore[arg-type, return-value]
+    ours = vars(Session(Port(profile), asyncio.get_running_loop()))
+    inherited = [getattr(SMTP, name) for name in vars(SMTP) if name in (
+        "connection_made", "connection_lost", "_cb_client_connected", "_set_rset_state", "_set_post_data_state", "_create_session",
+        "_create_envelope", "__del__")]
+    assert len(inherited) == 8
+    theirs = set(vars(SMTP(None, loop=asyncio.get_running_loop(), hostname="mx")))
+    used = {name for method in inherited for name in method.__code__.co_names} & theirs
+    assert used - {"_reader", "_writer", "_handle_hooks", "_tls_handshake_okay"} <= set(ours)  # set later, or in STARTTLS of aiosmtpd only
 
 
 def test_no_verb_of_aiosmtpd_is_left_as_it_is() -> None:
