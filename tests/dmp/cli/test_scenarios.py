@@ -51,9 +51,24 @@ def test_creation_dmp_complet_par_es(mssgw, tmp_path):
     assert mssgw.done("exists", patient="SANSDOSSIER")["state"] == "NO_DMP"
     target = tmp_path / "lettre.pdf"
     made = mssgw.done(
-        "create", "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"), "--consent", "oral", "--oppose-centre-15", "--email", "luc@example.test",
-        "--confirm", "letter", "--address-line", "1 rue des Lilas", "--address-line", "35000 RENNES", "-o", str(target), "--yes",
-    )  # fmt: skip
+        "create",
+        "--vitale",
+        vitale(mssgw, tmp_path, "SANSDOSSIER"),
+        "--consent",
+        "oral",
+        "--oppose-centre-15",
+        "--email",
+        "luc@example.test",
+        "--confirm",
+        "letter",
+        "--address-line",
+        "1 rue des Lilas",
+        "--address-line",
+        "35000 RENNES",
+        "-o",
+        str(target),
+        "--yes",
+    )
     assert made["outcome"] == "confirmed"
     assert made["ins"] == mssgw.running.ins("SANSDOSSIER").value
     assert require_pdfa1(target.read_bytes()).pages == 1
