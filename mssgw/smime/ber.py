@@ -17,6 +17,8 @@ MAX_DEPTH = 32
 MAX_ELEMENT = 4 * 1024 * 1024  # octets of one small piece: certificates, signers, recipients
 MAX_ELEMENTS = 100_000  # elements inside small pieces, whole message
 _INDEFINITE = re.compile(rb"[\x20-\x3f\x60-\x7f\xa0-\xbf\xe0-\xff]\x80")  # what an indefinite length looks like, and random octets too
+PIECE = 256 * 1024  # octets of content handed on at once: what a cache holds
+_NOWHERE = 1 << 62
 FREE_PIECES, SMALLEST_PIECE = 4096, 64  # content pieces: beyond the free ones they must average that many octets
 
 
@@ -37,6 +39,7 @@ class Stream:
         self._at = 0  # in the window
         self._before = 0  # octets in earlier windows
         self._ends: list[int | None] = []  # absolute end of each open container; None is indefinite
+        self._bounds: list[int] = [_NOWHERE]  # what no element may reach beyond: the closest definite end around it
         self._elements = 0
 
     @property
@@ -65,14 +68,13 @@ class Stream:
         self._at = start + count
         return self._window[start : self._at]
 
-    def _some(self, most: int) -> bytes:
-        """Between 1 and `most` octets, whatever is there."""
+    def _some(self, most: int) -> memoryview:
+        """Between 1 and `most` octets, whatever is there, not copied."""
         if self._at == len(self._window):
             self._fill(1)
-        if self._at == 0 and len(self._window) <= most:
-            self._at = len(self._window)
-            return self._window
-        return self.take(min(most, len(self._window) - self._at))
+        start = self._at
+        self._at = min(start + most, len(self._window))
+        return memoryview(self._window)[start : self._at]
 
     def at_end(self) -> bool:
         """Whether no octet is left."""
@@ -88,8 +90,12 @@ class Stream:
 
     def _head(self) -> tuple[int, int | None]:
         """(tag, length or None). Raises BerError."""
-        first = self.take(2)
-        tag, size = first
+        at = self._at
+        if len(self._window) - at < 2:
+            self._fill(2)
+            at = 0
+        tag, size = self._window[at], self._window[at + 1]
+        self._at = at + 2
         if tag & 0x1F == 0x1F:
             raise BerError(f"tag number over 30 at octet {self.position - 2}")
         if size < 0x80:
@@ -106,17 +112,20 @@ class Stream:
     def _open(self, size: int | None) -> None:
         if len(self._ends) >= MAX_DEPTH:
             raise BerError(f"deeper than {MAX_DEPTH} levels", limit=True)
-        end = None if size is None else self.position + size
-        parent = next((one for one in reversed(self._ends) if one is not None), None)
-        if end is not None and parent is not None and end > parent:
-            raise BerError(f"element at octet {self.position} is longer than its parent")
+        if size is None:
+            self._ends.append(None)
+            self._bounds.append(self._bounds[-1])
+            return
+        self._within_parent(size)
+        end = self._before + self._at + size
         self._ends.append(end)
+        self._bounds.append(end)
 
     def more(self) -> bool:
         """Whether the innermost container holds another element; an end-of-contents mark is not eaten."""
         end = self._ends[-1]
         if end is not None:
-            return self.position < end
+            return self._before + self._at < end
         return self.peek() != 0
 
     def peek(self) -> int:
@@ -141,6 +150,7 @@ class Stream:
         elif self.position != end:
             raise BerError(f"element should end at octet {end}, not {self.position}")
         self._ends.pop()
+        self._bounds.pop()
 
     # --- whole pieces
 
@@ -156,6 +166,7 @@ class Stream:
                 return bytes((tag,)) + length(size) + content
             inner = Stream([content])
             inner._elements, inner._ends = self._elements, [None] * len(self._ends) + [size]
+            inner._bounds = [size] * (len(inner._ends) + 1)
             content = inner._definite(most, len(self._ends))
             self._elements = inner._elements
             return bytes((tag,)) + length(len(content)) + content
@@ -164,8 +175,7 @@ class Stream:
         return bytes((tag,)) + length(len(content)) + content
 
     def _within_parent(self, size: int) -> None:
-        end = next((one for one in reversed(self._ends) if one is not None), None)
-        if end is not None and self.position + size > end:
+        if self._before + self._at + size > self._bounds[-1]:
             raise BerError(f"element at octet {self.position} is longer than its parent")
 
     def _definite(self, most: int, floor: int) -> bytes:
@@ -194,7 +204,7 @@ class Stream:
                 raise BerError(f"element over {most} octets", limit=True)
             stack[-1][1].append(bytes((tag,)) + length(size or 0) + self.take(size or 0))
 
-    def octets(self, primitive: int = OCTET_STRING, most: int | None = None) -> Iterator[bytes]:
+    def octets(self, primitive: int = OCTET_STRING, most: int | None = None) -> Iterator[memoryview]:
         """The content of the OCTET STRING that comes next, in chunks, however it was cut (X.690 8.7.3).
 
         `primitive` is its tag when it stands alone, with IMPLICIT tags another one. Must be read to the end.
@@ -227,16 +237,16 @@ class Stream:
             else:
                 raise BerError(f"octet string in pieces of another kind at octet {self.position}")
 
-    def _counted(self, size: int, most: int | None) -> Iterator[bytes]:
+    def _counted(self, size: int, most: int | None) -> Iterator[memoryview]:
         if most is not None and size > most:
             raise BerError(f"content over {most} octets", limit=True)
         while size:
-            chunk = self._some(size)
+            chunk = self._some(min(size, PIECE))
             size -= len(chunk)
             yield chunk
 
     def finish(self) -> None:
         """Nothing may follow but the zero octets some senders pad with. Raises BerError."""
         while not self.at_end():
-            if self._some(65536).strip(b"\x00"):
+            if bytes(self._some(65536)).strip(b"\x00"):
                 raise BerError("octets after the end")

@@ -53,7 +53,7 @@ class Certificate:
     def __hash__(self) -> int:
         return hash(self.der)
 
-    @property
+    @cached_property
     def issuer_and_serial(self) -> bytes:
         """IssuerAndSerialNumber (RFC 5652 10.2.4), DER."""
         return der.sequence(self.issuer, self.serial)

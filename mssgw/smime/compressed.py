@@ -39,7 +39,8 @@ def _inflate(stream: Stream, write: Write, most: int) -> None:
     engine = zlib.decompressobj()
     taken = made = 0
     try:
-        for chunk in stream.octets():
+        for piece in stream.octets():
+            chunk = bytes(piece)
             taken += len(chunk)
             while chunk:
                 plain = engine.decompress(chunk, _STEP)

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from mssgw.smime import der, oids
 from mssgw.smime.algorithms import ABSENT, CIPHERS, Cipher, Digest, name_of, read_digest, read_identifier
 from mssgw.smime.ber import Stream
-from mssgw.smime.enveloped import NONCE, TAG, Write
+from mssgw.smime.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.keys import Identity
 from mssgw.smime.recipients import kem_info, shared_info
@@ -182,7 +182,7 @@ def _decryptor(cipher: Cipher, key: bytes, nonce: bytes) -> Any:
             raise SmimeError(Reason.UNSUPPORTED, cipher.name) from error
 
 
-def _pour(chunks: Iterable[bytes], decryptor: Any, write: Write, cipher: Cipher) -> bytes:
+def _pour(chunks: Iterable[Octets], decryptor: Any, write: Write, cipher: Cipher) -> bytes:
     """Decrypt all chunks; with CBC the last block is held back, it may be padding."""
     update = decryptor.update
     if cipher.authenticated:
@@ -191,9 +191,11 @@ def _pour(chunks: Iterable[bytes], decryptor: Any, write: Write, cipher: Cipher)
         return b""
     held = b""
     for chunk in chunks:
-        plain = held + update(chunk) if held else update(chunk)
-        write(plain[: -cipher.block])
-        held = plain[-cipher.block :]
+        if plain := update(chunk):
+            if held:
+                write(held)
+            held = plain[-cipher.block :]
+            write(memoryview(plain)[: -cipher.block])
     return held
 
 

@@ -101,24 +101,27 @@ def dotted(content: bytes) -> str:
 
 def time(moment: datetime) -> bytes:
     """Time as UTCTime to 2049 and GeneralizedTime from 2050 (RFC 5652 11.3)."""
-    moment = moment.astimezone(UTC)
-    if 1950 <= moment.year < 2050:
-        return tlv(UTC_TIME, moment.strftime("%y%m%d%H%M%SZ").encode())
-    return tlv(GENERALIZED_TIME, moment.strftime("%Y%m%d%H%M%SZ").encode())
+    year, month, day, hour, minute, second, *_ = moment.astimezone(UTC).timetuple()
+    rest = f"{month:02}{day:02}{hour:02}{minute:02}{second:02}Z"
+    if 1950 <= year < 2050:
+        return tlv(UTC_TIME, f"{year % 100:02}{rest}".encode())
+    return tlv(GENERALIZED_TIME, f"{year:04}{rest}".encode())
 
 
 def read_time(tag: int, content: bytes) -> datetime:
     """UTCTime or GeneralizedTime in the forms of RFC 5652 11.3. Raises DerError."""
+    wide = tag == GENERALIZED_TIME
+    digits = content[:-1]
+    if tag not in (UTC_TIME, GENERALIZED_TIME) or len(content) != (15 if wide else 13) or content[-1:] != b"Z" or not digits.isdigit():
+        raise DerError("time is not in the form of RFC 5652 11.3")
+    year = int(digits[:-10])
+    if not wide:
+        year += 2000 if year < 50 else 1900
     try:
-        text = content.decode("ascii")
-        if tag == UTC_TIME and len(text) == 13 and text[12] == "Z" and text[:12].isdigit():
-            year = int(text[:2])
-            text = f"{2000 + year if year < 50 else 1900 + year}{text[2:]}"
-        elif not (tag == GENERALIZED_TIME and len(text) == 15 and text[14] == "Z" and text[:14].isdigit()):
-            raise DerError("time is not in the form of RFC 5652 11.3")
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise DerError("time is not in the form of RFC 5652 11.3") from error
+        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(len(digits) - 10, len(digits), 2))
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise DerError("time is no time") from error
 
 
 def read(data: bytes, at: int, end: int) -> Tlv:
@@ -149,6 +152,11 @@ def split(data: bytes, start: int, end: int, most: int = 64) -> list[Tlv]:
     while start < end:
         if len(found) >= most:
             raise DerError(f"more than {most} elements at octet {start}")
+        # Tag and length in one octet each, which nearly all are: read here, a call for each would cost as much again.
+        if end - start >= 2 and (size := data[start + 1]) < 0x80 and (tag := data[start]) & 0x1F != 0x1F and start + 2 + size <= end:
+            found.append((tag, start, start + 2, start + 2 + size))
+            start += 2 + size
+            continue
         one = read(data, start, end)
         found.append(one)
         start = one[3]

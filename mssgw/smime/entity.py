@@ -18,12 +18,15 @@ from mssgw.core.body import Body, BodyWriter
 from mssgw.core.message import Field, Headers
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part
+from mssgw.protocol.mime.fields import header_end as end_of_header
 from mssgw.smime.rope import STEP, Range, Rope
 
 MAX_LINE = 998  # octets without CRLF, RFC 5322 2.1.1
 
 SIGNATURE_TYPES = frozenset(("application/pkcs7-signature", "application/x-pkcs7-signature"))
 CMS_TYPES = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
+_WIDE = re.compile(rb"(?im)^content-transfer-encoding:[ \t]*(?:8bit|binary)")
+_LONE_CR = re.compile(rb"\r[^\n]")
 _CMS_NAME = re.compile(r"\.p7[mz]\Z", re.IGNORECASE)
 _OPAQUE_TYPES = frozenset(("application/octet-stream", "application/pkcs7-signature", "application/x-pkcs7-signature"))
 
@@ -78,16 +81,12 @@ def outgoing(body: Body, limits: mime.MimeLimits = mime.DEFAULT_LIMITS) -> Outgo
 
 def header_end(body: Body) -> int:
     """Offset of the first octet after the empty line. A message without one is all header."""
-    step = 16 * 1024
+    step = 8 * 1024
     while True:
         head = body.read(0, step)
-        if head.startswith((b"\r\n", b"\n")):
-            return 2 if head.startswith(b"\r\n") else 1
-        ends = [found + len(mark) for mark in (b"\r\n\r\n", b"\n\n") if (found := head.find(mark)) >= 0]
-        if ends:
-            return min(ends)
-        if len(head) >= body.size:
-            return body.size
+        found = end_of_header(head, 0, len(head))
+        if found < len(head) or len(head) == body.size:
+            return found
         step *= 4
 
 
@@ -99,19 +98,23 @@ def survives(body: Body, start: int) -> bool:
     """Whether relays will leave it alone: 7-bit, CRLF only, lines of at most 998 octets (RFC 8551 3.1.3)."""
     tail = 0  # length of the line that is open
     last = b""
+    feeds = returns = 0
     for at in range(start, body.size, STEP):
         chunk = body.read(at, STEP)
         if not chunk.isascii() or b"\0" in chunk:
             return False
-        feeds = chunk.count(b"\n")
-        pairs = chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
-        if feeds != pairs or chunk.count(b"\r") - (chunk[-1:] == b"\r") + (last == b"\r") != feeds:
+        # Each CR has its LF, and there are as many of one as of the other: so each LF has its CR.
+        if last == b"\r" and chunk[:1] != b"\n":
             return False
+        if _LONE_CR.search(chunk):
+            return False
+        feeds += chunk.count(b"\n")
+        returns += chunk.count(b"\r")
         tail = _longest_open(chunk, tail)
         if tail < 0:
             return False
         last = chunk[-1:]
-    return last != b"\r" and not re.search(rb"(?im)^content-transfer-encoding:[ \t]*(?:8bit|binary)", body.read(0, start))
+    return last != b"\r" and feeds == returns and not _WIDE.search(body.read(0, start))
 
 
 def _longest_open(chunk: bytes, tail: int) -> int:

@@ -19,7 +19,8 @@ from mssgw.smime.recipients import Recipient
 
 NONCE, TAG = 12, 16  # octets, RFC 5084 3.2; nothing else is made or accepted
 
-Write = Callable[[bytes], Any]
+Octets = bytes | memoryview
+Write = Callable[[Any], Any]  # takes Octets
 
 
 def encrypt(content: Iterable[bytes], size: int, recipients: Sequence[Recipient], cipher: Cipher, write: Write,

@@ -70,8 +70,9 @@ def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tupl
     """(names that were changed on the way, names the sender hid on purpose)."""
     changed: list[str] = []
     hidden: list[str] = []
+    fields, others = _by_name(inside.fields), _by_name(outside)
     for name in _SHOWN:
-        within, without = [_same(one) for one in inside.fields.all(name)], [_same(one) for one in outside.all(name)]
+        within, without = fields.get(name, []), others.get(name, [])
         if within == without or (not within and inside.outer is None):
             continue
         if inside.outer is not None:
@@ -96,6 +97,14 @@ def shown(inside: Inside, outside: Headers, names: tuple[str, ...]) -> Headers:
             made += [one for one in inside.fields if one.name == field.name]
     made += [one for one in inside.fields if one.name in names and first[one.name] is None]
     return Headers(tuple(made))
+
+
+def _by_name(headers: Headers) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for field in headers:
+        if field.name in _SHOWN:
+            found.setdefault(field.name, []).append(_same(field.value))
+    return found
 
 
 def _same(value: str) -> str:

@@ -26,7 +26,7 @@ from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
-from mssgw.smime import compressed, decrypting, der, oids, verifying
+from mssgw.smime import armour, compressed, decrypting, der, oids, verifying
 from mssgw.smime import headers as header_fields
 from mssgw.smime.ber import BerError, Stream
 from mssgw.smime.certificates import Certificate
@@ -35,7 +35,7 @@ from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.keys import Identity
 from mssgw.smime.pool import run
-from mssgw.smime.rope import Range, Rope
+from mssgw.smime.rope import STEP, Range, Rope
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
 from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
 
@@ -212,7 +212,7 @@ class _Opening:
         first, second = part.children
         if second.size > MAX_SIGNATURE * 2:
             raise SmimeError(Reason.LIMIT, "signature over 1 MB")
-        content = verifying.parse_detached(b"".join(mime.decoded_chunks(body, second)))
+        content = verifying.parse_detached(b"".join(_decoded(body, second)))
         signed = Rope(Range(body, first.header_start, first.body_end))
         for step in (None, _crlf):
             hashing = Hashing(content.digest_identifiers)
@@ -232,7 +232,7 @@ class _Opening:
     def _unwrap(self, body: Body, part: Part) -> Body:
         """application/pkcs7-mime: whatever is inside, by its content type and not by its label."""
         def source() -> Stream:
-            return Stream(_nonempty(mime.decoded_chunks(body, part)))
+            return Stream(chunk for chunk in _decoded(body, part) if chunk)
 
         kind = _content_type(source())
         writer = BodyWriter()
@@ -392,8 +392,10 @@ def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return lambda chunk: update(chunk.replace(b"\n", b"\r\n"))
 
 
-def _nonempty(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return (chunk for chunk in chunks if chunk)
+def _decoded(body: Body, part: Part) -> Iterator[bytes]:
+    if part.encoding == "base64":
+        return armour.decode(mime.raw_chunks(body, part.body_start, part.body_end, STEP))
+    return mime.decoded_chunks(body, part)
 
 
 def _reason(error: Exception) -> Reason:

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -24,7 +25,7 @@ from mssgw.smime import capabilities, der, oids
 from mssgw.smime.algorithms import DIGESTS, Digest, Signature, SignatureKind, pss_padding, read_digest, read_identifier, read_signature
 from mssgw.smime.ber import BerError, Stream
 from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.enveloped import Write
+from mssgw.smime.enveloped import Octets, Write
 from mssgw.smime.errors import Reason, SmimeError
 
 MAX_CERTIFICATES = 20  # read of one message (crypto.md 9, 19)
@@ -67,11 +68,11 @@ class Hashing:
         self._first = b""
         self.size = 0
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: Octets) -> None:
         for one in self._hashes.values():
             one.update(chunk)
         if len(self._first) < 64:
-            self._first += chunk[: 64 - len(self._first)]
+            self._first += bytes(chunk[: 64 - len(self._first)])
         self.size += len(chunk)
 
     def fill(self, content: SignedContent) -> None:
@@ -106,6 +107,7 @@ def read(stream: Stream, write: Write | None) -> SignedContent:
     return content
 
 
+@lru_cache(maxsize=64)
 def _digest_identifiers(data: bytes) -> tuple[bytes, ...]:
     found = []
     for one in der.inside(data, der.whole(data, der.SET), der.SET, 16):
@@ -360,8 +362,35 @@ def _is_ml_dsa(key: Any, scheme: Signature) -> bool:
 def parse_detached(data: bytes) -> SignedContent:
     """A detached SignedData in memory. Raises SmimeError."""
     try:
+        return _read_definite(data)
+    except der.DerError:
+        pass  # indefinite lengths somewhere, or damaged: the stream reader knows
+    try:
         return read(Stream([data]), None)
     except BerError as error:
         raise SmimeError(Reason.LIMIT if error.limit else Reason.MALFORMED, str(error)) from error
     except der.DerError as error:
         raise SmimeError(Reason.MALFORMED, str(error)) from error
+
+
+def _read_definite(data: bytes) -> SignedContent:
+    """The short way for what nearly everybody sends. Raises SmimeError, DerError."""
+    kind, explicit = der.inside(data, der.whole(data), der.SEQUENCE, 2)
+    if data[kind[1] : kind[3]] != oids.SIGNED_DATA:
+        raise SmimeError(Reason.MALFORMED, "not SignedData")
+    (signed,) = der.inside(data, explicit, 0xA0, 1)
+    fields = der.inside(data, signed, der.SEQUENCE, 6)
+    if len(fields) < 4:
+        raise der.DerError("SignedData is too short")
+    _version, digests, encapsulated, *rest = fields
+    inner = der.inside(data, encapsulated, der.SEQUENCE, 2)
+    if len(inner) != 1:
+        raise SmimeError(Reason.CONFUSION, "a detached signature with content inside")
+    content = SignedContent(data[inner[0][1] : inner[0][3]], _digest_identifiers(data[digests[1] : digests[3]]))
+    if rest[0][0] == 0xA0:
+        content.certificates = tuple(
+            data[one[1] : one[3]] for one in der.inside(data, rest[0], 0xA0, MAX_CERTIFICATES) if one[0] == der.SEQUENCE)
+    infos = rest[-1]
+    der.inside(data, infos, der.SET, MAX_SIGNERS)
+    content.signer_infos = data[infos[1] : infos[3]]
+    return content

@@ -81,3 +81,11 @@ def enveloped(who: Person, kind: bytes, oid: bytes, parameters: bytes, key: byte
     info = der.sequence(der.integer(0), who.certificate.issuer_and_serial, identifier(oids.RSA, der.NULL), der.octets(wrapped))
     hidden = der.sequence(oids.DATA, identifier(oid, parameters), der.tlv(0x80, ciphertext))
     return content_info(kind, der.sequence(der.integer(0), der.tlv(der.SET, info), hidden, after))
+
+
+def compressed(content: bytes) -> bytes:
+    """CompressedData around anything."""
+    import zlib
+
+    return content_info(oids.COMPRESSED_DATA, der.sequence(
+        der.integer(0), identifier(oids.ZLIB), der.sequence(oids.DATA, der.explicit(0, der.octets(zlib.compress(content, 9))))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -20,7 +19,7 @@ from mssgw.smime.enveloped import encrypt
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.opening import Opened, open_now
 from tests.smime import forge
-from tests.smime.forge import ENTITY, HEADER, clear, content_info, good, opaque, plain_attributes, signed_data, signer_info
+from tests.smime.forge import ENTITY, HEADER, clear, compressed, content_info, good, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import NOW, Authority, Person
 
 
@@ -376,11 +375,6 @@ def test_20_recipients_without_end(authority: Authority, alice: Person, bob: Per
     cms = content_info(oids.ENVELOPED_DATA, der.sequence(der.integer(0), der.tlv(der.SET, info * 3000), der.sequence(
         oids.DATA, identifier(oids.AES256_CBC, der.octets(bytes(16))), der.tlv(0x80, bytes(32)))))
     assert opened(authority, opaque(cms), bob).verdict.encryption is EncryptionStatus.FAILED
-
-
-def compressed(content: bytes) -> bytes:
-    return content_info(oids.COMPRESSED_DATA, der.sequence(
-        der.integer(0), identifier(oids.ZLIB), der.sequence(oids.DATA, der.explicit(0, der.octets(zlib.compress(content, 9))))))
 
 
 def test_22_compressed_data_is_read(authority: Authority, alice: Person) -> None:

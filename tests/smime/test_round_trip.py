@@ -169,11 +169,12 @@ def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:
 
     for oaep in (True, False):
         out: list[bytes] = []
-        enveloped.encrypt([b"abc", b"def"], 6, [recipients.recipient(bob.certificate, oaep=oaep)], MADE[cipher], out.append)
+        content = b"abcdef" * 20
+        enveloped.encrypt([content[:50], content[50:]], 120, [recipients.recipient(bob.certificate, oaep=oaep)], MADE[cipher], out.append)
         for cut in (1, 7, 100_000):
             data = b"".join(out)
             plain: list[bytes] = []
             found = decrypting.decrypt(lambda data=data, cut=cut: ber.Stream(data[at : at + cut] for at in range(0, len(data), cut)),
                                        [bob.identity], lambda plain=plain: plain.append)
-            assert b"".join(plain) == b"abcdef"
+            assert b"".join(plain) == content
             assert found.transport == ("rsa-oaep" if oaep else "rsa-v1.5")
