@@ -88,6 +88,7 @@ class FakeServer:
         self.client_certificates = []
         self.after_starttls = b""  # injected in clear behind the 220
         self.handshakes = 0
+        self.never_reads = False  # stops reading in the middle of the content
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 22)
@@ -165,6 +166,9 @@ class FakeServer:
                     if early is not None:
                         await reader.read(1)
                         await self._say(writer, early)
+                        if self.never_reads:
+                            writer.transport.pause_reading()
+                            await asyncio.Event().wait()
                         while await reader.read(65536):
                             pass
                         return

@@ -43,6 +43,8 @@ Require = Callable[[Domain, bytes], object]
 RECIPIENTS = 100  # in one transaction; every server takes that many (RFC 5321 4.5.3.1.8)
 HEADER_LIMIT = 1 << 20
 CLOSE_SECONDS = 1
+GROUP_FACTOR = 2  # commands sent together get twice the time of one: no tarpit of 100 answers
+CONTENT_SECONDS = 3600  # for one message, however steadily the peer takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,10 @@ class Session:
                            detail=error.detail or error.reply.text) from error
 
     async def _transaction(self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body) -> list[Outcome]:
-        plan = _Plan.make(self._offers, envelope, body)
+        if body.in_memory:
+            plan = _Plan.make(self._offers, envelope, body)
+        else:  # looking at all of it means reading and unsealing all of it
+            plan = await asyncio.to_thread(_Plan.make, self._offers, envelope, body)
         refused = {one: plan.refuse(one) for one in recipients}
         wanted = [one for one in recipients if refused[one] is None]
         told: dict[Recipient, Outcome] = {one: Outcome(one, reply) for one, reply in refused.items() if reply}
@@ -227,10 +232,11 @@ class Session:
     async def _content(self, body: Body | None) -> Reply:
         """Send the octets and the final dot. A peer that answers and hangs up early is heard."""
         ended = False
+        end = asyncio.get_running_loop().time() + CONTENT_SECONDS
         try:
             for octets in dotted(body.chunks()) if body else [b".\r\n"]:
                 self._wire.send(octets)
-                await self._wire.drain(self._settings.block_seconds)
+                await self._wire.drain(min(self._settings.block_seconds, end - asyncio.get_running_loop().time()))
                 if self._wire.answered_already():
                     break
             else:
@@ -261,7 +267,8 @@ class Session:
         seconds = self._settings.command_seconds
         if "PIPELINING" in self._offers:
             self._wire.send(b"".join(command + b"\r\n" for command in commands))
-            return [await self._wire.reply(seconds) for _ in commands]
+            end = asyncio.get_running_loop().time() + GROUP_FACTOR * seconds
+            return [await self._wire.reply(min(seconds, end - asyncio.get_running_loop().time())) for _ in commands]
         replies = []
         for command in commands:
             self._wire.send(command + b"\r\n")

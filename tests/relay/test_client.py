@@ -252,6 +252,23 @@ async def test_a_server_that_refuses_in_the_middle_is_heard(server, pki):
     assert words(outcome) == "552 5.3.4 too big"
 
 
+async def test_a_tarpit_ends(server, pki, monkeypatch):
+    """Each answer comes in time, but not all of them together."""
+    monkeypatch.setattr("mssgw.relay.client.GROUP_FACTOR", 0)
+    async with server(answers={"RCPT": [b"250 ok\r\n", SILENCE]}) as peer:
+        with pytest.raises(Deferred):
+            await send(peer, pki, "a@beta.test", "b@beta.test")
+
+
+async def test_a_peer_that_reads_for_ever_ends(server, pki, monkeypatch):
+    monkeypatch.setattr("mssgw.relay.client.CONTENT_SECONDS", 0)
+    async with server(offers=("PIPELINING",), answers={"early": b""}) as peer:
+        peer.never_reads = True
+        with pytest.raises(Deferred) as told:
+            await send(peer, pki, body=Body.of(b"y" * 70 + b"\r\n" + (b"x" * 70 + b"\r\n") * 400_000))
+    assert "took no data" in told.value.reply.text
+
+
 # what the peer can and can't take ----------------------------------------------------------------
 
 
