@@ -40,6 +40,7 @@ POLICY = ObjectIdentifier("1.2.250.1.213.1.7.2.1.1.1.1")  # the arc of the test 
 CERTIFICATE_TYPE = ObjectIdentifier("1.2.250.1.71.1.2.5")  # OCTET STRING of one octet; 0x80 is set in test certificates
 ANY_POLICY = ObjectIdentifier("2.5.29.32.0")
 YEARS = timedelta(days=3 * 365)
+TWO_YEARS = timedelta(days=820)
 _SHORT = {"ELEMENTAIRE": "EL", "STANDARD": "ST", "FORT": "FO", "ORGANISATIONS": "ORG", "PERSONNES": "PP"}
 
 
@@ -222,11 +223,14 @@ class Pki:
     def operator(self, common_name: str, *, o: str = "OPERATEUR DEMO", ou: str = "318751275100020", st: str = "Paris (75)",
                  names: Sequence[str] = (), addresses: Sequence[str] = (), profile: Profile = SERV_SSL, key: KeyKind = "rsa",
                  not_before: datetime | None = None, not_after: datetime | None = None) -> Credential:
-        """A server certificate (SERV_SSL: server and client) of an operator. `names` and `addresses` go to the SAN."""
+        """A server certificate (SERV_SSL: server and client) of an operator. `names` and `addresses` go to the SAN.
+
+        For 27 months, not three years as IGC-Santé issues them: clients and testssl expect at most 825 days of a web server.
+        """
         sans: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys((common_name.strip(), *names))]
         sans += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         return self.issue(organisation_name(common_name, o=o, ou=ou, st=st), profile, self.authority(), sans=sans, key=key,
-                          not_before=not_before, not_after=not_after)
+                          not_before=not_before, not_after=not_after or self.made + TWO_YEARS)
 
     def organisation(self, address: str, *, common_name: str | None = None, o: str = "CLINIQUE DEMO", ou: str = "318751275100020",
                      st: str = "Paris (75)", key: KeyKind = "rsa", profile: Profile | None = None,

@@ -8,10 +8,11 @@ CRL or anchors, so that no older session outlives a revocation. The expiry watch
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from mssgw.core.errors import ConfigError
 from mssgw.observe import TRUST_EXPIRY_DAYS, Event, log
 from mssgw.trust import disk, tls
 from mssgw.trust.anchors import Anchors
@@ -19,14 +20,14 @@ from mssgw.trust.tls import Identity
 
 
 class Contexts:
-    """`relay` is the operator's identity, `clients` what mail clients and browsers see, `by_name` more of it by SNI."""
+    """`relay` is the operator's identity, `clients` what mail clients and browsers see, `others` what they see by SNI."""
 
     def __init__(self, anchors: Anchors, *, relay: Identity | None = None, clients: Identity | None = None,
-                 by_name: Mapping[str, Identity] | None = None, tls13_only: bool = False, cbc: bool = True) -> None:
+                 others: Sequence[Identity] = (), tls13_only: bool = False, cbc: bool = True) -> None:
         self._anchors = anchors
         self._relay = relay
         self._clients = clients
-        self._by_name = dict(by_name or {})
+        self._others = tuple(others)
         self._tls13_only = tls13_only
         self._cbc = cbc
         self._version: object = None
@@ -59,15 +60,27 @@ class Contexts:
 
     def _build_clients(self) -> ssl.SSLContext:
         assert self._clients, "no [clients] is configured"
-        return tls.client_facing_context(self._clients, cbc=self._cbc, by_name=self._by_name)
+        return tls.client_facing_context(self._clients, cbc=self._cbc, others=self._others)
+
+    def require_usable(self) -> None:
+        """Build what is configured. Raises ConfigError with every certificate or key that can't be used."""
+        problems: list[tuple[str, str]] = []
+        for role, identity in self.identities():
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(identity.certificate, identity.key)
+                tls.dns_names(identity)
+            except (OSError, ssl.SSLError, ValueError, IndexError) as error:
+                problems.append((f"{role}.certificate", f"{identity.certificate} with {identity.key}: {error}"))
+        if problems:
+            raise ConfigError(problems)
 
     def identities(self) -> Iterable[tuple[str, Identity]]:
         if self._relay:
             yield "relay", self._relay
         if self._clients:
             yield "clients", self._clients
-        for identity in self._by_name.values():
-            yield "clients", identity
+        for identity in self._others:
+            yield "domain", identity
 
     # -- changes ---------------------------------------------------------------------------------------------------
 

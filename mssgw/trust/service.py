@@ -71,10 +71,10 @@ class Trust:
     @classmethod
     def of(cls, config: Config, clock: Clock, audit: Tell | None = None) -> Trust:
         """From the whole configuration. Raises ConfigError."""
-        clients = Identity(config.clients.certificate, config.clients.key.path) if config.clients else None
-        relay = Identity(config.relay.certificate, config.relay.key.path) if config.relay else None
-        contexts = Contexts(_anchors(config.trust), relay=relay, clients=clients, tls13_only=config.trust.tls13_only,
+        relay, clients, others = _identities(config)
+        contexts = Contexts(_anchors(config.trust), relay=relay, clients=clients, others=others, tls13_only=config.trust.tls13_only,
                             cbc=config.trust.cbc_suites)
+        contexts.require_usable()
         ours = [identity.certificate for identity in (relay, clients) if identity]
         ours += [domain.certificate for domain in config.domain if domain.certificate]
         return cls(config.trust, config.node.data / "trust", clock, contexts=contexts, our_certificates=ours, audit=audit)
@@ -194,6 +194,18 @@ class Trust:
             self.tls.watch_expiry(now, self.settings.expiry_days, others)
 
 
+def _identities(config: Config) -> tuple[Identity | None, Identity | None, list[Identity]]:
+    """Relay's, clients', and what domains show by SNI. Raises ConfigError when a credential of systemd is not there."""
+    try:
+        relay = Identity(config.relay.certificate, config.relay.key.path) if config.relay else None
+        clients = Identity(config.clients.certificate, config.clients.key.path) if config.clients else None
+        others = [Identity(domain.tls_certificate, domain.tls_key.path) for domain in config.domain
+                  if domain.tls_certificate and domain.tls_key]
+    except OSError as error:
+        raise ConfigError([("", str(error))]) from error
+    return relay, clients, others
+
+
 def rules(settings: Settings) -> Rules:
     grace, grace_mail = timedelta(hours=settings.grace_hours), timedelta(hours=settings.grace_hours_mail)
     return Rules(
@@ -228,14 +240,3 @@ def _digest(certificate: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(certificate).hexdigest()
-
-
-def check_identity(role: str, identity: Identity) -> None:
-    """Whether certificate and key are there and belong together. Raises ConfigError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(identity.certificate, identity.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([(f"{role}.certificate", f"{identity.certificate}: {error}")]) from error
-
-

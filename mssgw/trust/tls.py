@@ -82,21 +82,29 @@ def relay_client_context(identity: Identity, anchors: Anchors, *, tls13_only: bo
     return context
 
 
-def client_facing_context(identity: Identity, *, cbc: bool = True,
-                          by_name: dict[str, Identity] | None = None) -> ssl.SSLContext:
+def client_facing_context(identity: Identity, *, cbc: bool = True, others: Sequence[Identity] = ()) -> ssl.SSLContext:
     """Mail clients and browsers: no client certificate; TLS 1.2 and 1.3, and the two CBC suites that the national
-    list demands (ECO.1.1.3) unless switched off. `by_name`: further certificates, chosen by SNI."""
+    list demands (ECO.1.1.3) unless switched off. `others`: shown to whom asks for a DNS name in them (SNI, RFC 6066 3)."""
     suites = (*_GCM, *_NATIONAL_CBC) if cbc else _GCM
     context = _server(identity, suites)
+    by_name = {name.lower(): other for each in others for other in [_server(each, suites)] for name in dns_names(each)}
     if by_name:
-        others = {name.lower(): _server(each, suites) for name, each in by_name.items()}
-
         def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            if name and (chosen := others.get(name.lower())):
+            asked = (name or "").lower()
+            if chosen := by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}"):
                 connection.context = chosen
 
         context.sni_callback = choose
     return context
+
+
+def dns_names(identity: Identity) -> tuple[str, ...]:
+    """The DNS names in the certificate. Raises OSError, ValueError."""
+    try:
+        names = identity.leaf().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(names.get_values_for_type(x509.DNSName))
 
 
 def hospital_context(identity: Identity, client_ca: Path | None, *, require: bool, cbc: bool = True) -> ssl.SSLContext:

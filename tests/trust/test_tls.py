@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 import uvloop
 
-from mssgw.core.errors import NotTrusted
+from mssgw.core.errors import ConfigError, NotTrusted
 from mssgw.demo.authority import make_crl
 from mssgw.demo.pki import listed_name
 from mssgw.demo.whitelist import ListEntry
@@ -272,13 +272,13 @@ def test_operators_get_no_cbc_and_only_1_3_by_setting(peers, judge):
 
 def test_sni_chooses_the_certificate(peers):
     other = Identity(peers.directory / "valid.pem", peers.directory / "valid.key")
-    context = tls.client_facing_context(peers.identity, by_name={"imap.gamma.test": other})
+    context = tls.client_facing_context(peers.identity, others=[other])
     with SmtpEnd(asyncio.new_event_loop, lambda: context, lambda *_: None, implicit=True) as end:
         def shown(name):
             done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-servername", name],
                                   input=b"", capture_output=True, timeout=20, check=False)
             return next(line for line in done.stdout.decode().splitlines() if line.startswith("subject="))
-        assert "mx.gamma" in shown("IMAP.gamma.test")
+        assert "mx.gamma" in shown("MX.gamma.mssante.test")
         assert "mx.alpha" in shown("other.test")
 
 
@@ -295,6 +295,13 @@ def test_new_files_are_taken_up_and_broken_ones_are_not(peers, tmp_path):
     peers.delta.write(tmp_path, "mx")
     contexts.follow("v1")
     assert contexts.client_facing() is not first
+
+
+def test_certificates_that_cannot_be_used_are_all_named_at_the_start(peers, tmp_path):
+    mixed = Identity(peers.directory / "valid.pem", peers.directory / "expired.key")
+    with pytest.raises(ConfigError) as caught:
+        Contexts(peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key")).require_usable()
+    assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate"]
 
 
 def test_expiry_is_told_once_for_each_threshold(peers, tmp_path, monkeypatch):

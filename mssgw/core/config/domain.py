@@ -19,12 +19,16 @@ class DomainSettings(Settings, frozen=True):
     key: Annotated[Secret | None, Meta(description="PEM: its private key; also used to decrypt what was encrypted for it.")] = None
     sign: Annotated[Policy, Meta(description="Sign outgoing mail: always, when-possible or never.")] = "when-possible"
     encrypt: Annotated[Policy, Meta(description="Encrypt outgoing mail: always, when-possible or never.")] = "when-possible"
+    tls_certificate: Annotated[Path | None, Meta(description="PEM: what mail clients see that ask for a DNS name in it (SNI), then its chain; others see that of [clients].")] = None
+    tls_key: Annotated[Secret | None, Meta(description="PEM: its private key.")] = None
     catch_all: Annotated[str, Meta(description="Mailbox for unknown recipients; empty refuses them.")] = ""
 
     def __post_init__(self) -> None:
         _check_domain(self.name)
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
         if self.sign == "always" and self.key is None:
             raise ValueError('sign = "always" needs certificate and key')
 
