@@ -103,8 +103,7 @@ class Blobs:
     def __init__(self, store: Store, directory: Path, free_disk: int) -> None:
         self._store, self._directory, self._free_disk = store, directory, free_disk
         self._space_checked = 0.0
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "tmp").mkdir(mode=0o700, exist_ok=True)
+        _make_directories(directory)
 
     @property
     def directory(self) -> Path:
@@ -177,9 +176,6 @@ class Blobs:
                 crash_point("blob.before_fsync")
                 os.fsync(fd)
             crash_point("blob.before_rename")
-            if not target.parent.exists():
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                _fsync_directory(self._directory)
             os.rename(temporary, target)
             crash_point("blob.before_directory_fsync")
             _fsync_directory(target.parent)
@@ -223,6 +219,15 @@ def _numbered(body: Body) -> Iterator[tuple[int, bool, bytes]]:
     last = (body.size - 1) // CHUNK
     for number, chunk in enumerate(body.chunks(CHUNK)):
         yield number, number == last, chunk
+
+
+def _make_directories(directory: Path) -> None:
+    """All that files will ever lie in, durable before the first one comes: a file in a lost directory is lost."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("tmp", *(f"{number:02x}" for number in range(256))):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+    for path in (directory, directory.parent, directory.parent.parent):
+        _fsync_directory(path)
 
 
 def _fsync_directory(path: Path) -> None:

@@ -110,8 +110,18 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
 
 
 def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
+    options = f"{url.query.get('options', '')} -c lock_timeout={BUSY_SECONDS * 1000}"
+    arguments = {"connect_timeout": BUSY_SECONDS, "application_name": "mssgw", "options": options,
+                 "keepalives_idle": 30, "tcp_user_timeout": 30_000}  # a server that vanished is noticed in half a minute
     try:
-        return sa.create_engine(url, poolclass=NullPool, isolation_level=isolation,
-                                connect_args={"connect_timeout": BUSY_SECONDS, "application_name": "mssgw"})
+        engine = sa.create_engine(url, poolclass=NullPool, isolation_level=isolation, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise ConfigError([("node.store", "PostgreSQL needs the extra `postgres`: pip install 'mssgw[postgres]'")]) from error
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        # Durable when it returns, even where the server's administrator preferred speed; stricter settings stay.
+        connection.execute("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+        connection.commit()
+
+    return engine

@@ -217,3 +217,22 @@ async def test_workers_take_turns_and_bring_along_who_came_meanwhile(sqlite_stor
     await asyncio.gather(first, *rest)
     assert len(commits) == 1
     other.close()
+
+
+async def test_commits_are_durable_whatever_the_server_prefers(pg, tmp_path, clock):
+    """The tests' own server has synchronous_commit = off; our connections haven't."""
+    from tests.conftest import make_config
+
+    name = pg.create()
+    config = make_config(tmp_path, pg.url(name))
+    store_package.migrate(config)
+    store = await store_package.open(config, clock, worker="w")
+    assert await store.write(lambda tx: tx.connection.exec_driver_sql("SHOW synchronous_commit").scalar()) == "on"
+    await store.close()
+    pg.drop(name)
+
+
+async def test_sqlite_commits_are_durable(sqlite_store):
+    pragmas = {name: await sqlite_store.write(lambda tx, name=name: tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+               for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
