@@ -55,8 +55,13 @@ def add(tx: Transaction, who: str, what: str, outcome: str, trace: str | None = 
     plain = {name: value if isinstance(value, int | float | str | bool) else str(value)
              for name, value in facts.items() if value is not None}
     tx.run(_ADD, {"at": tx.now, "who": who, "what": what, "outcome": outcome, "trace": trace,
-                  "sender": None if sender is None else str(sender), "recipient": None if recipient is None else str(recipient),
+                  "sender": None if sender is None else written(sender), "recipient": None if recipient is None else written(recipient),
                   "message_id": message_id, "facts": msgspec.json.encode(plain).decode()})
+
+
+def written(address: Address | str) -> str:
+    """An address as audit rows hold it: whoever looks for it needn't know in which case the peer wrote it."""
+    return str(address).casefold()
 
 
 def find(rx: Reader, *, trace: str | None = None, address: Address | str | None = None, message_id: str | None = None,
@@ -66,7 +71,7 @@ def find(rx: Reader, *, trace: str | None = None, address: Address | str | None 
     if trace is not None:
         asked.append(_audit.trace == trace)
     if address is not None:
-        asked.append(sa.or_(_audit.sender == str(address), _audit.recipient == str(address)))
+        asked.append(sa.or_(_audit.sender == written(address), _audit.recipient == written(address)))
     if message_id is not None:
         asked.append(_audit.message_id == message_id)
     if since is not None:

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 
 from mssgw.observe import Event, log, log_bug
 from mssgw.store import schema
+from mssgw.store.faults import Fault, classify
 
 POLL_SECONDS = 0.2
 SAFETY_SECONDS = 5.0
@@ -152,10 +153,11 @@ class Doorbell:
                 with self._engine.connect() as connection:
                     if self._watch(connection):
                         return
-            except sa.exc.SQLAlchemyError as error:
-                log(Event.STORE_DOORBELL_LOST, "warning", reason=getattr(error, "orig", error))
             except Exception as error:
-                log_bug(error)
+                if classify(error) is Fault.BUG:
+                    log_bug(error)
+                else:
+                    log(Event.STORE_DOORBELL_LOST, "warning", reason=getattr(error, "orig", error))
             if self._pause(1.0):
                 return
             self._strike({EVERYTHING})

@@ -210,7 +210,7 @@ class Writer:
             connection = self._connected()
             with connection.begin() as shared:
                 for job in batch:
-                    self._run(connection, job, alone=len(batch) == 1)
+                    self._run(connection, job)
                 if topics := set().union(*(job.topics for job in batch)):
                     self._doorbell.write(connection, topics)
                 crash_point("store.before_commit")
@@ -223,12 +223,12 @@ class Writer:
             fault = classify(error)
             if fault is not Fault.RETRY:
                 self._disconnect(broken=True)
-            if fault is Fault.RETRY or (fault is Fault.GONE and not committing):
+            if fault is Fault.RETRY or (not committing and (fault is Fault.GONE or len(batch) > 1)):
                 raise _Again(error) from error
             log(Event.STORE_COMMIT_FAILED, "error", reason=getattr(error, "orig", error), unknown_outcome=committing)
             self._fail(batch, deferred(error))
 
-    def _run(self, connection: sa.Connection, job: _Job, *, alone: bool) -> None:
+    def _run(self, connection: sa.Connection, job: _Job) -> None:
         """Run one function in its savepoint; keep its outcome."""
         driver: Any = connection.connection.driver_connection
         tx = Transaction(connection, self._context)
@@ -240,12 +240,9 @@ class Writer:
             fault = classify(error)
             if fault in (Fault.RETRY, Fault.GONE):
                 raise _Again(error) from error
-            if fault is Fault.BUG:
-                job.error = error
-            else:
-                job.error = deferred(error)
-                if fault is Fault.FULL and connection.dialect.name == "sqlite" and not driver.in_transaction:
-                    raise  # SQLite has rolled back everybody
+            if connection.dialect.name == "sqlite" and not driver.in_transaction:
+                raise  # disk trouble: SQLite has rolled back everybody
+            job.error = error if fault is Fault.BUG else deferred(error)
             driver.execute("ROLLBACK TO SAVEPOINT caller")
         else:
             job.topics = tx.topics

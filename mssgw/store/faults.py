@@ -52,7 +52,7 @@ def classify(error: BaseException) -> Fault:
         return Fault.FAILED
     state = getattr(driver, "sqlstate", None)
     if state is None:  # psycopg has none when it lost, or never had, the connection
-        return Fault.GONE if type(driver).__name__ == "OperationalError" else Fault.BUG
+        return Fault.GONE if any(kind.__name__ == "OperationalError" for kind in type(driver).__mro__) else Fault.BUG
     return next((fault for start, fault in _POSTGRESQL if state.startswith(start)), Fault.BUG)
 
 

@@ -105,7 +105,7 @@ async def test_facts(store):
 
 
 async def test_the_journal_tells_the_whole_way_of_a_message(store, clock):
-    alice, bob = Address.parse("alice@alpha.test"), Address.parse("bob@beta.test")
+    alice, bob = Address.parse("Alice@alpha.test"), Address.parse("bob@beta.test")
 
     def write(tx):
         audit.add(tx, "smtpd", "accepted", "ok", "T1", sender=alice, message_id="<1@alpha>", octets=12, tls=None, when=clock.now())
@@ -120,4 +120,5 @@ async def test_the_journal_tells_the_whole_way_of_a_message(store, clock):
     (first, _) = await store.read(lambda rx: audit.find(rx, message_id="<1@alpha>"))
     assert first.facts == {"octets": 12, "when": str(clock.now())}
     assert await store.read(lambda rx: audit.find(rx, trace="T9")) == []
+    assert len(await store.read(lambda rx: audit.find(rx, address="aLICE@alpha.test"))) == 3
     assert len(await store.read(lambda rx: audit.find(rx, since=clock.now(), limit=1))) == 1
