@@ -92,7 +92,7 @@ class Connection(SMTP):
     async def _handle_client(self) -> None:
         try:
             await self._converse()
-        except (PeerGone, ConnectionError, TimeoutError):
+        except PeerGone:
             pass
         except Exception as bug:
             log_bug(bug, port=self.profile.name, peer=self.peer)
@@ -189,7 +189,7 @@ class Connection(SMTP):
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
-        if self.transport is None:
+        if self.transport is None or self._lingering:
             return
         now = self.loop.time()
         if self._busy or now < self._deadline:
@@ -265,7 +265,10 @@ class Connection(SMTP):
         if self._replies:
             self._writer.write(b"".join(self._replies))
             self._replies.clear()
-            await self._writer.drain()
+            try:
+                await self._writer.drain()
+            except ConnectionError as error:
+                raise PeerGone from error
 
     def refuse(self, refusal: MailError) -> None:
         """Print the reply, count it, log what the peer doesn't see."""

@@ -361,3 +361,17 @@ async def _conversation(octets: bytes) -> None:
         await client.close()
     finally:
         await servers.stop(0)
+
+
+async def test_a_client_that_vanishes_is_no_bug(start, connect, flow, monkeypatch) -> None:
+    bugs: list[BaseException] = []
+    monkeypatch.setattr("mssgw.smtpd.connection.log_bug", lambda error, **facts: bugs.append(error))
+    servers = await start()
+    for said in (b"", b"EHLO x\r\nMAIL", b"EHLO x\r\nMAIL FROM:<a@b.fr>\r\nRCPT TO:<c@d.fr>\r\nDATA\r\nhal", b"NOOP\r\n" * 1000,
+                 b"EHLO x\r\nMAIL FROM:<a@b.fr>\r\nRCPT TO:<c@d.fr>\r\nBDAT 100\r\nhal"):
+        client = await connect(servers)
+        await client.send(said)
+        client.writer.transport.abort()
+    assert (await (await connect(servers)).reply()).code == 220
+    await servers.stop(20)
+    assert not bugs
