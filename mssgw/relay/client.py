@@ -191,7 +191,7 @@ class Session:
             if error.reply.enhanced == "5.1.2":
                 raise
             raise Deferred("The server's certificate is not trusted for this domain", enhanced="4.7.5",
-                           detail=error.detail or error.reply.text) from error
+                           detail="; ".join(filter(None, (error.reply.text, error.detail)))) from error
 
     async def _transaction(self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body) -> list[Outcome]:
         if body.in_memory:
