@@ -160,6 +160,8 @@ class _Message:
     async def write(self, items: Sequence[Item], *, told_flags: bool) -> None:
         wire = self._session.wire
         pending = [b"* %d FETCH (" % (self._at + 1)]
+        if told_flags and "FLAGS" not in items:  # \\Seen was set by this very command
+            pending.append(b"FLAGS " + encode.flags(self._view.shown_flags(self._at)) + b" ")
         for number, item in enumerate(items):
             if number:
                 pending.append(b" ")
@@ -171,8 +173,6 @@ class _Message:
                     await self._stream(*large)
             else:
                 pending.append(_plain(self._view, self._at, self._row, item))
-        if told_flags and "FLAGS" not in items:
-            pending.append(b" FLAGS " + encode.flags(self._view.shown_flags(self._at)))
         pending.append(b")\r\n")
         wire.write(b"".join(pending))
         await wire.drain()

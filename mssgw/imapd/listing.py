@@ -67,15 +67,18 @@ async def list_(session: Session, command: List) -> Done:
     listed, subscribed = await session.mailboxes.list_all()
     patterns = [Pattern(command.reference, pattern) for pattern in command.patterns if pattern]
     if command.lsub:
-        session.wire.write(b"".join(_lsub(patterns, subscribed, {one.name for one in listed if one.mailbox})))
+        session.wire.write(b"".join(_lsub(patterns, subscribed)))
         return Done("LSUB completed")
     await _write_list(session, command, patterns, listed, subscribed)
     return Done("LIST completed")
 
 
-def _lsub(patterns: list[Pattern], subscribed: set[str], selectable: set[str]) -> Iterable[bytes]:
-    """RFC 3501 6.3.9: a level that only holds subscribed names is \\Noselect, and shown when `%` stops at it."""
-    shown = {name: name in selectable for name in subscribed if any(pattern.matches(name) for pattern in patterns)}
+def _lsub(patterns: list[Pattern], subscribed: set[str]) -> Iterable[bytes]:
+    """RFC 3501 6.3.9: a level that only holds subscribed names is \\Noselect, and shown when `%` stops at it.
+
+    A subscribed name is shown whether or not its mailbox still exists.
+    """
+    shown = {name: True for name in subscribed if any(pattern.matches(name) for pattern in patterns)}
     for name in subscribed:
         levels = name.split("/")
         for depth in range(1, len(levels)):
@@ -155,7 +158,7 @@ async def create(session: Session, command: Create) -> Done:
 
 async def delete(session: Session, command: Delete) -> Done:
     """RFC 3501 6.3.4. A session that has the mailbox open leaves it first, so that its owner isn't thrown out."""
-    if session.view is not None and session.view.name == command.mailbox:
+    if session.view is not None and (await session.mailboxes.find(command.mailbox)).id == session.view.mailbox.id:
         session.select(None)
     await session.mailboxes.delete(command.mailbox)
     return Done("DELETE completed")

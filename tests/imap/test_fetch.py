@@ -92,7 +92,7 @@ async def test_macros_and_plain_items(anna: Client) -> None:
 async def test_body_sets_seen_and_says_so_once(alice: Client) -> None:
     await fill(alice, 2)
     await alice.ok("SELECT INBOX")
-    assert (await alice.ok("FETCH 1 BODY[TEXT]"))[0].endswith(b" FLAGS (\\Recent \\Seen))")
+    assert (await alice.ok("FETCH 1 BODY[TEXT]"))[0].startswith(b"* 1 FETCH (FLAGS (\\Recent \\Seen) BODY[TEXT] {55}")
     assert (await alice.ok("FETCH 1 BODY[TEXT]"))[0].endswith(b"tomorrow?\r\n)")
     assert (await alice.ok("FETCH 2 (BODY[TEXT] FLAGS)"))[0].endswith(b" FLAGS (\\Recent \\Seen))")
     assert await alice.ok("SEARCH UNSEEN") == [b"* SEARCH"]
