@@ -53,6 +53,8 @@ class Event(enum.StrEnum):
     REPORT_MADE = "report.made"
     REPORT_LOST = "report.lost"
     SMIME_DIRECTORY = "smime.directory_unreadable"
+    SMIME_TOKEN_READY = "smime.token_ready"  # noqa: S105 - an event
+    SMIME_TOKEN_GONE = "smime.token_gone"  # noqa: S105 - an event
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
