@@ -4,7 +4,8 @@ A new list must pass, in order: signature and signer (whitelist.py) -> not dated
 one in force (rollback) -> not without more than `max_lost_percent` of its domains (it then waits, `mssgw trust
 accept` puts it in force). A list that fails any of these changes nothing: the one in force stays, and a metric and
 an audit row say why. What is in force stands on disk, so a restart with the authority down changes nothing either;
-it is then verified again, its signer judged at the time it was adopted.
+it is then verified again, its signer judged at the time it was adopted (and revocation no more: what is in force is
+replaced by a newer list, not undone).
 
 Age is the time since the source last confirmed the list (200 or 304), not since it was generated: the real list has
 no end date. Beyond `warn_age_hours` an alarm, beyond `max_age_hours` nobody is trusted (Deferred: peers and our queue
@@ -128,8 +129,11 @@ class ListKeeper:
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
-    async def load(self, validate: Validate) -> None:
-        """Take over what is on disk, when it changed: by another worker, or before a restart."""
+    async def load(self, validate: Validate, validate_adopted: Validate) -> None:
+        """Take over what is on disk, when it changed: by another worker, or before a restart.
+
+        `validate_adopted` doesn't look at revocation: what was adopted stays in force, whatever came after.
+        """
         if self._changed("override.json"):
             self._override = disk.read_json(self.directory / "override.json", Word)
         if not self._changed("list.json", "list.xml"):
@@ -144,7 +148,8 @@ class ListKeeper:
             unjudged = await self._open(octets)
             if unjudged.sha256 != state.sha256:  # a crash between the two files: list.xml is complete and newer
                 state = State(unjudged.sha256, state.checked_at, state.checked_at, unjudged.generated_at, url=state.url)
-            found = whitelist.judge(unjudged, validate, self.settings.signer_common_names, state.adopted_at)
+                validate_adopted = validate
+            found = whitelist.judge(unjudged, validate_adopted, self.settings.signer_common_names, state.adopted_at)
         except (MailError, OSError) as error:
             self._stamps.clear()  # look again: revocation data may come
             self._tell(refused(Step.LIST, error) if isinstance(error, MailError)

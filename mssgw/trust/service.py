@@ -59,6 +59,8 @@ class Trust:
         self.ledger = Ledger(clock)
         self.anchors = _anchors(settings)
         self.validator = Validator(self.anchors, self.ledger, clock, rules(settings))
+        never = Rule("none")
+        self._adopted = Validator(self.anchors, self.ledger, clock, Rules(never, never, never))
         self.tls = contexts or Contexts(self.anchors)
         self._directory = directory
         self._ours = tuple(our_certificates)
@@ -159,7 +161,7 @@ class Trust:
     async def tick(self) -> None:
         """Once: follow the disk, fetch what is due, swap contexts."""
         await self.feed.load(self.validator)
-        await self.keeper.load(self.validator)
+        await self.keeper.load(self.validator, self._adopted)
         self.keeper.confirmed_elsewhere()
         with disk.lock(self._directory) as ours:
             if ours:

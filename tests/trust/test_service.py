@@ -5,6 +5,7 @@ The source is a real HTTP server on loopback; time is the test's.
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import msgspec
@@ -15,7 +16,7 @@ from mssgw.core.pki import Purpose
 from mssgw.demo.authority import Authority
 from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, quirky, render, sign
-from mssgw.trust import disk, refresh
+from mssgw.trust import disk, refresh, whitelist
 from mssgw.trust.decisions import Step
 from mssgw.trust.faults import Fault, fault_of
 from mssgw.trust.service import Trust
@@ -25,20 +26,40 @@ from tests.trust.conftest import NOW, settings
 ALPHA, GAMMA = "alpha.mssante.test", "gamma.mssante.test"
 
 
-class Scene:
-    """An authority with its PKI, two operators, and as many workers as a test wants."""
+class Cast:
+    """Keys and certificates for all tests here (they cost time), with the address where the authority will be."""
 
-    def __init__(self, directory, clock):
-        self.directory, self.clock = directory, clock
-        self.authority = Authority(Pki(now=NOW - timedelta(days=30)), clock=clock)
-        self.told = []
-
-    async def open(self):
-        await self.authority.start()
-        self.pki = self.authority.pki
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.pki = Pki(f"http://127.0.0.1:{self.port}", now=NOW - timedelta(days=30))
         self.alpha = self.pki.operator("mx.alpha.mssante.test", o="CLINIQUE ALPHA")
         self.gamma = self.pki.operator("mx.gamma.mssante.test", o="LABO GAMMA")
         self.signer = self.pki.list_signer()
+
+    def untouched(self):
+        """The PKI with nobody revoked."""
+        pki = Pki(self.pki.base_url, now=self.pki.made)
+        pki.authorities = {name: type(each)(name, each.credential) for name, each in self.pki.authorities.items()}
+        return pki
+
+
+@pytest.fixture(scope="module")
+def cast():
+    return Cast()
+
+
+class Scene:
+    """An authority with its PKI, two operators, and as many workers as a test wants."""
+
+    def __init__(self, directory, clock, cast):
+        self.directory, self.clock, self.port = directory, clock, cast.port
+        self.pki, self.alpha, self.gamma, self.signer = cast.untouched(), cast.alpha, cast.gamma, cast.signer
+        self.authority = Authority(self.pki, clock=clock)
+        self.told = []
+
+    async def open(self):
+        await self.authority.start(port=self.port)
         self.pki.write_anchors(self.directory / "anchors")
         self.alpha.write(self.directory, "alpha")
         self.publish()
@@ -63,9 +84,17 @@ class Scene:
         return [(each.outcome, each.reason) for each in self.told if each.step is Step.LIST]
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """A process for each list costs these tests half a minute; that it says the same is tested in test_whitelist.py."""
+    async def open_here(octets, *, stronger, limit):
+        return whitelist.open_signed(octets, stronger=stronger, limit=limit, contacts=False)
+    monkeypatch.setattr(whitelist, "open_apart", open_here)
+
+
 @pytest.fixture
-async def scene(tmp_path):
-    made = Scene(tmp_path, TestClock(NOW))
+async def scene(tmp_path, cast):
+    made = Scene(tmp_path, TestClock(NOW), cast)
     await made.open()
     yield made
     await made.authority.stop()
@@ -200,12 +229,13 @@ async def test_stale_crl_does_not_replace_the_fresh_one(scene):
     assert trust.require(ALPHA, scene.alpha.der) == before
 
 
-@pytest.mark.parametrize("manner", ["wrong", "throttled", "broken", "stale", "gone"])
+@pytest.mark.parametrize("manner", ["wrong", "throttled", "broken", "stale", "gone", "slow"])
 async def test_a_misbehaving_source_changes_nothing(scene, manner):
     trust = await scene.started()
+    trust._fetcher.seconds = 0.2 if manner == "slow" else 20
     scene.authority.stale_list = scene.authority.signed_list
     scene.authority.behaviour["*"] = manner
-    for _ in range(10):
+    for _ in range(5):
         await later(trust, scene.clock, hours=2)
         assert trust.require(ALPHA, scene.alpha.der)
         assert fault(trust.require, GAMMA, scene.alpha.der) is Fault.OTHER_DOMAIN
@@ -325,6 +355,16 @@ async def test_a_restart_with_the_authority_gone(scene):
     scene.clock.advance(hours=3)
     again = await scene.started()
     assert again.require(ALPHA, scene.alpha.der)
+
+
+async def test_a_restart_late_in_an_outage(scene):
+    """Clients may go on to submit to listed domains; peers and the queue wait for revocation data."""
+    await scene.started()
+    scene.authority.behaviour["*"] = "gone"
+    scene.clock.advance(days=5)
+    again = await scene.started()
+    assert again.require_listed(GAMMA)
+    assert fault(again.require, ALPHA, scene.alpha.der) is Fault.REVOCATION_UNKNOWN
 
 
 async def test_the_second_worker_reads_what_the_first_fetched(scene):
