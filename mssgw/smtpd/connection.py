@@ -167,7 +167,11 @@ class Connection(SMTP):
             transport.close()
             return
         self._lingering = True
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # it left first
+            transport.abort()
+            return
         transport.resume_reading()
         self.loop.call_later(LINGER_SECONDS, transport.abort)
 

@@ -372,6 +372,8 @@ async def test_a_client_that_vanishes_is_no_bug(start, connect, flow, monkeypatc
         client = await connect(servers)
         await client.send(said)
         client.writer.transport.abort()
-    assert (await (await connect(servers)).reply()).code == 220
+    other = await connect(servers)
+    assert (await other.reply()).code == 220
+    await other.close()
     await servers.stop(20)
     assert not bugs
