@@ -219,3 +219,20 @@ def test_deep_nesting_is_bounded():
     octets = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n) for n in range(500))
     with pytest.raises(NotAReport):
         dsn.parse(octets + b"Content-Type: message/delivery-status\n\n")
+
+
+WORDS = st.text(max_size=60)
+
+
+@given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.binary(max_size=200))
+@settings(max_examples=100)
+def test_whatever_strangers_said_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
+    """Any text in any field: still one report with one recipient, and nobody else's fields."""
+    one = RecipientStatus(final="paul@beta.mssante.test", action=action, status="4.2.2", original=f"rfc822;{original}",
+                          remote_mta=mta, diagnostic=f"smtp; {diagnostic}")
+    octets = dsn.build(Report("mx.alpha.mssante.test", (one,), envid=envid), LETTER, Returned(returned, whole=True))
+    report = dsn.parse(octets)
+    assert [(told.final, told.action, told.status) for told in report.recipients] == [("paul@beta.mssante.test", action, "4.2.2")]
+    assert report.reporting_mta == "mx.alpha.mssante.test"
+    head = octets.partition(b"\r\n\r\n")[0]
+    assert b"\n" not in head.replace(b"\r\n", b"")
