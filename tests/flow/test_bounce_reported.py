@@ -43,7 +43,7 @@ async def test_a_report_is_found_with_the_message(store, one):
     await sent(store)
     assert await note(store, report(one)) == 1
     last = (await store.read(lambda rx: audit.find(rx, trace="T1")))[-1]
-    assert (last.who, last.what, last.outcome, last.recipient) == ("operator CN=beta", "reported", "failed", one.final)
+    assert (last.who, last.what, last.outcome, last.recipient) == ("operator CN=beta", "reported", "failed", audit.written(one.final))
     assert last.facts == {"status": "5.2.2", "diagnostic": "smtp; 552 5.2.2 full", "by": "mx.beta.test", "report": "R1"}
 
 
