@@ -62,9 +62,9 @@ class Login:
         self._accounts.failed(key)
         LOGINS.labels(protocol, "failed").inc()
         log(Event.LOGIN_FAILED, "warning", protocol=protocol, peer=peer, who=key, reason=refusal.detail)
-        if account is not None:  # what strangers type as a user name may be a password; only accounts go to the audit
-            who = str(account.address)
-            await self._store.write(lambda tx: audit.add(tx, who, "login", "refused", protocol=protocol, peer=peer, reason=refusal.detail))
+        # What strangers type as a user name may be a password, so it is not kept; but the work is the same.
+        who = str(account.address) if account is not None else "unknown"
+        await self._store.write(lambda tx: audit.add(tx, who, "login", "refused", protocol=protocol, peer=peer, reason=refusal.detail))
 
     async def _succeeded(self, account: Account, key: str, protocol: str, peer: str) -> None:
         self._peers.forget(peer)

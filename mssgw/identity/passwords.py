@@ -19,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from mssgw.core.errors import NotAllowed
+from mssgw.core.errors import Deferred, NotAllowed
 
 THREADS = 2  # each takes 64 MiB while it works
+WAITING = 100  # verifications that may wait for a thread; more are deferred
 REMEMBERED = 10_000
 
 
@@ -36,17 +37,27 @@ class Passwords:
         self._key = os.urandom(32)
         self._known: dict[bytes, float] = {}
         self._nobody: str | None = None
+        self._waiting = 0
 
     def hash(self, password: str) -> str:
         """What to store. Slow: for the command line, or in a thread."""
         return self._hasher.hash(_normal(password))
 
     async def verify(self, stored: str | None, password: str) -> None:
-        """Raises NotAllowed unless this is the password. `stored` is None for an account without one, or for no account."""
+        """Raises NotAllowed unless this is the password. `stored` is None for an account without one, or for no account.
+
+        Raises Deferred when too many wait already.
+        """
         mark = self._mark(stored or "", password)
         if stored is not None and self._known.get(mark, 0.0) > self._monotonic():
             return
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, stored, password)
+        if self._waiting >= WAITING:
+            raise Deferred("Too many logins at the moment, try again later", code=454, enhanced="4.7.0")
+        self._waiting += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, stored, password)
+        finally:
+            self._waiting -= 1
         if self._seconds:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 from argon2 import PasswordHasher
 
-from mssgw.core.errors import NotAllowed
-from mssgw.identity.passwords import Passwords, hash_password
+from mssgw.core.errors import Deferred, NotAllowed
+from mssgw.identity.passwords import WAITING, Passwords, hash_password
 
 
 class CountingHasher(PasswordHasher):
@@ -84,4 +85,11 @@ async def test_composed_and_decomposed_accents_are_one_password(passwords) -> No
 async def test_what_the_command_line_stores_is_verified(passwords) -> None:
     stored = hash_password("secret")
     assert stored.startswith("$argon2id$")
+    await passwords.verify(stored, "secret")
+
+
+async def test_a_crowd_of_guesses_is_deferred_before_it_costs_memory(passwords) -> None:
+    stored = passwords.hash("secret")
+    answers = await asyncio.gather(*(passwords.verify(stored, f"guess {number}") for number in range(WAITING + 5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [NotAllowed] * WAITING + [Deferred] * 5
     await passwords.verify(stored, "secret")
