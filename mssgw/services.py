@@ -23,7 +23,7 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.observe import log_bug
-from mssgw.smime import Candidate, FileKey, Identity, identity, load_certificates, no_directory
+from mssgw.smime import Candidate, Identity, identity, key_at, load_certificates, no_directory
 from mssgw.smime.directory import CertificateFiles, identities
 from mssgw.smime.errors import SmimeError
 from mssgw.store import Store, Transaction, audit, certificates
@@ -75,7 +75,8 @@ def seals(config: Config) -> dict[Domain, Identity]:
     for index, domain in enumerate(config.domain):
         if domain.certificate and domain.key:
             try:
-                found[domain.name] = identity(load_certificates(domain.certificate.read_bytes()), FileKey(domain.key))
+                certificates = load_certificates(domain.certificate.read_bytes())
+                found[domain.name] = identity(certificates, key_at(domain.key, certificates[0], config.smime))
             except (OSError, SmimeError) as error:
                 problems.append((f"domain[{index}].certificate", f"{domain.certificate}: {error}"))
     if problems:

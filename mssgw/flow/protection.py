@@ -20,6 +20,7 @@ from mssgw.core.config import Config
 from mssgw.core.pki import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
+from mssgw.smime.decrypting import MODERN, Reading
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys import Identity
 from mssgw.smime.opening import Directory, Opened, no_directory
@@ -41,14 +42,15 @@ class Protection:
     lookup: Lookup = no_lookup
     directory: Directory = no_directory
     persons: Mapping[str, Identity] = field(default_factory=dict)  # by Address.key
+    reading: Reading = MODERN
 
     @classmethod
     def of(cls, config: Config, clock: Clock, validate: Validate, signers: Mapping[Domain, Identity], *,
            readers: Sequence[Identity] = (), lookup: Lookup = no_lookup, directory: Directory = no_directory) -> Protection:
         """`readers` beside the signers: persons' keys, which also sign for the addresses in their certificates, and retired ones."""
-        policies = {one.name: Policy(one.sign, one.encrypt, config.smime.cipher) for one in config.domain}
+        policies = {one.name: Policy.of(one.sign, one.encrypt, config.smime) for one in config.domain}
         return cls(policies, signers, (*signers.values(), *readers), validate, clock, MimeLimits.of(config.limits),
-                   2 * config.limits.message_size, lookup, directory, _signing_now(readers, clock.now()))
+                   2 * config.limits.message_size, lookup, directory, _signing_now(readers, clock.now()), Reading.of(config.smime))
 
     async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:
         """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
@@ -65,7 +67,7 @@ class Protection:
         own = [self.signers[domain] for domain in domains if domain in self.signers]
         readers = [*own, *(one for one in self.readers if one not in own)]
         return await opening.open(body, readers, self.validate, self.clock.now(), directory=self.directory,
-                                  limits=self.limits, most=self.most)
+                                  limits=self.limits, most=self.most, reading=self.reading)
 
 
 def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Identity]:
@@ -84,4 +86,4 @@ def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Ide
 def _may_be_smime(octets: bytes) -> bool:
     """Plain searches of a lower-case copy: a tenth of a pattern's time."""
     lower = octets.lower()
-    return b"pkcs7" in lower or b"multipart/signed" in lower
+    return b"pkcs7" in lower or b"multipart/signed" in lower or b".p7m" in lower

@@ -12,11 +12,12 @@ from mssgw.smime.decrypting import Reading
 from mssgw.smime.errors import KeyUnavailable, NoCertificate, Reason, SmimeError
 from mssgw.smime.keys import FileKey, Identity, Key, SoftKey, identity, load_certificates
 from mssgw.smime.opening import Directory, Opened, no_directory, open
+from mssgw.smime.places import key_at
 from mssgw.smime.protecting import Candidate, Lookup, Policy, Protected, no_lookup, protect
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
 
 __all__ = [
     "Binding", "Candidate", "Capabilities", "Certificate", "Directory", "EncryptionStatus", "FileKey", "Identity", "Key", "KeyUnavailable",
     "Lookup", "NoCertificate", "Opened", "Policy", "Protected", "Reading", "Reason", "SignatureStatus", "SignerVerdict", "SmimeError",
-    "SoftKey", "Verdict", "certificate", "identity", "load_certificates", "no_directory", "no_lookup", "open", "protect",
+    "SoftKey", "Verdict", "certificate", "identity", "key_at", "load_certificates", "no_directory", "no_lookup", "open", "protect",
 ]

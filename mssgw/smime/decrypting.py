@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
+from mssgw.core.config.smime import Smime
 from mssgw.smime import der, oids
 from mssgw.smime.algorithms import ABSENT, CIPHERS, Cipher, Digest, name_of, read_digest, read_identifier
 from mssgw.smime.ber import Stream
@@ -57,7 +58,11 @@ class Reading:
     """What we are ready to read: policy as data."""
 
     legacy: bool = False  # 3DES and RC2 (crypto.md 2.1)
-    experimental: bool = False  # ML-KEM
+    experimental: bool = False  # ML-KEM, ML-DSA
+
+    @classmethod
+    def of(cls, settings: Smime) -> Reading:
+        return cls(settings.legacy, settings.experimental)
 
 
 MODERN: Final = Reading()

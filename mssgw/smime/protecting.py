@@ -27,6 +27,7 @@ from typing import Literal
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
+from mssgw.core.config.smime import Smime
 from mssgw.core.errors import Deferred, NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Purpose, Validate
@@ -74,6 +75,10 @@ class Policy:
     header_protection: bool = True
     experimental: bool = False  # ML-KEM recipients
     again: bool = False  # sign what is signed or encrypted already
+
+    @classmethod
+    def of(cls, sign: When, encrypt: When, settings: Smime) -> Policy:
+        return cls(sign, encrypt, settings.cipher, settings.pss, settings.opaque, settings.header_protection, settings.experimental)
 
 
 @dataclass(frozen=True, slots=True)

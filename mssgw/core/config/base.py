@@ -72,7 +72,8 @@ class Listen(_Parsed):
 
 
 class Secret(_Parsed):
-    """A reference to a secret: `file:PATH`, or `credential:NAME` for systemd's LoadCredential.
+    """A reference to a secret: `file:PATH`, `credential:NAME` for systemd's LoadCredential, or `pkcs11:token=…;object=…`
+    for a signing key that never leaves its token.
 
     `str()` and `repr()` show the reference, never the secret.
     """
@@ -85,8 +86,8 @@ class Secret(_Parsed):
     @classmethod
     def parse(cls, text: str) -> Secret:
         scheme, colon, name = text.partition(":")
-        if not colon or scheme not in ("file", "credential") or not name:
-            raise ValueError("expected file:PATH or credential:NAME")
+        if not colon or scheme not in ("file", "credential", "pkcs11") or not name:
+            raise ValueError("expected file:PATH, credential:NAME or pkcs11:token=LABEL;object=NAME")
         if scheme == "file":
             name = str(BASE_DIR.get() / name)
         return cls(scheme, name)
@@ -95,6 +96,8 @@ class Secret(_Parsed):
     def path(self) -> Path:
         if self.scheme == "file":
             return Path(self.name)
+        if self.scheme == "pkcs11":
+            raise FileNotFoundError(f"{self}: stays in its token, and can't be used here")
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if not directory:
             raise FileNotFoundError(f"{self}: not started by systemd with LoadCredential={self.name}")
