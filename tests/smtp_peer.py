@@ -189,7 +189,7 @@ class FakeServer:
 
 
 def relay_settings(**given):
-    base = {"connect_seconds": 5, "command_seconds": 5, "block_seconds": 5, "data_seconds": 5}
+    base = {"connect_seconds": 30, "command_seconds": 30, "block_seconds": 30, "data_seconds": 30}
     return Relay(certificate="unused.pem", key=Secret("file", "unused"), **{**base, **given})
 
 

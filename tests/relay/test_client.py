@@ -233,7 +233,7 @@ async def test_silence_after_the_dot_is_unknown_too(server, pki):
 async def test_silence_ends_the_session(server, pki, verb):
     async with server(answers={verb: SILENCE}) as peer:
         with pytest.raises(Deferred) as told:
-            await send(peer, pki, settings=relay_settings(connect_seconds=1, command_seconds=1))
+            await send(peer, pki, settings=relay_settings(**{"connect_seconds" if verb == "greeting" else "command_seconds": 1}))
     assert told.value.reply.enhanced == "4.4.2"
 
 
