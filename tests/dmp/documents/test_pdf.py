@@ -1,0 +1,157 @@
+"""PDF/A-1: what we make is one, what is none is refused with the rule it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+
+import pikepdf
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmp_connector.cda import read
+from dmp_connector.errors import BadDocument
+from dmp_connector.letters import Letterhead, closing_letter, creation_letter, letter
+from dmp_connector.model import Consent, ConsentBasis, ConsentMeans, Oppositions
+from dmp_connector.pdf import require_pdfa1
+
+from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def words(pdf: bytes) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    return subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True, timeout=30).stdout.decode()
+
+
+def test_a_letter_is_pdfa1_and_the_same_each_time(pdf):
+    assert require_pdfa1(pdf).conformance == "B"
+    assert (
+        letter(
+            "Lettre de liaison", ["Cher confrère,", "L'œdème a régressé ; l'évolution est favorable."], at=datetime(2026, 1, 2, tzinfo=UTC)
+        )
+        == pdf
+    )
+    assert "œdème" in words(pdf)
+
+
+@pytest.mark.parametrize(("emergency", "samu"), [(False, True), (True, False), (False, False), (True, True)])
+def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu):
+    consent = Consent(PATIENT.ins, ConsentBasis.EXPLICIT, DOCTOR, ConsentMeans.ORAL, AT, AT.replace(year=2027))
+    head = Letterhead(DOCTOR, CABINET, ("12 rue de la Paix", "75002 PARIS"))
+    made = creation_letter(head, PATIENT, consent, Oppositions(emergency, samu), ("28 avenue de Breteuil", "75007 PARIS"), at=AT)
+    require_pdfa1(made)
+    shown = words(made)
+    boxes = re.findall("[☐☒]", shown)
+    assert boxes == ["☒" if opposed else "☐" for opposed in (emergency, samu)]
+    assert "bris de glace" in shown
+    assert "centre 15" in shown
+    assert PATIENT.ins.value not in shown  # a letter is carried by post
+    assert "Madame," in shown
+
+
+def test_the_closing_letter_says_what_becomes_of_the_data():
+    shown = words(closing_letter(Letterhead(DOCTOR, CABINET), PATIENT, (), at=AT))
+    assert "dix ans" in shown
+
+
+def changed(pdf: bytes, change) -> bytes:
+    with pikepdf.open(io.BytesIO(pdf)) as opened:
+        change(opened)
+        out = io.BytesIO()
+        opened.save(out, object_stream_mode=pikepdf.ObjectStreamMode.disable, fix_metadata_version=False)
+    # qpdf writes its own binary comment and keeps the rest
+    return out.getvalue()
+
+
+def _javascript(pdf):
+    pdf.Root.OpenAction = pikepdf.Dictionary(S=pikepdf.Name.JavaScript, JS=pikepdf.String("app.alert(1)"))
+
+
+def _embedded(pdf):
+    pdf.attachments["x.txt"] = b"x"
+
+
+def _font(pdf):
+    font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+    pdf.pages[0].Resources.Font.F99 = pdf.make_indirect(font)
+
+
+def _transparency(pdf):
+    pdf.pages[0].Resources.ExtGState = pikepdf.Dictionary(G0=pikepdf.Dictionary(Type=pikepdf.Name.ExtGState, ca=0.5))
+
+
+def _no_metadata(pdf):
+    del pdf.Root.Metadata
+
+
+def _launch(pdf):
+    pdf.pages[0].Annots = pikepdf.Array(
+        [pikepdf.Dictionary(Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Link, A=pikepdf.Dictionary(S=pikepdf.Name.Launch))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "clause"),
+    [(_javascript, "6.6.1"), (_embedded, "6.1.11"), (_font, "6.3.4"), (_transparency, "6.4"), (_no_metadata, "6.7.2"), (_launch, "6.6.1")],
+)
+def test_what_pdfa1_forbids_is_named_by_its_clause(pdf, change, clause):
+    with pytest.raises(BadDocument, match=re.escape(clause)):
+        require_pdfa1(changed(pdf, change))
+
+
+def test_pdfa2_is_not_pdfa1(pdf):
+    with pytest.raises(BadDocument, match="PDF/A-2B"):
+        require_pdfa1(pdf.replace(b"<pdfaid:part>1<", b"<pdfaid:part>2<"))
+
+
+def test_a_plain_pdf_an_encrypted_one_and_no_pdf_are_refused(pdf):
+    with pikepdf.new() as plain:
+        plain.add_blank_page()
+        out, locked = io.BytesIO(), io.BytesIO()
+        plain.save(out)
+        plain.save(locked, encryption=pikepdf.Encryption(owner="o", user="u"))
+    for hostile in (out.getvalue(), locked.getvalue(), b"", b"%PDF-1.4\n", b"PK\x03\x04", pdf[: len(pdf) // 2], pdf + b"trailing"):
+        with pytest.raises(BadDocument):
+            require_pdfa1(hostile)
+
+
+def test_a_100_mb_pdf_is_refused_without_being_read(pdf):
+    with pytest.raises(BadDocument, match="at most"):
+        require_pdfa1(pdf + b"\0" * 100 * 1024 * 1024)
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="no examples")
+def test_pdfs_by_other_makers_are_told_apart():
+    """Those inside the examples of the ANS: five say PDF/A-1b and are, the others have object streams or say PDF/A-2."""
+    verdicts = {}
+    for path in EXAMPLES:
+        for content in read(path.read_bytes()).embedded_pdfs():
+            try:
+                verdicts[path.name] = require_pdfa1(content).conformance
+            except BadDocument as error:
+                verdicts[path.name] = re.search(r"\((6[.\d]+)\)", str(error))[1]
+    assert sorted(verdicts.values()) == ["6.1.4"] * 5 + ["6.7.11"] + ["B"] * 4
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=100)
+def test_any_octets_are_refused_with_a_sentence(data):
+    with pytest.raises(BadDocument):
+        require_pdfa1(b"%PDF-1.4\n" + data)
+
+
+@given(st.integers(0, 12000), st.binary(min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_pdf_is_accepted_or_refused_and_nothing_else(at, piece):
+    good = letter("x", ["y"], at=AT)
+    at %= len(good)
+    with contextlib.suppress(BadDocument):
+        require_pdfa1(good[:at] + piece + good[at + len(piece) :])
