@@ -10,17 +10,16 @@ from mssgw.core.config import Config
 from mssgw.flow.transaction import Authenticate, Begin
 from mssgw.smtpd.port import Profile
 from mssgw.smtpd.server import Endpoint
+from mssgw.trust.faults import Fault, refusal
 
 Tls = Callable[[], ssl.SSLContext]
-
-_SHOW_CERTIFICATE = "STARTTLS first, with the IGC-Sante certificate that the whitelist names for your domain"
 
 
 def relay(config: Config, begin: Begin, tls: Tls) -> list[Endpoint]:
     """Port 25, other operators. `tls` asks for a client certificate and lets the flow judge it."""
     if config.relay is None:
         return []
-    profile = _profile(config, "relay", begin, tls, certificate_hint=_SHOW_CERTIFICATE)
+    profile = _profile(config, "relay", begin, tls, certificate_hint=refusal(Fault.NO_TLS).reply.text)
     return [Endpoint(profile, listen) for listen in config.relay.listen]
 
 
