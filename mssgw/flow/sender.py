@@ -34,7 +34,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.envelope import Envelope, OperatorId
 from mssgw.core.errors import MailError, reply_of
-from mssgw.flow.bounce import Fate, Original, Reports
+from mssgw.flow.bounce import Fate, Notice, Original, Reports
 from mssgw.observe import ATTEMPT_SECONDS, DELIVERED, QUEUE_OLDEST, QUEUE_WAITING, Event, crash_point, log, log_bug
 from mssgw.protocol.dsn import Action
 from mssgw.relay.client import Outcome
@@ -237,18 +237,24 @@ class Sender:
     async def _record(self, delivery: Delivery, outcomes: Sequence[Outcome], body: Body) -> None:
         verdict = self._judge(delivery, outcomes)
         original = Original(delivery.trace, delivery.envelope, delivery.message_id, delivery.received, lambda: body)
-        notices = await self._reports.prepare(original, verdict.fates)
-
-        def write(tx: Transaction) -> None:
-            if verdict.tell_delay:
-                queue.tell_delay(tx, delivery)
-            queue.record(tx, delivery, verdict.outcomes, verdict.next_due)
-            self._reports.commit(tx, notices)
-
         self._leases.pop(delivery.id, None)  # a renewal behind the record would undo its due time
-        await self._store.write(write)
+        try:
+            notices = await self._reports.prepare(original, verdict.fates)
+            await self._store.write(lambda tx: self._write(tx, delivery, verdict, notices))
+        except LeaseLost:
+            raise
+        except MailError as error:  # no room for the report: what was sent must not be sent again for that
+            log(Event.REPORT_LOST, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
+            verdict = verdict.unreported(self._clock.now() + self._wait_of(delivery))
+            await self._store.write(lambda tx: self._write(tx, delivery, verdict, ()))
         crash_point("sender.recorded")
         self._tell(delivery, verdict)
+
+    def _write(self, tx: Transaction, delivery: Delivery, verdict: _Verdict, notices: Sequence[Notice]) -> None:
+        if verdict.tell_delay:
+            queue.tell_delay(tx, delivery)
+        queue.record(tx, delivery, verdict.outcomes, verdict.next_due)
+        self._reports.commit(tx, notices)
 
     def _judge(self, delivery: Delivery, outcomes: Sequence[Outcome]) -> _Verdict:
         """What an attempt means for each recipient, and when the rest is due again."""
@@ -256,7 +262,7 @@ class Sender:
         end = delivery.received + timedelta(hours=settings.give_up_hours)
         late = timedelta(hours=settings.delay_notice_hours) if settings.delay_notice_hours else None
         tell_delay = late is not None and delivery.delay_told is None and now - delivery.received >= late
-        wait = timedelta(seconds=settings.retry_seconds[min(delivery.attempts, len(settings.retry_seconds) - 1)])
+        wait = self._wait_of(delivery)
         verdict = _Verdict()
         for one, outcome in zip(delivery.pending, outcomes, strict=True):
             state: State = State.FAILED
@@ -273,6 +279,10 @@ class Sender:
                 verdict.fates.append(Fate(one.recipient, action, outcome.reply, outcome.host, expired))
         verdict.tell_delay = any(fate.action is Action.DELAYED for fate in verdict.fates)
         return verdict
+
+    def _wait_of(self, delivery: Delivery) -> timedelta:
+        waits = self._settings.retry_seconds
+        return timedelta(seconds=waits[min(delivery.attempts, len(waits) - 1)])
 
     def _tell(self, delivery: Delivery, verdict: _Verdict) -> None:
         """The log and the metrics, after the commit."""
@@ -343,6 +353,11 @@ class _Verdict:
     fates: list[Fate] = field(default_factory=list)
     next_due: datetime | None = None
     tell_delay: bool = False
+
+    def unreported(self, again: datetime) -> _Verdict:
+        """The same, with failures put off: they count when their sender can be told."""
+        outcomes = [replace(one, state=State.QUEUED) if one.state is State.FAILED else one for one in self.outcomes]
+        return _Verdict(outcomes, [], again if any(not one.state.final for one in outcomes) else None)
 
 
 def _each(deliveries: Sequence[Delivery], work: Callable[[Delivery], None]) -> list[Delivery]:

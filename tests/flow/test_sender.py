@@ -10,7 +10,7 @@ import pytest
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Envelope, Notify, Origin, OriginKind, Recipient, Ret
-from mssgw.core.errors import Deferred, Reply
+from mssgw.core.errors import Deferred, Refused, Reply
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.sender import Sender
@@ -352,6 +352,29 @@ async def test_a_content_that_can_not_be_read_is_reported_in_the_end(office, car
     monkeypatch.undo()
     reports = [dsn.parse(octets) for octets in await office.inbox(people.jeanne)]
     assert dsn.Action.FAILED in {report.recipients[0].action for report in reports}
+
+
+@pytest.mark.parametrize("where", ["prepare", "commit"])
+async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(office, carrier, people, monkeypatch, where):
+    """What was sent counts at once; the failure counts when its sender can be told."""
+    carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": NEVER}, NEVER]
+
+    def full(_, told):
+        if told:
+            raise Refused("Mailbox full", code=552, enhanced="5.2.2")
+
+    trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
+    monkeypatch.setattr(office.reports, where, full)
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert [one.state for one in delivery.recipients] == [State.SENT, State.QUEUED]
+    assert await office.inbox(people.jeanne) == []
+    monkeypatch.undo()
+    office.clock.advance(60)
+    (delivery,) = await office.settled(trace, attempts=2)
+    assert [one.state for one in delivery.recipients] == [State.SENT, State.FAILED]
+    assert [len(envelope.recipients) for _, envelope, _ in carrier.sent] == [2, 1]
+    assert len(await office.inbox(people.jeanne)) == 1
 
 
 async def test_a_stop_lets_attempts_end_and_releases_nothing_unfinished(office, carrier):
