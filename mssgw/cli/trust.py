@@ -50,7 +50,7 @@ def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocati
            signer: Signers = None, json: Json = False) -> None:
     """Verify the signature of a whitelist and the path of its signer."""
     with _judged(json):
-        found = run(_court(anchors_in, revocation).list(file.read_bytes(), _time(at), tuple(signer or ())))
+        found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), tuple(signer or ())))
         document = _document(found)
         output("\n".join(f"{name:13} {value}" for name, value in document.items()), json=json, document=document)
 
@@ -83,7 +83,10 @@ def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metava
                                     "adopted_at": state.adopted_at.isoformat(), "source": state.url,
                                     "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
         if domain:
-            document |= {"domain": domain, "operators_of_domain": [each.id for each in listed.require_listed(_domain(domain))]}
+            operators = listed.require_listed(_domain(domain))
+            entry = listed.descriptions[_domain(domain)]
+            document |= {"domain": domain, "operators_of_domain": [each.id for each in operators], "description": entry.description,
+                         "responsible": entry.responsible, "support": entry.support, "updated": entry.updated}
         output("\n".join(f"{name:19} {value}" for name, value in document.items() if value), json=json, document=document)
 
 
@@ -209,7 +212,7 @@ def _in_force(config: Config) -> tuple[TrustSpace, State]:
     pinned = anchors.load(config.trust.anchors, config.trust.pki, config.trust.anchor_fingerprints)
     court = Court.of(config.trust.anchors, "none")
     court.validator.anchors = pinned
-    found = run(court.list(octets, state.adopted_at, config.trust.signer_common_names))
+    found = run(court.whitelist(octets, state.adopted_at, config.trust.signer_common_names))
     age = datetime.now(UTC) - state.checked_at
     if age.total_seconds() > config.trust.max_age_hours * 3600:
         raise failure(f"the list in force was last confirmed {state.checked_at:%Y-%m-%dT%H:%MZ}, "

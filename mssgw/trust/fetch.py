@@ -7,6 +7,7 @@ when it knows the last ETag or date. No redirect to another scheme, no body over
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 from collections.abc import Mapping
@@ -95,8 +96,6 @@ class Fetcher:
             self._busy.discard(url)
 
     async def _request(self, url: str, method: str, headers: Mapping[str, str], content: bytes | None, limit: int) -> Fetched:
-        import asyncio
-
         try:
             async with (
                 asyncio.timeout(self.seconds),

@@ -14,7 +14,8 @@ from pathlib import Path
 from mssgw.core.clock import Clock, SystemClock
 from mssgw.core.errors import Deferred
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.trust import anchors, whitelist
+from mssgw.trust import anchors
+from mssgw.trust import whitelist as lists
 from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher
 from mssgw.trust.names import Match
@@ -55,16 +56,16 @@ class Court:
         await self._fetch()
         return self.validator(encoded, purpose, at)
 
-    async def list(self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = ()) -> Whitelist:
+    async def whitelist(self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = ()) -> Whitelist:
         """Verify a signed list. `signers`: the CNs that may sign; none given, any certificate for signing mail may."""
-        unjudged = whitelist.open_signed(octets)
+        unjudged = lists.open_signed(octets)
         at = at or self.clock.now()
         await self.judge(unjudged.signer, Purpose.LIST_SIGN, at)
-        return whitelist.judge(unjudged, self.validator, signers, at)
+        return lists.judge(unjudged, self.validator, signers, at)
 
     async def space(self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = (),
                     match: Match = Match.STRICT) -> TrustSpace:
-        return TrustSpace.of(await self.list(octets, at, signers), match)
+        return TrustSpace.of(await self.whitelist(octets, at, signers), match)
 
     async def _fetch(self) -> None:
         with tempfile.TemporaryDirectory(prefix="mssgw-crl-") as name:

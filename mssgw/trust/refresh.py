@@ -17,6 +17,7 @@ Files in the directory: list.xml, list.json (state), pending.xml, pending.json, 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -292,12 +293,10 @@ class ListKeeper:
 
     def _refuse(self, octets: bytes, error: MailError | OSError) -> None:
         """Keep what is in force. Say it once for one list, not every period."""
-        from hashlib import sha256
-
         TRUST_FETCHES.labels("list", "refused").inc()
         self._fetcher.failed(self.settings.whitelist_url)
         self._due = self._fetcher.waits_until(self.settings.whitelist_url)
-        digest = sha256(octets).hexdigest() + type(error).__name__
+        digest = hashlib.sha256(octets).hexdigest() + type(error).__name__
         if digest != self._refused:
             self._refused = digest
             self._tell(refused(Step.LIST, error) if isinstance(error, MailError)

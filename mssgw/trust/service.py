@@ -17,6 +17,7 @@ Nothing fresh to judge by is Deferred: the peer, or our queue, keeps the mail.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -227,7 +228,7 @@ def _web_context(pinned: Anchors) -> ssl.SSLContext:
     return context
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _subject(certificate: bytes) -> Name:
     """The subject of a certificate that was judged already."""
     return certificates.Certificate.read(certificate).subject
@@ -237,8 +238,6 @@ def _fingerprint(certificate: bytes | None) -> str:
     return _digest(certificate) if certificate else ""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # of strangers too, 64 kB each
 def _digest(certificate: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(certificate).hexdigest()

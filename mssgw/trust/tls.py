@@ -23,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import ssl
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -195,8 +196,6 @@ def mechanism() -> bool:
 
 def self_test(install: Callable[[ssl.SSLContext], Any]) -> bool:
     """Handshakes with an expired, self-signed client certificate, TLS 1.2 and 1.3: refused before `install`, seen after."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="mssgw-tls-") as name:
         identity, der = _throwaway(Path(name))
         return all(_sees(identity, version, None) is None and _sees(identity, version, install) == der

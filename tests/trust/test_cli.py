@@ -170,6 +170,7 @@ def test_show(desk, node):
     in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
     status, document, _ = desk.run("show", ALPHA, *config, "--json")
     assert (status, document["domains"], document["operators_of_domain"]) == (0, 1, [listed_name(desk.alpha)])
+    assert document["support"].endswith("support@operateur.test")
     assert 1700 < document["age_seconds"] < 2200
     assert desk.run("show", "nowhere.test", *config)[0] == 1
     in_force(desk, node, SystemClock().now() - timedelta(minutes=30), checked_at=SystemClock().now() - timedelta(hours=200))

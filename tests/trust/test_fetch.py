@@ -1,0 +1,101 @@
+"""Fetching: bounded, patient, once at a time, and over https only from whom our authorities vouch for."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import timedelta
+
+import pytest
+
+from mssgw.trust.fetch import Fetcher, FetchError
+from mssgw.trust.service import _web_context
+
+
+class Source:
+    """An HTTP(S) server that sends what it is told and counts."""
+
+    def __init__(self, answer, tls=None):
+        self.answer, self.tls, self.asked, self.release, self.reached = answer, tls, 0, asyncio.Event(), asyncio.Event()
+        self.release.set()
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        port = self.server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self.tls else 'http'}://localhost:{port}/x"
+        return self
+
+    async def __aexit__(self, *error):
+        self.server.close()
+
+    async def _serve(self, reader, writer):
+        self.head = await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
+        self.reached.set()
+        await self.release.wait()
+        writer.write(self.answer)
+        writer.close()
+
+
+def page(content, status="200 OK", extra=""):
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n{extra}\r\n".encode() + content
+
+
+async def test_conditional(clock):
+    async with Source(page(b"list", extra='ETag: "a"\r\nLast-Modified: Sun, 22 Nov 2026 12:00:00 GMT\r\n')) as source:
+        fetched = await Fetcher(clock).get(source.url, 100)
+        assert (fetched.content, fetched.etag) == (b"list", '"a"')
+        source.answer = page(b"", "304 Not Modified")
+        again = await Fetcher(clock).get(source.url, 100, etag=fetched.etag, modified=fetched.modified)
+        assert again.content is None
+        assert b'if-none-match: "a"' in source.head.lower()
+
+
+@pytest.mark.parametrize(("answer", "why"), [
+    (page(b"x" * 101), "more than 100 octets"), (page(b"", "403 Forbidden"), "status 403"), (page(b"", "500 Oops"), "status 500"),
+    (page(b"", "302 Found", "Location: file:///etc/passwd\r\n"), "status 302"), (b"nonsense", "Protocol"), (b"", "Protocol")])
+async def test_failures_wait_longer_each_time(clock, answer, why):
+    fetcher, waits = Fetcher(clock), []
+    async with Source(answer) as source:
+        for _ in range(9):
+            with pytest.raises(FetchError, match=why):
+                await fetcher.get(source.url, 100)
+            with pytest.raises(FetchError, match="next try") as caught:
+                await fetcher.get(source.url, 100)
+            assert not caught.value.tried
+            waits.append((fetcher.waits_until(source.url) - clock.now()).total_seconds())
+            clock.advance(waits[-1])
+        assert source.asked == 9
+    assert 27 <= waits[0] <= 33
+    assert all(1620 <= wait <= 1980 for wait in waits[6:])
+
+
+async def test_one_at_a_time(clock):
+    fetcher = Fetcher(clock)
+    async with Source(page(b"list")) as source:
+        source.release.clear()
+        first = asyncio.create_task(fetcher.get(source.url, 100))
+        await source.reached.wait()
+        with pytest.raises(FetchError, match="being fetched already"):
+            await fetcher.get(source.url, 100)
+        source.release.set()
+        assert (await first).content == b"list"
+        assert source.asked == 1
+
+
+async def test_https_needs_our_authorities(world, clock, tmp_path):
+    def shown(pki):
+        credential = pki.operator("localhost", names=("localhost",), not_after=pki.made + timedelta(days=3650))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*credential.write(tmp_path, pki.prefix))
+        return context
+
+    tls = _web_context(world.anchors)
+    tls.verify_flags |= ssl.VERIFY_X509_STRICT
+    async with Source(page(b"list"), shown(world.pki)) as source:
+        assert (await Fetcher(clock, tls).get(source.url, 100)).content == b"list"
+        with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+            await Fetcher(clock, tls).get(source.url.replace("localhost", "127.0.0.1"), 100)  # another name
+    async with Source(page(b"list"), shown(world.foreign_pki)) as source:
+        with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+            await Fetcher(clock, tls).get(source.url, 100)
