@@ -116,7 +116,4 @@ def stopping() -> MailError:
 
 def _neighbourhood(peer: str) -> str:
     """Who is counted together: one IPv4 address, or one IPv6 /64."""
-    if ":" not in peer:
-        return peer
-    address = ip_address(peer.partition("%")[0])
-    return str(address).rsplit(":", 1)[0] if address.packed[:12] == b"\0" * 10 + b"\xff\xff" else address.exploded[:19]
+    return ip_address(peer.partition("%")[0]).exploded[:19] if ":" in peer else peer

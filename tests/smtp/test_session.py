@@ -377,3 +377,21 @@ async def test_a_client_that_vanishes_is_no_bug(start, connect, flow, monkeypatc
     await other.close()
     await servers.stop(20)
     assert not bugs
+
+
+async def test_ipv6(start, connect, flow) -> None:
+    from mssgw.core.config.base import Listen
+    from mssgw.smtpd.server import Endpoint, serve
+
+    profile = next(iter((await start(networks=(Network("::1/128"),))).ports.values())).profile
+    try:
+        servers = await serve([Endpoint(profile, Listen.parse("[::1]:0"))])
+    except OSError:
+        pytest.skip("no IPv6 here")
+    client = await connect(servers)
+    await client.hello()
+    await client.envelope()
+    assert (await client.message()).code == 250
+    assert flow.accepted[0].client.address == "::1"
+    await client.close()
+    await servers.stop(5)
