@@ -58,13 +58,20 @@ class DmpError(Exception):
 
 
 class BadInput(DmpError):
-    """What we were handed is wrong. The argument says what and where, without patient data."""
+    """What we were handed is wrong. The detail says what, where and what to do, without patient data.
+
+    Who writes for a user gives it in French too; otherwise the French sentence quotes the English detail.
+    """
 
     fr = "Les données fournies ne sont pas valides : {0}"
     en = "The data supplied are not valid: {0}"
 
+    def __init__(self, detail: str, *, fr: str = "") -> None:
+        super().__init__(detail)
+        self.detail_fr = fr or detail
+
     def sentence(self, language: Language = "fr") -> str:
-        return super().sentence(language).format(self)
+        return super().sentence(language).format(self.detail_fr if language == "fr" else self)
 
 
 class BadIns(BadInput):
@@ -79,8 +86,18 @@ class TraitsDiffer(BadInput):
     en = "The identity traits differ from those of INSi: {0}"
 
     def __init__(self, fields: tuple[str, ...]) -> None:
-        super().__init__(", ".join(fields))
+        super().__init__(", ".join(fields), fr=", ".join(_TRAITS_FR.get(name, name) for name in fields))
         self.fields = fields
+
+
+_TRAITS_FR = {
+    "INS": "matricule INS",
+    "birth name": "nom de naissance",
+    "given names": "prénoms",
+    "birth date": "date de naissance",
+    "sex": "sexe",
+    "birth place": "lieu de naissance",
+}
 
 
 class BadCode(BadInput):

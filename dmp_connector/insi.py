@@ -51,7 +51,11 @@ class InsiAnswer:
     def require_found(self) -> Patient:
         """Raise BadInput unless exactly one person answered."""
         if self.patient is None:
-            raise BadInput("INSi: several persons fit" if self.outcome is Outcome.SEVERAL else "INSi: nobody fits")
+            several = self.outcome is Outcome.SEVERAL
+            raise BadInput(
+                "INSi: several persons fit" if several else "INSi: nobody fits",
+                fr="INSi : plusieurs personnes répondent à ces traits" if several else "INSi : personne ne répond à ces traits",
+            )
         return self.patient
 
 
@@ -102,7 +106,10 @@ class Insi:
     async def by_vitale(self, card: VitaleIdentity) -> InsiAnswer:
         """rechercherInsAvecCarteVitale. Raises BadInput when the card was read more than 20 minutes ago."""
         if card.read_at and self._now() - card.read_at > _CARD_ASSERTION_LIFE:
-            raise BadInput("the Vitale card was read more than 20 minutes ago; read it again")
+            raise BadInput(
+                "the Vitale card was read more than 20 minutes ago; read it again",
+                fr="la carte Vitale a été lue il y a plus de 20 minutes ; relisez-la",
+            )
         return await self._call(BY_VITALE, vitale_request(card), context=_coverage(card), assertion=card.assertion)
 
     async def _call(self, action: str, body: etree._Element, *, context: str = "<bam:COUVERTURE/>", assertion: bytes = b"") -> InsiAnswer:
@@ -116,7 +123,7 @@ class Insi:
 def traits_request(family: str, given: str, sex: Sex, birth_date: date, birth_place: str | None) -> etree._Element:
     """One given name; names in capitals without accents as INSi wants them."""
     if sex is Sex.UNKNOWN:
-        raise BadInput("INSi by traits needs the sex")
+        raise BadInput("INSi by traits needs the sex", fr="la recherche INSi par traits exige le sexe")
     root = etree.Element(f"{{{WITHOUT_CARD}}}RECSANSVITALE", nsmap={"ins": WITHOUT_CARD})
     children = [
         ("NomNaissance", plain_name(family)),

@@ -86,12 +86,21 @@ class Documents(Caller):
             raise BadInput(f"{td} without document")
         for document in documents:
             if len(document.content) > limit:
-                raise BadDocument(f"{document.entry.unique_id}: {len(document.content)} bytes where {limit} are allowed")
+                raise BadDocument(
+                    f"{document.entry.unique_id}: {len(document.content)} bytes where {limit} are allowed",
+                    fr=f"{document.entry.unique_id} : {len(document.content)} octets, {limit} au plus",
+                )
             if document.entry.patient != ins or submission.patient != ins:
-                raise BadDocument(f"{document.entry.unique_id}: it is about another patient than the call")
+                raise BadDocument(
+                    f"{document.entry.unique_id}: it is about another patient than the call",
+                    fr=f"{document.entry.unique_id} : il concerne un autre patient",
+                )
             visibility = document.entry.visibility
             if not self.settings.mask_and_hide_together and {Visibility.MASKED, Visibility.HIDDEN_FROM_PATIENT} <= visibility:
-                raise BadDocument(f"{document.entry.unique_id}: masked and hidden from the patient at once (EX_GEN-1550)")
+                raise BadDocument(
+                    f"{document.entry.unique_id}: masked and hidden from the patient at once (EX_GEN-1550)",
+                    fr=f"{document.entry.unique_id} : à la fois masqué et invisible au patient (EX_GEN-1550)",
+                )
 
     def submission_payload(self, submission: SubmissionSet, documents: Sequence[Document]) -> tuple[etree._Element, list[mtom.Part]]:
         """The ITI-41 payload and its binary parts; signs the submission. Blocks while the key signs."""
@@ -206,7 +215,7 @@ class Documents(Caller):
         if not confirmed:
             raise NotAllowed("making a document visible cannot be undone: it needs a confirmation")
         if to is Visibility.MASKED or to not in entry.visibility:
-            raise BadInput(f"the document is not {to.value}")
+            raise BadInput(f"the document is not {to.value}", fr=f"le document n'est pas {to.value}")
         await self._resubmit("TD3.3b", call, entry, entry.visibility - {to})
 
     async def td33c_delete(self, call: Call, entry: DocumentEntry) -> None:
@@ -230,7 +239,9 @@ class Documents(Caller):
         if not entry.entry_uuid:
             raise BadInput(f"{td} needs the entryUUID of the document: find it first (TD3.1)")
         if not self.settings.mask_and_hide_together and {Visibility.MASKED, Visibility.HIDDEN_FROM_PATIENT} <= wanted:
-            raise BadInput("masked and hidden from the patient at once (EX_GEN-1550)")
+            raise BadInput(
+                "masked and hidden from the patient at once (EX_GEN-1550)", fr="à la fois masqué et invisible au patient (EX_GEN-1550)"
+            )
         successor = replace(entry.with_visibility(wanted), status=None, logical_id=entry.logical_id or entry.entry_uuid)
         slots = (("SubmissionSetStatus", ("Original",)), ("PreviousVersion", (entry.version or "1",)))
         arrow = Association(Association.HAS_MEMBER, _SET, "Document01", slots=slots)

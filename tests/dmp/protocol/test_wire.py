@@ -317,3 +317,32 @@ def test_one_service_elsewhere() -> None:
 
 def test_now_is_utc() -> None:
     assert Dtm.of(datetime(2026, 1, 1, tzinfo=UTC)).at.tzinfo is UTC
+
+
+# ---- sentences
+
+
+def test_users_are_told_in_french_first() -> None:
+    with pytest.raises(BadIns) as error:
+        Ins.typed("275126322074973")
+    assert error.value.sentence() == "Le matricule INS saisi n'est pas valide : la clé ne correspond pas au numéro ; comparez avec la carte"
+    assert "key does not match" in error.value.sentence("en")
+    assert TraitsDiffer(("birth date",)).sentence().endswith(": date de naissance")
+
+
+def test_every_error_has_both_sentences() -> None:
+    from dmp_connector import errors
+
+    def tree(kind: type[DmpError]) -> list[type[DmpError]]:
+        return [kind, *(sub for child in kind.__subclasses__() for sub in tree(child))]
+
+    for kind in tree(DmpError):
+        if kind.__module__ != errors.__name__:
+            continue
+        assert kind.fr
+        assert kind.en
+        if kind is not DmpError and kind.__mro__[1] is not errors.Refused:
+            assert kind.fr != kind.en
+    refused = errors.refusal("DMPQuelque{0}Chose", "texte {1} du serveur")
+    assert refused.sentence() == "Le DMP a refusé l'opération (DMPQuelque{0}Chose) : texte {1} du serveur"
+    assert errors.WrongPin(2).sentence() == "Code porteur incorrect. Essais restants : 2."
