@@ -51,6 +51,7 @@ class Event(enum.StrEnum):
     QUEUE_LEASE_LOST = "queue.lease_lost"
     QUEUE_STOPPED = "queue.stopped"
     REPORT_MADE = "report.made"
+    REPORT_PUT_OFF = "report.put_off"
     REPORT_LOST = "report.lost"
     SMIME_DIRECTORY = "smime.directory_unreadable"
     SMIME_TOKEN_READY = "smime.token_ready"  # noqa: S105 - an event

@@ -5,7 +5,8 @@
 
 Rules per recipient: the class of the last reply decides; 4xx is tried again after [queue] retry_seconds and
 given up at give_up_hours, with the last words in the report. The domain's place in the list is asked at
-each attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery.
+each attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery. A failure
+whose report has no room (full disk, full mailbox) is put off too, while what was sent counts at once.
 
 Crash: the lease ends and another worker goes on. Between the peer's 250 and our record the message may be
 sent twice, never lost (crash point `sender.sent`). A lease that runs out under a live attempt is renewed
@@ -244,7 +245,7 @@ class Sender:
         except LeaseLost:
             raise
         except MailError as error:  # no room for the report: what was sent must not be sent again for that
-            log(Event.REPORT_LOST, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
+            log(Event.REPORT_PUT_OFF, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
             verdict = verdict.unreported(self._clock.now() + self._wait_of(delivery))
             await self._store.write(lambda tx: self._write(tx, delivery, verdict, ()))
         crash_point("sender.recorded")
