@@ -251,17 +251,21 @@ def consent_plain(consent: Consent) -> dict[str, Any]:
         "means": consent.means.value,
         "at": consent.at.isoformat(),
         "until": consent.until.isoformat(),
-        "by": [by.id, by.family, by.given, by.profession.code, by.profession.system],
+        "by": [by.id, by.family, by.given, _code_plain(by.profession), _code_plain(by.speciality)],
     }
 
 
 def consent_value(plain: Mapping[str, Any]) -> Consent:
-    identity, family, given, code, system = plain["by"]
+    identity, family, given, profession, speciality = plain["by"]
     return Consent(
         Ins(*plain["ins"]),
         ConsentBasis(plain["basis"]),
-        Practitioner(identity, family, given, Code(code, system)),
+        Practitioner(identity, family, given, Code(*profession), Code(*speciality) if speciality else None),
         ConsentMeans(plain["means"]),
         datetime.fromisoformat(plain["at"]),
         datetime.fromisoformat(plain["until"]),
     )
+
+
+def _code_plain(code: Code | None) -> list[str] | None:
+    return [code.code, code.system, code.label] if code else None

@@ -19,7 +19,7 @@ from dmp_connector.client import Call
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import BadCode, BadDocument, DocumentUnknown, DuplicateDocument, Refused, Unavailable
+from dmp_connector.errors import AccessDenied, BadCode, BadDocument, DocumentUnknown, DuplicateDocument, Refused, Unavailable
 from dmp_connector.model.documents import Author, Code, Document, DocumentEntry, Dtm, Institution, Person, SubmissionSet, Visibility
 from dmp_connector.model.people import AccessMode, Ins
 from dmp_connector.store import Deposit, DepositState
@@ -73,7 +73,7 @@ class Deposits:
             if row.practitioner != call.actor.practitioner.id:
                 continue
             try:
-                if await self._is_there(call, row):
+                if await self._is_ours(call, row):
                     await self._finish(call, row, "found in the registry")
                 else:
                     await self._send(call, row, None)
@@ -117,7 +117,7 @@ class Deposits:
         try:
             await send(call, submission, [document], progress=progress)
         except DuplicateDocument as error:
-            if not await self._is_there(call, row):
+            if not await self._is_ours(call, row):
                 await self._refuse(call, row, error)
                 raise
         except Unavailable as error:
@@ -146,10 +146,21 @@ class Deposits:
         )
         return submission, Document(entry, content, kept["replaces"])
 
-    async def _is_there(self, call: Call, row: Deposit) -> bool:
-        """Does the DMP hold this uniqueId? The reference is open to every profile (matrix, TD3.1b)."""
+    async def _is_ours(self, call: Call, row: Deposit) -> bool:
+        """Does the DMP hold this very document: its uniqueId with its hash?
+
+        Who may not read metadata (CPE, structure) learns only that the id is there (TD3.1b); it is ours when we
+        tried before, and another's when we did not.
+        """
         try:
-            await self._desk.dmp.td31b_locate(call, row.unique_id)
+            entries = await self._desk.dmp.td31a_by_unique_id(call, [row.unique_id])
+        except AccessDenied:
+            return row.attempts > 0 and await self._is_known(call, row.unique_id)
+        return any(entry.hash == row.hash for entry in entries)
+
+    async def _is_known(self, call: Call, unique_id: str) -> bool:
+        try:
+            await self._desk.dmp.td31b_locate(call, unique_id)
         except DocumentUnknown:
             return False
         return True
