@@ -310,6 +310,9 @@ class Mailboxes:
     async def copy(self, source: Mailbox, uids: Sequence[int], target: str, *, move: bool) -> Copied:
         """Copy or move, all or none. Raises NotFound for the target, OverQuota; NotFound too when a message is gone."""
 
+        if move:
+            _require_writable(source)
+
         def change(tx: Transaction) -> Copied:
             box = self._find(tx, target)[1]
             _require_writable(box)

@@ -6,6 +6,7 @@ in one transaction, or none.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,10 @@ async def _take(session: Session, announced: Announced, command: Append, total: 
         raise Bye("Literal is far too large", "TOOBIG")
     writer = BodyWriter(_spool(session))
     try:
-        async for piece in session.wire.octets(announced.size):
-            if not announced.refused:
-                writer.write(piece)
+        async with asyncio.timeout(session.service.idle_seconds):
+            async for piece in session.wire.octets(announced.size):
+                if not announced.refused:
+                    writer.write(piece)
         if not announced.refused:
             announced.taken.append(Incoming(writer.finish(), command.flags, command.internal_date))
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from binascii import b2a_base64
+
 from mssgw.core.errors import MailError, NotAllowed, Refused
 from mssgw.imapd.replies import Bad, Bye, Done, No
-from mssgw.imapd.session import MAX_LINE_STRANGER, MAX_LOGIN_FAILURES, Session
+from mssgw.imapd.session import LOGIN_SECONDS, MAX_LINE_STRANGER, MAX_LOGIN_FAILURES, Session
 from mssgw.protocol import sasl
 from mssgw.protocol.imap_commands import Authenticate, Enable, Id, Login, Simple
 from mssgw.protocol.mime import string
@@ -61,10 +64,9 @@ async def authenticate(session: Session, command: Authenticate) -> Done:
 
 async def _answer(session: Session, challenge: bytes) -> bytes:
     """Send a challenge, wait for the client's line. Raises Bad when it cancels with `*`."""
-    from binascii import b2a_base64
-
     session.wire.write(b"+ " + b2a_base64(challenge, newline=False) + b"\r\n")
-    answer = await session.wire.line(MAX_LINE_STRANGER)
+    async with asyncio.timeout(LOGIN_SECONDS):
+        answer = await session.wire.line(MAX_LINE_STRANGER)
     if answer == b"*":
         raise Bad("AUTHENTICATE cancelled")
     return answer

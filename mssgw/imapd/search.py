@@ -36,7 +36,7 @@ Positions = Sequence[int]
 
 async def search(session: Session, command: Search) -> Done:
     view = session.selected
-    found = sorted(await _Evaluation(session, view).match(command.key, range(len(view.uids))))
+    found = sorted(await _Evaluation(session, view).match(command.key, range(view.count)))
     numbers = [view.uids[at] for at in found] if command.uid else [at + 1 for at in found]
     if command.returned is None:
         session.wire.write(encode.search(numbers))

@@ -7,6 +7,7 @@ parses nothing, asks `Mailboxes`, writes untagged data, and returns Done or rais
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -165,7 +166,8 @@ class Session:
             return
         if view.absorb(changes) and not view.read_only:
             # Those that came are \Recent here; the next session must not have them too (RFC 3501 2.3.2).
-            await self.mailboxes.claim_recent(view.mailbox.id)
+            with contextlib.suppress(MailError):  # then two sessions call them \\Recent, which the RFC prefers to none
+                await self.mailboxes.claim_recent(view.mailbox.id)
 
     async def _require_active(self) -> None:
         try:

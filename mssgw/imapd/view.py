@@ -64,6 +64,11 @@ class View:
         return uid in self._gone
 
     @property
+    def count(self) -> int:
+        """Messages the client knows of: EXISTS, as last said."""
+        return self._told
+
+    @property
     def any_gone(self) -> bool:
         return bool(self._gone)
 

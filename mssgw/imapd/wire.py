@@ -17,6 +17,7 @@ READ_AHEAD = 256 * 1024  # octets buffered before reading pauses
 WRITE_BEHIND = 512 * 1024  # octets buffered before `drain` waits
 STALLED = 300.0  # seconds
 HANDSHAKE = 30.0
+LINGER = 30.0
 
 
 class LineTooLong(Exception):
@@ -28,7 +29,8 @@ class Wire(asyncio.Protocol):
         self._serve = serve
         self._buffer = bytearray()
         self._searched = 0  # octets of the buffer known to hold no line end
-        self._eof = self._paused = self._reading_paused = False
+        self._eof = self._lost = self._paused = self._reading_paused = False
+        self._linger: asyncio.TimerHandle | None = None
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -62,7 +64,9 @@ class Wire(asyncio.Protocol):
         return not self.tls  # half closed: what is pipelined is still answered
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._eof = True
+        self._eof = self._lost = True
+        if self._linger is not None:
+            self._linger.cancel()
         self._paused = False
         self._wake(self._readable)
         self._wake(self._writable)
@@ -165,7 +169,10 @@ class Wire(asyncio.Protocol):
         self._use(transport)
 
     async def close(self) -> None:
+        """Send what is written, for a while, then be gone."""
         self.transport.close()
+        if not self._lost:
+            self._linger = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
     def abort(self) -> None:
         self.transport.abort()

@@ -20,7 +20,7 @@ from mssgw.protocol.mime.windows import Windows
 
 _PLAIN = Structured(b"text/plain", ((b"charset", b"us-ascii"),))  # RFC 2045 5.2
 _DIGEST = Structured(b"message/rfc822", ())  # RFC 2046 5.1.5
-_MAX_BOUNDARY = 250  # RFC 2046 5.1.1 says 70
+_MAX_BOUNDARY = 2000  # RFC 2046 5.1.1 says 70
 _STEP = 1 << 20
 
 

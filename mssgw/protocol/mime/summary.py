@@ -17,8 +17,9 @@ from mssgw.protocol.mime.fields import Fields, Structured
 from mssgw.protocol.mime.part import DEFAULT_LIMITS, MimeLimits, Part, parse
 
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
+_ENCODING = re.compile(r"[a-z0-9][a-z0-9._+\-]{0,40}\Z")  # what isn't one was never applied
 _MESSAGE_ID = re.compile(rb"<[^<>\x00-\x20]{1,900}>")
-_EMPTY_PART = b'("text" "plain" NIL NIL NIL "7bit" 0 0'  # RFC 3501 9 wants at least one part in a multipart
+_EMPTY_PART = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'  # RFC 3501 9 wants at least one part in a multipart
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,14 @@ def structure(part: Part) -> tuple[bytes, bytes]:
     major, _, minor = part.type.value.partition(b"/")
     if major == b"multipart":
         return _multipart(part, minor)
-    encoding = part.fields.get(b"content-transfer-encoding")
+    wire = part.type.wire
+    if major == b"text" and not any(name.lower().startswith(b"charset") for name, _ in wire):
+        wire = (*wire, (b"charset", b"us-ascii"))  # RFC 2046 4.1.2, said aloud for clients that don't know it
+    encoding = part.encoding
     basic = b'("%s" "%s" %s %s %s %s %d' % (
-        major, minor, _params(part.type.wire),
+        major, minor, _params(wire),
         nstring(part.fields.get(b"content-id")), nstring(part.fields.get(b"content-description")),
-        string(encoding) if encoding else b'"7bit"', part.size,
+        string(encoding.encode()) if _ENCODING.match(encoding) else b'"7bit"', part.size,
     )
     extension = nstring(part.fields.get(b"content-md5")) + _extension(part)
     if part.message:
@@ -137,7 +141,7 @@ def _languages(value: bytes | None) -> bytes:
     tags = [tag.strip() for tag in (value or b"").split(b",") if tag.strip()]
     if not tags:
         return b"NIL"
-    return string(tags[0]) if len(tags) == 1 else b"(" + b" ".join(map(string, tags)) + b")"
+    return b"(" + b" ".join(map(string, tags)) + b")"
 
 
 def _params(wire: tuple[tuple[bytes, bytes], ...]) -> bytes:

@@ -228,7 +228,7 @@ def test_strings_that_cannot_be_quoted_are_literals() -> None:
 
 def test_multipart_without_parts_still_has_one_in_bodystructure() -> None:
     summary = mime.summarise(body("Content-Type: multipart/mixed; boundary=b\n\nnothing\n"))
-    assert summary.body == b'(("text" "plain" NIL NIL NIL "7bit" 0 0) "mixed")'
+    assert summary.body == b'(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0) "mixed")'
 
 
 def test_texts_for_search() -> None:
