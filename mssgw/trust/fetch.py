@@ -102,7 +102,7 @@ class Fetcher:
                 httpx2.AsyncClient(verify=self.tls or True, proxy=self.proxy or None, trust_env=False, timeout=20.0) as client,
                 client.stream(method, url, headers=dict(headers), content=content) as response,
             ):
-                if response.status_code == 304:
+                if response.status_code == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
                     return Fetched(None, headers.get("If-None-Match", ""), headers.get("If-Modified-Since", ""))
                 if response.status_code != 200:
                     raise FetchError(f"status {response.status_code}")
@@ -111,6 +111,8 @@ class Fetcher:
                     octets += piece
                     if len(octets) > limit:
                         raise FetchError(f"more than {limit} octets")
+                if not octets:
+                    raise FetchError("an empty answer")
                 return Fetched(bytes(octets), response.headers.get("etag", ""), response.headers.get("last-modified", ""))
         except TimeoutError as error:
             raise FetchError(f"no answer within {self.seconds:g} s") from error

@@ -20,7 +20,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,7 @@ from mssgw.core.pki import Validate
 from mssgw.observe import TRUST_FETCHES, TRUST_LIST_AGE, TRUST_LIST_DOMAINS, Event, log
 from mssgw.trust import disk, whitelist
 from mssgw.trust.decisions import Decision, Step, Tell, refused, tell
-from mssgw.trust.faults import Fault, refusal
+from mssgw.trust.faults import Fault, fault_of, refusal
 from mssgw.trust.fetch import Fetcher, FetchError
 from mssgw.trust.names import Match
 from mssgw.trust.revocation import SKEW
@@ -41,6 +41,7 @@ from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Unjudged, Whitelist
 
 JITTER: Final = 0.1
+AGAIN: Final = timedelta(seconds=30)  # between two looks at a list on disk that can't be used
 
 
 class State(msgspec.Struct, frozen=True):
@@ -109,6 +110,8 @@ class ListKeeper:
         self._due: datetime | None = None
         self._refused: str = ""  # sha256 of the last list that was refused: not verified again
         self._warned = False
+        self._floor = datetime.min.replace(tzinfo=UTC)  # no list older than this, even if the one that said so can't be read
+        self._load_again = self._floor
 
     # -- what sessions ask -----------------------------------------------------------------------------------------
 
@@ -137,11 +140,12 @@ class ListKeeper:
         """
         if self._changed("override.json"):
             self._override = disk.read_json(self.directory / "override.json", Word)
-        if not self._changed("list.json", "list.xml"):
+        if self._clock.now() < self._load_again or not self._changed("list.json", "list.xml"):
             return
         state, octets = disk.read_json(self.directory / "list.json", State), disk.read(self.directory / "list.xml")
         if state is None or octets is None:
             return
+        self._floor = max(self._floor, state.generated_at)
         if self.whitelist and self.whitelist.sha256 == state.sha256:
             self._state = state
             return
@@ -152,9 +156,9 @@ class ListKeeper:
                 validate_adopted = validate
             found = whitelist.judge(unjudged, validate_adopted, self.settings.signer_common_names, state.adopted_at)
         except (MailError, OSError) as error:
-            self._stamps.clear()  # look again: revocation data may come
-            self._tell(refused(Step.LIST, error) if isinstance(error, MailError)
-                       else Decision(Step.LIST, "refused", "other", detail=str(error)))
+            self._stamps.pop("list.json", None)  # look again, but not at once
+            self._load_again = self._clock.now() + AGAIN
+            self._tell_refused(error)
             return
         await self._put_in_force(found, state)
 
@@ -209,11 +213,10 @@ class ListKeeper:
         except FetchError as error:
             self._failed(error)
             return
-        if fetched.content is None and state:
-            self._confirm(state)
-        elif fetched.content:
+        if fetched.content is not None:
             await self._consider(fetched.content, fetched.etag, fetched.modified, validate, supply, None)
-        self._due = self._due or self._clock.now() + self._period()
+        elif state:
+            self._confirm(state)
 
     def _failed(self, error: FetchError) -> None:
         if error.tried:
@@ -238,9 +241,9 @@ class ListKeeper:
                 return
             found = await self._judged(unjudged, validate, now, supply)
             self._require_newer(found, now)
-            self._require_complete(found, octets, accepted, now)
+            self._require_complete(found, accepted)
         except (MailError, OSError) as error:
-            self._refuse(octets, error)
+            await self._refuse(octets, error, accepted)
             return
         self._fetcher.succeeded(self.settings.whitelist_url)
         state = State(found.sha256, now, now, found.generated_at, etag, modified, self.settings.whitelist_url)
@@ -269,21 +272,18 @@ class ListKeeper:
     def _require_newer(self, found: Whitelist, now: datetime) -> None:
         if found.generated_at > now + SKEW:
             raise refusal(Fault.NOT_A_LIST, what=f"it is dated in the future, {found.generated_at:%Y-%m-%dT%H:%M:%SZ}")
-        if self._state and found.generated_at < self._state.generated_at:
-            raise refusal(Fault.ROLLBACK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}",
-                          force=f"{self._state.generated_at:%Y-%m-%dT%H:%M:%SZ}")
+        if found.generated_at < self._floor:
+            raise refusal(Fault.ROLLBACK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", force=f"{self._floor:%Y-%m-%dT%H:%M:%SZ}")
 
-    def _require_complete(self, found: Whitelist, octets: bytes, accepted: Word | None, now: datetime) -> None:
+    def _require_complete(self, found: Whitelist, accepted: Word | None) -> None:
         """Too many domains lost at once is a mistake until an operator says that it isn't."""
         if self._space is None or (accepted and accepted.sha256 == found.sha256):
             return
         kept = self._space.domains.keys() & {entry.domain for entry in found.entries}
         total, lost = len(self._space.domains), len(self._space.domains) - len(kept)
-        if lost * 100 <= total * self.settings.max_lost_percent:
-            return
-        disk.write(self.directory / "pending.xml", octets)
-        disk.write_json(self.directory / "pending.json", Pending(found.sha256, found.generated_at, now, lost, total))
-        raise refusal(Fault.SHRUNK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", lost=lost, total=total)
+        if lost * 100 > total * self.settings.max_lost_percent:
+            raise refusal(Fault.SHRUNK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", lost=lost, total=total,
+                          pending=msgspec.json.encode(Pending(found.sha256, found.generated_at, self._clock.now(), lost, total)).decode())
 
     def _accepted(self) -> Word | None:
         """An operator's word for exactly the list that is pending."""
@@ -291,20 +291,28 @@ class ListKeeper:
         pending = disk.read_json(self.directory / "pending.json", Pending) if word else None
         return word if word and pending and word.sha256 == pending.sha256 else None
 
-    def _refuse(self, octets: bytes, error: MailError | OSError) -> None:
+    async def _refuse(self, octets: bytes, error: MailError | OSError, accepted: Word | None) -> None:
         """Keep what is in force. Say it once for one list, not every period."""
         TRUST_FETCHES.labels("list", "refused").inc()
         self._fetcher.failed(self.settings.whitelist_url)
         self._due = self._fetcher.waits_until(self.settings.whitelist_url)
+        if accepted:  # an operator's word does not make it right; it is used up
+            (self.directory / "accepted.json").unlink(missing_ok=True)
+        if isinstance(error, MailError) and fault_of(error) is Fault.SHRUNK:
+            await asyncio.to_thread(disk.write, self.directory / "pending.xml", octets)
+            disk.write(self.directory / "pending.json", str(error.fields["pending"]).encode())
         digest = hashlib.sha256(octets).hexdigest() + type(error).__name__
-        if digest != self._refused:
+        if digest != self._refused or accepted:
             self._refused = digest
-            self._tell(refused(Step.LIST, error) if isinstance(error, MailError)
-                       else Decision(Step.LIST, "refused", "other", detail=str(error)))
+            self._tell_refused(error)
+
+    def _tell_refused(self, error: MailError | OSError) -> None:
+        self._tell(refused(Step.LIST, error) if isinstance(error, MailError)
+                   else Decision(Step.LIST, "refused", "other", detail=str(error)))
 
     def _save_state(self, state: State) -> None:
         disk.write_json(self.directory / "list.json", state)
-        self._state = state
+        self._state, self._floor = state, max(self._floor, state.generated_at)
         self._changed("list.json")
         self._due = self._clock.now() + self._period() * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
 

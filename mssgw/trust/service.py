@@ -161,11 +161,10 @@ class Trust:
 
     async def tick(self) -> None:
         """Once: follow the disk, fetch what is due, swap contexts."""
-        await self.feed.load(self.validator)
-        await self.keeper.load(self.validator, self._adopted)
-        self.keeper.confirmed_elsewhere()
+        await self._load()
         with disk.lock(self._directory) as ours:
             if ours:
+                await self._load()  # what another worker wrote while we came here
                 self.keeper.audit_override()
                 await self.feed.refresh(self.validator)
                 if self.keeper.due():
@@ -175,6 +174,11 @@ class Trust:
         self.keeper.watch_age()
         self.tls.follow((self.ledger.version, self.anchors.version))
         self._watch_expiry()
+
+    async def _load(self) -> None:
+        await self.feed.load(self.validator)
+        await self.keeper.load(self.validator, self._adopted)
+        self.keeper.confirmed_elsewhere()
 
     async def _supply(self) -> None:
         await self.feed.refresh(self.validator)

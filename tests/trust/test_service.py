@@ -402,6 +402,37 @@ async def test_a_changed_list_on_disk_is_not_believed(scene):
     assert fault(again.require_listed, GAMMA) is Fault.NO_LIST
 
 
+async def test_a_changed_list_on_disk_is_looked_at_with_patience_and_still_forbids_older_ones(scene):
+    await scene.started()
+    path = scene.directory / "data" / "list.xml"
+    path.write_bytes(path.read_bytes().replace(b"gamma.mssante.test</Nom>", b"evil1.mssante.test</Nom>"))
+    scene.authority.signed_list = sign(render([ListEntry(GAMMA, listed_name(scene.alpha))], NOW - timedelta(days=7)), scene.signer)
+    scene.told.clear()
+    again = scene.worker()
+    for _ in range(20):
+        await again.tick()
+    assert scene.lists() == [("refused", "list-signature"), ("refused", "list-rollback")]
+    scene.publish()
+    await later(again, scene.clock, hours=1)
+    assert again.require(ALPHA, scene.alpha.der)
+
+
+async def test_a_word_for_a_list_that_does_not_hold_is_used_up(scene):
+    scene.publish(quirky(100))
+    trust = await scene.started()
+    scene.clock.advance(hours=1)
+    scene.publish(list(quirky(100))[:50])
+    await later(trust, scene.clock, hours=1)
+    pending = scene.directory / "data" / "pending.xml"
+    pending.write_bytes(pending.read_bytes().replace(b"mssante.test</Nom>", b"mssante.evil</Nom>"))
+    refresh.accept(scene.directory / "data", "op", "x", scene.clock.now())
+    scene.told.clear()
+    for _ in range(5):
+        await trust.tick()
+    assert scene.lists() == [("refused", "list-signature")]
+    assert len(trust.space.domains) > 50
+
+
 async def test_a_crash_between_list_and_state(scene):
     await scene.started()
     scene.clock.advance(hours=1)
