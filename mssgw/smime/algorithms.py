@@ -19,6 +19,7 @@ from mssgw.smime import der, oids
 from mssgw.smime.errors import Reason, SmimeError
 
 ABSENT: Final = b""
+MAX_SALT: Final = 1024
 
 
 def identifier(oid: bytes, parameters: bytes = ABSENT) -> bytes:
@@ -108,6 +109,7 @@ class Signature:
     digest: Digest
     identifier: bytes  # AlgorithmIdentifier, DER
     name: str
+    salt: int = 0  # octets, PSS read: what the sender says; 0 is as long as the hash
 
 
 def _pss_parameters(digest: Digest) -> bytes:
@@ -167,11 +169,13 @@ def read_signature(data: bytes, digest: Digest) -> Signature:
     Raises SmimeError when it is not one we accept or contradicts the digest; DerError.
     """
     oid, parameters = read_identifier(data)
+    salt = 0
     if oid == oids.RSA:
         kind, hashed = SignatureKind.RSA_V15, digest
         _require(parameters in (ABSENT, der.NULL))
     elif oid == oids.RSA_PSS:
-        kind, hashed = SignatureKind.RSA_PSS, _read_pss(parameters)
+        kind = SignatureKind.RSA_PSS
+        hashed, salt = _read_pss(parameters)
     elif oid in _BY_OID:
         kind, hashed = _BY_OID[oid]
         _require(parameters in (ABSENT, der.NULL))
@@ -186,7 +190,7 @@ def read_signature(data: bytes, digest: Digest) -> Signature:
     if hashed != digest:
         raise SmimeError(Reason.ATTRIBUTES, "digest and signature algorithm name different hashes")
     label = {SignatureKind.RSA_V15: "rsa", SignatureKind.RSA_PSS: "pss", SignatureKind.ECDSA: "ecdsa"}.get(kind)
-    return Signature(kind, digest, data, f"{label}-{digest.name}" if label else "ed25519")
+    return Signature(kind, digest, data, f"{label}-{digest.name}" if label else "ed25519", salt)
 
 
 def _require(holds: bool) -> None:
@@ -194,8 +198,11 @@ def _require(holds: bool) -> None:
         raise SmimeError(Reason.MALFORMED, "algorithm parameters")
 
 
-def _read_pss(parameters: bytes) -> Digest:
-    """Only MGF1 with the same hash, salt as long as the hash and trailer 1 (crypto.md 9, 14)."""
+def _read_pss(parameters: bytes) -> tuple[Digest, int]:
+    """(hash, salt length): MGF1 with the same hash, a salt at least as long as the hash, trailer 1 (crypto.md 9, 14).
+
+    OpenSSL makes the longest salt there is room for unless told otherwise, so longer ones are read.
+    """
     if parameters == ABSENT:
         raise SmimeError(Reason.WEAK, "PSS with SHA-1 by default")
     fields = {one[0]: parameters[one[2] : one[3]] for one in der.inside(parameters, der.whole(parameters), der.SEQUENCE, 4)}
@@ -203,14 +210,18 @@ def _read_pss(parameters: bytes) -> Digest:
         raise SmimeError(Reason.WEAK, "PSS with SHA-1 by default")
     digest = read_digest(fields[0xA0])
     mask, of = read_identifier(fields[0xA1])
-    _require(mask == oids.MGF1 and of != ABSENT and read_digest(of) == digest)
-    _require(fields.get(0xA2) == der.integer(digest.hash.digest_size))
+    if mask != oids.MGF1 or of == ABSENT or read_digest(of) != digest:
+        raise SmimeError(Reason.UNSUPPORTED, "PSS with two different hashes")
+    stated = fields.get(0xA2, der.integer(20))
+    salt = der.small_integer(stated, der.whole(stated, der.INTEGER))
+    if not digest.hash.digest_size <= salt <= MAX_SALT:
+        raise SmimeError(Reason.WEAK, f"PSS with a salt of {salt} octets")
     _require(fields.get(0xA3, der.integer(1)) == der.integer(1))
-    return digest
+    return digest, salt
 
 
-def pss_padding(digest: Digest) -> padding.PSS:
-    return padding.PSS(padding.MGF1(digest.hash), digest.hash.digest_size)
+def pss_padding(digest: Digest, salt: int = 0) -> padding.PSS:
+    return padding.PSS(padding.MGF1(digest.hash), salt or digest.hash.digest_size)
 
 
 # --- content encryption -------------------------------------------------------------------------------------------------

@@ -348,7 +348,7 @@ def _arguments(key: Any, scheme: Signature, hashed: Any) -> tuple[Any, ...] | No
     if scheme.kind is SignatureKind.RSA_V15 and isinstance(key, rsa.RSAPublicKey):
         return padding.PKCS1v15(), hashed
     if scheme.kind is SignatureKind.RSA_PSS and isinstance(key, rsa.RSAPublicKey):
-        return pss_padding(scheme.digest), hashed
+        return pss_padding(scheme.digest, scheme.salt), hashed
     if scheme.kind is SignatureKind.ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
         return (ec.ECDSA(hashed),)
     return None

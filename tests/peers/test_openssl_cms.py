@@ -1,0 +1,119 @@
+"""`openssl cms`, both directions: it reads what we make, we read what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mssgw.smime import EncryptionStatus
+from tests.peers.smime_matrix import ENTITY, TEXT, Desk, encrypted, mail, run, signed
+from tests.smime.people import ALICE, NOW
+
+pytestmark = pytest.mark.peer("openssl")
+SECONDS = str(int(NOW.timestamp()))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk.at(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "pss"), [("rsa", False), ("rsa", True), ("rsa3072", False), ("p256", False), ("p384", False)])
+@pytest.mark.parametrize("form", ["clear", "opaque"])
+def test_it_verifies_ours(desk: Desk, kind: str, form: str, pss: bool) -> None:
+    who, *_ = desk.person(kind, ALICE)
+    message = desk.file("m.eml", signed(who, desk.authority, pss=pss, opaque=form == "opaque"))
+    out = desk.path / "out"
+    check = ("openssl", "cms", "-verify", "-CAfile", desk.path / "ca.pem", "-attime", SECONDS, "-purpose", "smimesign")
+    run(*check, "-in", message, "-out", out)
+    assert TEXT.encode() in out.read_bytes()
+    altered = desk.file("a.eml", message.read_bytes().replace(b"compte rendu", b"compte vendu", 1))
+    if form == "clear":
+        assert run(*check, "-in", altered, ok=False).returncode
+
+
+@pytest.mark.parametrize(("kind", "oaep"), [("rsa", False), ("rsa", True), ("p256", False), ("p384", False)])
+@pytest.mark.parametrize("cipher", ["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"])
+def test_it_decrypts_ours(desk: Desk, kind: str, cipher: str, oaep: bool) -> None:
+    who, cert, key = desk.person(kind)
+    other, *_ = desk.person("rsa", "other@beta.mssante.test", 3)
+    message = desk.file("m.eml", encrypted([other, who], cipher, oaep))
+    done = run("openssl", "cms", "-decrypt", "-in", message, "-recip", cert, "-inkey", key)
+    assert TEXT.encode() in done.stdout.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+PSS = ["-keyopt", "rsa_padding_mode:pss"]
+SIGN_OPTIONS = [[], ["-nodetach"], ["-nodetach", "-stream"], ["-nosmimecap"], ["-noattr"], ["-keyid"], ["-md", "sha512"], ["-cades"]]
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    *[(kind, options) for kind in ("rsa", "p256", "p384") for options in SIGN_OPTIONS],
+    ("rsa", PSS), ("rsa", [*PSS, "-keyopt", "rsa_pss_saltlen:digest"]), ("rsa", [*PSS, "-md", "sha384"])], ids=str)
+def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
+    _, cert, key = desk.person(kind, ALICE)
+    source = desk.file("in", ENTITY)
+    run("openssl", "cms", "-sign", "-in", source, "-signer", cert, "-inkey", key, "-out", desk.path / "m.eml", "-from", ALICE, *options)
+    found = desk.opened((desk.path / "m.eml").read_bytes()).verdict
+    assert found.intact, found
+    assert found.valid
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("rsa", ["-aes256"]), ("rsa", ["-aes128"]), ("rsa", ["-aes-256-gcm"]), ("rsa", ["-aes256", "-stream"]), ("rsa", ["-aes256", "-keyid"]),
+    ("rsa", ["-aes-256-gcm", "-stream"]),
+    ("p256", ["-aes256"]), ("p256", ["-aes-256-gcm"]), ("p384", ["-aes256", "-keyid"]),
+], ids=str)
+def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
+    who, cert, _ = desk.person(kind)
+    source = desk.file("in", ENTITY)
+    run("openssl", "cms", "-encrypt", "-in", source, "-out", desk.path / "m.eml", *options, "-recip", cert)
+    got = desk.opened((desk.path / "m.eml").read_bytes(), who)
+    assert got.verdict.encryption is EncryptionStatus.DECRYPTED, got.verdict
+    assert TEXT.encode() in got.readable.read()
+
+
+@pytest.mark.parametrize("options", [
+    ["-keyopt", "rsa_padding_mode:oaep"], ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"],
+    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha512"]], ids=str)
+def test_we_decrypt_its_oaep(desk: Desk, options: list[str]) -> None:
+    who, cert, _ = desk.person("rsa")
+    run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert, *options)
+    assert desk.opened((desk.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
+
+
+@pytest.mark.parametrize("curve_hash", ["sha256", "sha384", "sha512"])
+def test_we_decrypt_its_ecdh_with_other_hashes(desk: Desk, curve_hash: str) -> None:
+    who, cert, _ = desk.person("p256")
+    run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert,
+        "-keyopt", f"ecdh_kdf_md:{curve_hash}")
+    assert desk.opened((desk.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
+
+
+def test_triple_wrap(desk: Desk) -> None:
+    """Signed, encrypted, signed again, each by openssl."""
+    _, cert, key = desk.person("rsa", ALICE)
+    bob, his, _ = desk.person("p256")
+    first = run("openssl", "cms", "-sign", "-in", desk.file("in", ENTITY), "-signer", cert, "-inkey", key, "-crlfeol").stdout
+    second = run("openssl", "cms", "-encrypt", "-aes256", "-in", desk.file("one", first), his).stdout
+    third = run("openssl", "cms", "-sign", "-in", desk.file("two", second), "-signer", cert, "-inkey", key, "-from", ALICE).stdout
+    got = desk.opened(third, bob)
+    assert got.verdict.layers == ("signed", "encrypted", "signed")
+    assert got.verdict.valid, got.verdict
+    assert got.verdict.reasons == ("signing-time-far-off",) or got.verdict.reasons == ()
+
+
+def test_compressed(desk: Desk) -> None:
+    done = run("openssl", "cms", "-compress", "-in", desk.file("in", ENTITY), "-outform", "DER", ok=False)
+    if done.returncode:
+        pytest.skip("this openssl has no zlib")
+    assert desk.opened(mail(done.stdout)).verdict.layers == ("compressed",)
+
+
+def test_what_is_only_for_a_password_is_said_so(desk: Desk) -> None:
+    done = run("openssl", "cms", "-encrypt", "-aes256", "-in", desk.file("in", ENTITY), "-pwri_password", "secret", "-outform", "DER")
+    found = desk.opened(mail(done.stdout)).verdict
+    assert found.encryption is EncryptionStatus.NO_KEY
+    assert "password" in found.details[0]
+
+
