@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -17,7 +19,7 @@ from dmp_connector.client import Dmp
 from dmp_connector.errors import BadCertificate, BadInput, Refused, Unavailable
 from dmp_connector.insi import Insi, InsiSettings, Outcome, VitaleIdentity
 from dmp_connector.model import Sex
-from dmp_connector.settings import Limits
+from dmp_connector.settings import DmpSettings, Limits
 from dmp_connector.transport import Exchange, client_context
 from tests.dmp.client.test_documents import submit
 from tests.dmp.conftest import Keys, Running
@@ -150,6 +152,57 @@ async def test_rubbish_is_a_bad_answer(dmp_running: Running, dmp_keys: Keys, cal
     ):
         with pytest.raises(BadAnswer):
             await dmp.td02_existence(call_of("PATIENT"))
+
+
+class Relay:
+    """Stands for the local TLS relay of a card: clear text in, mutual TLS out (crypto.md 5)."""
+
+    def __init__(self, settings: DmpSettings) -> None:
+        self._context = client_context(settings)
+        self._port = urlsplit(settings.url).port
+        self.heads: list[bytes] = []
+        self._sessions: list[asyncio.Task[None] | None] = []
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._sessions.append(asyncio.current_task())
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context)
+        upstream.write(head)
+        pumps = [asyncio.create_task(_pump(reader, upstream)), asyncio.create_task(_pump(upstream_reader, writer))]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for pump in pumps:
+            pump.cancel()
+        for end in (upstream, writer):
+            end.transport.abort()  # the TLS farewell would wait for the other side
+            with contextlib.suppress(OSError):
+                await end.wait_closed()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        await asyncio.gather(*self._sessions)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(65536):
+        writer.write(piece)
+        await writer.drain()
+
+
+async def test_a_card_key_through_the_local_relay(dmp_running: Running, call_of) -> None:
+    async with Relay(dmp_running.settings) as relay:
+        settings = replace(dmp_running.settings, certificate=None, key=None, relay=relay.url)
+        async with Dmp(settings, dmp_running.signer) as dmp:
+            assert (await dmp.td02_existence(call_of("PATIENT"))).state.value == "ACTIVE"
+            await submit(dmp, call_of("PATIENT"))
+    host = urlsplit(dmp_running.settings.url).netloc.encode()
+    assert relay.heads[0].startswith(b"POST /si-dmp-server/v2/services/patients HTTP/1.1\r\n")
+    assert b"host: " + host in relay.heads[0].lower()
 
 
 # ---- INSi
