@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -86,7 +87,8 @@ def entry(ins: Ins, number: int) -> DocumentEntry:
 def submit(settings: DmpSettings, signer: FileSigner, ins: Ins, seconds: float) -> dict[str, float]:
     dmp = Dmp(settings, signer)
     call = Call(Actor(DOCTOR, STRUCTURE, AuthenticationMode.DIRECT, datetime.now(UTC)), ins)
-    content = os.urandom(1_000_000)
+    pdf = base64.b64encode(os.urandom(750_000))
+    content = b'<ClinicalDocument xmlns="urn:hl7-org:v3"><nonXMLBody><text>' + pdf + b"</text></nonXMLBody></ClinicalDocument>"
     done, start, wall = 0, time.process_time(), time.perf_counter()
     size = 0
     while time.process_time() - start < seconds:

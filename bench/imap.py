@@ -41,10 +41,10 @@ class Client:
                 raise EOFError("connection closed")
             self.octets += len(data)
             tail = (tail + data)[-4096:]
-            end = tail.rfind(b"\r\n", 0, len(tail) - 2) + 2
-            if tail.endswith(b"\r\n") and tail.startswith(tag, max(0, end)):
-                if not tail[end + len(tag):].startswith(b"OK"):
-                    raise RuntimeError(tail[end:].decode("latin-1"))
+            last = tail[:-2].rpartition(b"\r\n")[2]
+            if tail.endswith(b"\r\n") and last.startswith(tag):
+                if not last.startswith(tag + b"OK"):
+                    raise RuntimeError(last.decode("latin-1"))
                 return
 
     async def append(self, mailbox: str, message: bytes) -> None:
