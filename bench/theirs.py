@@ -59,13 +59,13 @@ listen = 127.0.0.1
 base_dir = {home}/run
 state_dir = {home}/state
 log_path = {home}/dovecot.log
-default_internal_user = root
-default_internal_group = root
-default_login_user = root
+default_internal_user = dovecot
+default_internal_group = dovecot
+default_login_user = dovenull
 ssl = required
 ssl_cert = <{certificate}
 ssl_key = <{key}
-first_valid_uid = 0
+first_valid_uid = 1
 mail_location = {format}:{home}/mail
 disable_plaintext_auth = no
 mailbox_list_index = yes
@@ -75,7 +75,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid=root gid=root home={home}/home
+  args = uid=mail gid=mail home={home}/home
 }}
 service imap-login {{
   chroot =
@@ -117,6 +117,8 @@ def postfix(home: Path, port: int, certificate: Path, key: Path, core: int = 0) 
 def dovecot(home: Path, port: int, certificate: Path, key: Path, password: str, form: str = "maildir", core: int = 0) -> Iterator[None]:
     for part in ("run", "state", "mail", "home"):
         (home / part).mkdir(parents=True)
+    home.chmod(0o755)
+    subprocess.run(["chown", "mail:mail", home / "mail", home / "home"], check=True)
     (home / "dovecot.conf").write_text(
         DOVECOT.format(home=home, port=port, certificate=certificate, key=key, password=password, format=form))
     command = ["taskset", "-c", str(core), "dovecot", "-c", str(home / "dovecot.conf")]
