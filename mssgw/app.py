@@ -30,7 +30,6 @@ from mssgw.identity.passwords import Passwords
 from mssgw.observe import Event, log, log_bug
 from mssgw.serve import ALIVE, READY
 from mssgw.services import Services, seals
-from mssgw.trust.tls import Identity, hospital_context
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
 
@@ -146,11 +145,7 @@ class Worker:
         return self.services.trust.tls.client_facing()
 
     def _hospital_context(self) -> ssl.SSLContext:
-        hospital, clients, relay = self.config.hospital, self.config.clients, self.config.relay
-        shown = clients or relay
-        assert hospital is not None
-        assert shown is not None
-        return hospital_context(Identity(shown.certificate, shown.key.path), hospital.client_ca, require=False)
+        return self.services.trust.tls.hospital()
 
     # -- living ---------------------------------------------------------------------------------------------------
 

@@ -23,11 +23,12 @@ class Contexts:
     """`relay` is the operator's identity, `clients` what mail clients and browsers see, `others` what they see by SNI."""
 
     def __init__(self, anchors: Anchors, *, relay: Identity | None = None, clients: Identity | None = None,
-                 others: Sequence[Identity] = (), tls13_only: bool = False, cbc: bool = True) -> None:
+                 others: Sequence[Identity] = (), hospital_ca: Path | None = None, tls13_only: bool = False, cbc: bool = True) -> None:
         self._anchors = anchors
         self._relay = relay
         self._clients = clients
         self._others = tuple(others)
+        self._hospital_ca = hospital_ca
         self._tls13_only = tls13_only
         self._cbc = cbc
         self._version: object = None
@@ -43,6 +44,10 @@ class Contexts:
 
     def client_facing(self) -> ssl.SSLContext:
         return self._context("clients", self._build_clients)
+
+    def hospital(self) -> ssl.SSLContext:
+        """The hospital's own relay: its certificate is verified against `hospital_ca`, and asked for only if that is set."""
+        return self._context("hospital", self._build_hospital)
 
     def _context(self, role: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         if role not in self._built:
@@ -62,6 +67,11 @@ class Contexts:
         assert self._clients, "no [clients] is configured"
         return tls.client_facing_context(self._clients, cbc=self._cbc, others=self._others)
 
+    def _build_hospital(self) -> ssl.SSLContext:
+        shown = self._clients or self._relay
+        assert shown, "neither [clients] nor [relay] is configured"
+        return tls.hospital_context(shown, self._hospital_ca, require=False, cbc=self._cbc)
+
     def require_usable(self) -> None:
         """Build what is configured. Raises ConfigError with every certificate or key that can't be used."""
         problems: list[tuple[str, str]] = []
@@ -71,6 +81,11 @@ class Contexts:
                 tls.dns_names(identity)
             except (OSError, ssl.SSLError, ValueError, IndexError) as error:
                 problems.append((f"{role}.certificate", f"{identity.certificate} with {identity.key}: {error}"))
+        try:
+            if self._hospital_ca:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._hospital_ca)
+        except (OSError, ssl.SSLError) as error:
+            problems.append(("hospital.client_ca", f"{self._hospital_ca}: {error}"))
         if problems:
             raise ConfigError(problems)
 
@@ -94,6 +109,7 @@ class Contexts:
             self._rebuild("relay_server", self._build_relay_server)
             self._rebuild("relay_client", self._build_relay_client)
             self._rebuild("clients", self._build_clients)
+            self._rebuild("hospital", self._build_hospital)
             log(Event.TLS_RELOADED)
 
     def _rebuild(self, role: str, build: Callable[[], ssl.SSLContext]) -> None:

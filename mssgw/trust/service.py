@@ -76,7 +76,7 @@ class Trust:
         """From the whole configuration. Raises ConfigError."""
         relay, clients, others = _identities(config)
         contexts = Contexts(_anchors(config.trust), relay=relay, clients=clients, others=others, tls13_only=config.trust.tls13_only,
-                            cbc=config.trust.cbc_suites)
+                            cbc=config.trust.cbc_suites, hospital_ca=config.hospital.client_ca if config.hospital else None)
         contexts.require_usable()
         ours = [identity.certificate for identity in (relay, clients) if identity]
         ours += [domain.certificate for domain in config.domain if domain.certificate]

@@ -282,6 +282,25 @@ def test_sni_chooses_the_certificate(peers):
         assert "mx.alpha" in shown("other.test")
 
 
+def test_the_hospital_is_verified_against_its_own_authority(peers, judge, tmp_path):
+    (tmp_path / "ca.pem").write_bytes(peers.foreign_pki.root().credential.pem)
+    contexts = Contexts(peers.anchors, clients=peers.identity, hospital_ca=tmp_path / "ca.pem")
+    assert contexts.hospital() is contexts.hospital()
+    seen = []
+    with SmtpEnd(asyncio.new_event_loop, contexts.hospital, lambda domain, certificate: seen.append(certificate)) as end:
+        def talks(*certificate):
+            done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp", "-quiet", *certificate],
+                                  input=b"MAIL FROM:<x@gamma.mssante.test>\nxUIT\n", capture_output=True, timeout=20, check=False)
+            return b"250 2.1.0" in done.stdout
+        chain = peers.directory / "foreign-chain"
+        chain.write_bytes(peers.foreign_pki.authority().credential.pem)
+        theirs = ("-cert", peers.directory / "foreign-ca.pem", "-key", peers.directory / "foreign-ca.key", "-cert_chain", chain)
+        assert talks(*theirs)
+        assert talks()
+        assert not talks("-cert", peers.directory / "valid.pem", "-key", peers.directory / "valid.key")
+    assert seen == [peers.foreign.der, None]
+
+
 def test_new_files_are_taken_up_and_broken_ones_are_not(peers, tmp_path):
     identity = Identity(*peers.gamma.write(tmp_path, "mx"))
     contexts = Contexts(peers.anchors, relay=identity, clients=identity)
@@ -300,8 +319,9 @@ def test_new_files_are_taken_up_and_broken_ones_are_not(peers, tmp_path):
 def test_certificates_that_cannot_be_used_are_all_named_at_the_start(peers, tmp_path):
     mixed = Identity(peers.directory / "valid.pem", peers.directory / "expired.key")
     with pytest.raises(ConfigError) as caught:
-        Contexts(peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key")).require_usable()
-    assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate"]
+        Contexts(peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key"),
+                 hospital_ca=tmp_path / "no.ca").require_usable()
+    assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate", "hospital.client_ca"]
 
 
 def test_expiry_is_told_once_for_each_threshold(peers, tmp_path, monkeypatch):
