@@ -39,6 +39,7 @@ class VihfSettings:
     access_mode_system: str = "1.2.250.1.213.1.1.4.248"  # the NOS publish ....336
     access_mode_system_name: str = "mode acces VIHF 1.0"
     algorithm: Algorithm = Algorithm.RSA_SHA256
+    issuer_format: str = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"  # one table prints nameidformat
     lifetime_seconds: int = 30  # EX_AIR-040 for AIR; used in every mode
     conditions: bool = True  # NotBefore and NotOnOrAfter; optional in the mapping
     not_after_name: Literal["NotOnOrAfter", "NotAfter"] = "NotOnOrAfter"  # the mapping table prints NotAfter
@@ -93,6 +94,7 @@ class DmpSettings:
     actions: Actions = Actions()
     limits: Limits = Limits()
     xades_algorithm: Algorithm = Algorithm.RSA_SHA256
+    xades_canonical: bool = True  # digest XML documents in canonical form, as real messages do
     update_content_type: Code = _CONSULTATION  # contentTypeCode of TD3.3 submissions (JDV_J59)
     date_format: str = "%d%m%Y"  # TD0.4 startDate; DDMMYYYY in the kit
     processing_code: Literal["P", "T", "D"] = "P"  # HL7: production, training, debugging

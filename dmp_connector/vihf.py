@@ -68,7 +68,7 @@ def build(call: Call, software: Software, settings: VihfSettings, *, issuer: str
         {"ID": f"_{uuid.uuid4()}", "IssueInstant": _instant(now), "Version": "2.0"},
         nsmap={"saml2": SAML, "xsi": XSI},
     )
-    _add(root, "Issuer", issuer, Format="urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName")
+    _add(root, "Issuer", issuer, Format=settings.issuer_format)
     _add(_add(root, "Subject"), "NameID", actor.practitioner.id)
     if settings.conditions:
         until = now + timedelta(seconds=settings.lifetime_seconds)

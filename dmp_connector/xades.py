@@ -1,8 +1,8 @@
 """The signature of a submission: Signature01, a detached XAdES per IHE DSG (dmp.md 3.5).
 
 A ds:Manifest names every document by `urn:oid:<uniqueId>` with its digest, and the submission set; the
-signature covers the manifest and the signed properties. Documents are digested as the bytes that are sent,
-so no canonicalisation transform stands on them (real messages of CDA sign the canonical form: setting).
+signature covers the manifest and the signed properties. As in real messages, an XML document is digested in
+canonical form with comments and says so in a transform; anything else is digested as its bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from cryptography import x509
 from lxml import etree
 
 from dmp_connector import dsig
+from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.documents import NORMAL, Author, Code, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
 from dmp_connector.signer import Algorithm, Signer
-from dmp_connector.xml import serialise
+from dmp_connector.xml import parse, serialise
 
 XADES: Final = "http://uri.etsi.org/01903/v1.1.1#"
 SOURCE_PURPOSE: Final = "1.2.840.10065.1.12.1.14"
@@ -37,9 +38,13 @@ def signature_document(
     now: datetime,
     *,
     unique_id: str,
+    canonical: bool = True,
 ) -> Document:
-    """Signature01: signed content and its entry. `documents` is not empty; facility and practice come from the first."""
-    content = sign(submission, documents, signer, algorithm, now)
+    """Signature01: signed content and its entry. `documents` is not empty; facility and practice come from the first.
+
+    Raises BadDocument when a document that says it is XML is not.
+    """
+    content = sign(submission, documents, signer, algorithm, now, canonical=canonical)
     first = documents[0].entry
     person = submission.author.person or Person("", "")
     moment = Dtm.of(now)
@@ -66,14 +71,15 @@ def signature_document(
     return Document(entry.describing(content), content)
 
 
-def sign(submission: SubmissionSet, documents: Sequence[Document], signer: Signer, algorithm: Algorithm, now: datetime) -> bytes:
-    """The detached signature as bytes."""
+def sign(
+    submission: SubmissionSet, documents: Sequence[Document], signer: Signer, algorithm: Algorithm, now: datetime, *, canonical: bool = True
+) -> bytes:
+    """The detached signature as bytes. `canonical=False` digests XML documents as their bytes too."""
     signature = dsig.ds("Signature", Id=f"_{uuid.uuid4()}")
     target = f"#{signature.get('Id')}"
     manifest = dsig.ds("Manifest", Id="IHEManifest")
     manifest.append(dsig.reference(f"urn:oid:{submission.unique_id}", _UNSIGNED_SET, algorithm))
-    for document in documents:
-        manifest.append(dsig.reference(f"urn:oid:{document.entry.unique_id}", dsig.digest(document.content, algorithm), algorithm))
+    manifest.extend([_document_reference(document, algorithm, canonical=canonical) for document in documents])
     properties = _qualifying_properties(target, signer.certificate, algorithm, now)
     for child in (_purpose(target), manifest, properties):
         holder = dsig.ds("Object")
@@ -90,6 +96,18 @@ def sign(submission: SubmissionSet, documents: Sequence[Document], signer: Signe
     signature.insert(0, info)
     dsig.complete(signature, method, algorithm, signer)
     return serialise(signature)
+
+
+def _document_reference(document: Document, algorithm: Algorithm, *, canonical: bool) -> etree._Element:
+    uri, content = f"urn:oid:{document.entry.unique_id}", document.content
+    if canonical and document.entry.mime_type == "text/xml":
+        try:
+            root = parse(content, max_bytes=len(content), max_depth=1000, huge_text=True)
+        except BadAnswer as error:
+            raise BadDocument(f"{document.entry.unique_id}: {error}") from error
+        content = etree.tostring(root.getroottree(), method="c14n", with_comments=True)
+        return dsig.reference(uri, dsig.digest(content, algorithm), algorithm, dsig.INCLUSIVE_WITH_COMMENTS)
+    return dsig.reference(uri, dsig.digest(content, algorithm), algorithm)
 
 
 def _covering(uri: str, element: etree._Element, algorithm: Algorithm, type_: str) -> etree._Element:

@@ -106,7 +106,13 @@ class Documents(Caller):
         """The ITI-41 payload and its binary parts; signs the submission. Blocks while the key signs."""
         described = [Document(d.entry.describing(d.content), d.content, d.replaces) for d in documents]
         signature = xades.signature_document(
-            submission, described, self._signer, self.settings.xades_algorithm, self._now(), unique_id=self.new_oid()
+            submission,
+            described,
+            self._signer,
+            self.settings.xades_algorithm,
+            self._now(),
+            unique_id=self.new_oid(),
+            canonical=self.settings.xades_canonical,
         )
         symbols = [f"Document{number:02d}" for number in range(1, len(described) + 1)]
         entries = [(symbol, d.entry) for symbol, d in zip(symbols, described, strict=True)] + [(_SIGNATURE, signature.entry)]

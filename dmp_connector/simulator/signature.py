@@ -15,7 +15,7 @@ from signxml.exceptions import InvalidInput
 from signxml.exceptions import InvalidSignature as SignatureRefused
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from dmp_connector.dsig import DS
+from dmp_connector.dsig import DS, INCLUSIVE_WITH_COMMENTS
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.documents import Document
 from dmp_connector.xml import parse
@@ -45,18 +45,30 @@ def verify_submission(content: bytes, set_unique_id: str, documents: Sequence[Do
     manifest = next((element for element in signed if element is not None and element.tag == f"{{{DS}}}Manifest"), None)
     if manifest is None:
         raise BadDocument("elle ne couvre pas le manifeste")
-    digests: dict[str, tuple[str | None, str]] = {}
+    digests: dict[str, tuple[str | None, str, bool]] = {}
     for reference in manifest.findall(f"{{{DS}}}Reference"):
         method = reference.find(f"{{{DS}}}DigestMethod")
         algorithm = _HASHES.get(method.get("Algorithm", "")) if method is not None else None
-        digests[reference.get("URI", "")] = (algorithm, reference.findtext(f"{{{DS}}}DigestValue") or "")
+        transforms = [t.get("Algorithm") for t in reference.iter(f"{{{DS}}}Transform")]
+        if transforms not in ([], [INCLUSIVE_WITH_COMMENTS]):
+            raise BadDocument("elle transforme les documents autrement qu'en forme canonique")
+        digests[reference.get("URI", "")] = (algorithm, reference.findtext(f"{{{DS}}}DigestValue") or "", bool(transforms))
     if f"urn:oid:{set_unique_id}" not in digests:
         raise BadDocument("elle ne nomme pas le lot")
     for document in documents:
-        algorithm, value = digests.get(f"urn:oid:{document.entry.unique_id}", (None, ""))
+        algorithm, value, canonical = digests.get(f"urn:oid:{document.entry.unique_id}", (None, "", False))
         if algorithm is None:
             raise BadDocument(f"elle ne nomme pas {document.entry.unique_id}")
-        digest = base64.b64encode(hashlib.new(algorithm, document.content, usedforsecurity=False).digest()).decode()
+        octets = _canonical(document.content) if canonical else document.content
+        digest = base64.b64encode(hashlib.new(algorithm, octets, usedforsecurity=False).digest()).decode()
         if not hmac.compare_digest(digest, "".join(value.split())):
             raise BadDocument(f"l'empreinte de {document.entry.unique_id} diffère")
     return certificate
+
+
+def _canonical(content: bytes) -> bytes:
+    try:
+        root = parse(content, max_bytes=len(content), max_depth=1000, huge_text=True)
+    except BadAnswer as error:
+        raise BadDocument(f"un document annoncé en XML est illisible ({error})") from error
+    return etree.tostring(root.getroottree(), method="c14n", with_comments=True)

@@ -96,7 +96,7 @@ def test_signature01(signer, tmp_path: Path, algorithm: Algorithm) -> None:
     author = Author(Person.of(DOCTOR), Institution.of(STRUCTURE))
     code = Code("x", "1.2")
     entry = DocumentEntry("1.2.3.4", INS, "T", code, code, code, Dtm.of(now), (author,), STRUCTURE.sector, code, Dtm.of(now))
-    documents = [Document(replace(entry, unique_id=f"1.2.3.{n}").describing(b"a"), b"a") for n in range(3)]
+    documents = [Document(replace(entry, unique_id=f"1.2.3.{n}").describing(b"<a/>"), b"<a/>") for n in range(3)]
     submission = SubmissionSet("1.2.3.9", "1.2.3", INS, code, author, Dtm.of(now))
     signature = xades.signature_document(submission, documents, key, algorithm, now, unique_id="1.2.3.10")
     file = tmp_path / "signature.xml"

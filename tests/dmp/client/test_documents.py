@@ -273,7 +273,7 @@ async def test_duplicates_by_unique_id(dmp: Dmp, call_of) -> None:
 async def test_later_searches_by_submission(dmp: Dmp, call_of) -> None:
     call = call_of("PATIENT")
     before = Dtm.of(datetime.now(UTC) - timedelta(seconds=2))
-    entries = [await submit(dmp, call, CDA + str(n).encode()) for n in range(3)]
+    entries = [await submit(dmp, call, CDA + f"<!--{n}-->".encode()) for n in range(3)]
     sets = await dmp.td31a_submission_sets(call, before)
     assert len(sets) == 3
     arrows = await dmp.td31a_associations(call, [s.entry_uuid for s in sets])
@@ -321,6 +321,19 @@ async def test_occupational_doctor_finds_and_does_not_read(dmp: Dmp, call_of) ->
     assert found
     with pytest.raises(AccessDenied):
         await dmp.td32_retrieve(call, found[:1])
+
+
+async def test_what_says_it_is_xml_must_be(dmp: Dmp, call_of) -> None:
+    with pytest.raises(BadDocument):
+        await submit(dmp, call_of("PATIENT"), b"<not closed>")
+    with pytest.raises(BadDocument):
+        await submit(dmp, call_of("PATIENT"), b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')
+    await submit(dmp, call_of("PATIENT"), b"%PDF-1.4 bytes", mime_type="application/pdf")
+
+
+async def test_documents_digested_as_bytes_where_a_server_wants_it(dmp: Dmp, dmp_running: Running, call_of) -> None:
+    async with Dmp(replace(dmp.settings, xades_canonical=False), dmp_running.signer) as plain:
+        await submit(plain, call_of("PATIENT"), CDA + b"<!-- as bytes -->")
 
 
 async def test_documents_of_another_patient_are_not_sent(dmp: Dmp, call_of) -> None:

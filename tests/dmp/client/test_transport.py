@@ -32,7 +32,7 @@ async def test_trace_holds_every_byte(dmp_running: Running, call_of, tmp_path: P
     settings = replace(dmp_running.settings, trace=directory)
     async with Dmp(settings, dmp_running.signer) as dmp:
         await dmp.td02_existence(call_of("PATIENT"))
-        await submit(dmp, call_of("PATIENT"), b"\x00\xff binary \r\n")
+        await submit(dmp, call_of("PATIENT"), b"\x00\xff binary \r\n", mime_type="application/pdf")
         with pytest.raises(Refused):
             await dmp.td31a_find(call_of("BLOQUANT"))
     names = sorted(path.name for path in directory.iterdir())
