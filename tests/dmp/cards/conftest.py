@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from dmp_connector.card.cps import Activity, activity_object
+from dmp_connector.simulator import Simulator, SimulatorConfig
+from dmp_connector.simulator.people import demo_patients
+from dmp_connector.simulator.server import in_thread
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "1234"
@@ -36,7 +42,7 @@ def need(program: str) -> None:
 def until(condition, what: str, seconds: float = 20.0):
     """Wait for a fact of the outside world, by asking; the deadline only ends a hang."""
     end = time.monotonic() + seconds
-    pause = __import__("threading").Event()
+    pause = threading.Event()
     while time.monotonic() < end:
         found = condition()
         if found:
@@ -194,6 +200,12 @@ def pcscd() -> Iterator[None]:
     need("pcscd")
     need("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
     pytest.importorskip("smartcard")
+    with (Path(tempfile.gettempdir()) / "mssgw-tests-pcscd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one virtual reader per machine: test runs take turns
+        yield from _daemon()
+
+
+def _daemon() -> Iterator[None]:
     if Path("/run/pcscd/pcscd.comm").exists() and _answers():
         yield
         return
@@ -220,3 +232,26 @@ def _answers() -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", 0x8C7B), timeout=1):
         return True
     return False
+
+
+@pytest.fixture
+def simulator(cps, ca, tmp_path: Path):
+    """A DMP that trusts the authority of the card, and shows a certificate of the same authority."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = ca.issue(name, key.public_key(), until=datetime.now(UTC) + timedelta(days=9), host="localhost")
+    (tmp_path / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "server.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (tmp_path / "ca.pem").write_bytes(ca.certificate.public_bytes(serialization.Encoding.PEM))
+    config = SimulatorConfig(
+        port=0,
+        certificate=tmp_path / "server.pem",
+        key=tmp_path / "server.key",
+        client_anchors=tmp_path / "ca.pem",
+        patients=demo_patients("899700367909"),
+    )
+    running = Simulator(config)
+    with in_thread(running) as port:
+        yield running, port

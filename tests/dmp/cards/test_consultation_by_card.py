@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -21,40 +19,9 @@ from dmp_connector.dossier.desk import Desk
 from dmp_connector.errors import CardError, ConsultationClosed, DmpError
 from dmp_connector.model import Ins
 from dmp_connector.settings import DmpSettings
-from dmp_connector.simulator import Simulator, SimulatorConfig
-from dmp_connector.simulator.people import demo_patients
-from dmp_connector.simulator.server import in_thread
 from dmp_connector.store import DmpStore
 
 from .conftest import SOFTHSM, VITALE, need, until
-
-CPS_STRUCTURE = "499700367909006"
-
-
-@pytest.fixture
-def simulator(cps, ca, tmp_path: Path):
-    """A DMP that trusts the authority of the card, and shows a certificate of the same authority."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.x509.oid import NameOID
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    certificate = ca.issue(name, key.public_key(), until=datetime.now(UTC) + timedelta(days=9), host="localhost")
-    (tmp_path / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (tmp_path / "server.key").write_bytes(key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    (tmp_path / "ca.pem").write_bytes(ca.certificate.public_bytes(Encoding.PEM))
-    config = SimulatorConfig(
-        port=0,
-        certificate=tmp_path / "server.pem",
-        key=tmp_path / "server.key",
-        client_anchors=tmp_path / "ca.pem",
-        patients=demo_patients("899700367909"),
-    )
-    running = Simulator(msgspec.structs.replace(config))
-    with in_thread(running) as port:
-        yield running, port
 
 
 async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_consultation(cps, simulator, tmp_path, pcscd):

@@ -1,0 +1,72 @@
+"""The command line with a card in the reader: the card is the person, the key and the line."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from mssgw.cli.dmp import app
+from tests.dmp.cli.conftest import table
+
+from .conftest import SOFTHSM, need
+
+
+@pytest.fixture
+def config(simulator, cps, tmp_path):
+    need("stunnel4")
+    _, port = simulator
+    text = '[node]\nhostname = "mx.alpha.test"\ndata = "data"\n[seal]\nmaster_key = "file:master"\n[trust]\nanchors = "anchors"\n'
+    text += '[[domain]]\nname = "alpha.test"\n'
+    dmp = {"url": f"https://localhost:{port}/si-dmp-server/v2/services", "anchors": "ca.pem", "card_module": str(SOFTHSM)}
+    actor = {
+        "address": "jeanne@alpha.test",
+        "id": "0",
+        "family": "AUTRE",
+        "given": "NOM",
+        "structure_id": "1750000001",
+        "structure_name": "x",
+    }
+    path = tmp_path / "mssgw.toml"
+    path.write_text(text + table("dmp", dmp) + table("[dmp_actor]", {**actor, "authentication": "card"}))
+    return path
+
+
+def run(config, *command: str, pin: str = "") -> tuple[int, dict]:
+    reading, writing = os.pipe()
+    os.write(writing, pin.encode() + b"\n")
+    os.close(writing)
+    ran = CliRunner().invoke(app, [*command, "--config", str(config), "--json"], env={"MSSGW_PIN_FD": str(reading)})
+    if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+        raise ran.exception
+    return ran.exit_code, json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_card_data_are_forced_and_the_line_is_the_cards(config, cps, simulator):
+    running, _ = simulator
+    patient = next(p for p in running.config.patients if p.name == "PATIENT")
+    status, found = run(config, "exists", "--as", "jeanne@alpha.test", "--patient", patient.ins, pin=cps.pin)
+    assert (status, found["state"], found["authorisation"]) == (0, "ACTIVE", "VALIDE")
+    _, trail = run(config, "audit", "--as", "jeanne@alpha.test", pin=cps.pin)
+    last = trail["audit"][-1]
+    assert last["who"] == "899700367909"  # the card's, not the configuration's (EX_2.1-1140)
+    assert last["structure"] == "1750000001"  # the place of work the configuration chose among the card's
+
+
+def test_a_wrong_pin_is_a_sentence(config, cps):
+    status, refused = run(config, "exists", "--as", "jeanne@alpha.test", "--patient", "279035121518989", pin="0000")
+    assert status == 1
+    assert refused["error"] == "WrongPin"
+    assert "Essais restants" in refused["sentence"]
+
+
+def test_the_card_shows_itself_and_the_doctor_sees_it(config, cps):
+    status, shown = run(config, "card")
+    assert (status, shown["family"], shown["speciality"], shown["staff_card"]) == (0, "MARTIN", "SM26", False)
+    _, report = run(config, "doctor")
+    checks = {c["name"]: c for c in report["checks"]}
+    assert checks["carte professionnelle"]["holds"]
+    assert "essais restants : 3" in checks["carte professionnelle"]["seen"]
+    assert checks["stunnel"]["holds"]
