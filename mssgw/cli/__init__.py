@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,27 +10,17 @@ from typing import Annotated
 import typer
 
 from mssgw import __version__
-from mssgw.cli import account, config, demo, dmp, queue, smime, trust, xdm
 from mssgw.core.errors import ConfigError, MailError
 
 app = typer.Typer(
     name="mssgw", help="Secure mail server and gateway for MSSanté.", no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(config.app, name="config")
-app.add_typer(account.app, name="account")
-app.add_typer(account.mailbox_app, name="mailbox")
-app.add_typer(account.seal_app, name="seal")
-app.add_typer(queue.app, name="queue")
-app.command("trace")(queue.trace)
-app.add_typer(queue.app, name="queue")
-app.add_typer(trust.app, name="trust")
-app.add_typer(smime.app, name="smime")
-app.add_typer(dmp.app, name="dmp")
-app.add_typer(xdm.app, name="xdm")
-app.command("check")(account.check)
-app.command("trace")(queue.trace)
-app.command("demo")(demo.demo)
+FAMILIES = {  # word -> module and its typer.Typer
+    "config": ("config", "app"), "account": ("account", "app"), "mailbox": ("account", "mailbox_app"), "seal": ("account", "seal_app"),
+    "queue": ("queue", "app"), "trust": ("trust", "app"), "smime": ("smime", "app"), "dmp": ("dmp", "app"), "xdm": ("xdm", "app"),
+}
+SINGLE = {"check": ("account", "check"), "trace": ("queue", "trace"), "demo": ("demo", "demo")}  # word -> module and its function
 
 
 @app.command()
@@ -48,9 +39,22 @@ def version() -> None:
 
 def main() -> int:
     """Run a verb. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
+    wanted = next((word for word in sys.argv[1:] if word in FAMILIES or word in SINGLE), None)
+    for word in [wanted] if wanted else [*FAMILIES, *SINGLE]:
+        _add(word)
     try:
         app(standalone_mode=True)
     except (ConfigError, MailError, OSError) as error:
         sys.stderr.write(f"mssgw: {error}\n")
         return 1
     return 0
+
+
+def _add(word: str) -> None:
+    """Load one family only, when one is asked for: a verb should not wait for the imports of the others."""
+    module, name = FAMILIES.get(word) or SINGLE[word]
+    found = getattr(importlib.import_module(f"mssgw.cli.{module}"), name)
+    if word in FAMILIES:
+        app.add_typer(found, name=word)
+    else:
+        app.command(word)(found)

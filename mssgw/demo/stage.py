@@ -85,6 +85,33 @@ sign = "always"
 encrypt = "when-possible"
 """
 
+DMP = """
+[dmp]
+url = "https://127.0.0.1:{dmp}/si-dmp-server/v2/services"
+anchors = "../pki/ca.pem"
+certificate = "../pki/{operator.name}.pem"
+key = "file:../pki/{operator.name}.key"
+store = "sqlite:data/dmp.db"
+insi_url = "https://127.0.0.1:{dmp}/insi"
+insi_authorisation = "IDAM-DEMO"
+legacy_dossier_management = true
+regulation_structures = ["1750712184"]
+"""
+ACTOR = """
+[[dmp_actor]]
+address = "{account.address}"
+id = "{account.rpps}"
+family = "{account.surname}"
+given = "{account.given}"
+structure_id = "{operator.ou}"
+structure_name = "{operator.structure}"
+sector = "SA01"
+speciality = "SM26"
+practice = "ETABLISSEMENT"
+authentication = "card"
+certificate = "../pki/{name}.pem"
+key = "file:../pki/{name}.key"
+"""
 ROUTE = """
 [[route]]
 domain = "{domain}"
@@ -109,6 +136,10 @@ def write_config(directory: Path, operator: Operator, base: int, workers: int, s
         if other is not operator:
             text += ROUTE.format(domain=other.domain, port=other.port(base, OFFSETS["relay"]))
     text += ROUTE.format(domain=f"gamma.{ZONE}", port=base + 40)
+    text += DMP.format(operator=operator, dmp=base + 30)
+    for account in operator.accounts:
+        if account.person:
+            text += ACTOR.format(operator=operator, account=account, name=account.address.partition("@")[0])
     path = home / "mssgw.toml"
     path.write_text(text, encoding="utf-8")
     return path
