@@ -147,3 +147,68 @@ async def test_empty_mailbox(anna: Client) -> None:
     assert await anna.ok("FETCH 1:* FLAGS") == []
     assert await anna.ok("UID FETCH 1:* FLAGS") == []
     assert await anna.ok("SEARCH ALL") == [b"* SEARCH"]
+
+
+async def test_the_stream_of_thunderbird(house: House) -> None:
+    """What Thunderbird 153 really says when it opens an account."""
+    filler, client = await house.login(), await house.stranger()
+    await fill(filler, 3)
+    await client.play("""
+        C: 1 AUTHENTICATE PLAIN
+        S: + *
+        C: AGFsaWNlQGFscGhhLm1zc2FudGUudGVzdABzZWNyZXQ=
+        S: 1 OK *
+        C: 2 namespace
+        S: * NAMESPACE *
+        S: 2 OK *
+        C: 3 ID ("name" "Thunderbird" "version" "153.7.0")
+        S: * ID *
+        S: 3 OK *
+        C: 4 list (subscribed) "" "*" return (special-use)
+        S: * LIST (\\Subscribed \\HasNoChildren) "/" "INBOX"
+        S: * LIST (\\Subscribed \\HasNoChildren \\Trash) "/" "Trash"
+        S: 4 OK *
+        C: 5 select "INBOX"
+        S: * 3 EXISTS
+        S: 5 OK *
+        C: 6 UID fetch 1:* (FLAGS)
+        S: * 1 FETCH (UID 1 FLAGS (\\Recent))
+        S: * 3 FETCH (UID 3 FLAGS (\\Recent))
+        S: 6 OK *
+        C: 7 UID fetch 1:3 (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To Received)])
+        S: * 1 FETCH (UID 1 RFC822.SIZE {{\\d+}} FLAGS (\\Recent) BODY[HEADER.FIELDS (From To Cc *
+        S: 7 OK *
+        C: 8 UID fetch 3,1 (UID RFC822.SIZE BODY.PEEK[])
+        S: * 3 FETCH (UID 3 RFC822.SIZE *
+        S: 8 OK *
+        C: 9 UID fetch 2 (UID BODY.PEEK[TEXT]<0.2048>)
+        S: * 2 FETCH (UID 2 BODY[TEXT]<0> {55}*
+        S: 9 OK *
+        C: 10 IDLE
+        S: + *
+        C: DONE
+        S: 10 OK *
+    """)
+
+
+async def test_the_stream_of_an_iphone(house: House) -> None:
+    filler, client = await house.login(), await house.stranger()
+    await fill(filler, 2)
+    await client.play("""
+        C: 1 AUTHENTICATE PLAIN AGFsaWNlQGFscGhhLm1zc2FudGUudGVzdABzZWNyZXQ=
+        S: 1 OK *
+        C: 2 LIST "" "*" RETURN (SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN))
+        S: * LIST (\\HasNoChildren) "/" "INBOX"
+        S: * STATUS "INBOX" (MESSAGES 2 UIDNEXT 3 UIDVALIDITY {{\\d+}} UNSEEN 2)
+        S: * LIST (\\HasNoChildren \\Sent) "/" "Sent"
+        S: * STATUS "Sent" (MESSAGES 0 *
+        S: 2 OK *
+        C: 3 SELECT INBOX
+        S: 3 OK [READ-WRITE] *
+        C: 4 UID SEARCH 1:* NOT DELETED
+        S: * SEARCH 1 2
+        S: 4 OK *
+        C: 5 UID FETCH 1:2 (INTERNALDATE UID RFC822.SIZE FLAGS ENVELOPE BODYSTRUCTURE)
+        S: * 1 FETCH (INTERNALDATE "{{.*}}" UID 1 RFC822.SIZE {{\\d+}} FLAGS (\\Recent) ENVELOPE (*
+        S: 5 OK *
+    """)

@@ -23,9 +23,13 @@ def raw_chunks(body: Body, start: int, end: int, size: int = CHUNK) -> Iterator[
         yield body.read(at, min(size, end - at))
 
 
-def decoded_chunks(body: Body, part: Part) -> Iterator[bytes]:
-    """The part's content without its transfer encoding. Unknown encodings are left as they are (RFC 2045 6.4)."""
-    chunks = raw_chunks(body, part.body_start, part.body_end)
+def decoded_chunks(body: Body, part: Part, limit: int | None = None) -> Iterator[bytes]:
+    """The part's content without its transfer encoding; of its first `limit` encoded octets when that is given.
+
+    Unknown encodings are left as they are (RFC 2045 6.4).
+    """
+    end = part.body_end if limit is None else min(part.body_end, part.body_start + limit)
+    chunks = raw_chunks(body, part.body_start, end)
     match part.encoding:
         case "base64":
             return decode_base64(chunks)
@@ -79,7 +83,7 @@ def decode_quoted_printable(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def text_of(body: Body, part: Part, limit: int = 1 << 20) -> str:
     """The text of one text/* part, decoded, at most about `limit` octets of it; tags of HTML removed."""
     data = bytearray()
-    for chunk in decoded_chunks(body, part):
+    for chunk in decoded_chunks(body, part, 4 * limit):
         data += chunk
         if len(data) >= limit:
             break
