@@ -173,7 +173,9 @@ def add_alias(tx: Transaction, account: AccountId, address: Address) -> None:
     """Another address of an account. Raises Refused when it is taken."""
     by_id(tx, account)
     _require_free(tx, address)
-    tx.run(sa.insert(schema.alias), {"key": address.key, "address": str(address), "account_id": account})
+    row = {"key": address.key, "address": str(address), "account_id": account}
+    if tx.run(schema.insert_new(tx.dialect, schema.alias, _alias.key), row).scalar() is None:
+        raise _taken(address)
 
 
 def remove_alias(tx: Transaction, address: Address) -> None:

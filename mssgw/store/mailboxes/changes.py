@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from mssgw.core.changes import FlagsChanged, MailboxId, MessageAdded
-from mssgw.core.errors import NotFound
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.mailboxes.content import insert_rows
@@ -28,7 +27,7 @@ from mssgw.store.mailboxes.model import (
     without_flags,
     write_flags,
 )
-from mssgw.store.mailboxes.tree import get
+from mssgw.store.mailboxes.tree import get, lock
 
 _mailbox, _message, _expunged = schema.mailbox.c, schema.message.c, schema.expunged.c
 _IN_BOX = _message.mailbox_id == sa.bindparam("box")
@@ -45,7 +44,6 @@ _TOUCH = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).
 _SHRINK = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(
     modseq=_mailbox.modseq + 1, unseen=_mailbox.unseen - sa.bindparam("less_unseen"), messages=_mailbox.messages - sa.bindparam("less"),
     size=_mailbox.size - sa.bindparam("less_size")).returning(_mailbox.modseq)
-_LOCK = sa.select(_mailbox.modseq).where(_mailbox.id == sa.bindparam("wanted")).with_for_update()
 _FLAG = sa.update(schema.message).where(_IN_BOX, _AMONG).values(flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
 _FLAG_ONE = sa.update(schema.message).where(_IN_BOX, _message.uid == sa.bindparam("only")).values(
     flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
@@ -87,6 +85,7 @@ def changes_since(rx: Reader, mailbox: MailboxId, modseq: int) -> Changes:
 
 def claim_recent(tx: Transaction, mailbox: MailboxId) -> int:
     """From which UID on messages are \\Recent for this session; later sessions get a later one (RFC 3501 2.3.2)."""
+    lock(tx, mailbox)
     box = get(tx, mailbox)
     if box.recent_from != box.uidnext:
         tx.run(_TAKE_RECENT, {"wanted": mailbox})
@@ -100,7 +99,7 @@ def store_flags(tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: Fl
     With `unchangedsince`, messages with a later modseq are left alone and listed in `modified` (RFC 7162 3.1.3).
     """
     given = flag_set(flags)
-    now = _lock(tx, mailbox)
+    now = lock(tx, mailbox)
     groups: defaultdict[frozenset[str], list[int]] = defaultdict(list)
     modified: list[int] = []
     more_unseen = 0
@@ -137,6 +136,7 @@ def copy(tx: Transaction, source: MailboxId, uids: Sequence[int] | None, target:
 
 def move(tx: Transaction, source: MailboxId, uids: Sequence[int] | None, target: MailboxId) -> Copied:
     """Copy, then remove from the source (RFC 6851). Raises NotFound, OverQuota."""
+    lock(tx, source)  # nobody else moves or expunges them between our two steps
     moved = copy(tx, source, uids, target)
     remove(tx, source, [old for old, _ in moved.uids])
     return moved
@@ -144,7 +144,7 @@ def move(tx: Transaction, source: MailboxId, uids: Sequence[int] | None, target:
 
 def expunge(tx: Transaction, mailbox: MailboxId, uids: Sequence[int] | None = None) -> list[int]:
     """Remove the messages with \\Deleted, of `uids` only when given (RFC 4315); the UIDs removed, ascending."""
-    _lock(tx, mailbox)
+    lock(tx, mailbox)
     found = tx.raw(_SNAPSHOT, {"box": mailbox}) if uids is None else _some(tx, mailbox, uids)
     return remove(tx, mailbox, [uid for uid, text, _ in found if DELETED in read_flags(text)])
 
@@ -153,7 +153,7 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
     """Remove messages whatever their flags; the UIDs removed, ascending. Content is swept later."""
     if not uids:
         return []
-    _lock(tx, mailbox)
+    lock(tx, mailbox)
     found = tx.raw(_MEASURE.where(_AMONG), {"box": mailbox, "uids": uids})
     if not found:
         return []
@@ -168,7 +168,7 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
 
 def trim_log(tx: Transaction, mailbox: MailboxId, keep: int) -> int:
     """Forget all but the last `keep` rows of the log of expunged UIDs, whole modseqs at a time; how many were forgotten."""
-    _lock(tx, mailbox)
+    lock(tx, mailbox)
     edge = tx.run(sa.select(_expunged.modseq).where(_expunged.mailbox_id == mailbox).order_by(_expunged.modseq.desc())
                   .offset(keep).limit(1)).scalar()
     if edge is None:
@@ -181,11 +181,3 @@ def _some(rx: Reader, mailbox: MailboxId, uids: Sequence[int]) -> list[tuple[Any
     if len(uids) == 1:
         return rx.raw(_ONE, {"box": mailbox, "uid": uids[0]})
     return rx.raw(_SOME, {"box": mailbox, "uids": uids})
-
-
-def _lock(tx: Transaction, mailbox: MailboxId) -> int:
-    """The mailbox's modseq; nobody else changes the mailbox until we commit. Raises NotFound."""
-    found = tx.run(_LOCK, {"wanted": mailbox}).scalar()
-    if found is None:
-        raise NotFound("No such mailbox", detail=f"mailbox {mailbox}")
-    return int(found)

@@ -18,7 +18,7 @@ from mssgw.store import audit, blobs, schema
 from mssgw.store.blobs import ContentId, purpose
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.mailboxes.model import SEEN, MessageRow, NewMessage, OverQuota, Want, flag_set, read_flags, write_flags
-from mssgw.store.mailboxes.tree import quota_used
+from mssgw.store.mailboxes.tree import lock, quota_used
 from mssgw.store.schema import from_microseconds
 
 DUPLICATE_DAYS = 7  # how long an operator may take to try again what we had already committed
@@ -87,6 +87,7 @@ def deliver(tx: Transaction, mailbox: MailboxId, new: NewMessage, *, key: bytes,
 
     Either way an audit row tells. Raises NotFound, OverQuota.
     """
+    lock(tx, mailbox)
     fresh = tx.run(_ONCE[tx.dialect], {"mailbox_id": mailbox, "key": key, "at": tx.now}).scalar() is not None
     if not fresh:  # long ago doesn't count
         fresh = tx.run(_RENEW_ONCE, {"box": mailbox, "what": key, "before": tx.now - timedelta(days=DUPLICATE_DAYS),

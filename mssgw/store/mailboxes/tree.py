@@ -21,6 +21,9 @@ _mailbox, _subscription, _account = schema.mailbox.c, schema.subscription.c, sch
 _ALL = sa.select(schema.mailbox, _subscription.name.is_not(None).label("subscribed")).outerjoin(
     schema.subscription, sa.and_(_subscription.account_id == _mailbox.account_id, _subscription.name == _mailbox.name))
 _GET = _ALL.where(_mailbox.id == sa.bindparam("wanted"))
+# FOR NO KEY UPDATE: references from other tables may be checked meanwhile, which PostgreSQL does even for unchanged ones.
+_LOCK = sa.select(_mailbox.modseq).where(_mailbox.id == sa.bindparam("wanted")).with_for_update(key_share=True)
+_LOCK_ACCOUNT = sa.select(_account.id).where(_account.id == sa.bindparam("owner")).with_for_update(key_share=True)
 _BY_NAME = _ALL.where(_mailbox.account_id == sa.bindparam("owner"), _mailbox.name == sa.bindparam("called"))
 _LIST = _ALL.where(_mailbox.account_id == sa.bindparam("owner")).order_by(_mailbox.name)
 _NEXT_UIDVALIDITY = sa.update(schema.account).where(_account.id == sa.bindparam("owner")).values(
@@ -47,6 +50,14 @@ def by_name(rx: Reader, account: AccountId, name: str) -> Mailbox | None:
     return None if row is None else _of(row)
 
 
+def lock(tx: Transaction, mailbox: MailboxId) -> int:
+    """The mailbox's modseq; nobody else changes the mailbox until we commit. Raises NotFound."""
+    found = tx.run(_LOCK, {"wanted": mailbox}).scalar()
+    if found is None:
+        raise NotFound("No such mailbox", detail=f"mailbox {mailbox}")
+    return int(found)
+
+
 def list_all(rx: Reader, account: AccountId) -> list[Mailbox]:
     """Every mailbox with its counters, by name. One query: LIST, LSUB and all STATUS of a client's round."""
     return [_of(row) for row in rx.run(_LIST, {"owner": account})]
@@ -55,6 +66,7 @@ def list_all(rx: Reader, account: AccountId) -> list[Mailbox]:
 def create(tx: Transaction, account: AccountId, name: str, *, kind: Kind = Kind.MAIL, special_use: SpecialUse | None = None) -> Mailbox:
     """Make a mailbox, and its superiors (RFC 3501 6.3.3). Raises Refused when it is there."""
     called = canonical(name.removesuffix(SEPARATOR))
+    _lock_tree(tx, account)
     if by_name(tx, account, called) is not None:
         raise Refused("Mailbox already exists", detail=called)
     levels = called.split(SEPARATOR)
@@ -79,6 +91,7 @@ def rename(tx: Transaction, account: AccountId, old: str, new: str) -> None:
 
     Raises NotFound, Refused when the new name is taken or lies below the old one.
     """
+    _lock_tree(tx, account)
     source, target = by_name(tx, account, old), canonical(new.removesuffix(SEPARATOR))
     if source is None:
         raise NotFound("No such mailbox", detail=old)
@@ -115,11 +128,13 @@ def _rename_one(tx: Transaction, box: Mailbox, name: str) -> None:
 
 def delete(tx: Transaction, account: AccountId, name: str) -> None:
     """Remove a mailbox with its messages; inferiors stay. Raises NotFound, NotAllowed for INBOX."""
+    _lock_tree(tx, account)
     box = by_name(tx, account, name)
     if box is None:
         raise NotFound("No such mailbox", detail=name)
     if box.name == INBOX:
         raise NotAllowed("INBOX can't be deleted")
+    lock(tx, box.id)  # mail that is on its way into it comes before or not at all
     for table in (schema.message, schema.expunged, schema.delivered):
         tx.run(sa.delete(table).where(table.c.mailbox_id == box.id))
     tx.run(sa.delete(schema.mailbox).where(_mailbox.id == box.id))
@@ -146,6 +161,11 @@ def subscribed_names(rx: Reader, account: AccountId) -> list[str]:
 def quota_used(rx: Reader, account: AccountId) -> int:
     """Octets the account keeps; the limit is `limits.quota`."""
     return int(rx.run(_QUOTA, {"owner": account}).scalar_one())
+
+
+def _lock_tree(tx: Transaction, account: AccountId) -> None:
+    """Nobody else changes the account's tree until we commit."""
+    tx.run(_LOCK_ACCOUNT, {"owner": account})
 
 
 def _insert(tx: Transaction, account: AccountId, name: str, kind: Kind, special_use: SpecialUse | None) -> MailboxId:

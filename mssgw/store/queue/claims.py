@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from mssgw.core.address import Domain
+from mssgw.core.address import Address, Domain
 from mssgw.core.envelope import Recipient
 from mssgw.observe import crash_point
 from mssgw.store import audit, blobs, schema
@@ -46,7 +46,7 @@ _SET_STATE = sa.update(schema.recipient).where(
 _PENDING = sa.select(sa.func.count()).where(_recipient.delivery_id == sa.bindparam("of"), _recipient.state == State.QUEUED)
 _FINISH = sa.update(schema.delivery).where(_delivery.id == sa.bindparam("which")).values(
     finished=sa.bindparam("time"), lease_until=None, lease_owner=None).returning(_delivery.queued_id)
-_LOCK_QUEUED = sa.select(_queued.id).where(_queued.id == sa.bindparam("which")).with_for_update()
+_LOCK_QUEUED = sa.select(_queued.id).where(_queued.id == sa.bindparam("which")).with_for_update(key_share=True)
 _FINISH_QUEUED = sa.update(schema.queued).where(
     _queued.id == sa.bindparam("which"),
     ~sa.exists().where(_delivery.queued_id == sa.bindparam("which"), _delivery.finished.is_(None)),
@@ -118,15 +118,20 @@ def record(tx: Transaction, delivery: Delivery, outcomes: Sequence[Outcome], nex
     _ours(tx, _RECORD, delivery, next=next_due or tx.now, tried=int(attempted))
     addresses = {one.id: one.address for one in delivery.recipients}
     for outcome in outcomes:
-        values = {"which": outcome.recipient, "of": delivery.id, "new": outcome.state, "said": outcome.reply, "time": tx.now}
-        if tx.run(_SET_STATE, values).rowcount and outcome.state.final:
-            audit.add(tx, "queue", audit.Act.RECIPIENT, outcome.state.lower(), delivery.trace, sender=delivery.envelope.sender or "<>",
-                      recipient=addresses[outcome.recipient], message_id=delivery.message_id, reply=outcome.reply)
+        set_state(tx, delivery, addresses[outcome.recipient], outcome, "queue")
     finished = finish_if_done(tx, delivery.id)
     if not finished and next_due is None:
         raise ValueError(f"delivery {delivery.id} has recipients left and no next due time")
     tx.ring("queue")
     return finished
+
+
+def set_state(tx: Transaction, delivery: Delivery, address: Address, outcome: Outcome, who: str) -> None:
+    """Give a queued recipient its new state; a final one is told to the journal, and never changes again."""
+    values = {"which": outcome.recipient, "of": delivery.id, "new": outcome.state, "said": outcome.reply, "time": tx.now}
+    if tx.run(_SET_STATE, values).rowcount and outcome.state.final:
+        audit.add(tx, who, audit.Act.RECIPIENT, outcome.state.lower(), delivery.trace, sender=delivery.envelope.sender or "<>",
+                  recipient=address, message_id=delivery.message_id, reply=outcome.reply)
 
 
 def finish_if_done(tx: Transaction, delivery: DeliveryId) -> bool:

@@ -11,10 +11,14 @@ from mssgw.core.address import Domain
 from mssgw.core.errors import NotFound
 from mssgw.store import audit, schema
 from mssgw.store.engine import Reader, Transaction
-from mssgw.store.queue.claims import finish_if_done
-from mssgw.store.queue.model import DELIVERIES, Delivery, DeliveryId, Queued, State, load, of_rows
+from mssgw.store.queue.claims import finish_if_done, set_state
+from mssgw.store.queue.model import DELIVERIES, Delivery, DeliveryId, Outcome, Queued, State, load, of_rows
 
 _delivery, _queued, _recipient = schema.delivery.c, schema.queued.c, schema.recipient.c
+
+
+_TAKE_AWAY = sa.update(schema.delivery).where(  # from whoever has leased them
+    schema.among(_delivery.id, "ids"), _delivery.finished.is_(None)).values(fence=_delivery.fence + 1).returning(_delivery.id)
 
 
 def list_all(rx: Reader, *, domain: Domain | None = None, held: bool | None = None, limit: int = 1000) -> list[Delivery]:
@@ -61,18 +65,12 @@ def unhold(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin"
 
 def drop(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin", reason: str = "dropped by an administrator") -> int:
     """End deliveries without sending or bouncing. A worker that is sending one hears LeaseLost when it records."""
-    dropped = 0
-    for delivery in load(tx, deliveries):
-        if delivery.finished is not None:
-            continue
-        tx.run(sa.update(schema.delivery).where(_delivery.id == delivery.id), {"fence": delivery.fence + 1})
+    ours = list(tx.run(_TAKE_AWAY, {"ids": list(deliveries)}).scalars())
+    for delivery in load(tx, ours):
         for one in delivery.pending:
-            tx.run(sa.update(schema.recipient).where(_recipient.id == one.id), {"state": State.DROPPED, "reply": reason, "changed": tx.now})
-            audit.add(tx, who, audit.Act.RECIPIENT, State.DROPPED.lower(), delivery.trace, sender=delivery.envelope.sender or "<>",
-                      recipient=one.address, message_id=delivery.message_id, reply=reason)
+            set_state(tx, delivery, one.address, Outcome(one.id, State.DROPPED, reason), who)
         finish_if_done(tx, delivery.id)
-        dropped += 1
-    return dropped
+    return len(ours)
 
 
 def purge(tx: Transaction, before: datetime, limit: int = 1000) -> int:
