@@ -117,9 +117,15 @@ def parse_activity(data: bytes) -> Activity:
 def activity_object(activity: Activity) -> bytes:
     """The same the other way, for a simulated card."""
     pairs = ((_COMPANY, activity.company), (_STRUCTURE, activity.structure), (_SECTOR_TAG, activity.sector))
-    inner = b"".join(bytes((tag, len(text.encode()))) + text.encode() for tag, text in pairs)
-    head = bytes((_ACTIVITY_TAG, len(inner))) if len(inner) < 128 else bytes((_ACTIVITY_TAG, 0x81, len(inner)))
-    return head + inner
+    return _encoded(_ACTIVITY_TAG, b"".join(_encoded(tag, text.encode()) for tag, text in pairs))
+
+
+def _encoded(tag: int, value: bytes) -> bytes:
+    size = len(value)
+    if size < 0x80:
+        return bytes((tag, size)) + value
+    octets = 1 if size < 0x100 else 2
+    return bytes((tag, 0x80 | octets)) + size.to_bytes(octets, "big") + value
 
 
 def _tlv(data: bytes) -> tuple[int, bytes, bytes]:
