@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,9 +98,11 @@ def encrypt(file: Source, to: Annotated[list[Path], typer.Option("--to", metavar
 
 def _read(file: str) -> Body:
     writer = BodyWriter()
-    with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
-        while chunk := source.read(1 << 20):
-            writer.write(chunk)
+    if file == "-":
+        shutil.copyfileobj(sys.stdin.buffer, writer, 1 << 20)
+    else:
+        with Path(file).open("rb") as source:
+            shutil.copyfileobj(source, writer, 1 << 20)
     return writer.finish()
 
 

@@ -93,7 +93,9 @@ class Authority:
 
     def __post_init__(self) -> None:
         self.cert = self._sign(self.cn, self.key.public_key(), [(x509.BasicConstraints(True, 0), True),
-                                                                (usage(key_cert_sign=True, crl_sign=True), True)], 1)
+                                                                (usage(key_cert_sign=True, crl_sign=True), True),
+                                                                (x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False),
+                                                                ], 1)
 
     def _sign(self, cn: str, public: Any, extensions: list[tuple[Any, bool]], serial: int | None = None,
               start: datetime.datetime = NOW - 300 * DAY, end: datetime.datetime = NOW + 300 * DAY) -> x509.Certificate:
