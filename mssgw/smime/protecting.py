@@ -130,7 +130,7 @@ def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: 
     """`protect`, blocking, with the certificates already looked up."""
     if policy.sign == "always" and signer is None:
         raise KeyUnavailable(detail="the domain signs always and has no key")
-    readers = _readers(recipients, policy, now, found, validate)
+    readers = _readers(recipients, policy, now, found, validate) if policy.encrypt != "never" else {}
     message = entity.outgoing(body, limits)
     already = "" if policy.again else entity.protection_of(body)
     making = _Making(message, policy, now, signer if policy.sign != "never" and not already else None)
