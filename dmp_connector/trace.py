@@ -26,8 +26,8 @@ class TraceSink:
     def number(self) -> int:
         return next(self._numbers)
 
-    def write(self, number: int, name: str, kind: str, start: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        head = "\r\n".join([start, *(f"{key}: {content}" for key, content in headers), "", ""])
+    def write(self, number: int, name: str, kind: str, start: str, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        head = b"\r\n".join([start.encode("latin-1", "replace"), *(key + b": " + content for key, content in headers), b"", b""])
         path = self._directory / f"{number:04d}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}-{kind}.http"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(head.encode("latin-1", "replace") + body)
+            file.write(head + body)

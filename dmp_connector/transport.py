@@ -68,20 +68,25 @@ class Exchange:
 
     async def _post(self, name: str, url: str, media_type: str, body: bytes, progress: Progress | None) -> Answer:
         target, headers = self._addressed(url, media_type, len(body))
+        request = self._client.build_request("POST", target, content=_chunks(body, progress) if progress else body, headers=headers)
         number = self._trace.number() if self._trace else 0
         if self._trace:
-            self._trace.write(number, name, "request", f"POST {urlsplit(url).path} HTTP/1.1", headers, body)
+            start = f"POST {request.url.raw_path.decode('ascii')} HTTP/1.1"
+            as_sent = sorted(request.headers.raw, key=lambda header: header[0].lower() != b"host")  # h11 puts Host first
+            self._trace.write(number, name, "request", start, as_sent, body)
         try:
-            content = _chunks(body, progress) if progress else body
-            async with self._client.stream("POST", target, content=content, headers=headers) as response:
+            response = await self._client.send(request, stream=True)
+            try:
                 received = await self._bounded(name, response)
+            finally:
+                await response.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise Unavailable(f"{name}: {_why(error)}", sent=False) from error
         except httpx2.HTTPError as error:
             raise Unavailable(f"{name}: {_why(error)}") from error
         if self._trace:
             start = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
-            self._trace.write(number, name, "response", start, response.headers.multi_items(), received)
+            self._trace.write(number, name, "response", start, response.headers.raw, received)
         answer = Answer(response.status_code, response.headers.get("content-type", ""), received)
         _require_soap(name, answer)
         return answer

@@ -89,6 +89,7 @@ class Scripted:
 
     def __init__(self, keys: Keys, *answers: bytes | None) -> None:
         self.answers, self.requests = list(answers), 0
+        self.seen = b""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(keys.path("server.pem"), keys.path("server.key"))
 
@@ -101,7 +102,7 @@ class Scripted:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
-            await reader.readexactly(length)
+            self.seen = head + await reader.readexactly(length)
             self.requests += 1
             answer = self.answers.pop(0) if self.answers else None
             if answer is not None:
@@ -140,6 +141,17 @@ async def test_an_endless_answer_is_cut(dmp_running: Running, dmp_keys: Keys) ->
     async with Scripted(dmp_keys, answer) as server, Exchange(context, Limits(answer_bytes=100_000)) as exchange:
         with pytest.raises(Unavailable, match="larger than 100000"):
             await exchange.post("TD", server.url, "text/xml", b"<a/>")
+
+
+async def test_the_trace_is_what_was_on_the_wire(dmp_running: Running, dmp_keys: Keys, tmp_path: Path) -> None:
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nX-Odd:  two  blanks\r\nContent-Length: 4\r\n\r\n<a/>"
+    settings = replace(dmp_running.settings, trace=tmp_path)
+    async with Scripted(dmp_keys, reply) as server, Exchange.of(settings) as exchange:
+        await exchange.post("TD9.9", f"{server.url}/y?z=1", 'a/b; action="urn:c"', b"\x00\xff\r\n")
+        assert (tmp_path / "0001-TD9.9-request.http").read_bytes() == server.seen
+    written = (tmp_path / "0001-TD9.9-response.http").read_bytes()
+    assert written.partition(b"\r\n\r\n")[2] == b"<a/>"
+    assert written.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\n")
 
 
 async def test_rubbish_is_a_bad_answer(dmp_running: Running, dmp_keys: Keys, call_of) -> None:
