@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mssgw.cli import app
+from mssgw.cli.trust import app
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
 from mssgw.demo.pki import Pki, listed_name
@@ -42,7 +42,7 @@ class Desk:
 
     def run(self, *arguments):
         """(exit status, the document or the text, what was said on stderr)"""
-        result = CliRunner().invoke(app, ["trust", *map(str, arguments)])
+        result = CliRunner().invoke(app, [*map(str, arguments)])
         document = json.loads(result.stdout) if "--json" in arguments and result.stdout.startswith("{") else result.stdout
         return result.exit_code, document, result.stderr
 
@@ -93,7 +93,7 @@ def test_verify_signer_by_name(desk):
 def test_real_anchors_and_the_shared_negative_lists():
     for name, fault in (("listeblanche-excerpt-readable.not-signed-valid.xml", "list-signature"),
                         ("listeblanche-2025-02-28-xmlns-as-element.invalid.xml", "not-a-list")):
-        result = CliRunner().invoke(app, ["trust", "verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")),
+        result = CliRunner().invoke(app, ["verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")),
                                           "--at", "2025-03-01T00:00:00Z", "--json"])
         assert (result.exit_code, json.loads(result.stdout)["fault"]) == (1, fault)
 

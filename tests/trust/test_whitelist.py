@@ -6,12 +6,10 @@ import re
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from lxml import etree
 from signxml.algorithms import DigestAlgorithm, SignatureMethod
 
-from mssgw.core.errors import MailError, NotTrusted
+from mssgw.core.errors import NotTrusted
 from mssgw.demo.pki import Pki
 from mssgw.demo.whitelist import NAMESPACE, ListEntry, quirky, render, sign
 from mssgw.trust import whitelist
@@ -303,17 +301,3 @@ def test_a_list_of_an_expired_signer_holds_at_its_own_time(validator, world):
     signer = world.pki.list_signer(not_before=NOW - timedelta(days=90), not_after=NOW - timedelta(hours=1))
     octets = world.signed(signer=signer)
     assert whitelist.verify(octets, validator, SIGNERS, NOW - timedelta(days=1)).entries
-
-
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_no_mutation_is_believed(world, verify, good, data):
-    """Cut, doubled or changed anywhere: refused, or exactly what was signed."""
-    at = data.draw(st.integers(0, len(good) - 1))
-    length = data.draw(st.integers(0, 8))
-    changed = good[:at] + data.draw(st.binary(max_size=8)) + good[at + length:]
-    try:
-        found = verify(changed)
-    except MailError:
-        return
-    assert found.entries == verify(good).entries
