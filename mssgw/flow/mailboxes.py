@@ -83,7 +83,7 @@ class Snapshots:
         """The mailbox as it is now. In a reader's thread; the lists are the caller's to read only. Raises NotFound."""
         kept = self._kept.get(mailbox)
         now = mailboxes.get(rx, mailbox)
-        if kept is None or kept.mailbox.uidvalidity != now.uidvalidity:
+        if kept is None or kept.mailbox.uidvalidity != now.uidvalidity or kept.mailbox.modseq < now.expunged_from:
             fresh = mailboxes.snapshot(rx, mailbox)
         else:
             fresh = _brought_up_to_date(kept, now, mailboxes.changes_since(rx, mailbox, kept.mailbox.modseq))

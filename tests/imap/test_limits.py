@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mssgw.imapd import Service, auth, connection
 from tests.imap.conftest import House, fill
 from tests.imap.dialogue import Client
 
@@ -119,3 +120,34 @@ async def _talk(house: House, logged_in: bool, data: bytes) -> None:
         if b"BYE" in response:
             break
     await client.close()
+
+
+async def test_silence_ends_a_connection(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before login, in the middle of a command, of a literal, of AUTHENTICATE; and in IDLE."""
+    monkeypatch.setattr(Service, "idle_seconds", 0.05)
+    busy, literal, idle = [await small_house.login() for _ in range(3)]
+    monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.05)
+    monkeypatch.setattr(auth, "LOGIN_SECONDS", 0.05)
+    silent, asked = await small_house.stranger(), await small_house.stranger()
+    busy.send(b"a1 FETCH 1:")
+    literal.send(b"a1 APPEND INBOX {1000+}\r\nSubject: ")
+    idle.send(b"a1 IDLE\r\n")
+    asked.send(b"a1 AUTHENTICATE PLAIN\r\n")
+    for client in (silent, asked, busy, literal, idle):
+        response = await client.response()
+        if response.startswith(b"+"):
+            response = await client.response()
+        assert response.startswith(b"* BYE [UNAVAILABLE]"), client
+        assert await client.response() == b""
+
+
+async def test_too_many_connections_from_one_address(small_house: House) -> None:
+    limit = small_house.config.limits.connections_per_peer
+    clients = [await small_house.stranger() for _ in range(5)]
+    small_house.servers._peers["127.0.0.1"] += limit
+    refused = await Client.connect(small_house.implicit, small_house.tls)
+    assert (await refused.response()).startswith(b"* BYE [UNAVAILABLE]")
+    assert await refused.response() == b""
+    small_house.servers._peers["127.0.0.1"] -= limit
+    await clients[0].ok("NOOP")
+    await refused.close()
