@@ -23,7 +23,6 @@ class Event(enum.StrEnum):
     STARTED = "node.started"
     STOPPING = "node.stopping"
     STOPPED = "node.stopped"
-    WORKER_DIED = "node.worker_died"
     CONFIG_RELOADED = "node.config_reloaded"
     CONFIG_REFUSED = "node.config_refused"
     BUG = "node.bug"
