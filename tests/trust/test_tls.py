@@ -128,6 +128,14 @@ def test_on_both_loops_and_both_ways(peers, judge, loop, version, starttls):
             assert peers.credentials[name][2] in says(peers, end.port, name, version, "full", starttls=starttls), name
 
 
+def test_no_list_of_authorities_is_sent_so_that_every_peer_shows_what_it_has(peers, judge):
+    context = tls.relay_server_context(peers.identity, peers.anchors)
+    with SmtpEnd(asyncio.new_event_loop, lambda: context, judge) as end:
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp"],
+                              input=b"xUIT\n", capture_output=True, timeout=20, check=False)
+    assert b"No client certificate CA names sent" in done.stdout
+
+
 def test_a_certificate_without_its_key_does_not_come_through(peers, judge):
     """The handshake still proves possession: gamma's certificate with another key is no peer at all."""
     context = tls.relay_server_context(peers.identity, peers.anchors)
