@@ -234,6 +234,11 @@ def check(config: ConfigFile,
         raise failure(f"{len(problems)} problem(s)")
 
 
+@seal_app.callback()
+def _seal() -> None:
+    """Keeps `seal` a family while it has one verb."""
+
+
 @seal_app.command("new-key")
 def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Make a master key. Keep a copy elsewhere: losing it loses the mail."""
