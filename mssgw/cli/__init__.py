@@ -5,22 +5,45 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mssgw import __version__
 from mssgw.core.errors import ConfigError, MailError
 
-app = typer.Typer(
-    name="mssgw", help="Secure mail server and gateway for MSSanté.", no_args_is_help=True, pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"), "account": ("account", "app"), "mailbox": ("account", "mailbox_app"), "seal": ("account", "seal_app"),
     "queue": ("queue", "app"), "trust": ("trust", "app"), "smime": ("smime", "app"), "dmp": ("dmp", "app"), "xdm": ("xdm", "app"),
 }
 SINGLE = {"check": ("account", "check"), "trace": ("queue", "trace"), "demo": ("demo", "demo")}  # word -> module and its function
+
+
+class OnDemand(TyperGroup):
+    """Loads a family when it is asked for: a verb should not wait for the imports of the others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted({*super().list_commands(ctx), *FAMILIES, *SINGLE})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in FAMILIES and cmd_name not in SINGLE:
+            return super().get_command(ctx, cmd_name)
+        module, name = FAMILIES.get(cmd_name) or SINGLE[cmd_name]
+        found = getattr(importlib.import_module(f"mssgw.cli.{module}"), name)
+        if cmd_name in SINGLE:
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name)(found)
+            return typer.main.get_command(single)
+        command = typer.main.get_group(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    name="mssgw", cls=OnDemand, help="Secure mail server and gateway for MSSanté.", no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.command()
@@ -39,9 +62,6 @@ def version() -> None:
 
 def main() -> int:
     """Run a verb. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
-    wanted = next((word for word in sys.argv[1:] if word in FAMILIES or word in SINGLE), None)
-    for word in [wanted] if wanted else [*FAMILIES, *SINGLE]:
-        _add(word)
     try:
         app(standalone_mode=True)
     except (ConfigError, MailError, OSError) as error:
@@ -49,12 +69,3 @@ def main() -> int:
         return 1
     return 0
 
-
-def _add(word: str) -> None:
-    """Load one family only, when one is asked for: a verb should not wait for the imports of the others."""
-    module, name = FAMILIES.get(word) or SINGLE[word]
-    found = getattr(importlib.import_module(f"mssgw.cli.{module}"), name)
-    if word in FAMILIES:
-        app.add_typer(found, name=word)
-    else:
-        app.command(word)(found)
