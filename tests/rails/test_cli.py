@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from mssgw.cli import app
 
+DMP = ("exists", "authorise", "list", "search", "professionals", "find", "get", "submit", "hide", "show", "archive", "delete", "create",
+       "read", "modify", "close", "reopen")
 VERBS = [
     ["serve"], ["config", "check"], ["config", "show"], ["check"], ["demo"],
     ["trust", "verify"], ["trust", "show"], ["trust", "match"], ["trust", "diff"], ["trust", "import-anchors"],
@@ -15,8 +17,7 @@ VERBS = [
     ["xdm", "read"], ["xdm", "write"],
     *(["queue", verb] for verb in ("list", "show", "retry", "hold", "release", "drop")), ["trace"],
     *(["account", verb] for verb in ("add", "list", "suspend", "resume")), ["mailbox", "list"], ["seal", "new-key"],
-    *(["dmp", verb] for verb in ("exists", "authorise", "list", "search", "professionals", "find", "get", "submit", "hide", "show", "archive",
-                                 "delete", "create", "read", "modify", "close", "reopen")),
+    *(["dmp", verb] for verb in DMP),
 ]
 
 
