@@ -24,6 +24,9 @@ MAX_CERTIFICATE = 64 * 1024  # octets (crypto.md 9, 19)
 MAX_ADDRESSES = 64
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
+# What `cryptography` raises at names, keys and extensions that strangers made; found by fuzzing, TypeError too.
+BROKEN = (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm, Warning)
+
 PublicKey = Any  # whatever `cryptography` loads; each user matches on the classes it can use
 
 
@@ -41,6 +44,9 @@ class Certificate:
             serial, _, issuer, _, subject = fields[:5]
         except (der.DerError, ValueError, IndexError) as error:
             raise SmimeError(Reason.MALFORMED, "not an X.509 certificate") from error
+        number = data[serial[2] : serial[3]]
+        if number[:1] >= b"\x80" or not number.strip(b"\0") or len(number) > 20:
+            raise SmimeError(Reason.MALFORMED, "serial number is not positive or too long")  # RFC 5280 4.1.2.2
         self.der = data
         self.serial = data[serial[1] : serial[3]]  # INTEGER with tag and length
         self.issuer = data[issuer[1] : issuer[3]]  # Name
@@ -66,7 +72,7 @@ class Certificate:
     def parsed(self) -> x509.Certificate:
         try:
             return x509.load_der_x509_certificate(self.der)
-        except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        except BROKEN as error:
             raise SmimeError(Reason.MALFORMED, "certificate can't be read") from error
 
     @cached_property
@@ -74,7 +80,7 @@ class Certificate:
         """The public key. Raises SmimeError when its kind or size is not one we use."""
         try:
             key = self.parsed.public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except BROKEN as error:
             raise SmimeError(Reason.UNSUPPORTED, "public key of a kind we don't know") from error
         check_public_key(key)
         return key
@@ -84,14 +90,14 @@ class Certificate:
         """The subject for people, control characters escaped (crypto.md 9, 32)."""
         try:
             return printable(self.parsed.subject.rfc4514_string())
-        except (SmimeError, ValueError):
+        except (SmimeError, *BROKEN):
             return "(unreadable subject)"
 
     @cached_property
     def issuer_name(self) -> str:
         try:
             return printable(self.parsed.issuer.rfc4514_string())
-        except (SmimeError, ValueError):
+        except (SmimeError, *BROKEN):
             return "(unreadable issuer)"
 
     @property
@@ -105,7 +111,7 @@ class Certificate:
     def _extensions(self) -> x509.Extensions:
         try:
             return self.parsed.extensions
-        except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
+        except BROKEN as error:
             raise SmimeError(Reason.MALFORMED, "certificate extensions can't be read") from error
 
     @cached_property
@@ -157,7 +163,10 @@ class Certificate:
             found += [name.value for name in names if isinstance(name, x509.RFC822Name)]
             found += [text for name in names if isinstance(name, x509.OtherName) and (text := _utf8_mailbox(name))]
         if not found:
-            found = [str(one.value) for one in self.parsed.subject.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)]
+            try:
+                found = [str(one.value) for one in self.parsed.subject.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)]
+            except BROKEN as error:
+                raise SmimeError(Reason.MALFORMED, "subject of the certificate can't be read") from error
         parsed = (_address(text) for text in found[:MAX_ADDRESSES])
         return tuple(dict.fromkeys(address for address in parsed if address))
 

@@ -107,7 +107,11 @@ def _read(path: Path) -> tuple[Certificate, ...]:
 
 
 def _owners(certificate: Certificate, stem: str) -> set[str]:
-    owners = {address.key for address in certificate.addresses}
+    try:
+        owners = {address.key for address in certificate.addresses}
+    except SmimeError as error:
+        log(Event.SMIME_DIRECTORY, "error", path=stem, reason=error)
+        owners = set()
     try:
         owners.add(Address.parse(stem).key)
     except AddressError:

@@ -320,7 +320,7 @@ class _Opening:
     def _bound(self, one: Certificate, author: Address | None) -> Binding:
         if author is None:
             return Binding.NONE
-        if author in one.addresses:
+        if str(author) in _addresses(one):
             return Binding.CERTIFICATE
         return Binding.DIRECTORY if author in self.directory(one.der) else Binding.NONE
 

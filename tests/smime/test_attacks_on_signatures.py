@@ -202,6 +202,19 @@ def test_08_utf8_mailbox(authority: Authority) -> None:
     assert verdict(authority, clear(ENTITY, good(elodie), header="From: <élodie@alpha.mssante.test>\r\n")).valid
 
 
+@pytest.mark.parametrize("serial", [b"\x02\x01\x00", b"\x02\x01\x80", b"\x02\x00", b"\x02\x15" + b"\x01" * 21])
+def test_08_serial_numbers_that_are_none(authority: Authority, alice: Person, serial: bytes) -> None:
+    """Found by fuzzing: the library only warns of them."""
+    from mssgw.smime.certificates import Certificate
+    from mssgw.smime.errors import SmimeError
+
+    old = alice.certificate.serial
+    tbs = der.inside(alice.der, der.whole(alice.der), der.SEQUENCE)[0]
+    changed = alice.der[tbs[2] : tbs[3]].replace(old, serial, 1)
+    with pytest.raises(SmimeError):
+        Certificate(der.sequence(der.sequence(changed), alice.der[tbs[3] :]))
+
+
 # 9 ----------------------------------------------------------------------------------------------------------------------
 
 
