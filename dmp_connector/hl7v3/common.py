@@ -139,7 +139,11 @@ def _vitale(parent: etree._Element, card: Patient) -> None:
     add(contact, "code", code=names.VITALE_CARD, codeSystem=names.CONTACT_KINDS)
     add(contact, "telecom", nullFlavor="NI")  # NE2008 wants one
     element = add(contact, "contactPerson", classCode="PSN", determinerCode="INSTANCE")
-    person_name(element, card)
+    name = add(element, "name")
+    for qualifier, family in (("BR", card.birth_name), ("SP", card.used_name)):
+        if family:
+            add(name, "family", family, qualifier=qualifier)
+    add(name, "given", card.given_names)
     add(element, "birthTime", value=f"{card.birth_date:%Y%m%d}")
 
 

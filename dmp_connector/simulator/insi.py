@@ -22,7 +22,7 @@ class InsiService:
         """RESULTAT as bytes. Raises GateRefused (siram/desir) for a bad context."""
         number = (header.findtext(f"{{{LPS}}}ContexteLPS/{{{LPS}}}LPS/{{{LPS}}}IDAM") if header is not None else "") or ""
         if header is None or header.find(f"{{{BAM}}}ContexteBAM") is None or not number:
-            raise GateRefused("siram_40", "En-tête ContexteBAM ou ContexteLPS absent")
+            raise GateRefused("SIMBadContext", "En-tête ContexteBAM ou ContexteLPS absent")
         if self._accepted and number not in self._accepted:
             raise GateRefused("siram_100", "L'accès par ce progiciel au service n'est pas autorisé")
         if payload.tag == f"{{{WITHOUT_CARD}}}RECSANSVITALE":
@@ -30,7 +30,7 @@ class InsiService:
         elif payload.tag == f"{{{WITH_CARD}}}RECVITALE":
             found = self._by_card(payload)
         else:
-            raise GateRefused("siram_40", "Requête inconnue")
+            raise GateRefused("SIMBadContext", "Requête inconnue")
         return _result(found)
 
     def _by_traits(self, payload: etree._Element) -> list[Patient]:

@@ -35,7 +35,9 @@ class RightsService:
             raise deny(right, "le rôle de médecin traitant est réservé aux médecins")
         holder = visitor.imputed_to
         if remove and treating:
-            record.grants[holder].treating_doctor = False
+            record.everybody_treats = False
+            if holder in record.grants:
+                record.grants[holder].treating_doctor = False
         elif remove:
             record.grants.pop(holder, None)
             record.everybody = None

@@ -92,6 +92,35 @@ async def test_the_treating_doctor_role(dmp: Dmp, call_of) -> None:
     assert dossier.authorisation is AuthorisationStatus.VALID
 
 
+async def test_a_state_that_is_everybodys(dmp: Dmp, dmp_running: Running, doctor) -> None:
+    """The configuration may give a state to whoever asks: it can be taken back like a granted one."""
+    from dmp_connector.model import Ins
+    from dmp_connector.simulator import Person
+
+    person = Person(ins="279035121518989", name="TOUS", given="A", birth_date=date(1979, 3, 28), sex="F", authorisation="VALIDE", mt=True)
+    dmp_running.simulator.world.add(person)
+    call = Call(doctor, Ins(person.ins, person.oid))
+    assert (await dmp.td02_existence(call)).treating_doctor
+    assert "TOUS" in {row.family for row in await dmp.td04_list(Call(doctor), date(2020, 1, 1))}
+    await dmp.td03_authorise(call, remove=True, treating_doctor=True)
+    assert not (await dmp.td02_existence(call)).treating_doctor
+    await dmp.td03_authorise(call, remove=True)
+    assert (await dmp.td02_existence(call)).authorisation is AuthorisationStatus.NONE
+
+
+async def test_the_traits_of_the_card_travel_untouched(dmp_running: Running, doctor) -> None:
+    from dmp_connector.hl7v3 import write
+    from dmp_connector.hl7v3.common import Frame, hl7
+
+    ins = dmp_running.ins("SANSDOSSIER")
+    card = Patient(ins, "D' ÉLAN", "JEAN  PIERRE", date(2001, 2, 14), Sex.M, used_name="d'usage")
+    frame = Frame("1.2.3", "t", "1.2.4", "DMP", "D", datetime.now(UTC))
+    payload = write.add_request(administrative(ins), doctor, frame, consent_at=datetime.now(UTC), vitale=card)
+    contact = next(payload.iter("{urn:hl7-org:v3}contactPerson"))
+    assert [(f.get("qualifier"), f.text) for f in contact.findall(hl7("name/family"))] == [("BR", "D' ÉLAN"), ("SP", "d'usage")]
+    assert [g.text for g in contact.findall(hl7("name/given"))] == ["JEAN  PIERRE"]
+
+
 async def test_a_blocked_professional_cannot_let_himself_in(dmp: Dmp, call_of) -> None:
     with pytest.raises(AccessDenied) as refused:
         await dmp.td03_authorise(call_of("BLOQUANT"))
