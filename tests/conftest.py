@@ -65,6 +65,17 @@ class TestClock:
         await future
 
 
+@pytest.fixture(autouse=True)
+def _program_is_there(request: pytest.FixtureRequest) -> None:
+    """Marker `peer`: a missing program skips its tests, or fails them with MSSGW_REQUIRE_PEERS=1."""
+    for marker in request.node.iter_markers("peer"):
+        for program in marker.args:
+            if not (shutil.which(program) or shutil.which(program, path="/usr/sbin") or Path(program).exists()):
+                if os.environ.get("MSSGW_REQUIRE_PEERS"):
+                    pytest.fail(f"{program} is missing; `tests/peers/install` as root installs it")
+                pytest.skip(f"without {program}")
+
+
 @pytest.fixture
 def clock() -> TestClock:
     return TestClock()
