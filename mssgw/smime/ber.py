@@ -30,6 +30,11 @@ class BerError(DerError):
         super().__init__(text)
 
 
+def may_be_indefinite(content: bytes) -> bool:
+    """Whether an indefinite length may stand in these octets. Random ones look so now and then, which only costs time."""
+    return b"\0\0" in content and _INDEFINITE.search(content) is not None
+
+
 class Stream:
     """Reads one BER value from chunks. Containers are entered and left in order."""
 
@@ -78,12 +83,12 @@ class Stream:
 
     def at_end(self) -> bool:
         """Whether no octet is left."""
-        if self._at < len(self._window):
-            return False
-        try:
-            self._fill(1)
-        except BerError:
-            return True
+        while self._at == len(self._window):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return True
+            self._before += self._at
+            self._window, self._at = chunk, 0
         return False
 
     # --- headers and containers
@@ -156,13 +161,16 @@ class Stream:
 
     def element(self, most: int = MAX_ELEMENT) -> bytes:
         """The next element with tag, all lengths made definite. Raises BerError over `most` octets."""
+        start = self._before + self._at
         tag, size = self._head()
         if size is not None:
             if size > most:
                 raise BerError(f"element of {size} octets", limit=True)
             self._within_parent(size)
             content = self.take(size)
-            if not tag & 0x20 or b"\0\0" not in content or not _INDEFINITE.search(content):
+            if not tag & 0x20 or not may_be_indefinite(content):
+                if start >= self._before:  # still in the window as it came
+                    return self._window[start - self._before : self._at]
                 return bytes((tag,)) + length(size) + content
             inner = Stream([content])
             inner._elements, inner._ends = self._elements, [None] * len(self._ends) + [size]

@@ -65,8 +65,12 @@ class Certificate:
         return der.sequence(self.issuer, self.serial)
 
     @cached_property
+    def sha256(self) -> bytes:
+        return hashlib.sha256(self.der).digest()
+
+    @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.der).hexdigest()
+        return self.sha256.hex()
 
     @cached_property
     def parsed(self) -> x509.Certificate:

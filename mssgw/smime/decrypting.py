@@ -16,6 +16,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
@@ -244,8 +245,7 @@ def _unwrap(ours: _Ours, cipher: Cipher) -> bytes:
 
 def _find(infos: bytes, readers: Sequence[Identity], reading: Reading) -> _Ours:
     """Our RecipientInfo: matched by identifier only, never by trying keys. Raises SmimeError."""
-    names = {one.certificate.issuer_and_serial: one for one in readers}
-    key_ids = {one.certificate.key_id: one for one in readers if one.certificate.key_id}
+    names, key_ids = _named(tuple(readers))
     passwords = False
     for info in der.inside(infos, der.whole(infos, der.SET), der.SET, MAX_RECIPIENTS):
         if info[0] == der.SEQUENCE:
@@ -263,6 +263,13 @@ def _find(infos: bytes, readers: Sequence[Identity], reading: Reading) -> _Ours:
 
 
 Names = dict[bytes, Identity]
+
+
+@lru_cache(maxsize=32)
+def _named(readers: tuple[Identity, ...]) -> tuple[Names, Names]:
+    """The readers by the two ways a RecipientInfo names them."""
+    key_ids = {key_id: one for one in readers if (key_id := one.certificate.key_id)}
+    return {one.certificate.issuer_and_serial: one for one in readers}, key_ids
 
 
 def _match(data: bytes, rid: der.Tlv, names: Names, key_ids: Names) -> Identity | None:

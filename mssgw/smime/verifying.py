@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 
 from mssgw.smime import capabilities, der, oids
 from mssgw.smime.algorithms import DIGESTS, Digest, Signature, SignatureKind, pss_padding, read_digest, read_identifier, read_signature
-from mssgw.smime.ber import BerError, Stream
+from mssgw.smime.ber import BerError, Stream, may_be_indefinite
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.enveloped import Octets, Write
 from mssgw.smime.errors import Reason, SmimeError
@@ -64,7 +64,7 @@ class Hashing:
     """Digests of content that streams by, for the algorithms the signers may use."""
 
     def __init__(self, identifiers: Iterable[bytes]) -> None:
-        self._hashes = {oid: hashlib.new(DIGESTS[oid].name) for oid in identifiers}
+        self._hashes = {oid: getattr(hashlib, DIGESTS[oid].name)() for oid in identifiers}
         self._first = b""
         self.size = 0
 
@@ -292,7 +292,7 @@ class _Attributes:
                 raise SmimeError(Reason.ATTRIBUTES, "algorithm protection differs from the algorithms used")
         if self.signing_certificate and signer:
             name, value = self.signing_certificate
-            if hashlib.new(name, signer.der, usedforsecurity=False).digest() != value:
+            if (signer.sha256 if name == "sha256" else hashlib.new(name, signer.der, usedforsecurity=False).digest()) != value:
                 raise SmimeError(Reason.ATTRIBUTES, "signing certificate attribute names another certificate")
         if self.message_digest != content.digests[digest.oid]:
             raise SmimeError(Reason.DIGEST, "the content was changed after signing")
@@ -391,6 +391,7 @@ def _read_definite(data: bytes) -> SignedContent:
         content.certificates = tuple(
             data[one[1] : one[3]] for one in der.inside(data, rest[0], 0xA0, MAX_CERTIFICATES) if one[0] == der.SEQUENCE)
     infos = rest[-1]
-    der.inside(data, infos, der.SET, MAX_SIGNERS)
     content.signer_infos = data[infos[1] : infos[3]]
+    if may_be_indefinite(content.signer_infos):
+        raise der.DerError("perhaps an indefinite length further in")
     return content
