@@ -45,7 +45,7 @@ class ValueSet:
         """The concept, or BadCode naming the code, the set and its version."""
         found = self.find(code, system)
         if found is None:
-            raise BadCode(f"{code} is not in {self.name} {self.version}")
+            raise BadCode(f"{code} is not in {self.name} {self.version}", fr=f"{code} n'est pas dans {self.name} {self.version}")
         return found
 
     def __contains__(self, code: object) -> bool:
@@ -74,7 +74,7 @@ class CodeTables:
         """classCode from typeCode (ASS_X04). Raises BadCode."""
         found = self.class_of_type.get(type_code)
         if found is None:
-            raise BadCode(f"{type_code} has no document class in ASS_X04")
+            raise BadCode(f"{type_code} has no document class in ASS_X04", fr=f"{type_code} n'a pas de classe de document dans ASS_X04")
         return self.class_code.find(found) or Code(found, "1.2.250.1.213.1.1.4.1")
 
     def format_for(self, template_ids: tuple[str, ...], media_type: str | None) -> Code:

@@ -95,21 +95,25 @@ def _check(wanted: Level1, codes: CodeTables) -> None:
     codes.facility.require((wanted.facility or wanted.structure.sector).code)
     codes.confidentiality.require(wanted.confidentiality.code, wanted.confidentiality.system or None)
     if not wanted.title.strip():
-        raise BadDocument("the title is empty")
+        raise BadDocument("the title is empty", fr="le titre est vide")
     for name in ("created", "service_start", "service_stop"):
         moment = getattr(wanted, name)
         if moment is not None and moment.tzinfo is None:
-            raise BadDocument(f"{name}: a moment with its offset is needed")
+            raise BadDocument(f"{name}: a moment with its offset is needed", fr=f"{name} : un instant avec son fuseau est nécessaire")
     if wanted.service_stop and wanted.service_stop < wanted.service_start:
-        raise BadDocument("the act ends before it starts")
+        raise BadDocument("the act ends before it starts", fr="l'acte finit avant de commencer")
     if wanted.replaces and wanted.replaces == wanted.unique_id:
-        raise BadDocument("a document cannot replace itself")
+        raise BadDocument("a document cannot replace itself", fr="un document ne peut pas se remplacer lui-même")
     patient = wanted.patient
     if not patient.first_given or not patient.birth_name:
-        raise BadDocument("the patient needs a birth name and a given name")
+        raise BadDocument(
+            "the patient needs a birth name and a given name", fr="le nom de naissance et un prénom du patient sont nécessaires"
+        )
     # CI-SIS: with an INS the five traits are obligatory, the birth place as COG code (dmp.md 4.3).
     if patient.ins.oid in INS_OIDS and not patient.birth_place:
-        raise BadDocument("with an INS the birth place (COG code) is obligatory")
+        raise BadDocument(
+            "with an INS the birth place (COG code) is obligatory", fr="avec un INS le lieu de naissance (code COG) est obligatoire"
+        )
 
 
 def _put(parent: etree._Element, name: str, **attributes: str) -> etree._Element:
@@ -178,7 +182,10 @@ def _author(root: etree._Element, wanted: Level1, codes: CodeTables) -> None:
     _put(assigned, "id", root=PS_AUTHORITY, extension=wanted.author.id)
     specialty = specialty_of(wanted.author, codes)
     if specialty is None:
-        raise BadDocument(f"the author's profession {wanted.author.profession.code} is not in {codes.specialty.name}")
+        raise BadDocument(
+            f"the author's profession {wanted.author.profession.code} is not in {codes.specialty.name}",
+            fr=f"la profession {wanted.author.profession.code} de l'auteur n'est pas dans {codes.specialty.name}",
+        )
     _coded(assigned, "code", specialty)
     _put(assigned, "addr", nullFlavor="NASK")
     _put(assigned, "telecom", nullFlavor="NASK")

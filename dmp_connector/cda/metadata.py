@@ -31,7 +31,10 @@ def entry_of(document: Cda, *, tables: CodeTables | None = None) -> DocumentEntr
     codes = tables or load()
     ins = document.ins
     if ins is None:
-        raise BadDocument("patientId: the CDA has no INS (recordTarget/patientRole/id)")
+        raise BadDocument(
+            "patientId: the CDA has no INS (recordTarget/patientRole/id)",
+            fr="patientId : le CDA n'a pas d'INS (recordTarget/patientRole/id)",
+        )
     kind = _required(document.type, "typeCode", "code")
     act = _main_act(document)
     return DocumentEntry(
@@ -63,7 +66,7 @@ def entry_of(document: Cda, *, tables: CodeTables | None = None) -> DocumentEntr
 
 def _required(value: T | None, attribute: str, element: str) -> T:
     if value is None:
-        raise BadDocument(f"{attribute}: the CDA does not say it ({element})")
+        raise BadDocument(f"{attribute}: the CDA does not say it ({element})", fr=f"{attribute} : absent du CDA ({element})")
     return value
 
 
@@ -89,7 +92,7 @@ def _language(document: Cda) -> str:
 def _author(element: etree._Element) -> Author:
     assigned = element.find("v:assignedAuthor", NS)
     if assigned is None:
-        raise BadDocument("author: assignedAuthor is missing")
+        raise BadDocument("author: assignedAuthor is missing", fr="author : assignedAuthor manque")
     role = element.find("v:functionCode", NS)
     specialty = code_of(assigned.find("v:code", NS))
     return Author(

@@ -97,7 +97,7 @@ class Cda:
     def embedded(self) -> bytes:
         """The octets of a level 1 body. Raises BadDocument."""
         if self.unstructured is None:
-            raise BadDocument("the CDA carries no unstructured body")
+            raise BadDocument("the CDA carries no unstructured body", fr="le CDA n'a pas de corps non structuré")
         return decode_base64(self.unstructured, "nonXMLBody")
 
     def embedded_pdfs(self) -> list[bytes]:
@@ -118,7 +118,9 @@ def read(content: bytes, *, max_bytes: int = MAX_CDA) -> Cda:
         inside = root.find(f".//{tag('ClinicalDocument')}")
         if inside is not None:
             return Cda(inside, self_presenting=True)
-    raise BadDocument("not a CDA document: its root is not ClinicalDocument")
+    raise BadDocument(
+        "not a CDA document: its root is not ClinicalDocument", fr="ce n'est pas un document CDA : sa racine n'est pas ClinicalDocument"
+    )
 
 
 def text_of(element: etree._Element | None) -> str:
@@ -154,10 +156,10 @@ def moment(element: etree._Element | None) -> Dtm | None:
 
 def decode_base64(element: etree._Element, where: str) -> bytes:
     if element.get("representation") not in {"B64", None} or len(element):
-        raise BadDocument(f"{where}: base64 is expected")
+        raise BadDocument(f"{where}: base64 is expected", fr=f"{where} : du base64 est attendu")
     if element.get("compression"):
-        raise BadDocument(f"{where}: compressed content is not accepted")
+        raise BadDocument(f"{where}: compressed content is not accepted", fr=f"{where} : un contenu compressé n'est pas accepté")
     try:
         return base64.b64decode("".join("".join(map(str, element.itertext())).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadDocument(f"{where}: not base64") from error
+        raise BadDocument(f"{where}: not base64", fr=f"{where} : ce n'est pas du base64") from error

@@ -122,7 +122,7 @@ class Creation:
         """Step 2. `information`: the text that was explained, by its reference."""
         self._require(Step.IDENTIFIED, Step.INFORMED)
         if not information.strip():
-            raise BadInput("say which information the patient was given")
+            raise BadInput("say which information the patient was given", fr="indiquez quelle information a été donnée au patient")
         return replace(self, step=Step.INFORMED, information=information)
 
     def agree(self, consent: Consent, oppositions: Oppositions) -> Creation:
@@ -139,7 +139,7 @@ class Creation:
         """Step 4. Raises BadInput: a channel without address."""
         self._require(Step.CONSENTED, Step.READY)
         if account.channel is not None and not account.address.strip():
-            raise BadInput(f"the channel {account.channel} needs an address")
+            raise BadInput(f"the channel {account.channel} needs an address", fr=f"le canal {account.channel} demande une adresse")
         return replace(self, step=Step.READY, account=account)
 
     def done(self, at: datetime) -> Creation:
@@ -156,7 +156,7 @@ class Creation:
         """Step 5: the confirmation was sent or printed."""
         self._require(Step.CREATED, Step.CONFIRMED)
         if channel is Channel.SMS:
-            raise BadInput("the confirmation goes by e-mail or letter")
+            raise BadInput("the confirmation goes by e-mail or letter", fr="la confirmation part par courriel ou par courrier")
         return replace(self, step=Step.CONFIRMED, confirmation=channel)
 
     def abandon(self) -> Creation:

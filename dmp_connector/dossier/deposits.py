@@ -52,9 +52,14 @@ class Deposits:
         await asyncio.to_thread(self._validator.require, request.content)
         entry = self._entry(request)
         if call.ins is None or entry.patient != call.ins:
-            raise BadDocument("the document is about another patient than the dossier")
+            raise BadDocument(
+                "the document is about another patient than the dossier", fr="le document concerne un autre patient que le dossier"
+            )
         if "^" in entry.unique_id:
-            raise BadDocument("the DMP takes no document id of the form OID^extension (mssante.md 5.6)")
+            raise BadDocument(
+                "the DMP takes no document id of the form OID^extension (mssante.md 5.6)",
+                fr="le DMP n'accepte pas un identifiant de document de la forme OID^extension",
+            )
         dossier = await desk.existence(call)
         await desk.decided(call, dossier, Action.FEED)
         replaces = await self._locate_replaced(call, request)
@@ -85,7 +90,10 @@ class Deposits:
     def _entry(self, request: DepositRequest) -> DocumentEntry:
         entry = describe(request.content, tables=self._codes)
         if entry.type not in self._codes.type_code:
-            raise BadCode(f"typeCode {entry.type.code} is not in {self._codes.type_code.name} {self._codes.type_code.version}")
+            raise BadCode(
+                f"typeCode {entry.type.code} is not in {self._codes.type_code.name} {self._codes.type_code.version}",
+                fr=f"le typeCode {entry.type.code} n'est pas dans {self._codes.type_code.name} {self._codes.type_code.version}",
+            )
         return entry.with_visibility(request.visibility)
 
     async def _locate_replaced(self, call: Call, request: DepositRequest) -> str:
@@ -110,7 +118,7 @@ class Deposits:
     async def _send(self, call: Call, row: Deposit, progress: Progress | None) -> None:
         desk = self._desk
         if row.content is None:
-            raise BadDocument("the content of this deposit is gone")
+            raise BadDocument("the content of this deposit is gone", fr="le contenu de ce dépôt n'est plus là")
         submission, document = self._compose(call, row)
         await asyncio.to_thread(desk.store.note_attempt, row.unique_id, "")
         send = desk.dmp.td22_submit if call.actor.staff_card else desk.dmp.td21_submit

@@ -45,7 +45,7 @@ class CreationWorkflow:
         """Raises BadInput: unknown, or another professional's."""
         found = await asyncio.to_thread(self._desk.store.creation, identity)
         if found is None or found.practitioner != actor.practitioner.id:
-            raise BadInput("no such creation")
+            raise BadInput("no such creation", fr="cette création n'existe pas")
         return found
 
     async def identify(self, actor: Actor, creation: Creation, vitale: Patient, register: Patient, *, card_for_tests: bool) -> Creation:

@@ -67,10 +67,10 @@ def read(data: bytes, *, limits: XdmLimits | None = None) -> XdmArchive:
     notes: list[str] = []
     described = sorted(path for path in files if path.casefold().endswith("metadata.xml"))
     if not described:
-        raise BadArchive("no METADATA.XML")
+        raise BadArchive("no METADATA.XML", fr="pas de METADATA.XML")
     sets = tuple(_read_set(path, files, bounds, notes) for path in described)
     if not any(s.documents for s in sets):
-        raise BadArchive("no document is described in METADATA.XML")
+        raise BadArchive("no document is described in METADATA.XML", fr="aucun document n'est décrit dans METADATA.XML")
     return XdmArchive(sets, _one_patient(sets), tuple(dict.fromkeys(notes)))
 
 
@@ -110,7 +110,10 @@ def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapp
     try:
         entry.require_matches(content)
     except BadDocument as error:
-        raise BadArchive(f"a document is not the one METADATA.XML announces: {error}") from error
+        raise BadArchive(
+            f"a document is not the one METADATA.XML announces: {error}",
+            fr=f"un document n'est pas celui que METADATA.XML annonce : {error.detail_fr}",
+        ) from error
     document = XdmDocument(path, entry, content)
     _check_against_cda(document)
     return document
@@ -123,7 +126,7 @@ def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str
         notes.append("a document has no URI")
         uri = entry.entry_uuid
     if uri.startswith("/") or ".." in uri.split("/") or ":" in uri:
-        raise BadArchive("a document's URI leaves the archive")
+        raise BadArchive("a document's URI leaves the archive", fr="l'URI d'un document sort de l'archive")
     by_name = {path.casefold(): path for path in files if path != metadata}
     above = folder.rstrip("/").rpartition("/")[0]
     candidates = (folder + uri, f"{above}/{uri}" if above else uri, uri)
@@ -138,7 +141,9 @@ def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str
     if len(near) == 1:
         notes.append("a document was found by its name only")
         return near[0]
-    raise BadArchive("a document named in METADATA.XML is not in the archive")
+    raise BadArchive(
+        "a document named in METADATA.XML is not in the archive", fr="un document nommé dans METADATA.XML n'est pas dans l'archive"
+    )
 
 
 def _base(path: str, folder: str) -> str:
@@ -156,16 +161,21 @@ def _check_against_cda(document: XdmDocument) -> None:
         ins = cda.ins
     except BadDocument as error:
         if entry.class_code.code:
-            raise BadArchive(f"a document announced as CDA cannot be read: {error}") from error
+            raise BadArchive(
+                f"a document announced as CDA cannot be read: {error}",
+                fr=f"un document annoncé comme CDA est illisible : {error.detail_fr}",
+            ) from error
         return
     except BadInput as error:
-        raise BadArchive(f"the INS in a document is malformed: {error}") from error
+        raise BadArchive(
+            f"the INS in a document is malformed: {error}", fr=f"l'INS d'un document est mal formé : {error.detail_fr}"
+        ) from error
     if ins is None:
         return
     if ins != entry.patient:
-        raise BadArchive("a document and its metadata name two patients")
+        raise BadArchive("a document and its metadata name two patients", fr="un document et ses métadonnées désignent deux patients")
     if cda.unique_id != entry.unique_id:
-        raise BadArchive("a document and its metadata have two ids")
+        raise BadArchive("a document and its metadata have two ids", fr="un document et ses métadonnées ont deux identifiants")
 
 
 def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
@@ -173,6 +183,6 @@ def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
     known = {d.entry.patient for s in sets for d in s.documents} | {s.submission.patient for s in sets if s.submission}
     known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX says nothing about who it is
     if len(known) > 1:
-        raise BadArchive("the archive holds documents of two patients")
+        raise BadArchive("the archive holds documents of two patients", fr="l'archive contient des documents de deux patients")
     found = next(iter(known), None)
     return found if found is not None and found.oid in INS_OIDS else None

@@ -53,11 +53,14 @@ def write(submission: SubmissionSet, documents: Sequence[Document], *, sender: S
     Raises BadArchive: no document, two patients, or two documents of one id.
     """
     if not documents:
-        raise BadArchive("an archive needs a document")
+        raise BadArchive("an archive needs a document", fr="une archive doit contenir un document")
     if {d.entry.patient for d in documents} != {submission.patient}:
-        raise BadArchive("every document and the submission set must be of one patient")
+        raise BadArchive(
+            "every document and the submission set must be of one patient",
+            fr="les documents et le lot de soumission doivent concerner un seul patient",
+        )
     if len({d.entry.unique_id for d in documents}) != len(documents):
-        raise BadArchive("two documents have the same id")
+        raise BadArchive("two documents have the same id", fr="deux documents ont le même identifiant")
     named = [_named(d, number) for number, d in enumerate(documents, 1)]
     entries = [(f"Document{number:02d}", d.entry) for number, d in enumerate(named, 1)]
     metadata = submit_objects(submission, entries, _associations(named))

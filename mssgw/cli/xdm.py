@@ -78,7 +78,7 @@ def _archives(file: Path) -> Iterator[bytes]:
     """The archive, or every archive attached to a mail. Raises BadArchive."""
     try:
         if file.stat().st_size > _MAX_FILE:
-            raise BadArchive(f"{file.name}: larger than {_MAX_FILE} bytes")
+            raise BadArchive(f"{file.name}: larger than {_MAX_FILE} bytes", fr=f"{file.name} : plus de {_MAX_FILE} octets")
         octets = file.read_bytes()
     except OSError as error:
         raise BadArchive(f"{file}: {error.strerror}") from error
@@ -93,7 +93,7 @@ def _archives(file: Path) -> Iterator[bytes]:
             payload = part.get_payload(decode=True)
             yield payload if isinstance(payload, bytes) else b""
     if not found:
-        raise BadArchive("no IHE_XDM.ZIP is attached")
+        raise BadArchive("no IHE_XDM.ZIP is attached", fr="aucun IHE_XDM.ZIP n'est joint")
 
 
 def _extract(document: xdm.XdmDocument, folder: Path, number: int) -> str:

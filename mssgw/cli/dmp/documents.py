@@ -167,7 +167,7 @@ def _in_form(content: bytes, form: str) -> bytes:
         return to_html(document).encode()
     pdfs = document.embedded_pdfs()
     if form != "pdf" or not pdfs:
-        raise BadDocument("the document has no PDF inside")
+        raise BadDocument("the document has no PDF inside", fr="le document ne contient pas de PDF")
     return pdfs[0]
 
 
@@ -210,14 +210,16 @@ def _read_bounded(file: Path, limit: int) -> bytes:
     except OSError as error:
         raise BadDocument(f"{file}: {error.strerror}") from error
     if size > limit * 2:
-        raise BadDocument(f"{file.name}: {size} bytes; at most {limit} are taken")
+        raise BadDocument(
+            f"{file.name}: {size} bytes; at most {limit} are taken", fr=f"{file.name} : {size} octets ; au plus {limit} sont acceptés"
+        )
     return file.read_bytes()
 
 
 async def _wrapped(s: Session, pdf: bytes, title: str, type_code: str, replaced: str) -> bytes:
     """The PDF in a level 1 CDA whose patient is the one INSi or the DMP's administrative data know."""
     if not title or not type_code:
-        raise BadDocument("a PDF needs --title and --type")
+        raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
     call = s.call
     now = s.desk.now().astimezone()
     wanted = Level1(

@@ -60,7 +60,7 @@ def refused_archive(tmp_path: Path, data: bytes, said: str) -> None:
     status, document = read(path, "--extract", str(tmp_path / "out"))
     assert status == 1
     assert document["error"] == "BadArchive"
-    assert said in document["sentence"]
+    assert said in document["detail"]
     assert not (tmp_path / "out").exists()
 
 
@@ -159,7 +159,7 @@ def test_xml_that_is_no_cda_a_cda_of_another_patient_and_a_code_outside_its_set(
     path.write_bytes(b'<!DOCTYPE x [<!ENTITY a "a">]><x>&a;</x>')
     assert submit(mssgw, path).document["error"] == "BadDocument"
     path.write_bytes(build_level1(wanted()))
-    assert "another patient" in submit(mssgw, path).document["sentence"]
+    assert "autre patient" in submit(mssgw, path).document["sentence"]
     path.write_bytes(build_level1(wanted()).replace(b'code="11490-0"', b'code="00000-0"'))
     assert submit(mssgw, path).document["error"] == "BadCode"
     pdf = tmp_path / "x.pdf"
