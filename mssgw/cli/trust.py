@@ -82,6 +82,7 @@ def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metava
                                     "checked_at": state.checked_at.isoformat(), "age_seconds": round(age.total_seconds()),
                                     "adopted_at": state.adopted_at.isoformat(), "source": state.url,
                                     "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
+        document |= _words(_directory(loaded(config)))
         if domain:
             operators = listed.require_listed(_domain(domain))
             entry = listed.descriptions[_domain(domain)]
@@ -203,6 +204,17 @@ def _directory(config: Config) -> Path:
     return config.node.data / "trust"
 
 
+def _words(directory: Path) -> dict[str, Any]:
+    """What waits for an operator's word, and what an operator said."""
+    found: dict[str, Any] = {}
+    if pending := disk.read_json(directory / "pending.json", refresh.Pending):
+        found["pending"] = f"list of {pending.generated_at:%Y-%m-%d} without {pending.lost} of {pending.total} domains: mssgw trust accept"
+    word = disk.read_json(directory / "override.json", refresh.Word)
+    if word and word.until and word.until > datetime.now(UTC):
+        found["override"] = f"{word.who}, until {word.until:%Y-%m-%dT%H:%MZ}: {word.reason}"
+    return found
+
+
 def _in_force(config: Config) -> tuple[TrustSpace, State]:
     """What a worker would load from disk. Signer and age are judged as there, revocation as it stands on disk not at all."""
     directory = _directory(config)
@@ -214,7 +226,7 @@ def _in_force(config: Config) -> tuple[TrustSpace, State]:
     court.validator.anchors = pinned
     found = run(court.whitelist(octets, state.adopted_at, config.trust.signer_common_names))
     age = datetime.now(UTC) - state.checked_at
-    if age.total_seconds() > config.trust.max_age_hours * 3600:
+    if age.total_seconds() > config.trust.max_age_hours * 3600 and "override" not in _words(directory):
         raise failure(f"the list in force was last confirmed {state.checked_at:%Y-%m-%dT%H:%MZ}, "
                       f"more than {config.trust.max_age_hours} h ago: nobody is trusted; see `mssgw trust override`")
     return TrustSpace.of(found, Match(config.trust.match)), state

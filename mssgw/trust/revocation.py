@@ -103,6 +103,7 @@ class Answer:
     revoked_at: datetime | None
     this_update: datetime
     next_update: datetime
+    responder: int | None = None  # serial number of a delegated responder; None: the authority itself
 
     def __str__(self) -> str:
         return f"ocsp of {self.this_update:%Y-%m-%dT%H:%MZ}"
@@ -135,6 +136,8 @@ class Ledger:
         """Take an answer, unless it is older than the one held. A revocation stays, except against newer word."""
         if answer.this_update > self._clock.now() + SKEW:
             raise RevocationError("the OCSP answer is dated in the future")
+        if answer.responder is not None and any(answer.responder in crl.revoked for crl in self._crls.get(answer.issuer, {}).values()):
+            raise RevocationError("its responder is revoked")  # RFC 6960 4.2.2.2.1
         key = answer.issuer, answer.serial
         held = self._answers.get(key)
         if held and answer.this_update < held.this_update:
@@ -304,8 +307,8 @@ def read_answer(octets: bytes, certificate: Certificate, issuer: Anchor, now: da
         single = next((each for each in response.responses if _is_about(each, certificate, issuer)), None)
         if single is None:
             raise RevocationError("not about this certificate")
-        _verify_answer(response, issuer, now)
-        return _answer(single, certificate, issuer, now)
+        responder = _verify_answer(response, issuer, now)
+        return _answer(single, certificate, issuer, now, None if responder is issuer.certificate else responder.serial)
     except RevocationError:
         raise
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
@@ -319,18 +322,18 @@ def _is_about(single: ocsp.OCSPSingleResponse, certificate: Certificate, issuer:
     return (single.issuer_key_hash, single.issuer_name_hash) == (wanted.issuer_key_hash, wanted.issuer_name_hash)
 
 
-def _answer(single: ocsp.OCSPSingleResponse, certificate: Certificate, issuer: Anchor, now: datetime) -> Answer:
+def _answer(single: ocsp.OCSPSingleResponse, certificate: Certificate, issuer: Anchor, now: datetime, responder: int | None) -> Answer:
     if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
         raise RevocationError("the responder does not know this certificate")
     this_update = single.this_update_utc
     next_update = single.next_update_utc or this_update + UNDATED
     if now > next_update + SKEW:
         raise RevocationError(f"the answer of {this_update:%Y-%m-%dT%H:%MZ} has run out")
-    return Answer(issuer.fingerprint, certificate.serial, single.revocation_time_utc, this_update, next_update)
+    return Answer(issuer.fingerprint, certificate.serial, single.revocation_time_utc, this_update, next_update, responder)
 
 
-def _verify_answer(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> None:
-    """Signed by the authority itself, or by a responder that the authority made for it (RFC 6960 4.2.2.2)."""
+def _verify_answer(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> Certificate:
+    """Who signed it: the authority itself, or a responder that the authority made for it (RFC 6960 4.2.2.2)."""
     algorithm = response.signature_hash_algorithm
     if algorithm is None or algorithm.name not in _HASHES:
         raise RevocationError("signed with an algorithm that is not accepted")
@@ -340,6 +343,7 @@ def _verify_answer(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -
         _verify(signer, response.signature, digest, algorithm)
     except InvalidSignature as error:
         raise RevocationError("its signature does not hold") from error
+    return signer
 
 
 def _responder(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> Certificate:

@@ -177,6 +177,10 @@ def test_show(desk, node):
     status, _, said = desk.run("show", *config)
     assert status == 1
     assert "nobody is trusted" in said
+    assert desk.run("override", *config, "--reason", "panne")[0] == 0
+    status, document, _ = desk.run("show", *config, "--json")
+    assert status == 0
+    assert document["override"].endswith(": panne")
 
 
 def test_accept_and_override(desk, node):

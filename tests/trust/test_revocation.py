@@ -246,6 +246,17 @@ def test_a_delegated_responder_must_be_made_for_it(scene, issuer):
         answer(scene, issuer, good, responder=responder(Pki(now=NOW - timedelta(days=30)), ExtendedKeyUsageOID.OCSP_SIGNING))
 
 
+def test_a_revoked_responder_says_nothing_any_more(scene, pinned, ledger, issuer):
+    pki, good, _ = scene
+    delegated = responder(pki, ExtendedKeyUsageOID.OCSP_SIGNING)
+    answered = answer(scene, issuer, good, responder=delegated)
+    ledger.add_answer(answered)
+    pki.revoke(delegated, NOW)
+    feed(ledger, pinned, pki, number=50)
+    with pytest.raises(RevocationError, match="responder is revoked"):
+        ledger.add_answer(answered)
+
+
 def test_an_answer_about_another_certificate(scene, issuer):
     pki, good, bad = scene
     about_bad = make_answer(pki, revocation.ocsp_request(Certificate.read(bad.der), issuer), NOW)
