@@ -17,7 +17,7 @@ MAX_DEPTH = 32
 MAX_ELEMENT = 4 * 1024 * 1024  # octets of one small piece: certificates, signers, recipients
 MAX_ELEMENTS = 100_000  # elements inside small pieces, whole message
 _INDEFINITE = re.compile(rb"[\x20-\x3f\x60-\x7f\xa0-\xbf\xe0-\xff]\x80")  # what an indefinite length looks like, and random octets too
-PIECE = 256 * 1024  # octets of content handed on at once: what a cache holds
+PIECE = 256 * 1024  # octets of content handed on at once: fresh pages for more cost more than the cipher
 _NOWHERE = 1 << 62
 FREE_PIECES, SMALLEST_PIECE = 4096, 64  # content pieces: beyond the free ones they must average that many octets
 
