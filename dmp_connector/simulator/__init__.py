@@ -3,6 +3,7 @@
 config     what it is told: addresses, keys, anchors, persons (TOML)
 people     the test patients, in the shape of the national platform
 world      dossiers, authorisations, oppositions, the access journal: state in memory
+memory     the state across restarts
 registry   documents: versions, replacement, entryUUID renewal
 rights     the matrix of dmp.md 7.4 as a table
 gate       who is calling: TLS certificate, VIHF signature, age, single use

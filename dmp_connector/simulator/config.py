@@ -54,6 +54,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authorisation_days: int = 365
     legacy_dossier_management: bool = True
     sha1: bool = False
+    state: Path | None = None  # file that keeps dossiers and documents across restarts; none: memory only
     idam: tuple[str, ...] = ()  # accepted INSi authorisation numbers; empty: any
 
 
@@ -66,7 +67,11 @@ def load(path: Path) -> SimulatorConfig:
         raise BadSettings(f"{path.name}: {error}") from error
     base = path.parent
     return msgspec.structs.replace(
-        config, certificate=base / config.certificate, key=base / config.key, client_anchors=base / config.client_anchors
+        config,
+        certificate=base / config.certificate,
+        key=base / config.key,
+        client_anchors=base / config.client_anchors,
+        state=base / config.state if config.state else None,
     )
 
 

@@ -26,6 +26,7 @@ from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, HostileXml, Refused, RegistryRefused
 from dmp_connector.insi import BY_TRAITS, BY_VITALE
 from dmp_connector.settings import Limits
+from dmp_connector.simulator import memory
 from dmp_connector.simulator.config import SimulatorConfig
 from dmp_connector.simulator.documents import DocumentService
 from dmp_connector.simulator.gate import Gate, GateRefused, Visitor
@@ -42,6 +43,18 @@ REPOSITORY = "1.2.250.1.213.4.1.1.1.2"
 _SUITES = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES256-SHA384"
 _MAX_REQUEST = 90 * 1024 * 1024
 
+_QUESTIONS = frozenset(
+    {
+        "urn:hl7-org:v3:PRPA_IN201307UV02",
+        "urn:hl7-org:v3:PRPA_IN201308UV02",
+        "urn:hl7-org:v3:PRPA_IN201305UV02",
+        "urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery",
+        "urn:ihe:iti:2007:RegistryStoredQuery",
+        "urn:ihe:iti:2007:RetrieveDocumentSet",
+        own.LIST_AUTHORISATIONS,
+        own.PATIENT_LIST,
+    }
+)
 _log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -63,8 +76,11 @@ class Simulator:
         documents = DocumentService(self.world, self.gate, REPOSITORY)
         self._insi = InsiService(self.world, config.idam)
         self._lock = threading.Lock()
+        kept = memory.load(config.state) if config.state else {}
         for person in config.patients:
-            seed_documents(self.world.records[person.ins], person, REPOSITORY, self.now())
+            if person.ins not in kept:
+                seed_documents(self.world.records[person.ins], person, REPOSITORY, self.now())
+        self.world.records.update(kept)
         self._routes: dict[tuple[str, str], Handler] = {
             ("patients", "urn:hl7-org:v3:PRPA_IN201307UV02"): _plain(gdp.demographics),
             ("patients", "urn:hl7-org:v3:PRPA_IN201308UV02"): _plain(gdp.demographics),
@@ -141,6 +157,8 @@ class Simulator:
             _log.exception("simulator: %s %s", service, envelope.action)
             return self._fault("Receiver", "SIMInternalError", "simulator bug, see its log", envelope)
         self._journal(visitor, envelope.action, "OK")
+        if self.config.state and envelope.action not in _QUESTIONS:
+            memory.save(self.config.state, self.world.records)
         return self._success(envelope, answer, parts, multipart=service == "repository")
 
     def _success(self, envelope: soap.Envelope, answer: bytes, parts: list[mtom.Part], *, multipart: bool) -> tuple[int, str, bytes]:

@@ -1,7 +1,7 @@
 """What the simulated national system knows: persons, dossiers, wills, authorisations, and who did what.
 
 Every access is journaled with date, identity and mode (CSP R1111-43); bris de glace leaves a notice to the
-holder and the treating doctor (R1111-48). State is in memory and starts from the configuration.
+holder and the treating doctor (R1111-48). State starts from the configuration, or from the file that kept it (`memory`).
 """
 
 from __future__ import annotations
