@@ -43,7 +43,7 @@ def write_config(directory: Path, port: int) -> Path:
     home = directory / "dmp"
     home.mkdir(mode=0o700, exist_ok=True)
     lines = [f"port = {port}", 'certificate = "../pki/dmp.pem"', 'key = "../pki/dmp.key"', 'client_anchors = "../pki/igc.pem"',
-             f'regulation_structures = ["{REGULATION}"]']
+             f'regulation_structures = ["{REGULATION}"]', 'state = "state.bin"']
     for patient in PATIENTS:
         lines += ["", "[[patients]]", f"birth_date = {patient.birth_date.isoformat()}"]
         lines += [f"{name} = {json.dumps(getattr(patient, name))}" for name in FIELDS]
