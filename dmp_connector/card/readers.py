@@ -136,12 +136,17 @@ class Watch:
                 self._gone()
 
     def stop(self) -> None:
+        """End the watch; it says nothing any more. A cancel that comes just before the wait is lost, so it is repeated."""
         self._stopped.set()
-        if self._context is not None:
-            with suppress(Exception):  # the context may be gone with the daemon
-                self._scard.SCardCancel(self._context)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(10)
+        if threading.current_thread() is self._thread:
+            return
+        for _ in range(100):
+            if not self._thread.is_alive():
+                return
+            if self._context is not None:
+                with suppress(Exception):  # the context may be gone with the daemon
+                    self._scard.SCardCancel(self._context)
+            self._thread.join(0.1)
 
 
 @contextmanager

@@ -75,6 +75,17 @@ class Cda:
         return None
 
     @cached_property
+    def set_id(self) -> str:
+        """What all versions of the document share."""
+        return identifier(self.find("setId")) or ""
+
+    @cached_property
+    def version(self) -> int:
+        found = self.find("versionNumber")
+        value = found.get("value", "") if found is not None else ""
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1
+
+    @cached_property
     def replaces(self) -> tuple[str, ...]:
         """uniqueIds of the documents this one replaces (relatedDocument RPLC)."""
         return tuple(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dmp_connector.cda.metadata import describe
+from dmp_connector.cda.read import read
 from dmp_connector.client import Call
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.dossier.desk import Desk
@@ -70,6 +71,13 @@ class Deposits:
         await self._send(call, accepted, progress)
         return entry
 
+    async def lineage(self, replaced: str) -> tuple[str, int]:
+        """(setId, version) for the document that replaces `replaced`: from our own deposit, else begun anew at 2."""
+        known = await asyncio.to_thread(self._desk.store.deposit, replaced)
+        if known is None or not known.submission.get("set_id"):
+            return replaced, 2
+        return str(known.submission["set_id"]), int(known.submission["version"]) + 1
+
     async def resume(self, call_for: Callable[[Ins], Call]) -> tuple[tuple[str, str], ...]:
         """Finish every pending deposit: (uniqueId, outcome). `call_for` gives the call for a patient."""
         done = []
@@ -110,6 +118,8 @@ class Deposits:
             "visibility": sorted(v.value for v in request.visibility),
             "replaces": replaces,
             "title": request.title or entry.title,
+            "set_id": read(request.content).set_id,
+            "version": read(request.content).version,
         }
         return Deposit(
             entry.unique_id, entry.patient.cx, call.actor.practitioner.id, entry.hash, submission, request.content, self._desk.now()

@@ -222,6 +222,7 @@ async def _wrapped(s: Session, pdf: bytes, title: str, type_code: str, replaced:
         raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
     call = s.call
     now = s.desk.now().astimezone()
+    set_id, version = await s.deposits.lineage(replaced) if replaced else ("", 1)
     wanted = Level1(
         unique_id=s.desk.dmp.new_oid(),
         patient=await qualified(s, call),
@@ -233,6 +234,8 @@ async def _wrapped(s: Session, pdf: bytes, title: str, type_code: str, replaced:
         pdf=pdf,
         practice=s.tables.practice.require(s.who.practice),
         service_start=now,
+        set_id=set_id,
+        version=version,
         replaces=replaced,
     )
     return build_level1(wanted, tables=s.tables, max_pdf=s.table.max_pdf_octets)

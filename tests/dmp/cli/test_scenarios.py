@@ -252,6 +252,11 @@ def test_feeding_from_a_pdf_replacing_hiding_showing_archiving_deleting(mssgw, p
     second = mssgw.done("submit", str(pdf), "--title", "Lettre corrigée", "--type", "11490-0", "--replace", first, patient="PATIENT")[
         "unique_id"
     ]
+    third = mssgw.done("submit", str(pdf), "--title", "Encore", "--type", "11490-0", "--replace", second, patient="PATIENT")["unique_id"]
+    mssgw.done("get", third, "-o", str(pdf.with_suffix(".xml")), patient="PATIENT")
+    chain = read_cda(pdf.with_suffix(".xml").read_bytes())
+    assert (chain.set_id, chain.version, chain.replaces) == (first, 3, (second,))
+    second = third
     current = {d["unique_id"] for d in mssgw.done("find", patient="PATIENT")["documents"]}
     assert second in current
     assert first not in current
