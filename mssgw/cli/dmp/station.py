@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -103,7 +104,8 @@ async def _first(guard: CardGuard, seconds: float) -> str:
     """Enter (or the end of stdin), the clock, or the card: whichever comes first."""
     loop = asyncio.get_running_loop()
     entered = asyncio.Event()
-    loop.add_reader(sys.stdin, entered.set)
+    with suppress(OSError, ValueError):  # a file or /dev/null cannot be waited for: then the clock or the card ends it
+        loop.add_reader(sys.stdin, entered.set)
     try:
         waits = {asyncio.create_task(entered.wait()): BY_HAND, asyncio.create_task(guard.closed()): "card removed"}
         done, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -111,4 +113,5 @@ async def _first(guard: CardGuard, seconds: float) -> str:
             task.cancel()
         return waits[next(iter(done))] if done else BY_TIME
     finally:
-        loop.remove_reader(sys.stdin)
+        with suppress(OSError, ValueError):
+            loop.remove_reader(sys.stdin)

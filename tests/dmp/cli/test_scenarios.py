@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from dmp_connector.cda import read as read_cda
 from dmp_connector.letters import letter
 from dmp_connector.pdf import require_pdfa1
 
-from .conftest import HOSPITAL, OTHER, PSC, SAMU, Mssgw
+from .conftest import DOCTOR, HOSPITAL, OTHER, PSC, SAMU, Mssgw
 
 WHY = "Patient inconscient aux urgences, bilan immédiat"
 
@@ -320,3 +322,28 @@ def test_for_people_the_verbs_speak_french(mssgw):
 
 def test_an_unknown_address_is_told(mssgw):
     assert "dmp_actor" in mssgw("exists", patient="PATIENT", who="nobody@alpha.test", text=True).notices
+
+
+def test_a_consultation_on_screen_ends_by_hand(mssgw):
+    """The banner stands while it is open; Enter closes it."""
+    command = [
+        sys.executable,
+        "-m",
+        "mssgw",
+        "dmp",
+        "open",
+        "--config",
+        str(mssgw.config),
+        "--as",
+        DOCTOR,
+        "--patient",
+        mssgw.running.ins("NOUVEAU").value,
+    ]
+    command += ["--mode", "bris_de_glace", "--reason", WHY, "--yes", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
+        assert "BRIS DE GLACE" in shown.stderr.readline()
+        assert "1.2.250.1.213.4.1.1.9." in shown.stderr.readline()  # the list follows: it is open now
+        said, _ = shown.communicate("\n", timeout=60)
+    ended = json.loads(said)
+    assert (shown.returncode, ended["ended_by"]) == (0, "hand")
+    assert mssgw.done("end")["closed"] == 0
