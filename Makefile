@@ -14,6 +14,7 @@ demo: install
 	$(BIN)/mssgw demo $(DEMO_ARGS)
 
 test: dev peers lint types
+	@$(MAKE) -s $(VENV)/.card
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
 install: $(VENV)/.installed
@@ -32,6 +33,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# The smart card's Python side has to be compiled; without its tools the tests of the cards are skipped.
+$(VENV)/.card: requirements-card.lock $(VENV)/.dev
+	@if command -v swig >/dev/null && [ -e /usr/include/PCSC/winscard.h ]; then \
+		$(BIN)/python -m pip install -q --require-hashes -r requirements-card.lock && touch $@; fi
 
 # Programs by others that the tests talk to. Missing ones are skipped, or fail with MSSGW_REQUIRE_PEERS=1.
 peers:
@@ -61,6 +67,7 @@ bench: install
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra postgres --group build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock --extra postgres --group build --group dev pyproject.toml -o requirements-dev.lock
+	echo 'pyscard>=2.3' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements-card.lock
 
 clean:
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
