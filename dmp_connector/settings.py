@@ -55,6 +55,7 @@ class Actions:
 
     td0_2: str = "urn:hl7-org:v3:PRPA_IN201307UV02"  # an editor kit sends ...201308UV02
     td0_5: str = "urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery"  # IHE: urn:hl7-org:v3:PRPA_IN201305UV02
+    others: Mapping[str, str] = field(default_factory=dict)  # transaction ("TD1.6") -> action, where a server wants another
 
 
 @dataclass(frozen=True, slots=True)

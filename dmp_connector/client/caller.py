@@ -66,6 +66,7 @@ class Caller:
         progress: Progress | None = None,
     ) -> soap.Envelope:
         """Send one transaction; the answer's envelope. Raises Refused, Unavailable, BadAnswer, CardError."""
+        action = self.settings.actions.others.get(td, action)
         try:
             return await self._ask_once(td, service, action, call, payload, parts, progress)
         except Unavailable as error:

@@ -81,7 +81,7 @@ async def submit(dmp: Dmp, call: Call, content: bytes = CDA, *, replaces: str = 
     return entry.describing(content)
 
 
-async def test_feed_find_retrieve(dmp: Dmp, call_of) -> None:
+async def test_feed_find_retrieve(dmp: Dmp, call_of) -> None:  # TD2.1, TD3.1a, TD3.2; ITI-41, ITI-18, ITI-43
     call = call_of("PATIENT")
     steps: list[tuple[int, int]] = []
     entry = entry_of(call, dmp.new_oid())
@@ -102,7 +102,7 @@ async def test_feed_find_retrieve(dmp: Dmp, call_of) -> None:
     assert retrieved.mime_type == "text/xml"
 
 
-async def test_find_by_criteria(dmp: Dmp, call_of) -> None:
+async def test_find_by_criteria(dmp: Dmp, call_of) -> None:  # EX_3.1-1030
     call = call_of("PATIENT")
     everything = await dmp.td31a_find(call)
     assert len(everything) == 4  # the fifth is masked, by another professional
@@ -160,7 +160,7 @@ async def test_a_blocked_professional_has_no_access_in_any_mode(dmp: Dmp, call_o
             await dmp.td31a_find(call_of("BLOQUANT", mode=mode))
 
 
-async def test_mask_unmask_renews_the_entry_uuid(dmp: Dmp, call_of) -> None:
+async def test_mask_unmask_renews_the_entry_uuid(dmp: Dmp, call_of) -> None:  # TD3.3a; ITI-57
     call = call_of("PATIENT")
     entry = await submit(dmp, call)
     (first,) = await dmp.td31a_by_unique_id(call, [entry.unique_id])
@@ -186,7 +186,7 @@ async def test_unmask_is_for_the_author_and_the_treating_doctor(dmp: Dmp, dmp_ru
     await dmp.td33a_mask(call, masked, False)
 
 
-async def test_making_visible_is_confirmed_and_final(dmp: Dmp, call_of) -> None:
+async def test_making_visible_is_confirmed_and_final(dmp: Dmp, call_of) -> None:  # TD3.3b; EX_3.3-1045
     call = call_of("PATIENT")
     hidden = next(e for e in await dmp.td31a_find(call) if Visibility.HIDDEN_FROM_PATIENT in e.visibility)
     with pytest.raises(NotAllowed):
@@ -200,7 +200,7 @@ async def test_making_visible_is_confirmed_and_final(dmp: Dmp, call_of) -> None:
         await dmp._resubmit("TD3.3b", call, visible, frozenset({Visibility.HIDDEN_FROM_PATIENT}))
 
 
-async def test_archive_and_back(dmp: Dmp, call_of) -> None:
+async def test_archive_and_back(dmp: Dmp, call_of) -> None:  # TD3.3d
     call = call_of("PATIENT")
     entry = await submit(dmp, call)
     (first,) = await dmp.td31a_by_unique_id(call, [entry.unique_id])
@@ -212,7 +212,7 @@ async def test_archive_and_back(dmp: Dmp, call_of) -> None:
     assert entry.unique_id in {e.unique_id for e in await dmp.td31a_find(call)}
 
 
-async def test_delete_ones_own_document_only(dmp: Dmp, call_of) -> None:
+async def test_delete_ones_own_document_only(dmp: Dmp, call_of) -> None:  # TD3.3c
     call = call_of("PATIENT")
     entry = await submit(dmp, call)
     (mine,) = await dmp.td31a_by_unique_id(call, [entry.unique_id])
@@ -300,7 +300,7 @@ async def test_indirect_feeds_and_does_not_consult(dmp: Dmp, call_of) -> None:
         await dmp.td31a_find(call)
 
 
-async def test_staff_card_feeds_by_td22(dmp: Dmp, call_of) -> None:
+async def test_staff_card_feeds_by_td22(dmp: Dmp, call_of) -> None:  # TD2.2
     call = call_of("PATIENT")
     secretary = practitioner(id="310B0073160/7", profession=Code("SECRETARIAT_MEDICAL", "1.2.250.1.213.1.1.4.6"), speciality=None)
     call = replace(call, actor=replace(call.actor, practitioner=secretary, staff_card=True))

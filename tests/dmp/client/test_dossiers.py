@@ -20,6 +20,7 @@ from dmp_connector.model import (
     Representative,
     Sex,
 )
+from dmp_connector.settings import Actions
 from tests.dmp.conftest import RPPS, Running, practitioner, structure
 
 pytestmark = pytest.mark.asyncio
@@ -62,7 +63,7 @@ async def test_the_two_oppositions_are_told_apart(dmp: Dmp, call_of) -> None:
     assert (await dmp.td02_existence(call_of("CORSE"))).oppositions == Oppositions(False, True)
 
 
-async def test_authorise_and_withdraw(dmp: Dmp, call_of) -> None:
+async def test_authorise_and_withdraw(dmp: Dmp, call_of) -> None:  # TD0.3
     call = call_of("NOUVEAU")
     await dmp.td03_authorise(call)
     assert (await dmp.td02_existence(call)).authorisation is AuthorisationStatus.VALID
@@ -90,6 +91,15 @@ async def test_the_treating_doctor_role(dmp: Dmp, call_of) -> None:
     dossier = await dmp.td02_existence(call)
     assert not dossier.treating_doctor
     assert dossier.authorisation is AuthorisationStatus.VALID
+
+
+async def test_any_action_can_be_replaced(dmp_running: Running, call_of) -> None:
+    settings = replace(dmp_running.settings, actions=Actions(td0_2="urn:hl7-org:v3:PRPA_IN201308UV02", others={"TD1.6": "urn:other"}))
+    async with Dmp(settings, dmp_running.signer) as client:
+        assert (await client.td02_existence(call_of("PATIENT"))).state is DossierState.ACTIVE  # as an editor kit sends it
+        with pytest.raises(Refused) as refused:
+            await client.td16_professionals(call_of("PATIENT"))
+    assert refused.value.code == "ActionNotSupported"
 
 
 async def test_a_state_that_is_everybodys(dmp: Dmp, dmp_running: Running, doctor) -> None:
@@ -133,7 +143,7 @@ async def test_emergency_access_never_touches_authorisations(dmp: Dmp, call_of, 
         await dmp.td03_authorise(call_of("NOUVEAU", mode=mode))
 
 
-async def test_list_of_my_dossiers(dmp: Dmp, doctor) -> None:
+async def test_list_of_my_dossiers(dmp: Dmp, doctor) -> None:  # TD0.4
     rows = await dmp.td04_list(Call(doctor), date(2020, 1, 1))
     assert {row.family for row in rows} == {"PATIENT", "TRAITANTE", "CORSE"}
     treating = next(row for row in rows if row.family == "TRAITANTE")
@@ -145,7 +155,7 @@ async def test_list_of_my_dossiers(dmp: Dmp, doctor) -> None:
     assert await dmp.td04_list(Call(doctor), date.today() + timedelta(days=1)) == ()
 
 
-async def test_search_without_ins_is_for_regulation(dmp: Dmp, doctor) -> None:
+async def test_search_without_ins_is_for_regulation(dmp: Dmp, doctor) -> None:  # TD0.5, ITI-47
     samu = replace(doctor, structure=structure(id="10B0000015", name="SAMU TEST"))
     call = Call(samu, None, AccessMode.CENTRE_15)
     found = await dmp.td05_search(call, IdentityQuery("Opposante", "Inès", date(1966, 12, 24), Sex.F))
@@ -175,7 +185,7 @@ def administrative(ins) -> AdministrativeData:
     )
 
 
-async def test_creation_dmp_complet_par_es(dmp: Dmp, dmp_running: Running, doctor) -> None:
+async def test_creation_dmp_complet_par_es(dmp: Dmp, dmp_running: Running, doctor) -> None:  # TD1.1
     """The official case 1.1-070: by a structure; regulation opposed, bris de glace not; INS and traits echoed."""
     actor = replace(doctor, authentication=AuthenticationMode.INDIRECT)
     ins = dmp_running.ins("SANSDOSSIER")
@@ -193,7 +203,7 @@ async def test_creation_dmp_complet_par_es(dmp: Dmp, dmp_running: Running, docto
         await dmp.td11_create(call, data, consent_at=datetime.now(UTC))
 
 
-async def test_close_and_reopen(dmp: Dmp, dmp_running: Running, call_of) -> None:
+async def test_close_and_reopen(dmp: Dmp, dmp_running: Running, call_of) -> None:  # TD1.2, TD1.4
     call = call_of("ANCIEN")
     data = await dmp.td13a_read(call)
     await dmp.td14_close(call, data, "Le patient ne souhaite plus de DMP")
@@ -237,7 +247,7 @@ async def test_legacy_is_off_by_default(dmp_running: Running, call_of) -> None:
                 await attempt
 
 
-async def test_modify_administrative_data(dmp: Dmp, call_of) -> None:
+async def test_modify_administrative_data(dmp: Dmp, call_of) -> None:  # TD1.3a, TD1.3b
     call = call_of("ANCIEN")
     data = replace(await dmp.td13a_read(call), street=("2 PLACE NEUVE",), phone="0700000000")
     await dmp.td13b_modify(call, data)
@@ -250,7 +260,7 @@ async def test_the_message_and_the_call_are_about_one_patient(dmp: Dmp, dmp_runn
         await dmp.td13b_modify(call_of("NOUVEAU"), data)
 
 
-async def test_the_patients_web_account(dmp: Dmp, call_of) -> None:
+async def test_the_patients_web_account(dmp: Dmp, call_of) -> None:  # TD1.5
     call = call_of("ANCIEN")
     access = await dmp.td15a_create_access(call, OtpChannel.EMAIL, "ancien@example.test")
     assert access.login.startswith("patient")
@@ -266,7 +276,7 @@ async def test_the_patients_web_account(dmp: Dmp, call_of) -> None:
     assert (await dmp.td02_existence(call)).internet_account
 
 
-async def test_who_is_authorised_or_blocked(dmp: Dmp, dmp_running: Running, call_of) -> None:
+async def test_who_is_authorised_or_blocked(dmp: Dmp, dmp_running: Running, call_of) -> None:  # TD1.6
     call = call_of("TRAITANTE")
     dmp_running.record("TRAITANTE").blocked["899700000033"] = "BRUNO BLOQUE"
     rows = {row.id: row for row in await dmp.td16_professionals(call)}
