@@ -178,7 +178,7 @@ class _Opening:
                     continue
                 body = self._unwrap(body, part)
                 part = mime.parse(body, self.limits)
-                if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated and self.strict and not _has_header(part):
+                if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated and self.strict and not _reads(body, part):
                     raise Undecryptable  # what a wrong key gives has the same answer as a wrong tag (crypto.md 9, 13)
             except _Stop:
                 return best_body, best
@@ -414,6 +414,17 @@ def _content_type(stream: Stream) -> bytes:
 def _has_header(part: Part) -> bool:
     """Whether the plaintext begins with a header at all; people encrypt bare texts on the command line."""
     return part.typed or any(part.fields.get(name) is not None for name in (b"content-transfer-encoding", b"mime-version"))
+
+
+def _reads(body: Body, part: Part) -> bool:
+    """Whether a CBC plaintext is an entity or at least a text; what a wrong key gives is neither."""
+    if _has_header(part):
+        return True
+    try:
+        start = getincrementaldecoder("utf-8")().decode(body.read(0, 512), body.size <= 512)
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\r\n\t" for char in start)
 
 
 def _addresses(one: Certificate | None) -> tuple[str, ...]:

@@ -106,11 +106,11 @@ class Verdict:
             if one.addresses:
                 words.append(f"body.smime-identifier={_quoted(one.addresses[0])}")
         if self.signers:
-            words.append(f"x-binding={self.binding}")
+            words.append(f"policy.binding={self.binding}")
         if self.layers:
-            words.append(f"x-layers={'/'.join(self.layers)}")
+            words.append(f"policy.layers={_quoted('/'.join(self.layers))}")
         if self.ciphers:
-            words.append(f"x-cipher={'/'.join(self.ciphers)}")
+            words.append(f"policy.cipher={_quoted('/'.join(self.ciphers))}")
         return ";\r\n ".join([*parts, "\r\n  ".join(words)])
 
     def _result(self) -> str:

@@ -75,7 +75,7 @@ def test_01_an_encrypted_part_inside_the_decrypted_content_stays_closed(authorit
 
 
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.95])
-def test_02_a_changed_bit_in_gcm_releases_nothing(authority: Authority, bob: Person, place: float) -> None:
+def test_02_a_changed_bit_in_gcm_releases_nothing(authority: Authority, bob: Person, place: float) -> None:  # RFC 5083, 5084
     content = ENTITY + b"x" * 300_000  # several chunks: nothing of the first ones may get out either
     data = hidden(bob, "aes256-gcm", content)
     body = opaque(flipped(data, int(len(data) * place)))
@@ -160,7 +160,7 @@ def test_03_gcm_without_its_tag_in_enveloped_data(authority: Authority, bob: Per
     assert opened(authority, body, bob).verdict.encryption is EncryptionStatus.FAILED
 
 
-def test_03_authenticated_attributes_count(authority: Authority, bob: Person) -> None:
+def test_03_authenticated_attributes_count(authority: Authority, bob: Person) -> None:  # RFC 5083 2.2
     attributes = forge.attribute(oids.CONTENT_TYPE, oids.DATA) + forge.attribute(oids.SIGNING_TIME, der.time(NOW))
     ciphertext, tag = gcm(additional=der.tlv(der.SET, attributes))
     parameters = der.sequence(der.octets(NONCE), der.integer(16))
@@ -268,14 +268,14 @@ def test_12_recipients_are_matched_by_name_never_by_trying(authority: Authority,
 
 @pytest.mark.parametrize("point", [
     b"\x04" + bytes(64), b"\x04" + b"\xff" * 64, b"\x00", b"", b"\x04" + b"\x17" * 64, b"\x02" + b"\xff" * 32])
-def test_15_points_off_the_curve(authority: Authority, point: bytes) -> None:
+def test_15_points_off_the_curve(authority: Authority, point: bytes) -> None:  # RFC 5753
     bob = authority.issue("p256", forge.BOB)
     body = opaque(_agreement(bob, point, oids.ECDH_SHA256, oids.EC_PUBLIC_KEY))
     assert opened(authority, body, bob).verdict.encryption is EncryptionStatus.FAILED
 
 
 @pytest.mark.parametrize("point", [bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f", b"x"])
-def test_15_small_order_x25519(authority: Authority, point: bytes) -> None:
+def test_15_small_order_x25519(authority: Authority, point: bytes) -> None:  # RFC 8418
     bob = authority.issue("x25519", forge.BOB)
     body = opaque(_agreement(bob, point, oids.ECDH_HKDF_SHA256, oids.X25519))
     assert opened(authority, body, bob).verdict.encryption is EncryptionStatus.FAILED
@@ -293,7 +293,7 @@ def _agreement(bob: Person, point: bytes, scheme: bytes, kind: bytes) -> bytes:
 # 16 ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_16_triple_des_only_when_asked(authority: Authority, bob: Person) -> None:
+def test_16_triple_des_only_when_asked(authority: Authority, bob: Person) -> None:  # RFC 3370
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
     from mssgw.smime.decrypting import Reading
@@ -377,7 +377,7 @@ def test_20_recipients_without_end(authority: Authority, alice: Person, bob: Per
     assert opened(authority, opaque(cms), bob).verdict.encryption is EncryptionStatus.FAILED
 
 
-def test_22_compressed_data_is_read(authority: Authority, alice: Person) -> None:
+def test_22_compressed_data_is_read(authority: Authority, alice: Person) -> None:  # RFC 3274
     inside = clear(ENTITY, good(alice), header="").read()
     got = opened(authority, opaque(compressed(inside)))
     assert got.verdict.valid
@@ -405,7 +405,7 @@ def test_layers_end(authority: Authority, bob: Person) -> None:
 # 27, 28, 29 -------------------------------------------------------------------------------------------------------------
 
 
-def test_29_a_signature_certificate_is_never_encrypted_to(authority: Authority) -> None:
+def test_29_a_signature_certificate_is_never_encrypted_to(authority: Authority) -> None:  # RFC 8550 4.4.2
     from tests.smime.people import usage
 
     seal = authority.issue("rsa", forge.BOB, ku=usage(digital_signature=True, content_commitment=True))
@@ -417,7 +417,7 @@ def test_29_a_signature_certificate_is_never_encrypted_to(authority: Authority) 
             recipients.recipient(authority.issue(kind, forge.BOB, ku=usage(key_encipherment=True)).certificate, oaep=False)
 
 
-async def test_29_only_a_valid_bound_mail_teaches_certificates(authority: Authority, alice: Person) -> None:
+async def test_29_only_a_valid_bound_mail_teaches_certificates(authority: Authority, alice: Person) -> None:  # RFC 8550 3
     got = await smime.open(clear(ENTITY, good(alice)), [], authority.validate, NOW)
     assert got.certificates[0] == alice.der
     spoofed = clear(ENTITY, good(alice), header="From: mallory@alpha.mssante.test\r\n")

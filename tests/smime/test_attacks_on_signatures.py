@@ -45,7 +45,7 @@ def test_04_detached_signature_that_carries_another_content(authority: Authority
     assert Reason.CONFUSION in found.reasons
 
 
-def test_04_only_the_first_part_is_hashed_and_a_third_is_refused(authority: Authority, alice: Person) -> None:
+def test_04_only_the_first_part_is_hashed_and_a_third_is_refused(authority: Authority, alice: Person) -> None:  # RFC 1847 2.1
     hidden = b"Content-Type: text/html\r\n\r\n<p>not signed</p>\r\n--b\r\n"
     found = verdict(authority, clear(ENTITY, good(alice), extra=hidden))
     assert found.signature is SignatureStatus.INVALID
@@ -112,7 +112,7 @@ BAD_ATTRIBUTES = {
 
 
 @pytest.mark.parametrize("what", BAD_ATTRIBUTES)
-def test_07_signed_attributes(authority: Authority, alice: Person, what: str) -> None:
+def test_07_signed_attributes(authority: Authority, alice: Person, what: str) -> None:  # RFC 5652 11, 5035, 6211
     found = verdict(authority, clear(ENTITY, signed_data([signer_info(alice, BAD_ATTRIBUTES[what])], [alice])))
     assert found.signature is SignatureStatus.INVALID
     assert {Reason.ATTRIBUTES, Reason.DIGEST, Reason.MALFORMED} & set(found.reasons)
@@ -164,7 +164,7 @@ def test_08_from_is_not_the_signer(authority: Authority, alice: Person, origin: 
     assert found.signature is SignatureStatus.VALID  # the arithmetic holds …
     assert not found.valid  # … and it is not the author's
     assert found.binding is Binding.NONE
-    assert "smime=policy" in found.results("mx")
+    assert "smime=policy" in found.results("mx")  # RFC 7281
 
 
 @pytest.mark.parametrize("case", ["upper", "several", "name"])
@@ -196,7 +196,7 @@ def test_08_a_card_without_address_is_bound_by_the_directory(authority: Authorit
     assert found.valid
 
 
-def test_08_utf8_mailbox(authority: Authority) -> None:
+def test_08_utf8_mailbox(authority: Authority) -> None:  # RFC 9598
     name = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9"), der.tlv(0x0C, "élodie@alpha.mssante.test".encode()))
     elodie = authority.issue("rsa", san=[name])
     assert verdict(authority, clear(ENTITY, good(elodie), header="From: <élodie@alpha.mssante.test>\r\n")).valid
@@ -310,7 +310,7 @@ def test_11_any_name_and_type(authority: Authority, alice: Person, kind: str) ->
 # 16 ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_16_sha1_is_refused(authority: Authority, alice: Person) -> None:
+def test_16_sha1_is_refused(authority: Authority, alice: Person) -> None:  # RFC 5754
     info = signer_info(alice, plain_attributes(ENTITY, digest=hashlib.sha1(ENTITY).digest()), digest_algorithm=identifier(oids.SHA1))
     found = verdict(authority, clear(ENTITY, signed_data([info], [alice], digests=[identifier(oids.SHA1)])))
     assert found.signature is SignatureStatus.INVALID

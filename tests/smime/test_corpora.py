@@ -115,6 +115,9 @@ def test_rfc4134_triple_des_of_bob() -> None:
     found = decrypt(lambda: Stream([data]), [bob], lambda: plain.append, Reading(legacy=True))
     assert b"".join(plain) == (DATA / "rfc4134/ExContent.bin").read_bytes()
     assert found.cipher.name == "des-ede3-cbc"
+    whole = opened("rfc4134/5.3.eml", bob)
+    assert whole.verdict.encryption is EncryptionStatus.DECRYPTED, whole.verdict
+    assert b"This is some sample content." in whole.readable.read()
     assert opened("rfc4134/5.2.bin", bob).verdict.reasons[0] is Reason.UNSUPPORTED  # RC2 of 40 bits
     with pytest.raises(SmimeError) as caught:
         decrypt(lambda: Stream([data]), [bob], lambda: plain.append)
@@ -141,7 +144,7 @@ def test_rfc9216_protected_headers(name: str, layers: tuple[str, ...], signature
 
 
 @pytest.mark.parametrize("level", [44, 65, 87])
-def test_ml_dsa_of_bouncy_castle(level: int) -> None:
+def test_ml_dsa_of_bouncy_castle(level: int) -> None:  # RFC 9882
     (signer,) = keys.load_certificates((DATA / f"bc-pqc-cms/ML-DSA-{level}-cert.pem").read_bytes())
     name = f"bc-pqc-cms/SignedData_ML-DSA-{level}.pem"
     found = opened(name, known=(signer,)).verdict
@@ -190,7 +193,7 @@ def test_pss_parameters() -> None:
 
 @pytest.mark.parametrize(("name", "oaep"), [("rsa_pkcs1_2048_test", None), ("rsa_oaep_2048_sha256_mgf1sha256_test", "sha256"),
                                             ("rsa_oaep_2048_sha1_mgf1sha1_test", "sha1")])
-def test_rsa_decryption(name: str, oaep: str | None) -> None:
+def test_rsa_decryption(name: str, oaep: str | None) -> None:  # RFC 3560, 4055 4.1
     from mssgw.smime.decrypting import _SHA1
 
     digest = None if oaep is None else _SHA1 if oaep == "sha1" else next(one for one in DIGESTS.values() if one.name == oaep)

@@ -109,7 +109,7 @@ def test_a_client_that_signed_is_not_signed_over(authority: Authority, alice: Pe
     assert again.body is copy.body
 
 
-def test_ml_kem_beside_a_classic_reader(authority: Authority, alice: Person, bob: Person) -> None:
+def test_ml_kem_beside_a_classic_reader(authority: Authority, alice: Person, bob: Person) -> None:  # RFC 9629, 9936
     quantum = authority.issue("mlkem768", "carla@beta.mssante.test", number=2)
     to = [Address.parse(BOB), Address.parse("carla@beta.mssante.test")]
     found = {to[0]: [smime.Candidate(bob.der, "file")], to[1]: [smime.Candidate(quantum.der, "file")]}

@@ -36,7 +36,7 @@ def content_of(body: Body) -> list[bytes]:
 
 @pytest.mark.parametrize(("signs", "reads", "stated"), list(itertools.product(
     ("rsa", "p256", "p384", "ed25519"), ("rsa", "p256", "p384", "x25519"), (True, False))))
-async def test_signed_and_encrypted(authority: Authority, signs: str, reads: str, stated: bool) -> None:
+async def test_signed_and_encrypted(authority: Authority, signs: str, reads: str, stated: bool) -> None:  # RFC 5753, 8418, 8419, 8551 2.5.2
     alice, bob = authority.issue(signs, ALICE), authority.issue(reads, BOB, number=1)
     offered = capabilities.own(bob.certificate) if stated else None
     (sent,) = await smime.protect(letter("Résumé très court.\r\n"), TO, ALWAYS, NOW, signer=alice.identity,
@@ -60,7 +60,7 @@ async def test_signed_and_encrypted(authority: Authority, signs: str, reads: str
 
 @pytest.mark.parametrize("opaque", [False, True])
 @pytest.mark.parametrize("pss", [False, True])
-async def test_signed_only(authority: Authority, alice: Person, opaque: bool, pss: bool) -> None:
+async def test_signed_only(authority: Authority, alice: Person, opaque: bool, pss: bool) -> None:  # RFC 4055, 4056
     policy = smime.Policy(sign="always", encrypt="never", pss=pss, opaque=opaque)
     (sent,) = await smime.protect(letter(), TO, policy, NOW, signer=alice.identity, validate=authority.validate)
     got = await smime.open(sent.body, [], authority.validate, NOW)
@@ -164,7 +164,7 @@ async def test_undecryptable_is_delivered_as_it_is(authority: Authority, alice: 
 
 
 @pytest.mark.parametrize("cipher", sorted(MADE))
-def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:
+def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:  # RFC 3565, 5084
     from mssgw.smime import ber, decrypting, enveloped, recipients
 
     for oaep in (True, False):

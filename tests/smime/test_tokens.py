@@ -91,7 +91,7 @@ def sealed(key: Pkcs11Key, who: Person) -> smime.Identity:
 
 
 @pytest.mark.parametrize("scheme", ["rsa-sha256", "rsa-sha512", "pss-sha256", "ecdsa-sha256"])
-def test_signatures(hsm: Hsm, authority: Authority, scheme: str) -> None:
+def test_signatures(hsm: Hsm, authority: Authority, scheme: str) -> None:  # RFC 8017 9.2
     who = authority.issue("p256" if scheme.startswith("ecdsa") else "rsa", ALICE)
     assert hsm.load(who, "mx", "01").sign(b"attributes", SIGNATURES[scheme])  # it verifies what it signs
 
@@ -204,7 +204,7 @@ def test_a_key_that_is_not_the_certificates(hsm: Hsm, authority: Authority, alic
     assert key.sign(b"x", SIGNATURES["rsa-sha256"])
 
 
-def test_two_keys_of_one_label_are_not_guessed_between(hsm: Hsm, authority: Authority, alice: Person) -> None:
+def test_two_keys_of_one_label_are_not_guessed_between(hsm: Hsm, authority: Authority, alice: Person) -> None:  # RFC 7512
     other = authority.issue("rsa", ALICE, number=7)
     hsm.load(alice, "mx", "01")
     path = hsm.directory / "second.pem"
