@@ -53,6 +53,7 @@ types: dev
 # Everything in docs/ and config/ that is made from the code.
 docs: dev
 	$(BIN)/python -m mssgw.core.config.reference > config/mssgw.toml
+	$(BIN)/python -m mssgw.conformity > docs/conformity.md
 
 fuzz: dev
 	MSSGW_FUZZ=long $(BIN)/python -m pytest -q tests -k fuzz

@@ -17,7 +17,8 @@ FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"), "account": ("account", "app"), "mailbox": ("account", "mailbox_app"), "seal": ("account", "seal_app"),
     "queue": ("queue", "app"), "trust": ("trust", "app"), "smime": ("smime", "app"), "dmp": ("dmp", "app"), "xdm": ("xdm", "app"),
 }
-SINGLE = {"check": ("account", "check"), "trace": ("queue", "trace"), "demo": ("demo", "demo")}  # word -> module and its function
+SINGLE = {"check": ("account", "check"), "trace": ("queue", "trace"), "demo": ("demo", "demo"),
+          "conformity": ("conformity", "conformity")}  # word -> module and its function
 
 
 class OnDemand(TyperGroup):

@@ -11,7 +11,7 @@ from mssgw.cli import app
 DMP = ("exists", "authorise", "list", "search", "professionals", "find", "get", "submit", "hide", "show", "archive", "delete", "create",
        "read", "modify", "close", "reopen")
 VERBS = [
-    ["serve"], ["config", "check"], ["config", "show"], ["check"], ["demo"],
+    ["serve"], ["config", "check"], ["config", "show"], ["check"], ["demo"], ["conformity"],
     ["trust", "verify"], ["trust", "show"], ["trust", "match"], ["trust", "diff"], ["trust", "import-anchors"],
     ["smime", "verify"], ["smime", "decrypt"], ["smime", "sign"], ["smime", "encrypt"],
     ["xdm", "read"], ["xdm", "write"],

@@ -1,0 +1,203 @@
+"""What this product claims of RFCs and of national requirements, and where each claim is kept.
+
+`requirements.toml`, beside this file, is the only list: id, title, status, note. Where a requirement is fulfilled and tested is
+read from the sources: a comment, a docstring or a setting's description that names its id (`RFC n 4.5.4`, an ANS number, a DMP
+transaction, an IHE one). Text inside other strings is data and proves nothing.
+
+    requirements()                      the table; raises ConfigError
+    citations(directory)                what the sources below a directory name
+    Evidence.of(table, code, tests)     which citation speaks for which requirement, and those that speak for none
+    page(table)                         docs/conformity.md; `python -m mssgw.conformity` prints it
+
+A citation of a section speaks for the longest entry that contains it, and for those above: `RFC n 4.5.4.1` for `RFC n 4.5.4` and
+`RFC n`. A transaction with a letter speaks for its family too; a family's name alone speaks for none of its members.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import re
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from mssgw.core.errors import ConfigError
+
+TABLE = Path(__file__).with_name("requirements.toml")
+
+_SECTION = r"(?:(?:[Ss]ection|[Aa]ppendix) )?(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)+|(?<=[Aa]ppendix )[A-Z])\b"
+_CITED = re.compile(
+    rf"\bRFCs? (?P<rfc>\d{{3,5}})\b(?P<more>(?:(?:,|;| and| to)? {_SECTION})*)"
+    r"|\b(?P<id>ECO\.\d+(?:\.\d+)*|(?:EX|REC|RG)_[A-Z0-9]+(?:\.[0-9X]+)?(?:-\d+)?|TD\d\.\d+[a-d]?|ITI-\d+|VIHF|XML-DSig|ISO 19005-1"
+    r"|(?:[A-Z]+\.)?(?:MSS|DMP|INS|SSI)/[A-Za-z]+\.?\d+(?:\.\d+)*|ANS (?:Ref#\d|MOTCO\d))"
+)
+
+
+class Status(enum.StrEnum):
+    DONE = "done"  # everything that concerns us, in code and in tests
+    PARTIAL = "partial"  # the note says what is missing, or how little of it is ours
+    PLANNED = "planned"
+    NO = "no"  # on purpose
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    title: str
+    status: Status
+    note: str = ""
+
+
+class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    requirements: tuple[Requirement, ...]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    group: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    id: str
+    place: str  # file:line, relative to what holds the directory
+
+
+def requirements(text: str | None = None) -> tuple[Group, ...]:
+    """The table, by groups in the file's order. Raises ConfigError: not TOML, unknown status or key, an id twice."""
+    try:
+        groups = msgspec.convert(tomllib.loads(TABLE.read_text(encoding="utf-8") if text is None else text), _File).group
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError([("requirements.toml", str(error))]) from error
+    twice = [key for key, count in Counter(one.id for group in groups for one in group.requirements).items() if count > 1]
+    if twice:
+        raise ConfigError([("requirements.toml", f"listed twice: {', '.join(twice)}")])
+    return groups
+
+
+def citations(directory: Path) -> list[Citation]:
+    """What the comments and docstrings of the Python files below `directory` name, in the order of the files."""
+    return [
+        Citation(key, f"{path.relative_to(directory.parent).as_posix()}:{line}")
+        for path in sorted(directory.rglob("*.py"))
+        for line, key in named(path.read_text(encoding="utf-8"))
+    ]
+
+
+def named(source: str) -> Iterator[tuple[int, str]]:
+    """(line, id) of each requirement that a comment or a docstring of `source` names."""
+    if not _CITED.search(source):
+        return
+    strings, docstrings = _strings(ast.parse(source))
+    for number, line in enumerate(source.split("\n"), 1):
+        for found in _CITED.finditer(line):
+            at = number, len(line[: found.start()].encode())
+            said = any(start <= at < end for start, end in docstrings)
+            if said or ("#" in line[: found.start()] and not any(start <= at < end for start, end in strings)):
+                yield from ((number, key) for key in _ids(found))
+
+
+_Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _strings(tree: ast.Module) -> tuple[list[_Span], list[_Span]]:
+    """Where strings stand, and those that document: docstrings, descriptions of settings. (line, octet) to (line, octet)."""
+    def span(node: ast.Constant | ast.JoinedStr) -> _Span:
+        return (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
+
+    every, docstrings = [], []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
+            every.append(span(node))
+        elif isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg == "description"):
+            docstrings += [span(node.value)] if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else []
+    return every, docstrings
+
+
+def _ids(found: re.Match[str]) -> Iterator[str]:
+    """In a list, a number of four digits without a dot is another RFC, everything else a section of the last one."""
+    if found["id"]:
+        yield found["id"]
+        return
+    rfc, sections = found["rfc"], 0
+    for word in re.findall(r"[\dA-Z]+(?:\.\d+)*\b", found["more"]):
+        if len(word) >= 4 and word.isdigit():
+            if not sections:
+                yield f"RFC {rfc}"
+            rfc, sections = word, 0
+        else:
+            yield f"RFC {rfc} {word}"
+            sections += 1
+    if not sections:
+        yield f"RFC {rfc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`code` and `tests`: places by requirement id. `unknown`: citations that no entry covers."""
+
+    code: Mapping[str, tuple[str, ...]]
+    tests: Mapping[str, tuple[str, ...]]
+    unknown: tuple[Citation, ...] = field(default=())
+
+    @staticmethod
+    def of(groups: Iterable[Group], code: Iterable[Citation], tests: Iterable[Citation]) -> Evidence:
+        ids = {one.id for group in groups for one in group.requirements}
+        families = {key[:-1] for key in ids if key[-1].islower()}
+        unknown: list[Citation] = []
+
+        def places(cited: Iterable[Citation]) -> dict[str, tuple[str, ...]]:
+            found: dict[str, list[str]] = {key: [] for key in ids}
+            for each in cited:
+                covering = ids & set(_upwards(each.id))
+                for key in covering:
+                    found[key].append(each.place)
+                if not covering and each.id not in families:
+                    unknown.append(each)
+            return {key: tuple(dict.fromkeys(each)) for key, each in found.items()}
+
+        return Evidence(places(code), places(tests), tuple(unknown))
+
+
+def _upwards(key: str) -> Iterator[str]:
+    """The id and those that contain it: sections lose their last number, transactions their letter."""
+    yield key
+    if key.startswith("RFC "):
+        while len(key.split()) == 3:
+            key = key.rpartition("." if "." in key else " ")[0]
+            yield key
+    elif key.startswith("TD"):
+        yield key.rstrip("abcd")
+
+
+def evidence(groups: Iterable[Group]) -> tuple[Evidence, bool]:
+    """What the installed sources show, and whether the tests are beside them: a wheel brings none."""
+    here = Path(__file__).parents[1]
+    tests = here / "tests"
+    there = (tests / "rails" / "test_requirements.py").exists()
+    code = citations(here / "mssgw") + citations(here / "dmp_connector")
+    return Evidence.of(groups, code, citations(tests) if there else ()), there
+
+
+def page(groups: Iterable[Group]) -> str:
+    """docs/conformity.md. Without places: lines move with every change, `mssgw conformity` shows where they are now."""
+    lines = [
+        "# Conformity", "",
+        "Printed from `mssgw/requirements.toml` by `make docs`. `mssgw conformity` adds where each requirement is fulfilled and tested;",
+        "`tests/rails/test_requirements.py` refuses a citation that is not listed here and a *done* without code or without a test.", "",
+        "*done*: what concerns us, in code and in tests. *partial*: the note says what is missing or how little of it is ours.",
+        "*planned*: not yet. *no*: on purpose. National ids are those of the public texts; requirements we could not read are not listed.",
+    ]
+    for group in groups:
+        lines += ["", f"## {group.name}", "", "| requirement | what | status | note |", "| --- | --- | --- | --- |"]
+        lines += [f"| {one.id} | {one.title} | {one.status} | {one.note} |" for one in group.requirements]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(requirements()))
