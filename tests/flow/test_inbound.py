@@ -35,7 +35,7 @@ async def receive(inbound, *, sender: str | None = DURAND, certificate: bytes | 
     return await transaction.accept(Body.of(content))
 
 
-async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, people) -> None:
+async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, people) -> None:  # RFC 5321 4.4, 3848, 8601
     trace = await receive(inbound)
     (letter,) = await inbox(sqlite_store, people.jeanne)
     head, _, body = letter.partition(b"\r\n\r\n")
@@ -54,7 +54,7 @@ async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, 
 @pytest.mark.parametrize(("sender", "certificate"), [
     (DURAND, None), (DURAND, b"gamma"), ("x@unlisted.fr", b"beta"), (None, b"stranger"), (f"jeanne.martin@{HERE}", b"beta"),
 ])
-async def test_who_may_not_speak_hears_it_at_mail(inbound, people, sender, certificate) -> None:
+async def test_who_may_not_speak_hears_it_at_mail(inbound, people, sender, certificate) -> None:  # ANS Ref#1
     with pytest.raises(NotTrusted) as refusal:
         await inbound.begin(peer(certificate), MailFrom(Address.parse(sender) if sender else None))
     assert refusal.value.reply.code == 550
@@ -97,7 +97,7 @@ async def test_the_author_belongs_to_the_peer(inbound, sqlite_store, people, aut
     (b"From: MAILER-DAEMON@mx17.beta.internal\r\n", True), (b"Subject: no author\r\n", True),
     (b"From: postmaster@beta.mssante.test\r\n", True), (b"From: postmaster@gamma.mssante.test\r\n", False),
 ])
-async def test_reports_come_with_a_null_sender(inbound, sqlite_store, people, author, taken) -> None:
+async def test_reports_come_with_a_null_sender(inbound, sqlite_store, people, author, taken) -> None:  # ANS Ref#1
     try:
         await receive(inbound, sender=None, content=author + b"\r\nreport\r\n")
     except NotTrusted:
@@ -124,7 +124,7 @@ async def test_another_message_with_the_same_id_is_not_a_duplicate(inbound, sqli
     assert len(await inbox(sqlite_store, people.jeanne)) == 2
 
 
-async def test_a_loop_is_ended(inbound, people) -> None:
+async def test_a_loop_is_ended(inbound, people) -> None:  # RFC 5321 6.3
     with pytest.raises(MailError) as refusal:
         await receive(inbound, content=b"Received: by x\r\n" * 50 + LETTER)
     assert str(refusal.value.reply).startswith("554 5.4.6")

@@ -153,7 +153,7 @@ async def test_the_bell_wakes_the_sender(office):
     assert await office.states(trace) == {f"a@{THERE}": State.SENT}
 
 
-async def test_retries_follow_the_schedule(office, carrier, clock):
+async def test_retries_follow_the_schedule(office, carrier, clock):  # RFC 5321 4.5.4
     """60, 300, 900 ... and only those who still wait are sent again."""
     carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": LATER}, LATER, OK]
     trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
@@ -174,7 +174,7 @@ async def test_retries_follow_the_schedule(office, carrier, clock):
     assert delivery.finished
 
 
-async def test_a_refusal_comes_back_to_the_sender(office, carrier, people):
+async def test_a_refusal_comes_back_to_the_sender(office, carrier, people):  # RFC 3464, 3834
     carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": NEVER}]
     trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
     office.start()

@@ -62,7 +62,7 @@ async def test_a_letter_is_queued_by_next_hop_with_its_trace(submission, sqlite_
     assert (rows[0].who, rows[0].what, rows[0].outcome) == (JEANNE, "submitted", "ok")
 
 
-async def test_the_header_is_mended_and_the_body_is_not_touched(submission, sqlite_store, people) -> None:
+async def test_the_header_is_mended_and_the_body_is_not_touched(submission, sqlite_store, people) -> None:  # RFC 6409 8; ECO.2.2.1
     trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test")
     octets = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
     head, _, body = octets.partition(b"\r\n\r\n")
@@ -107,7 +107,7 @@ async def test_an_account_suspended_after_its_login(submission, people) -> None:
         await submission.begin(client_of(people.paul), MailFrom(people.paul.address))
 
 
-async def test_an_unlisted_domain_is_named_at_rcpt(submission, people) -> None:
+async def test_an_unlisted_domain_is_named_at_rcpt(submission, people) -> None:  # ANS Ref#1
     transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
     with pytest.raises(NotTrusted) as refusal:
         await transaction.recipient(rcpt("x@gmail.com"))
@@ -146,7 +146,7 @@ async def test_content_rules(submission, sqlite_store, people, header, enhanced)
     assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
 
 
-async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:
+async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:  # ECO.2.2.8, ECO.2.4.3
     fields = b"X-MSS-CODECDA: 34112-3,PRESC-BIO,15508-5\r\nX-MSS-INS: O\r\nX-MSS-NIL: DEV935997\r\nX-MSS-MES: FIN\r\n"
     trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=fields + LETTER)
     assert fields in await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])

@@ -120,7 +120,7 @@ async def test_delete(house: House) -> None:
     await alice.bad("CHECK")
 
 
-async def test_deleted_and_made_again_has_another_uidvalidity(alice: Client) -> None:
+async def test_deleted_and_made_again_has_another_uidvalidity(alice: Client) -> None:  # RFC 3501 2.3.1.1
     await alice.ok("CREATE x")
     (before,) = await alice.ok("STATUS x (UIDVALIDITY)")
     await alice.ok("DELETE x")
@@ -148,7 +148,7 @@ async def test_rename_inbox_moves_its_messages(alice: Client) -> None:  # RFC 35
     assert names(await alice.ok('LIST "" "INBOX*"')) == ["INBOX", "INBOX/inferior"]
 
 
-async def test_status(alice: Client) -> None:
+async def test_status(alice: Client) -> None:  # RFC 8438
     await fill(alice, 3)
     await alice.ok("SELECT INBOX")
     await alice.ok("STORE 1 +FLAGS.SILENT (\\Seen)")

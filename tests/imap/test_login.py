@@ -25,7 +25,7 @@ async def test_login_is_disabled_before_tls(small_house: House) -> None:
     """)
 
 
-async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: House) -> None:
+async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: House) -> None:  # ECO.1.0.2
     """CVE-2011-0411: a command injected before the handshake must not be answered after it."""
     client = await small_house.stranger(tls=False)
     client.send(b"a1 STARTTLS\r\nx1 NOOP\r\n")
@@ -75,7 +75,7 @@ async def test_synchronising_literals_wait_for_the_continuation(small_house: Hou
     ("LOGIN", None, [b"alice@alpha.mssante.test", b"secret"]),
     ("login", b"alice@alpha.mssante.test", [b"secret"]),
 ])
-async def test_authenticate(small_house: House, mechanism: str, initial: bytes | None, answers: list[bytes]) -> None:
+async def test_authenticate(small_house: House, mechanism: str, initial: bytes | None, answers: list[bytes]) -> None:  # RFC 4959
     client = await small_house.stranger()
     first = b"" if initial is None else b" " + base64.b64encode(initial)
     client.send(b"a1 AUTHENTICATE " + mechanism.encode() + first + b"\r\n")
@@ -127,7 +127,7 @@ async def test_commands_of_other_states_are_bad(small_house: House) -> None:
         await client.bad(command)
 
 
-async def test_id_and_enable(anna: Client) -> None:
+async def test_id_and_enable(anna: Client) -> None:  # RFC 2971, 5161
     assert (await anna.ok('ID ("name" "Thunderbird" "version" NIL)'))[0].startswith(b'* ID ("name" "mssgw"')
     assert (await anna.ok("ID NIL"))[0].startswith(b"* ID (")
     assert await anna.ok("ENABLE CONDSTORE X-UNKNOWN") == [b"* ENABLED"]

@@ -56,7 +56,7 @@ async def test_examine_changes_nothing(alice: Client) -> None:
     assert await alice.ok("STATUS INBOX (MESSAGES UNSEEN)") == [b'* STATUS "INBOX" (MESSAGES 2 UNSEEN 2)']
 
 
-async def test_close_expunges_silently_and_unselect_does_not(alice: Client) -> None:
+async def test_close_expunges_silently_and_unselect_does_not(alice: Client) -> None:  # RFC 3691
     await fill(alice, 3)
     await alice.ok("SELECT INBOX")
     await alice.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")

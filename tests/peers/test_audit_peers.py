@@ -40,7 +40,7 @@ def test_valid_peer_is_accepted(world, protocol):
 @pytest.mark.peer("swaks")
 @pytest.mark.parametrize("protocol", ["tlsv1_2", "tlsv1_3"])
 @pytest.mark.parametrize("peer", sorted(REFUSALS))
-def test_peer_is_refused_with_a_sentence_that_helps(world, peer, protocol):
+def test_peer_is_refused_with_a_sentence_that_helps(world, peer, protocol):  # ANS MOTCO1
     assert world.description["peers"][peer]["expect"] == "refuse"
     run = swaks(world, peer, *(() if peer == "no-tls" else ("--tls-protocol", protocol)))
     assert run.returncode != 0

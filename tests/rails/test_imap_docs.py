@@ -34,7 +34,7 @@ def test_response_codes() -> None:
     assert said == set(re.findall(r"\b[A-Z]{5,}\b", section)) - {"APPEND"}
 
 
-def test_every_error_has_its_code() -> None:
+def test_every_error_has_its_code() -> None:  # RFC 5530
     codes = {kind: no_of(kind()).code for kind in (
         Deferred, Refused, NotAllowed, NotFound, PeerGone, MailError, AlreadyExists, UseTaken, Vanished, TooComplex, OverQuota)}
     assert codes == {

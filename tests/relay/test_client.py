@@ -290,7 +290,7 @@ async def test_a_size_without_a_limit_is_no_limit(server, pki, offers):
 EIGHT_BIT = Body.of("Subject: x\r\n\r\nRéponse\r\n".encode())
 
 
-async def test_eight_bit_content_is_announced(server, pki):
+async def test_eight_bit_content_is_announced(server, pki):  # RFC 6152
     async with server() as peer:
         (outcome,) = await send(peer, pki, body=EIGHT_BIT)
     assert outcome.sent
@@ -312,7 +312,7 @@ async def test_only_the_address_with_accents_fails_without_smtputf8(server, pki)
     assert "SMTPUTF8" not in peer.sessions[0][3]
 
 
-async def test_headers_with_accents_need_smtputf8(server, pki):
+async def test_headers_with_accents_need_smtputf8(server, pki):  # RFC 6531, 6532
     body = Body.of("Subject: été\r\n\r\nx\r\n".encode())
     async with server(offers=("8BITMIME",)) as peer:
         (outcome,) = await send(peer, pki, body=body, utf8=True)
@@ -341,7 +341,7 @@ async def test_dsn_options_are_not_told_to_a_server_without_dsn(server, pki):
     assert peer.sessions[0][3:5] == ["MAIL FROM:<jeanne.martin@alpha.test>", "RCPT TO:<a@beta.test>"]
 
 
-async def test_a_report_has_the_null_path(server, pki):
+async def test_a_report_has_the_null_path(server, pki):  # RFC 5321 4.5.5
     async with server() as peer:
         await send(peer, pki, sender=None)
     assert peer.sessions[0][3].startswith("MAIL FROM:<> ")

@@ -75,7 +75,7 @@ async def test_a_static_route_asks_nobody(router, names):
     assert names.asked == []
 
 
-async def test_by_preference_with_all_addresses(router, names):
+async def test_by_preference_with_all_addresses(router, names):  # RFC 5321 5.1
     names.table = {
         ("beta.test", "MX"): ["20 second.beta.test.", "10 first.beta.test."],
         ("first.beta.test", "A"): ["192.0.2.1"],
@@ -109,7 +109,7 @@ async def test_without_mx_the_domain_itself(router, names):
         ({("beta.test", "MX"): ["10 gone.beta.test."]}, "5.4.4"),
     ],
 )
-async def test_no_way_is_permanent(router, names, table, enhanced):
+async def test_no_way_is_permanent(router, names, table, enhanced):  # RFC 7505
     names.table = table
     with pytest.raises(Refused) as told:
         await router().targets(Domain("beta.test"))

@@ -69,7 +69,7 @@ async def test_4_parameters_keep_their_case(start, connect, flow) -> None:
     assert flow.accepted[0].recipients[0].original == "rfc822;Bob+x@D.fr"
 
 
-async def test_5_rcpt_takes_dsn_parameters(start, connect, flow) -> None:
+async def test_5_rcpt_takes_dsn_parameters(start, connect, flow) -> None:  # ECO.2.3.1
     client = await connect(await start())
     await client.hello()
     await client.say("MAIL FROM:<a@b.fr>")

@@ -106,7 +106,7 @@ async def test_replies(start, connect, lines, code) -> None:
     assert (await client.say("NOOP")).code == 250
 
 
-async def test_every_reply_to_a_command_has_an_enhanced_code(start, connect) -> None:
+async def test_every_reply_to_a_command_has_an_enhanced_code(start, connect) -> None:  # RFC 2034, 3463
     client = await connect(await start())
     await client.hello()
     for line in ("MAIL FROM:<a@b.fr>", "RCPT TO:<c@d.fr>", "NOOP", "RSET", "VRFY x", "EXPN x", "HELP", "NOPE", "RCPT x", "DATA", "QUIT"):
@@ -115,14 +115,14 @@ async def test_every_reply_to_a_command_has_an_enhanced_code(start, connect) -> 
 
 
 @pytest.mark.parametrize("octets", [b"NOOP\nNOOP\r\n", b"NOOP\rNOOP\r\n", b"NOOP\n", b"\n", b"NO\0OP\r\n", b"NOOP \xff\r\n"], ids=repr)
-async def test_command_lines_end_with_crlf(start, connect, octets) -> None:
+async def test_command_lines_end_with_crlf(start, connect, octets) -> None:  # RFC 5321 2.3.8
     client = await connect(await start())
     await client.hello()
     await client.send(octets)
     assert (await client.reply()).code == 500
 
 
-async def test_long_command_lines(start, connect) -> None:
+async def test_long_command_lines(start, connect) -> None:  # RFC 5321 4.5.3.1.4
     client = await connect(await start())
     await client.hello()
     assert (await client.say("NOOP " + "x" * 505)).code == 250
@@ -169,7 +169,7 @@ async def test_one_recipient_too_many(start, connect, flow) -> None:
     assert len(flow.accepted[0].recipients) == 2
 
 
-async def test_size_is_enforced_and_the_session_goes_on(start, connect, flow) -> None:
+async def test_size_is_enforced_and_the_session_goes_on(start, connect, flow) -> None:  # RFC 1870 6.3
     client = await connect(await start(limits=limits(message_size=100_000)))
     await client.hello()
     await client.envelope()
@@ -221,7 +221,7 @@ async def test_no_room_on_the_disk(start, connect) -> None:
     assert str(await client.say("MAIL FROM:<a@b.fr>")).startswith("452 4.3.1")
 
 
-async def test_silence_ends_with_421(start, connect) -> None:
+async def test_silence_ends_with_421(start, connect) -> None:  # RFC 5321 4.5.3.2.7
     client = await connect(await start(limits=limits(idle_seconds=0.1)))
     await client.hello()
     assert (await client.ended()).startswith(b"421 4.4.2")

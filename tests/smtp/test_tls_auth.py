@@ -111,7 +111,7 @@ async def test_garbage_instead_of_a_handshake_hurts_nobody_else(start, connect, 
     assert (await other.say("NOOP")).code == 250
 
 
-async def test_implicit_tls(start, connect, client_tls, flow) -> None:
+async def test_implicit_tls(start, connect, client_tls, flow) -> None:  # RFC 8314
     client = await connect(await start(implicit_tls=True), ssl=client_tls, server_hostname="mx.alpha.mssante.test")
     assert "STARTTLS" not in (await client.hello()).lines
     await client.envelope()
@@ -141,7 +141,7 @@ async def secured(start, connect, client_tls, login):
     return client
 
 
-async def test_auth_only_under_tls(start, connect, login) -> None:
+async def test_auth_only_under_tls(start, connect, login) -> None:  # RFC 4954 4; ECO.1.0.1
     client = await connect(await start(name="submission", login=login, tls_required=True))
     assert not any(line.startswith("AUTH") for line in (await client.hello()).lines)
     assert str(await client.say(f"AUTH PLAIN {JEANNE}")).startswith("538 5.7.11")

@@ -225,7 +225,7 @@ def test_import_from_a_p7b(tmp_path):
     assert (len(imported.taken), imported.refused) == (9, ())
 
 
-def test_production_and_test_never_mix(desk, tmp_path):
+def test_production_and_test_never_mix(desk, tmp_path):  # ECO.1.1.10
     production = [(path.name, path.read_bytes()) for path in data("crypto", "igc-sante").glob("AC*.cer")]
     assert importing.take(production, tmp_path, "private", ()).taken == ()
     assert importing.take(production, tmp_path, "igc-sante-test", tuple(igc_sante.PRODUCTION)).taken == ()

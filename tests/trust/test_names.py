@@ -27,7 +27,7 @@ PLAIN = "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR"
     "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde\t(33),C=FR",
     "CN=mx.a.fr,OU=318751275100020,O=Ｃ.H. DE CADILLAC,ST=Gironde (33),C=FR",
 ])
-def test_one_name_written_in_many_ways(written):
+def test_one_name_written_in_many_ways(written):  # RFC 4518, 2253, 1779
     assert parse(written).equals(parse(PLAIN))
 
 
@@ -111,6 +111,6 @@ _VALUES = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["CN", "OU", "O", "ST", "C", "1.2.3.4"]), _VALUES), min_size=1, max_size=6))
-def test_what_we_print_reads_back_as_the_same_name(pairs):
+def test_what_we_print_reads_back_as_the_same_name(pairs):  # RFC 4514
     name = Name(tuple(pairs))
     assert parse(str(name)).equals(name)

@@ -163,7 +163,7 @@ def distribution(**given):
     (distribution(full_name=[x509.DirectoryName(x509.Name([]))]), True, "no address"),
     (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True, "unknown critical"),
 ])
-def test_incomplete_crls_are_refused(scene, issuer, extension, critical, why):
+def test_incomplete_crls_are_refused(scene, issuer, extension, critical, why):  # RFC 5280 5.2
     with pytest.raises(RevocationError, match=why):
         read_crl(crl_of(scene[0], (extension, critical)), issuer)
 
@@ -237,7 +237,7 @@ def responder(pki, *extended):
     return pki.issue(organisation_name("ocsp.test", o="X", ou="1"), profile, pki.authority())
 
 
-def test_a_delegated_responder_must_be_made_for_it(scene, issuer):
+def test_a_delegated_responder_must_be_made_for_it(scene, issuer):  # RFC 6960 4.2.2.2
     pki, good, _ = scene
     assert answer(scene, issuer, good, responder=responder(pki, ExtendedKeyUsageOID.OCSP_SIGNING)).revoked_at is None
     with pytest.raises(RevocationError, match="not a responder of this authority"):

@@ -76,7 +76,7 @@ def pkits_verdict(case):
 
 
 @pytest.mark.parametrize("case", PKITS_CASES, ids=lambda case: case["id"] + "-" + case["name"])
-def test_pkits(case):
+def test_pkits(case):  # RFC 5280 6.1
     accepted, valid = pkits_verdict(case), "error" not in case
     if not valid:
         assert not accepted

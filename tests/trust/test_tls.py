@@ -252,7 +252,7 @@ def clients(peers):
 
 
 @pytest.mark.parametrize("suite", NATIONAL)
-def test_the_four_national_suites(clients, suite):
+def test_the_four_national_suites(clients, suite):  # ECO.1.1.3
     assert connects(clients, "-tls1_2", "-cipher", suite) == suite
 
 
@@ -262,11 +262,11 @@ def test_no_other_suite(clients, suite):
 
 
 @pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
-def test_no_old_version(clients, version):
+def test_no_old_version(clients, version):  # ECO.1.1.1
     assert connects(clients, version, "-cipher", "DEFAULT@SECLEVEL=0") == ""
 
 
-def test_tls_1_3(clients):
+def test_tls_1_3(clients):  # RFC 8446
     assert connects(clients, "-tls1_3").startswith("TLS_")
 
 
@@ -278,7 +278,7 @@ def test_operators_get_no_cbc_and_only_1_3_by_setting(peers, judge):
             assert bool(connects(end.port, *options)) is agreed
 
 
-def test_sni_chooses_the_certificate(peers):
+def test_sni_chooses_the_certificate(peers):  # RFC 6066 3
     other = Identity(peers.directory / "valid.pem", peers.directory / "valid.key")
     context = tls.client_facing_context(peers.identity, others=[other])
     with SmtpEnd(asyncio.new_event_loop, lambda: context, lambda *_: None, implicit=True) as end:

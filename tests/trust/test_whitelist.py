@@ -143,7 +143,7 @@ def test_no_signature(verify, world):
     refused(verify, render(world.entries(), NOW), Fault.SIGNATURE, "there is none")
 
 
-def test_second_signature(verify, good):
+def test_second_signature(verify, good):  # XML-DSig
     def twice(root):
         root.append(etree.fromstring(etree.tostring(root.find(f"{DSIG}Signature"))))
     refused(verify, edited(good, twice), Fault.SIGNATURE, "2 signatures")

@@ -51,7 +51,7 @@ def test_fuzz_address_never_fails_otherwise(text):
     assert "\n" not in str(address)
 
 
-def test_domain_labels_are_checked():
+def test_domain_labels_are_checked():  # RFC 5890, 5891
     assert parse_domain("Exemple.FR.") == "exemple.fr"
     with pytest.raises(AddressError, match="letters, digits and hyphens"):
         parse_domain("a_b.test")

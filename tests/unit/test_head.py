@@ -103,6 +103,6 @@ def test_strangers_headers_are_refused_at_worst(octets) -> None:
 
 @pytest.mark.parametrize("field", [
     b"X-MSS-INS: oui", b"X-MSS-MES: fin", b"X-MSS-NIL: two words", b"X-MSS-CODECDA: 1,,2", b"X-MSS-CODECDA:"])
-def test_x_mss_values_the_guides_do_not_know(field) -> None:
+def test_x_mss_values_the_guides_do_not_know(field) -> None:  # ECO.2.4.1, ECO.2.4.2
     with pytest.raises(Refused):
         require_mss(Headers.parse(field + b"\r\n"))

@@ -78,7 +78,7 @@ async def test_a_damaged_hash_is_a_wrong_password(passwords) -> None:
         await passwords.verify("not argon2", "secret")
 
 
-async def test_composed_and_decomposed_accents_are_one_password(passwords) -> None:
+async def test_composed_and_decomposed_accents_are_one_password(passwords) -> None:  # RFC 8265
     await passwords.verify(passwords.hash("e\u0301te"), "\u00e9te")
 
 

@@ -48,7 +48,7 @@ async def test_page_may_load_nothing_from_elsewhere(client):
     assert (await client.get("/style.css")).headers["content-type"].startswith("text/css")
 
 
-async def test_autoconfig_names_each_server(client):
+async def test_autoconfig_names_each_server(client):  # ECO.1.1.9
     answer = await client.get("/.well-known/autoconfig/mail/config-v1.1.xml")
     tree = etree.fromstring(answer.content)
     servers = [(one.tag, one.findtext("port"), one.findtext("socketType")) for one in tree.iter("incomingServer", "outgoingServer")]

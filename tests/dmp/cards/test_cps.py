@@ -81,7 +81,7 @@ def test_a_wrong_pin_says_how_many_tries_are_left_and_is_not_repeated(cps):
         reader.open(cps.pin, NOW)
 
 
-def test_an_expired_card_is_refused_before_the_pin_is_tried(tmp_path, ca, monkeypatch):
+def test_an_expired_card_is_refused_before_the_pin_is_tried(tmp_path, ca, monkeypatch):  # REC_0.X-1050
     provision(tmp_path / "old", ca, monkeypatch, valid=timedelta(days=-2))
     with Pkcs11CardReader(SOFTHSM) as reader, pytest.raises(CardExpired):
         reader.open("9999", NOW)

@@ -48,7 +48,7 @@ def vitale(mssgw: Mssgw, tmp_path: Path, name: str) -> str:
     return str(path)
 
 
-def test_creation_dmp_complet_par_es(mssgw, tmp_path):
+def test_creation_dmp_complet_par_es(mssgw, tmp_path):  # TD1.1
     """1.1-070: the patient opposes the regulation access and does not oppose bris de glace (dmp.md 1.5)."""
     assert mssgw.done("exists", patient="SANSDOSSIER")["state"] == "NO_DMP"
     target = tmp_path / "lettre.pdf"
@@ -85,7 +85,7 @@ def test_creation_dmp_complet_par_es(mssgw, tmp_path):
     assert consented["facts"]["bris_de_glace"] == "not opposed"
 
 
-def test_creation_without_consent_sends_nothing(mssgw, tmp_path):
+def test_creation_without_consent_sends_nothing(mssgw, tmp_path):  # EX_1.1-1010
     refused = mssgw("create", "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
     assert refused.status == 1
     assert refused.document["error"] == "ConsentMissing"
@@ -113,7 +113,7 @@ def test_today_creation_is_managed_by_mon_espace_sante(write_config, mssgw, tmp_
     assert "Mon espace santé" in outcome.document["sentence"]
 
 
-def test_normal_consultation_after_an_explicit_gesture(mssgw, tmp_path):
+def test_normal_consultation_after_an_explicit_gesture(mssgw, tmp_path):  # EX_0.3-1010
     refused = mssgw("find", patient="NOUVEAU")
     assert refused.document["error"] == "ConsentMissing"
     assert mssgw("authorise", patient="NOUVEAU").document["error"] == "ConsentMissing"  # no gesture, no TD0.3
@@ -166,7 +166,7 @@ def test_bris_de_glace_needs_a_reason_and_a_confirmation(mssgw):
     assert mssgw("find", "--mode", "bris_de_glace", "--reason", WHY, patient="NOUVEAU").document["error"] == "ReasonMissing"
 
 
-def test_bris_de_glace_granted_is_shown_audited_and_leaves_no_authorisation(mssgw):
+def test_bris_de_glace_granted_is_shown_audited_and_leaves_no_authorisation(mssgw):  # EX_0.3-1050
     granted = mssgw("find", "--mode", "bris_de_glace", "--reason", WHY, "--yes", patient="NOUVEAU")
     assert granted.ok
     assert "BRIS DE GLACE" in granted.notices
@@ -195,7 +195,7 @@ def test_bris_de_glace_by_the_structure_alone_is_refused(mssgw):
     assert refused.document["error"] == "NotAuthenticated"
 
 
-def test_centre_15_finds_the_patient_without_ins(mssgw):
+def test_centre_15_finds_the_patient_without_ins(mssgw):  # TD0.5, ITI-47
     found = mssgw.done("search", "--family", "NOUVEAU", "--given", "LEA", who=SAMU)["candidates"]
     assert found[0]["ins"] == mssgw.running.ins("NOUVEAU").value
     listed = mssgw("find", "--mode", "centre_15", patient="NOUVEAU", who=SAMU)
@@ -233,7 +233,7 @@ def test_the_treating_doctor_reads_a_masked_document_and_another_does_not(mssgw,
     assert not (tmp_path / "no.xml").exists()
 
 
-def test_closing_and_reopening(mssgw):
+def test_closing_and_reopening(mssgw):  # TD1.2, TD1.4
     closed = mssgw.done("close", "--reason", "Le patient le demande", "--yes", patient="NOUVEAU")
     assert closed["state"] == "CLOSED"
     assert mssgw("find", patient="NOUVEAU").document["error"] == "DossierClosed"
@@ -249,7 +249,7 @@ def test_closing_a_dossier_of_mon_espace_sante_is_not_ours(mssgw):
     assert ("TD1.4", "managed by Mon espace santé") in mssgw.audit("PATIENT")
 
 
-def test_feeding_from_a_pdf_replacing_hiding_showing_archiving_deleting(mssgw, pdf):
+def test_feeding_from_a_pdf_replacing_hiding_showing_archiving_deleting(mssgw, pdf):  # TD2.1, TD3.3a, TD3.3c, TD3.3d; EX_2.1-1050
     first = mssgw.done("submit", str(pdf), "--title", "Lettre", "--type", "11490-0", patient="PATIENT")["unique_id"]
     second = mssgw.done("submit", str(pdf), "--title", "Lettre corrigée", "--type", "11490-0", "--replace", first, patient="PATIENT")[
         "unique_id"
@@ -274,7 +274,7 @@ def test_feeding_from_a_pdf_replacing_hiding_showing_archiving_deleting(mssgw, p
     assert second not in {d["unique_id"] for d in mssgw.done("find", "--all", patient="PATIENT")["documents"]}
 
 
-def test_what_is_hidden_from_the_patient_becomes_visible_once_and_for_all(mssgw, pdf):
+def test_what_is_hidden_from_the_patient_becomes_visible_once_and_for_all(mssgw, pdf):  # TD3.3b
     hidden = mssgw.done("submit", str(pdf), "--title", "Annonce", "--type", "11488-4", "--hide-from-patient", patient="PATIENT")[
         "unique_id"
     ]
@@ -283,7 +283,7 @@ def test_what_is_hidden_from_the_patient_becomes_visible_once_and_for_all(mssgw,
     assert next(d for d in mssgw.done("find", patient="PATIENT")["documents"] if d["unique_id"] == hidden)["visibility"] == []
 
 
-def test_lists_of_dossiers_and_professionals(mssgw):
+def test_lists_of_dossiers_and_professionals(mssgw):  # TD0.4, TD1.6
     mine = {d["ins"] for d in mssgw.done("list", "--since", "2020-01-01")["dossiers"]}
     assert mssgw.running.ins("TRAITANTE").value in mine
     rows = mssgw.done("professionals", patient="TRAITANTE")["professionals"]

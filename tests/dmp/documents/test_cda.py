@@ -247,7 +247,7 @@ HOSTILE = """<ClinicalDocument xmlns="urn:hl7-org:v3"><title>&lt;script&gt;alert
 </section></component></structuredBody></component></ClinicalDocument>"""
 
 
-def test_a_hostile_narrative_is_only_text():
+def test_a_hostile_narrative_is_only_text():  # EX_2.1-1115
     shown = to_html(read(HOSTILE.encode()))
     page = Page(shown)
     assert page.tags <= ALLOWED

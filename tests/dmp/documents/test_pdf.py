@@ -43,7 +43,7 @@ def test_a_letter_is_pdfa1_and_the_same_each_time(pdf):
 
 
 @pytest.mark.parametrize(("emergency", "samu"), [(False, True), (True, False), (False, False), (True, True)])
-def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu):
+def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu):  # EX_1.X-1320
     consent = Consent(PATIENT.ins, ConsentBasis.EXPLICIT, DOCTOR, ConsentMeans.ORAL, AT, AT.replace(year=2027))
     head = Letterhead(DOCTOR, CABINET, ("12 rue de la Paix", "75002 PARIS"))
     made = creation_letter(head, PATIENT, consent, Oppositions(emergency, samu), ("28 avenue de Breteuil", "75007 PARIS"), at=AT)
@@ -60,6 +60,12 @@ def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu
 def test_the_closing_letter_says_what_becomes_of_the_data():
     shown = words(closing_letter(Letterhead(DOCTOR, CABINET), PATIENT, (), at=AT))
     assert "dix ans" in shown
+
+
+def test_letters_the_font_lacks_lose_their_accent_and_never_become_notdef():
+    shown = words(letter("Ștefan Ćosić Œuvre", ["Ḥassan 漢 🙂 ﬁn"], at=AT))
+    assert "Stefan Ćosić Œuvre" in shown
+    assert "Hassan ? ? fin" in shown
 
 
 def changed(pdf: bytes, change) -> bytes:
@@ -102,7 +108,7 @@ def _launch(pdf):
     ("change", "clause"),
     [(_javascript, "6.6.1"), (_embedded, "6.1.11"), (_font, "6.3.4"), (_transparency, "6.4"), (_no_metadata, "6.7.2"), (_launch, "6.6.1")],
 )
-def test_what_pdfa1_forbids_is_named_by_its_clause(pdf, change, clause):
+def test_what_pdfa1_forbids_is_named_by_its_clause(pdf, change, clause):  # ISO 19005-1
     with pytest.raises(BadDocument, match=re.escape(clause)):
         require_pdfa1(changed(pdf, change))
 

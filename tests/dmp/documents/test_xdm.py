@@ -74,7 +74,7 @@ def packed(members: dict[str, bytes], **options) -> bytes:
     return out.getvalue()
 
 
-def test_layout_and_subject_are_the_profiles(wrapped, members):
+def test_layout_and_subject_are_the_profiles(wrapped, members):  # ITI-32; ECO.2.1.1, ECO.2.1.3
     assert list(members) == ["INDEX.HTM", "README.TXT", "IHE_XDM/SUBSET01/METADATA.XML", "IHE_XDM/SUBSET01/DOC00001.XML"]
     assert "Emetteur" in members["README.TXT"].decode()
     assert wrapped.subject == "XDM/1.0/DDM+Lettre de liaison a la sortie d'un etabl PAT-TROIS DOMINIQUE 28/03/1979"

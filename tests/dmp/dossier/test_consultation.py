@@ -61,7 +61,7 @@ async def test_a_consultation_ends_by_itself(desk, call_of, dmp_running, dmp_sto
     assert ended.at == consultation.value.closes  # not when someone looked
 
 
-async def test_bris_de_glace_is_shorter_visible_and_over_by_itself(desk, call_of, dmp_running):
+async def test_bris_de_glace_is_shorter_visible_and_over_by_itself(desk, call_of, dmp_running):  # EX_0.3-1050
     consultations = Consultations(desk)
     consultation = await consultations.open(call_of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE), reason=WHY, confirmed=True)
     assert "BRIS DE GLACE" in consultation.banner(dmp_running.clock())

@@ -40,7 +40,7 @@ def test_the_whole_way_keeps_the_card_untouched():
     assert (done.oppositions.bris_de_glace, done.oppositions.centre_15) == (False, True)
 
 
-def test_oppositions_default_to_not_opposed():
+def test_oppositions_default_to_not_opposed():  # EX_1.1-1050
     assert started().oppositions == Oppositions(False, False)
     agreed = started().identify(CARD, REGISTER).present("t").agree(CONSENT, Oppositions())
     assert agreed.oppositions == Oppositions(False, False)
@@ -83,7 +83,7 @@ def test_mon_espace_sante_and_giving_up_are_ends():
         ({"given_names": "ALAIN"}, "given names"),
     ],
 )
-def test_a_card_of_another_person_than_insi_knows(changes, field):
+def test_a_card_of_another_person_than_insi_knows(changes, field):  # EX_GEN-1250
     with pytest.raises(TraitsDiffer) as raised:
         started().identify(replace(CARD, **changes), REGISTER)
     assert field in raised.value.fields
@@ -95,13 +95,13 @@ def test_a_card_that_has_only_the_used_name_is_the_same_person():
     assert started().identify(replace(CARD, birth_name="DURAND"), married).step is Step.IDENTIFIED
 
 
-def test_test_cards_are_refused_in_production_only():
+def test_test_cards_are_refused_in_production_only():  # EX_GEN-1430
     with pytest.raises(VitaleForTests):
         started().identify(CARD, REGISTER, card_for_tests=True, production=True)
     started().identify(CARD, REGISTER, card_for_tests=True, production=False)
 
 
-def test_consent_is_explicit_and_of_this_patient():
+def test_consent_is_explicit_and_of_this_patient():  # EX_1.1-1010
     informed = started().identify(CARD, REGISTER).present("t")
     with pytest.raises(ConsentMissing):
         informed.agree(replace(CONSENT, basis=ConsentBasis.CARE_TEAM_PRESUMED), Oppositions())

@@ -62,7 +62,7 @@ def deposit(**changes) -> Deposit:
     return Deposit(**{**base, **changes})
 
 
-def test_the_last_answer_about_a_dossier_is_kept(dmp_store):
+def test_the_last_answer_about_a_dossier_is_kept(dmp_store):  # REC_0.4-1010
     dmp_store.note_dossier(Dossier(INS, DossierState.ACTIVE, AuthorisationStatus.VALID, attached_to_mes=True), AT)
     dmp_store.note_dossier(Dossier(INS, DossierState.CLOSED), AT + timedelta(hours=1))
     assert dmp_store.dossiers() == ((Dossier(INS, DossierState.CLOSED), AT + timedelta(hours=1)),)

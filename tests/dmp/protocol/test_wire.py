@@ -76,7 +76,7 @@ def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=4), st.binary(max_size=200))
-def test_mtom_round_trip(contents: list[bytes], envelope: bytes) -> None:
+def test_mtom_round_trip(contents: list[bytes], envelope: bytes) -> None:  # RFC 2387
     parts = [mtom.Part(f"0.{n}", "application/octet-stream", content) for n, content in enumerate(contents, 2)]
     media_type, body = mtom.encode(envelope, parts, "urn:a")
     root, found = mtom.decode(media_type, body)
@@ -303,7 +303,7 @@ def test_a_trace_in_production_needs_its_own_switch() -> None:
     assert settings.trace == Path("t")
 
 
-def test_secrets_do_not_print() -> None:
+def test_secrets_do_not_print() -> None:  # EX_GEN-1490
     from dmp_connector.settings import Software
 
     assert "H-1234" not in repr(DmpSettings("https://d.example.test/x", software=Software(homologation="H-1234"), **FILES))  # type: ignore[arg-type]

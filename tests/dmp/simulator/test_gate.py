@@ -77,7 +77,7 @@ def test_an_ordinary_call_passes(send) -> None:
     send()
 
 
-def test_a_vihf_is_good_for_one_use(send) -> None:
+def test_a_vihf_is_good_for_one_use(send) -> None:  # EX_AIR-040
     signed = send()
     with pytest.raises(AssertionRefused, match="already used"):
         send(assertion=signed)

@@ -132,7 +132,7 @@ async def test_the_unchanged_one_passes(dmp: Dmp, call_of) -> None:
     await send(dmp, call_of("PATIENT"), nothing)
 
 
-async def test_mtom_is_mandatory(dmp: Dmp, call_of) -> None:
+async def test_mtom_is_mandatory(dmp: Dmp, call_of) -> None:  # EX_2.1-1260
     with pytest.raises(Refused) as refused:
         await send(dmp, call_of("PATIENT"), nothing, multipart=False)
     assert refused.value.code in ("XDSMissingDocument", "SIMMtomRequired")

@@ -44,7 +44,7 @@ def read(octets: bytes) -> email.message.EmailMessage:
     return email.message_from_bytes(octets, policy=email.policy.default)
 
 
-def test_a_report_is_what_another_program_expects():
+def test_a_report_is_what_another_program_expects():  # RFC 3464, 6522
     message = read(dsn.build(REPORT, LETTER, Returned(ORIGINAL, whole=True)))
     assert message.get_content_type() == "multipart/report"
     assert message["Content-Type"].params["report-type"] == "delivery-status"

@@ -134,13 +134,13 @@ def test_large_message_stays_in_its_file() -> None:
 @pytest.mark.parametrize(("encoded", "plain"), [
     (b"QUJD", b"ABC"), (b"QUI=", b"AB"), (b"QQ==QUJD", b"AABC"), (b"Q\r\nU J*D", b"ABC"), (b"QUJDQ", b"ABC"), (b"", b""), (b"====", b""),
 ])
-def test_base64_reads_what_can_be_read(encoded: bytes, plain: bytes) -> None:
+def test_base64_reads_what_can_be_read(encoded: bytes, plain: bytes) -> None:  # RFC 2045 6.8
     for step in (1, 2, 5, 100):
         chunks = [encoded[at : at + step] for at in range(0, len(encoded), step)]
         assert b"".join(mime.decode_base64(chunks)) == plain
 
 
-def test_quoted_printable_is_the_same_in_any_chunking() -> None:
+def test_quoted_printable_is_the_same_in_any_chunking() -> None:  # RFC 2045 6.7
     encoded = b"caf=C3=A9 =\r\nsoft =3D hard\r\n=XX broken =" + b"x" * 200_000 + b"=C3=A9"
     whole = b"".join(mime.decode_quoted_printable([encoded]))
     assert whole.startswith("café soft = hard\r\n".encode())
@@ -160,11 +160,11 @@ def test_quoted_printable_is_the_same_in_any_chunking() -> None:
     (b"=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
     (b"=?punycode?Q?abc?=", "abc"),
 ])
-def test_encoded_words(value: bytes, text: str) -> None:
+def test_encoded_words(value: bytes, text: str) -> None:  # RFC 2047
     assert mime.decode_words(value) == text
 
 
-def test_parameters_of_rfc_2231() -> None:
+def test_parameters_of_rfc_2231() -> None:  # RFC 2183, 2231
     root = mime.parse(body(
         "Content-Type: application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\n"
         " title*1*=%2A%2A%2Afun%2A%2A%2A%20;\n title*2=\"isn't it!\"\n"
@@ -190,7 +190,7 @@ def test_parameters_of_rfc_2231() -> None:
     (b"=?utf-8?Q?Ren=C3=A9?= <r@x>", [Mailbox(b"=?utf-8?Q?Ren=C3=A9?=", None, b"r", b"x")]),
     (b"", []), (b"<>", []), (b'"', []), (b"(", []),
 ])
-def test_address_lists(value: bytes, expected: list[Mailbox]) -> None:
+def test_address_lists(value: bytes, expected: list[Mailbox]) -> None:  # RFC 5322 3.4, 4.4
     assert mime.parse_addresses(value) == expected
 
 
@@ -200,7 +200,7 @@ def test_address_lists(value: bytes, expected: list[Mailbox]) -> None:
     (b"Thu, 13 Feb 1969 23:32 +0000 (a (bad) zone)", datetime(1969, 2, 13, 23, 32, tzinfo=UTC)),
     (b"31 Feb 2026 00:00:00 +0000", None), (b"yesterday", None), (b"", None),
 ])
-def test_dates(value: bytes, moment: datetime | None) -> None:
+def test_dates(value: bytes, moment: datetime | None) -> None:  # RFC 5322 3.3, 4.3
     assert mime.parse_date(value) == moment
 
 

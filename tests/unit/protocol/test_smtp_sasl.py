@@ -40,7 +40,7 @@ def test_malformed_plain(response: bytes, code: int) -> None:
     assert refusal.value.reply.code == code
 
 
-def test_unknown_mechanism() -> None:
+def test_unknown_mechanism() -> None:  # RFC 4422
     with pytest.raises(Refused) as refusal:
         sasl.start("CRAM-MD5")
     assert refusal.value.reply.code == 504
