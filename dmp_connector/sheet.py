@@ -5,6 +5,8 @@ The same content and date give the same bytes. Slow to import (fpdf2, half a sec
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -35,6 +37,12 @@ class Sheet(FPDF):
         self.set_auto_page_break(auto=True, margin=20)
         self.add_page()
         self.set_font("dejavu", size=10)
+
+    def normalize_text(self, text: str) -> str:
+        """What the font can show: a letter it lacks loses its accent (RNIV), anything else becomes "?" (no .notdef in PDF/A)."""
+        font = self.fonts["dejavu"]
+        known: Container[int] = getattr(font, "cmap", ())
+        return super().normalize_text("".join(c if c in "\r\n\t" or ord(c) in known else _plainer(c, known) for c in text))
 
     def heading(self, text: str) -> None:
         self.set_font("dejavu", "B", 13)
@@ -75,3 +83,8 @@ def _xmp(title: str, author: str, at: datetime) -> str:
         f"{creator}<xmp:CreateDate>{at.isoformat()}</xmp:CreateDate><pdf:Producer>{PRODUCER}</pdf:Producer>"
         "<pdfaid:part>1</pdfaid:part><pdfaid:conformance>B</pdfaid:conformance></rdf:Description></rdf:RDF></x:xmpmeta>"
     )
+
+
+def _plainer(character: str, known: Container[int]) -> str:
+    bare = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+    return bare if bare and all(ord(c) in known for c in bare) else "?"
