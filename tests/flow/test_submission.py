@@ -85,7 +85,7 @@ async def test_date_and_message_id_of_the_client_stay(submission, sqlite_store, 
 
 @pytest.mark.parametrize("sender", [
     JEANNE, "JEANNE.martin@alpha.mssante.test", "j.martin@alpha.mssante.test", "cardiologie@alpha.mssante.test", None])
-async def test_senders_of_ones_own(submission, people, sender) -> None:
+async def test_senders_of_ones_own(submission, people, sender) -> None:  # RFC 8098 3
     assert await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(sender) if sender else None))
 
 

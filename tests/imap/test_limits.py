@@ -22,7 +22,7 @@ async def test_a_line_without_end(small_house: House) -> None:
         assert await client.response() == b""
 
 
-async def test_a_long_line_is_fine_for_those_who_are_logged_in(anna: Client) -> None:
+async def test_a_long_line_is_fine_for_those_who_are_logged_in(anna: Client) -> None:  # RFC 2683 3.2.1.5
     await fill(anna, 1)
     await anna.ok("SELECT INBOX")
     await anna.ok(b"UID FETCH " + b",".join(b"%d" % number for number in range(1, 20_000, 2))[:60_000].rstrip(b",") + b" FLAGS")

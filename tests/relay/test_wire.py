@@ -96,5 +96,5 @@ def test_too_much_cuts_the_connection(octets):
         (PeerReply(250, ("2.0.0\tOk: queued\x00 as\x1b 1",)), "250 2.0.0 Ok: queued as 1"),
     ],
 )
-def test_words_and_code(reply, said):
+def test_words_and_code(reply, said):  # RFC 5248
     assert str(reply.reply()) == said

@@ -25,7 +25,7 @@ async def test_a_new_account_has_its_folders(store):
     assert len({box.uidvalidity for box in boxes}) == 6
 
 
-async def test_append_and_read(store):
+async def test_append_and_read(store):  # RFC 5788 2
     box = await new_inbox(store)
     date = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     first = await new_message(store, 1, flags=frozenset({"\\seen", "$Forwarded", "\\Recent"}), date=date)

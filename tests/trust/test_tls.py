@@ -149,7 +149,7 @@ def test_a_certificate_without_its_key_does_not_come_through(peers, judge):
         assert b"250 2.1.0" not in done.stdout
 
 
-def test_a_revocation_between_two_sessions_of_one_peer(peers, judge, ledger, tmp_path):
+def test_a_revocation_between_two_sessions_of_one_peer(peers, judge, ledger, tmp_path):  # RFC 5077, 5246
     """The first session is served, the second refused; no ticket and no session id carries the first one over."""
     context = tls.relay_server_context(peers.identity, peers.anchors)
     zeta = peers.pki.operator("mx.zeta.mssante.test", o="LABORATOIRE GAMMA", ou="344444444400014")

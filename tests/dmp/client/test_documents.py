@@ -352,7 +352,7 @@ async def test_a_document_over_the_limit_is_not_sent(dmp: Dmp, dmp_running: Runn
 
 
 async def test_masked_and_hidden_at_once_when_the_national_parameter_forbids_it(dmp: Dmp, dmp_running: Running, call_of) -> None:
-    settings = replace(dmp.settings, mask_and_hide_together=False)
+    settings = replace(dmp.settings, mask_and_hide_together=False)  # EX_GEN-1550
     codes = (Code("N", "2.16.840.1.113883.5.25"), Visibility.MASKED.as_code, Visibility.HIDDEN_FROM_PATIENT.as_code)
     async with Dmp(settings, dmp_running.signer) as strict:
         with pytest.raises(BadDocument):
