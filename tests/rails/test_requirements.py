@@ -86,3 +86,10 @@ def test_the_verb_shows_every_requirement_with_its_places() -> None:
             assert "9422" in (ROOT / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
     text = CliRunner().invoke(app, ["conformity"]).output
     assert all(one.id in text for one in EVERY)
+
+
+def test_without_the_tests_the_verb_says_so(monkeypatch) -> None:
+    monkeypatch.setattr("mssgw.cli.conformity.evidence", lambda groups: (Evidence.of(groups, CODE, ()), False))
+    assert "not installed here" in CliRunner().invoke(app, ["conformity"]).output
+    rows = json.loads(CliRunner().invoke(app, ["conformity", "--json"]).output)
+    assert {row["tests"] for row in rows} == {None}
