@@ -27,6 +27,7 @@ from mssgw.core.config import Config, load
 from mssgw.core.errors import ConfigError
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
+from mssgw.listening import open_socket
 from mssgw.observe import Event, log, log_bug
 from mssgw.serve import ALIVE, READY
 from mssgw.services import Services, seals
@@ -131,7 +132,7 @@ class Worker:
         if config.metrics:
             serving.append((web_server.server(web_app.metrics()), config.metrics.listen))
         for server, addresses in serving:
-            sockets = [web_server.listen(one.host, one.port) for one in addresses]
+            sockets = [open_socket(one) for one in addresses]
             task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))
             stack.push_async_callback(_finish, server.stop, task)
 
