@@ -64,11 +64,11 @@ def run_imap(node: House, home: Path, count: int) -> None:
     print(f"\nIMAP over TLS, {count:,} messages; seconds, but for the /s columns and push (ms)\n")
     print("| server | " + " | ".join(ours) + " |\n|---" + "|---" * len(ours) + "|")
     print_imap("mssgw", ours)
-    for form in ("maildir", "mdbox"):
+    for port, form in ((BASE + 61, "maildir"), (BASE + 62, "mdbox")):
         if shutil.which("dovecot"):
             certificate, key = node.directory / "pki/alpha.pem", node.directory / "pki/alpha.key"
-            with dovecot(home / form, BASE + 61, certificate, key, node.password, form):
-                print_imap(f"Dovecot, {form}", asyncio.run(imap.run(BASE + 61, "u1", node.password, context, count)))
+            with dovecot(home / form, port, certificate, key, node.password, form):
+                print_imap(f"Dovecot, {form}", asyncio.run(imap.run(port, "u1", node.password, context, count)))
 
 
 def main() -> None:
