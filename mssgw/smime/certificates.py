@@ -25,7 +25,8 @@ MAX_ADDRESSES = 64
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 # What `cryptography` raises at names, keys and extensions that strangers made; found by fuzzing, TypeError too.
-BROKEN = (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm, Warning)
+BROKEN = (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+          UnsupportedAlgorithm, Warning)
 
 PublicKey = Any  # whatever `cryptography` loads; each user matches on the classes it can use
 

@@ -138,7 +138,7 @@ def _after_content(stream: Stream, kind: bytes) -> tuple[bytes, bytes]:
 def _check_attributes(attributes: bytes, content_type: bytes) -> None:
     """RFC 5083 2.1: a content type attribute must say what the structure says."""
     for one in der.inside(attributes, der.whole(attributes, 0xA1), 0xA1):
-        oid, values = der.inside(attributes, one, der.SEQUENCE, 2)
+        oid, values = der.inside(attributes, one, der.SEQUENCE, 2, 2)
         if attributes[oid[1] : oid[3]] == oids.CONTENT_TYPE and attributes[values[2] : values[3]] != content_type:
             raise SmimeError(Reason.ATTRIBUTES, "authenticated content type differs")
 
@@ -154,14 +154,14 @@ def _read_cipher(algorithm: bytes, authenticated: bool, reading: Reading) -> tup
     if cipher.legacy and not reading.legacy:
         raise SmimeError(Reason.WEAK, cipher.name)
     if authenticated:
-        fields = der.inside(parameters, der.whole(parameters), der.SEQUENCE, 2)
+        fields = der.inside(parameters, der.whole(parameters), der.SEQUENCE, 2, 1)
         nonce = der.octet_content(parameters, fields[0])
         tag = der.small_integer(parameters, fields[1]) if len(fields) > 1 else 12  # RFC 5084 3.2: DEFAULT 12
         if len(nonce) != NONCE or tag != TAG:
             raise SmimeError(Reason.WEAK, f"GCM with a nonce of {len(nonce)} and a tag of {tag} octets")
         return cipher, nonce
     if oid == oids.RC2_CBC:
-        version, vector = der.inside(parameters, der.whole(parameters), der.SEQUENCE, 2)
+        version, vector = der.inside(parameters, der.whole(parameters), der.SEQUENCE, 2, 2)
         if der.small_integer(parameters, version) != 58:  # RFC 3370 5.2: 128 effective bits
             raise SmimeError(Reason.UNSUPPORTED, "RC2 with less than 128 bits")
         nonce = der.octet_content(parameters, vector)
@@ -339,15 +339,15 @@ def _agreement(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Our
     fields = der.inside(data, info, 0xA1, 5)
     ukm = None
     if len(fields) == 5 and fields[2][0] == 0xA1:
-        ukm = der.octet_content(data, der.inside(data, fields[2], 0xA1, 1)[0])
+        ukm = der.octet_content(data, der.inside(data, fields[2], 0xA1, 1, 1)[0])
         del fields[2]
     if len(fields) != 4 or fields[1][0] != 0xA0:
         raise SmimeError(Reason.MALFORMED, "KeyAgreeRecipientInfo")
     _version, originator, algorithm, keys = fields
     for one in der.inside(data, keys, der.SEQUENCE, MAX_RECIPIENTS):
-        rid, wrapped = der.inside(data, one, der.SEQUENCE, 2)
+        rid, wrapped = der.inside(data, one, der.SEQUENCE, 2, 2)
         if rid[0] == 0xA0:  # RecipientKeyIdentifier
-            key_id = der.inside(data, rid, 0xA0, 3)[0]
+            key_id = der.inside(data, rid, 0xA0, 3, 1)[0]
             reader = key_ids.get(der.octet_content(data, key_id))
         else:
             reader = _match(data, rid, names, key_ids)
@@ -363,10 +363,10 @@ def _derived(data: bytes, originator: der.Tlv, scheme: bytes, wrapping: bytes, u
     if (scheme not in _X963 and scheme not in _HKDF) or wrap_oid not in _WRAPS:
         raise SmimeError(Reason.UNSUPPORTED, f"key agreement {name_of(scheme)}")
     size = _WRAPS[wrap_oid]
-    key = der.inside(data, originator, 0xA0, 1)[0]
+    key = der.inside(data, originator, 0xA0, 1, 1)[0]
     if key[0] != 0xA1:
         raise SmimeError(Reason.UNSUPPORTED, "key agreement with a static originator key")
-    _algorithm, point = der.inside(data, key, 0xA1, 2)
+    _algorithm, point = der.inside(data, key, 0xA1, 2, 2)
     if point[0] != der.BIT_STRING or data[point[2] : point[2] + 1] != b"\0":
         raise SmimeError(Reason.MALFORMED, "originator key")
     raw = data[point[2] + 1 : point[3]]
@@ -404,15 +404,17 @@ def _aes_unwrap(wrap_key: bytes, wrapped: bytes) -> bytes:
 
 
 def _encapsulation(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Ours | None:
-    oid, value = der.inside(data, info, 0xA4, 2)
+    oid, value = der.inside(data, info, 0xA4, 2, 2)
     if data[oid[1] : oid[3]] != oids.ORI_KEM:
         return None
-    fields = der.inside(data, value, der.SEQUENCE, 9)
+    fields = der.inside(data, value, der.SEQUENCE, 9, 8)
     _version, rid, kem, ciphertext, kdf, size, *rest = fields
     ukm = None
     if rest and rest[0][0] == 0xA0:
-        ukm = der.octet_content(data, der.inside(data, rest[0], 0xA0, 1)[0])
+        ukm = der.octet_content(data, der.inside(data, rest[0], 0xA0, 1, 1)[0])
         del rest[0]
+    if len(rest) != 2:
+        raise SmimeError(Reason.MALFORMED, "KEMRecipientInfo")
     reader = _match(data, rid, names, key_ids)
     if reader is None:
         return None

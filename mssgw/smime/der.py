@@ -163,11 +163,14 @@ def split(data: bytes, start: int, end: int, most: int = 64) -> list[Tlv]:
     return found
 
 
-def inside(data: bytes, element: Tlv, tag: int, most: int = 64) -> list[Tlv]:
-    """The children of a constructed element that must carry `tag`. Raises DerError."""
+def inside(data: bytes, element: Tlv, tag: int, most: int = 64, least: int = 0) -> list[Tlv]:
+    """The children, `least` to `most` of them, of a constructed element that must carry `tag`. Raises DerError."""
     if element[0] != tag:
         raise DerError(f"tag {element[0]:#04x} where {tag:#04x} is due, octet {element[1]}")
-    return split(data, element[2], element[3], most)
+    found = split(data, element[2], element[3], most)
+    if len(found) < least:
+        raise DerError(f"fewer than {least} elements at octet {element[1]}")
+    return found
 
 
 def whole(data: bytes, tag: int = SEQUENCE) -> Tlv:

@@ -170,7 +170,7 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
     attributes = _Attributes()
     try:
         fields = der.inside(data, info, der.SEQUENCE, 7)
-        if len(fields) < 5:
+        if len(fields) < 5 or (fields[3][0] == 0xA0 and len(fields) < 6):
             raise SmimeError(Reason.MALFORMED, "SignerInfo")
         signer = _find(data, fields[1], candidates)
         digest = read_digest(data[fields[2][1] : fields[2][3]])
@@ -212,7 +212,7 @@ def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Ce
 def _require_unsigned(data: bytes, attributes: der.Tlv) -> None:
     """RFC 5652 11.1 to 11.3: these attributes may not stand among the unsigned ones."""
     for one in der.inside(data, attributes, 0xA1, MAX_ATTRIBUTES):
-        oid = der.inside(data, one, der.SEQUENCE, 2)[0]
+        oid = der.inside(data, one, der.SEQUENCE, 2, 2)[0]
         if data[oid[1] : oid[3]] in (oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME):
             raise SmimeError(Reason.ATTRIBUTES, "a signed attribute among the unsigned ones")
 
@@ -313,12 +313,14 @@ def _moment(value: bytes) -> datetime:
 
 def _certificate_hash(value: bytes, default: str) -> tuple[str, bytes]:
     """(hash name, hash of the first certificate) of SigningCertificate or -V2 (RFC 5035 3, 4)."""
-    certs = der.inside(value, der.whole(value), der.SEQUENCE, 2)[0]
-    first = der.inside(value, certs, der.SEQUENCE, MAX_CERTIFICATES)[0]
-    fields = der.inside(value, first, der.SEQUENCE, 3)
+    certs = der.inside(value, der.whole(value), der.SEQUENCE, 2, 1)[0]
+    first = der.inside(value, certs, der.SEQUENCE, MAX_CERTIFICATES, 1)[0]
+    fields = der.inside(value, first, der.SEQUENCE, 3, 1)
     if fields[0][0] == der.SEQUENCE:
         default = read_digest(value[fields[0][1] : fields[0][3]]).name
-        fields = fields[1:]
+        del fields[0]
+    if not fields:
+        raise SmimeError(Reason.ATTRIBUTES, "signing certificate attribute without a hash")
     return default, der.octet_content(value, fields[0])
 
 
@@ -375,10 +377,10 @@ def parse_detached(data: bytes) -> SignedContent:
 
 def _read_definite(data: bytes) -> SignedContent:
     """The short way for what nearly everybody sends. Raises SmimeError, DerError."""
-    kind, explicit = der.inside(data, der.whole(data), der.SEQUENCE, 2)
+    kind, explicit = der.inside(data, der.whole(data), der.SEQUENCE, 2, 2)
     if data[kind[1] : kind[3]] != oids.SIGNED_DATA:
         raise SmimeError(Reason.MALFORMED, "not SignedData")
-    (signed,) = der.inside(data, explicit, 0xA0, 1)
+    (signed,) = der.inside(data, explicit, 0xA0, 1, 1)
     fields = der.inside(data, signed, der.SEQUENCE, 6)
     if len(fields) < 4:
         raise der.DerError("SignedData is too short")

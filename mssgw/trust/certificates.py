@@ -195,8 +195,8 @@ def _extensions(parsed: x509.Certificate, serial: int) -> tuple[dict[str, bool],
         extensions = parsed.extensions
     except x509.DuplicateExtension as error:
         return {}, f"extension {error.oid.dotted_string} stands in it twice"
-    except ValueError as error:
-        return {}, f"its extensions can't be read ({str(error).splitlines()[0]})"
+    except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:  # the latter: x400Address, ediPartyName
+        return {}, f"its extensions can't be read ({str(error).partition(chr(10))[0]})"
     found = {each.oid.dotted_string: each.critical for each in extensions}
     if parsed.version is not x509.Version.v3:
         return found, "it is not version 3"

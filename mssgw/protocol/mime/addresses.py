@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mssgw.protocol.mime.words import decode_words
 
 MAX_ADDRESSES = 10_000  # of one field; more are left out
+MAX_TOKENS = 250_000  # of one field that is read token by token: a megabyte of commas is no list
 
 
 class Mailbox(NamedTuple):
@@ -95,7 +96,9 @@ class _Slow:
 
     def _tokens(self) -> Iterator[tuple[str, bytes]]:
         at, value = 0, self.value
-        while at < len(value):
+        for _ in range(MAX_TOKENS):
+            if at >= len(value):
+                return
             token = _LEX.match(value, at)
             if not token:
                 at += 1
