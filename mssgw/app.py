@@ -29,8 +29,9 @@ from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
 from mssgw.observe import Event, log, log_bug
+from mssgw.readiness import require_ready
 from mssgw.serve import ALIVE, READY
-from mssgw.services import Services, seals
+from mssgw.services import Services
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
 
@@ -41,24 +42,13 @@ def prepare(path: Path) -> None:
     """Check everything a worker will need and bring the store's schema up to date. Exits with 1 and all mistakes."""
     try:
         config = load(path)
-        problems = [(name, f"{secret}: {error.strerror or error}") for name, secret in config.secrets() if (error := _unreadable(secret))]
-        if problems:
-            raise ConfigError(problems)
+        require_ready(config)
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        seals(config)
         store.migrate(config)
     except ConfigError as error:
         for where, sentence in error.problems:
             sys.stderr.write(f"mssgw: {path}: {where + ': ' if where else ''}{sentence}\n")
         raise SystemExit(1) from error
-
-
-def _unreadable(secret: Any) -> OSError | None:
-    try:
-        secret.read()
-    except OSError as error:
-        return error
-    return None
 
 
 def work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:

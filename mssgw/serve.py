@@ -10,12 +10,13 @@ says READY to systemd when every worker is, and then only waits:
     a worker is stuck no heartbeat for STUCK_SECONDS: killed with SIGKILL, then as above
     the parent dies   workers see their life line close and stop by themselves
 
-Exit status: 0 after a clean stop, 1 when the preparation failed, 70 when a worker could not even start.
+Exit status: 0 after a clean stop, 1 when the preparation failed or the node runs already, 70 when a worker could not even start.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -51,10 +52,12 @@ class Worker:
 class Parent:
     """Keeps `count` workers alive. `work(index, heartbeat_fd, lifeline_fd)` runs in the child."""
 
-    def __init__(self, count: int, work: Callable[[int, int, int], None], *, metrics_dir: Path | None = None) -> None:
+    def __init__(self, count: int, work: Callable[[int, int, int], None], *, metrics_dir: Path | None = None,
+                 held: tuple[int, ...] = ()) -> None:
         self.workers = [Worker(index) for index in range(count)]
         self.work = work
         self.metrics_dir = metrics_dir
+        self.held = held  # descriptors that are the parent's alone
         self.lifeline_read, self.lifeline_write = os.pipe()
         self.stop_deadline: float | None = None
         self.never_ready = False
@@ -117,7 +120,7 @@ class Parent:
     def _child(self, index: int, heartbeat: int, foreign: tuple[int, ...]) -> None:
         status = 1
         try:
-            for fd in (self.lifeline_write, *foreign):
+            for fd in (self.lifeline_write, *self.held, *foreign):
                 os.close(fd)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -194,12 +197,31 @@ def serve(path: Path) -> int:
         return status
     with path.open("rb") as file:
         node = tomllib.load(file)["node"]
-    metrics_dir = path.parent.absolute() / node["data"] / "metrics"
+    data = path.parent.absolute() / node["data"]
+    lock = os.open(data / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if running := _holder(lock):
+        print(f"mssgw: already running on {data} as pid {running}; stop it first", file=sys.stderr)
+        return 1
+    metrics_dir = data / "metrics"
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
     metrics_dir.mkdir(mode=0o700, exist_ok=True)
     for stale in metrics_dir.glob("*.db"):
         stale.unlink()
-    return Parent(node.get("workers", 1), lambda *fds: _work(path, *fds), metrics_dir=metrics_dir).run()
+    return Parent(node.get("workers", 1), lambda *fds: _work(path, *fds), metrics_dir=metrics_dir, held=(lock,)).run()
+
+
+def _holder(lock: int) -> str:
+    """Take the node's lock until this process ends; or the pid of who has it.
+
+    SO_REUSEPORT would let a second parent on the same ports go unnoticed.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(lock, 20).decode().strip() or "unknown"
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return ""
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,20 +12,27 @@ import msgspec
 import typer
 from rich.console import Console
 
-from mssgw.cli.frame import Json, failure, output
+from mssgw.cli.frame import Json, output
 from mssgw.core.config import Config, ConfigError, load
+from mssgw.readiness import require_ready
 
 app = typer.Typer(help="The configuration.", no_args_is_help=True)
 
 
 def loaded(path: Path) -> Config:
     """The configuration, or the end of the program with every mistake printed."""
-    try:
+    with _mistakes(path):
         return load(path)
+
+
+@contextlib.contextmanager
+def _mistakes(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         for where, sentence in error.problems:
-            console.print(f"{path}: {where + ': ' if where else ''}{sentence}", markup=False)
+            console.print(f"{path}: {where}: {sentence}" if where else sentence, markup=False)
         raise typer.Exit(1) from error
 
 
@@ -30,13 +40,11 @@ def loaded(path: Path) -> Config:
 def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
+    with _mistakes(path):
+        require_ready(config)
     for name, secret in config.secrets():
-        if secret.scheme == "pkcs11":
-            continue  # it never leaves its token
-        try:
-            secret.read()
-        except OSError as error:
-            raise failure(f"{path}: {name}: {secret}: {error.strerror or error}") from error
+        if exposure := secret.exposure:
+            sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
     output(f"{path}: ok, {len(config.domain)} domain(s)", json=False, document={})
 
 

@@ -41,17 +41,19 @@ class Headers:
     @classmethod
     def parse(cls, section: bytes) -> Headers:
         """Parse the octets before the empty line (which may be included)."""
-        fields: list[Field] = []
+        names: list[str] = []
+        lines_of: list[list[bytes]] = []  # joined once per field: a field may have very many folds
         lines = section.splitlines(keepends=True) if b"\r" not in section.replace(b"\r\n", b"") else section.split(b"\n")
         for line in lines:
             if line in (b"\r\n", b"\n", b""):
                 break
-            if line[:1] in (b" ", b"\t") and fields:
-                fields[-1] = Field(fields[-1].name, fields[-1].raw + line)
+            if line[:1] in (b" ", b"\t") and names:
+                lines_of[-1].append(line)
             else:
                 found = _FIELD.match(line)
-                fields.append(Field(found[1].decode("ascii").lower() if found else "", line))
-        return cls(tuple(fields))
+                names.append(found[1].decode("ascii").lower() if found else "")
+                lines_of.append([line])
+        return cls(tuple(Field(name, b"".join(parts)) for name, parts in zip(names, lines_of, strict=True)))
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

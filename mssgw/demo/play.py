@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mssgw.core.errors import ConfigError
 from mssgw.demo import cast, description, stage
 from mssgw.demo.accounts import create
 from mssgw.demo.dmp import describe as describe_dmp
@@ -31,7 +32,7 @@ def play(options: Options) -> int:
     """Returns the exit status: 0 after a clean end, 1 when something did not start or a step did not hold."""
     started = time.monotonic()
     try:
-        with _told_to_stop() as stop, stage.Stage(options.directory) as scene:
+        with _told_to_stop() as stop, stage.alone(options.directory), stage.Stage(options.directory) as scene:
             document = set_the_stage(options, scene)
             seconds = time.monotonic() - started
             if options.once:
@@ -41,7 +42,7 @@ def play(options: Options) -> int:
                 return 0
             _say(_table(document, options, seconds))
             return _stay(scene, stop)
-    except (StepFailed, ChildProcessError, OSError) as error:
+    except (StepFailed, ChildProcessError, ConfigError, OSError) as error:
         sys.stderr.write(f"mssgw demo: {error}\n")
         return 1
 
@@ -49,7 +50,7 @@ def play(options: Options) -> int:
 def set_the_stage(options: Options, scene: stage.Stage) -> dict[str, Any]:
     """Everything started and answering, demo.json written. Returns its document."""
     directory, base = options.directory, options.base
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stage.require_free(base)
     (directory / "demo.json").unlink(missing_ok=True)
     cast.make(directory, base)
     passwords = cast.passwords(directory)

@@ -7,12 +7,15 @@ says so the way it would say it to systemd (sd_notify), so there is nothing to g
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,14 +150,53 @@ def write_config(directory: Path, operator: Operator, base: int, workers: int, s
 
 def own_store(url: str, name: str) -> str:
     """Two operators, one `--store`: each gets its own file, or its own schema of the PostgreSQL database."""
+    if not url.startswith(("sqlite:", "postgresql:")):
+        raise OSError("--store: expected sqlite:PATH or postgresql://HOST/DATABASE")
     if url.startswith("sqlite:"):
         path = Path(url.removeprefix("sqlite:"))
         return f"sqlite:{path.with_name(f'{path.stem}-{name}{path.suffix}')}"
     import psycopg  # the extra `postgres`; whoever names a PostgreSQL URL has it
 
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')  # our own names, never input
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')  # our own names, never input
+    except psycopg.Error as error:
+        raise OSError(f"--store {url.rpartition('@')[2]}: {str(error).splitlines()[0]}") from error
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """One demo per directory. Raises OSError that names the one that runs; nothing of it is touched."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            raise OSError(f"already running in {directory} (pid {pid}); stop it, or choose another --dir") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def require_free(base: int) -> None:
+    """Raises OSError naming the first of the demo's ports that somebody else holds."""
+    for port in (base, base + 30, *(port for operator in OPERATORS for port in ports(operator, base).values())):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise OSError(f"port {port} is taken by another program; choose other ports with --port-base") from None
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: SIGTERM when the demo itself is killed, so that nothing stays behind (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @dataclass
@@ -180,6 +222,7 @@ class Stage:
         with (logs / f"{name}.log").open("ab") as log:
             popen = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
                 [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=_die_with_parent,
                 env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
             )
         process = Process(name, popen, ready)

@@ -30,7 +30,7 @@ class Limits(Settings, frozen=True):
     recipients: Annotated[int, Meta(description="Recipients in one transaction; more get 452 (RFC 5321 4.5.3.1.10).", ge=100)] = 1000
     connections: Annotated[int, Meta(description="Open SMTP connections at one port of a worker; more get 421.", ge=10)] = 2000
     connections_per_peer: Annotated[int, Meta(description="Open connections from one address to one worker.", ge=1)] = 200
-    header_octets: Annotated[int, Meta(description="Largest header section.", ge=65536)] = 1_048_576
+    header_octets: Annotated[int, Meta(description="Largest header section.", ge=65536)] = 262_144
     header_fields: Annotated[int, Meta(description="Most header fields.", ge=100)] = 2000
     mime_depth: Annotated[int, Meta(description="Deepest nesting of MIME parts.", ge=10)] = 50
     mime_parts: Annotated[int, Meta(description="Most MIME parts.", ge=100)] = 2000

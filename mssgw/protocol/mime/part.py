@@ -35,11 +35,15 @@ class MimeLimits:
     depth: int = 50
     parts: int = 2000
     header_fields: int = 2000
-    header_octets: int = 1_048_576  # of one section; four times as much in all sections
+    header_octets: int = 262_144  # of one section; four times as much in all sections
 
     @classmethod
     def of(cls, limits: Limits) -> MimeLimits:
         return cls(limits.mime_depth, limits.mime_parts, limits.header_fields, limits.header_octets)
+
+    def with_room(self) -> MimeLimits:
+        """A little less: what keeps to it is within these limits with trace fields, a signature or a report around it too."""
+        return MimeLimits(self.depth - 4, self.parts - 16, max(self.header_fields - 100, self.header_fields // 2), self.header_octets - 16 * 1024)
 
 
 DEFAULT_LIMITS = MimeLimits()

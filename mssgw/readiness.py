@@ -1,0 +1,79 @@
+"""Is everything a configuration names really there? What `mssgw config check` and the start of a node ask.
+
+`require_ready` looks at files: secrets can be read, certificates load and belong to their keys, the anchors are usable.
+All mistakes at once, each with its path in the file, before any worker starts.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from mssgw.core.address import Domain
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config, Secret
+from mssgw.core.errors import ConfigError
+from mssgw.services import seals
+from mssgw.smime import Identity, KeyUnavailable
+from mssgw.smime.keys import require_pair
+from mssgw.trust import Trust
+
+
+def require_ready(config: Config) -> None:
+    """Raises ConfigError with every mistake."""
+    problems = [*_secrets(config), *_pairs(config)]
+    for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock())):
+        try:
+            check()
+        except ConfigError as error:
+            problems += [one for one in error.problems if one[0] not in {path for path, _ in problems}]
+        except (OSError, ValueError) as error:
+            if not problems:
+                problems.append(("", str(error)))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, str]]:
+    for name, secret in config.secrets():
+        if secret.scheme != "pkcs11":  # that one never leaves its token
+            try:
+                secret.read()
+            except OSError as error:
+                yield name, f"{secret}: {error.strerror or error}"
+
+
+def _pairs(config: Config) -> Iterator[tuple[str, str]]:
+    """The certificates of our TLS ports: OpenSSL itself has to take them with their keys."""
+    for name, table in (("relay", config.relay), ("clients", config.clients)):
+        if table and (sentence := _mismatch(table.certificate, table.key)):
+            yield f"{name}.certificate", sentence
+    for index, (name, seal) in enumerate(_seals_with_files(config)):
+        try:
+            require_pair(seal)
+        except KeyUnavailable as error:
+            yield f"domain[{index}].key", f"{name}: {error.detail}"
+
+
+def _seals_with_files(config: Config) -> Iterator[tuple[Domain, Identity]]:
+    """What can be compared without asking a token; files that can't be read are `seals`' to say."""
+    try:
+        yield from seals(config).items()
+    except ConfigError:
+        return
+
+
+def _mismatch(certificate: Path, key: Secret) -> str:
+    try:
+        certificate.read_bytes()
+    except OSError as error:
+        return f"{certificate}: {error.strerror}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key.path)
+    except ssl.SSLError as error:
+        what = "the key is not that of the certificate" if "MISMATCH" in str(error) else "not a PEM certificate with its PEM key"
+        return f"{certificate}: {what}"
+    except OSError:
+        return ""  # the key can't be read; said with the secrets
+    return ""
