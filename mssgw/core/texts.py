@@ -79,6 +79,10 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "dsn.said": {"fr": "Réponse de {host} : {reply}", "en": "Answer of {host}: {reply}"},
     "dsn.found": {"fr": "Raison : {reply}", "en": "Reason: {reply}"},
+    "dsn.cut": {
+        "fr": "L'en-tête de votre message est très long ; seul son début est joint.",
+        "en": "The header of your message is very long; only its beginning is attached.",
+    },
     "dsn.trace": {"fr": "Référence pour votre support : {trace}", "en": "Reference for your support: {trace}"},
     "dsn.why.1.1": {
         "fr": "Cette adresse n'existe pas. Vérifiez-la dans l'annuaire.",

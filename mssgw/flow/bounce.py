@@ -7,7 +7,8 @@
 
 Never for NOTIFY=NEVER, and never for a message with the null reverse-path: a report is not reported on. One
 report tells one thing about all recipients of a delivery it is true for. It carries the original up to
-[queue] bounce_body_octets when something failed, its header otherwise.
+[queue] bounce_body_octets when something failed, its header otherwise; of a large header only the beginning, and never a
+whole message that would put the report over the limits of [limits]. So a report can be made of anything that was accepted.
 
 `prepare` makes the report and seals it; `commit` puts it into the transaction that records what it tells,
 so there is exactly one. A sender of ours gets it in the mailbox; when that can't take it, postmaster does
@@ -32,7 +33,7 @@ from mssgw.flow.transaction import new_trace
 from mssgw.observe import Event, log
 from mssgw.protocol import mime
 from mssgw.protocol.dsn import Action, Letter, RecipientStatus, Report, Returned, build
-from mssgw.protocol.mime import MimeLimits
+from mssgw.protocol.mime import MimeLimits, TooComplex
 from mssgw.store import Store, Transaction, audit, queue
 from mssgw.store.blobs import Prepared
 from mssgw.store.queue import NewQueued
@@ -40,7 +41,6 @@ from mssgw.store.queue import NewQueued
 _ASKED_BY = {Action.FAILED: Notify.FAILURE, Action.DELAYED: Notify.DELAY, Action.RELAYED: Notify.SUCCESS, Action.DELIVERED: Notify.SUCCESS}
 _LANGUAGES: tuple[Language, ...] = ("fr", "en")
 DELIVERED = Reply(250, "2.1.5", "Delivered")
-HEADER_OCTETS = 64 * 1024  # of the original's header section that go back
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +154,17 @@ class Reports:
             envid=original.envelope.dsn.envid,
             arrival=original.received,
         )
+        returned = self._returned(original, action)
         letter = Letter(
             sender=f"Service de messagerie <postmaster@{self._domain_for(sender)}>",
             to=str(sender),
             subject=" / ".join(text(f"dsn.{action}.subject", language) for language in _LANGUAGES),
-            text="\n\n".join(_letter(language, original, action, fates, until) for language in _LANGUAGES) + "\n",
+            text="\n\n".join(_letter(language, original, action, fates, until, returned) for language in _LANGUAGES) + "\n",
             message_id=_message_id(trace, self._hostname).strip("<>"),
             date=now,
             references=original.message_id,
         )
-        return build(report, letter, self._returned(original, action))
+        return build(report, letter, returned)
 
     def _domain_for(self, sender: Address) -> Domain:
         return sender.domain if self._local.serves(sender.domain) else self._own
@@ -171,9 +172,17 @@ class Reports:
     def _returned(self, original: Original, action: Action) -> Returned:
         envelope, body = original.envelope, original.body()
         whole = action is Action.FAILED and envelope.dsn.ret is not Ret.HDRS and body.size <= self._cap  # RFC 3461 4.3, 6.2
-        if whole:
+        if whole and self._fits(body):
             return Returned(body.read(), whole=True, utf8=envelope.utf8)
-        return Returned.header_of(body.read(0, HEADER_OCTETS), utf8=envelope.utf8)
+        return Returned.header_of(body, utf8=envelope.utf8)
+
+    def _fits(self, body: Body) -> bool:
+        """Whether a report that holds it is within the limits of whoever reads it."""
+        try:
+            mime.parse(body, self._limits.with_room())
+        except TooComplex:
+            return False
+        return True
 
 
 def _status(fate: Fate, now: datetime, until: datetime | None) -> RecipientStatus:
@@ -190,7 +199,8 @@ def _status(fate: Fate, now: datetime, until: datetime | None) -> RecipientStatu
     )
 
 
-def _letter(language: Language, original: Original, action: Action, fates: list[Fate], until: datetime | None) -> str:
+def _letter(language: Language, original: Original, action: Action, fates: list[Fate], until: datetime | None,
+            returned: Returned) -> str:
     lines = [text(f"dsn.{action}.intro", language, date=_when(original.received), until=_when(until) if until else "")]
     for fate in fates:
         lines += ["", f"  <{fate.recipient.address}>"]
@@ -201,6 +211,8 @@ def _letter(language: Language, original: Original, action: Action, fates: list[
                     lines.append("    " + text(why, language))
             said = "dsn.said" if fate.host else "dsn.found"
             lines.append("    " + text(said, language, host=fate.host, reply=str(fate.reply)))
+    if returned.cut:
+        lines += ["", text("dsn.cut", language)]
     return "\n".join([*lines, "", text("dsn.trace", language, trace=original.trace)])
 
 

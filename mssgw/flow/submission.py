@@ -187,8 +187,8 @@ class Outgoing:
     def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
         """Judge and mend the header; the message as our client meant it, its Message-ID, its author."""
         house, now = self._house, self._house.clock.now()
-        limits = MimeLimits.of(house.config.limits)
-        head = Head.read(body, limits)
+        limits = MimeLimits.of(house.config.limits).with_room()
+        head = Head.read(body, limits)  # with room for what we and others add on the way
         require_no_loop(head.headers)
         require_author(head.headers, self._owns)
         require_mss(head.headers)

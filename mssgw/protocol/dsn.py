@@ -24,11 +24,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
+from mssgw.core.body import Body
 from mssgw.core.message import Headers
 
 PARSE_LIMIT = 1 << 20  # octets of a stranger's report that are looked at
 PARSE_DEPTH = 8  # nested multiparts
 PARSE_RECIPIENTS = 2000
+HEADER_OCTETS = 64 * 1024  # of a header section that go back
+HEADER_FIELDS = 200
 FIELD_LIMIT = 900  # characters of one value we write or keep; a line may have 998 (RFC 5322 2.1.1)
 
 
@@ -85,11 +88,16 @@ class Returned:
     octets: bytes
     whole: bool
     utf8: bool = False  # the original was sent with SMTPUTF8
+    cut: bool = False  # only the beginning of a header section
 
     @classmethod
-    def header_of(cls, message: bytes, *, utf8: bool = False) -> Returned:
-        head, separator, _ = message.partition(b"\r\n\r\n")
-        return cls(head + (b"\r\n" if separator else b""), whole=False, utf8=utf8)
+    def header_of(cls, body: Body, *, utf8: bool = False) -> Returned:
+        """The whole fields within the first HEADER_OCTETS, at most HEADER_FIELDS of them: a header of any size can be returned."""
+        section = body.read(0, HEADER_OCTETS)
+        fields = Headers.parse(section).fields
+        broken = b"\r\n\r\n" not in section and body.size > HEADER_OCTETS  # within the last field
+        kept = (fields[:-1] if broken else fields)[:HEADER_FIELDS]
+        return cls(bytes(Headers(kept)), whole=False, utf8=utf8, cut=broken or len(kept) < len(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +190,8 @@ def _returned_part(returned: Returned) -> bytes:
     if returned.whole:
         kind, name = ("message/global" if returned.utf8 else "message/rfc822"), "Your message"
     else:
-        kind, name = ("message/global-headers" if returned.utf8 else "text/rfc822-headers"), "Header of your message"
+        kind = "message/global-headers" if returned.utf8 else "text/rfc822-headers"
+        name = "Beginning of the header of your message, the rest is left out" if returned.cut else "Header of your message"
     return _part(kind, returned.octets, description=name, encode=False)
 
 

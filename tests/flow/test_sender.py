@@ -14,7 +14,7 @@ from mssgw.core.errors import Deferred, Refused, Reply
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.sender import Sender
-from mssgw.protocol import dsn
+from mssgw.protocol import dsn, mime
 from mssgw.relay.client import Outcome
 from mssgw.store import audit, mailboxes, queue
 from mssgw.store.mailboxes import Want
@@ -375,6 +375,33 @@ async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(offi
     assert [one.state for one in delivery.recipients] == [State.SENT, State.FAILED]
     assert [len(envelope.recipients) for _, envelope, _ in carrier.sent] == [2, 1]
     assert len(await office.inbox(people.jeanne)) == 1
+
+
+FROM = b"From: jeanne.martin@alpha.mssante.test\r\n"
+
+
+def nested(levels):
+    return FROM + b"Content-Type: message/rfc822\r\n\r\n" * levels + b"Subject: x\r\n\r\nBonjour\r\n"
+
+
+@pytest.mark.parametrize("octets", [
+    pytest.param(FROM + b"X-A: b\r\n" * 1993 + b"\r\nBonjour\r\n", id="fields"),
+    pytest.param(FROM + b"X-A: " + b"y" * 250_000 + b"\r\n\r\nBonjour\r\n", id="octets"),
+    pytest.param(nested(49), id="depth"),
+    pytest.param(FROM + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 1998 + b"--b--\r\n", id="parts"),
+])
+async def test_a_message_at_the_limits_is_reported_on_at_once(office, carrier, people, octets):
+    """Its report broke the same limits, so a permanent refusal was tried again for ever and nobody was told."""
+    mime.parse(octets)  # is within the limits itself
+    carrier.script = [NEVER]
+    trace = await office.enqueue(f"a@{THERE}", body=Body.of(octets))
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert [one.state for one in delivery.recipients] == [State.FAILED]
+    (report,) = await office.inbox(people.jeanne)
+    assert dsn.parse(report).recipients[0].diagnostic == "smtp; 550 5.1.1 no such mailbox"
+    *_, original = message_from_bytes(report, policy=default).iter_parts()
+    assert original.get_content_type() == "text/rfc822-headers"
 
 
 async def test_a_stop_lets_attempts_end_and_releases_nothing_unfinished(office, carrier):

@@ -15,11 +15,12 @@ from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.inbound import Inbound
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store import audit, mailboxes, queue
-from tests.flow.conftest import HERE, client_of, rcpt
+from tests.flow.conftest import HERE, client_of, peer, rcpt
 
 JEANNE = "jeanne.martin@alpha.mssante.test"
 LETTER = (b"From: Jeanne Martin <jeanne.martin@alpha.mssante.test>\r\nTo: durand@beta.mssante.test\r\nBcc: secret@beta.mssante.test\r\n"
@@ -144,6 +145,24 @@ async def test_content_rules(submission, sqlite_store, people, header, enhanced)
         await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=header + b"\r\nhello\r\n")
     assert refusal.value.reply.enhanced == enhanced
     assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
+
+
+@pytest.mark.parametrize("more", [b"X-A: b\r\n" * 1990, b"X-A: " + b"y" * 255_000 + b"\r\n"])
+async def test_limits_leave_room_for_what_is_added_on_the_way(submission, sqlite_store, people, more) -> None:
+    """What we take with 1,990 fields had over 2,000 when the next node judged it."""
+    with pytest.raises(Refused) as refusal:
+        await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=more + LETTER)
+    assert refusal.value.reply.enhanced == "5.6.0"
+    assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
+
+
+async def test_what_submission_takes_inbound_takes(submission, house, trust, sqlite_store, people) -> None:
+    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=b"X-A: b\r\n" * 1890 + LETTER)
+    copy = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
+    transaction = await Inbound(house, trust).begin(peer(b"alpha"), MailFrom(Address.parse(JEANNE)))
+    await transaction.recipient(rcpt(JEANNE))
+    await transaction.accept(Body.of(copy))
+    assert len(await inbox(sqlite_store, people.jeanne)) == 1
 
 
 async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:  # ECO.2.2.8, ECO.2.4.3

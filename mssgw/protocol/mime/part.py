@@ -43,7 +43,8 @@ class MimeLimits:
 
     def with_room(self) -> MimeLimits:
         """A little less: what keeps to it is within these limits with trace fields, a signature or a report around it too."""
-        return MimeLimits(self.depth - 4, self.parts - 16, max(self.header_fields - 100, self.header_fields // 2), self.header_octets - 16 * 1024)
+        fields = max(self.header_fields - 100, self.header_fields // 2)
+        return MimeLimits(self.depth - 4, self.parts - 16, fields, self.header_octets - 16 * 1024)
 
 
 DEFAULT_LIMITS = MimeLimits()

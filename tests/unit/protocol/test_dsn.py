@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mssgw.core.body import Body
 from mssgw.protocol import dsn
 from mssgw.protocol.dsn import Action, Letter, NotAReport, RecipientStatus, Report, Returned
 
@@ -70,14 +71,32 @@ def test_a_report_is_what_another_program_expects():  # RFC 3464, 6522
     assert original.get_content()["Message-ID"] == "<orig@alpha.mssante.test>"
 
 
+@pytest.mark.parametrize(("header", "fields"), [
+    (b"X-A: b\r\n" * 1990, dsn.HEADER_FIELDS),
+    (b"X-A: b\r\n" + b"X-B: " + b"y" * 200_000 + b"\r\n", 1),
+    (b"X-A: b\r\n" + b"X-B: " + b"z\r\n " * 40_000 + b"z\r\n", 1),
+    (b"X-B: " + b"y" * 200_000 + b"\r\n", 0),
+])
+def test_of_a_huge_header_its_beginning_goes_back(header, fields):
+    returned = Returned.header_of(Body.of(header + b"\r\nBonjour\r\n"))
+    assert returned.cut
+    assert len(returned.octets) <= dsn.HEADER_OCTETS
+    assert returned.octets == b"X-A: b\r\n" * fields
+    assert "the rest is left out" in list(read(dsn.build(REPORT, LETTER, returned)).iter_parts())[2]["Content-Description"]
+
+
+def test_a_header_that_fits_goes_back_whole():
+    assert Returned.header_of(Body.of(ORIGINAL)) == Returned(ORIGINAL.removesuffix(b"\r\nBonjour\r\n"), whole=False)
+
+
 def test_what_we_write_we_read():
-    report = dsn.parse(dsn.build(REPORT, LETTER, Returned.header_of(ORIGINAL)))
+    report = dsn.parse(dsn.build(REPORT, LETTER, Returned.header_of(Body.of(ORIGINAL))))
     assert report.recipients == (FAILED,)
     assert report == Report("mx.alpha.mssante.test", (FAILED,), "QQ+314159", NOON, "<orig@alpha.mssante.test>")
 
 
 def test_header_only_returns_no_body():
-    message = read(dsn.build(REPORT, LETTER, Returned.header_of(ORIGINAL)))
+    message = read(dsn.build(REPORT, LETTER, Returned.header_of(Body.of(ORIGINAL))))
     part = list(message.iter_parts())[2]
     assert part.get_content_type() == "text/rfc822-headers"
     assert "Bonjour" not in part.get_content()
