@@ -65,7 +65,10 @@ def main() -> int:
     """Run a verb. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
     try:
         app(standalone_mode=True)
-    except (ConfigError, MailError, OSError) as error:
+    except MailError as error:  # its codes are for mail servers
+        sys.stderr.write(f"mssgw: {error.reply.text}" + (f" ({error.detail})" if error.detail else "") + "\n")
+        return 1
+    except (ConfigError, OSError) as error:
         sys.stderr.write(f"mssgw: {error}\n")
         return 1
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from mssgw import store
 from mssgw.cli.config import loaded
@@ -25,8 +26,17 @@ from mssgw.store.seal import MASTER_OCTETS
 
 T = TypeVar("T")
 
+
+class _ListByDefault(TyperGroup):
+    """`members ADDRESS` is `members list ADDRESS`: an address is no verb."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        verb = not args or args[0] in self.commands
+        return super().parse_args(ctx, args if verb or not any("@" in one for one in args) else ["list", *args])
+
+
 app = typer.Typer(help="Accounts: who has a mailbox here.", no_args_is_help=True)
-members_app = typer.Typer(help="Who reads an organisation's mailbox.", no_args_is_help=True)
+members_app = typer.Typer(cls=_ListByDefault, help="Who reads an organisation's mailbox.", no_args_is_help=True)
 app.add_typer(members_app, name="members")
 mailbox_app = typer.Typer(help="The folders of an account.", no_args_is_help=True)
 seal_app = typer.Typer(help="The master key of the store.", no_args_is_help=True)
@@ -91,7 +101,7 @@ def add(who: _Who, config: ConfigFile, kind: Annotated[Kind, typer.Option(help="
         raise failure(f"{who.domain} does not live here; it needs a [[domain]] in {config}")
     hashed = None if no_password else _hashed(_password(password_stdin))
     new = NewAccount(who, kind, Role.ADMIN if admin else Role.USER, name, rpps, hashed)
-    made: Account = with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)))
+    made: Account = with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)), make=True)
     output(f"{made.address} added", json=json, document=_described(made))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json as json_module
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def _mistakes(path: Path) -> Iterator[None]:
     except ConfigError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         for where, sentence in error.problems:
-            console.print(f"{path}: {where}: {sentence}" if where else sentence, markup=False)
+            console.print(f"{path}: {where + ': ' if where else ''}{sentence}", markup=False)
         raise typer.Exit(1) from error
 
 
@@ -40,11 +41,11 @@ def _mistakes(path: Path) -> Iterator[None]:
 def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
-    with _mistakes(path):
-        require_ready(config)
     for name, secret in config.secrets():
         if exposure := secret.exposure:
             sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
+    with _mistakes(path):
+        require_ready(config)
     output(f"{path}: ok, {len(config.domain)} domain(s)", json=False, document={})
 
 
@@ -52,13 +53,18 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
 def show(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
     """Print what is in force, defaults included. Secrets are shown by reference."""
     document = msgspec.to_builtins(loaded(path), enc_hook=str)
-    text = "\n".join(f"{name} = {value!r}" for name, value in _flat(document, ""))
+    text = "\n".join(f"{name} = {_toml(value)}" for name, value in _flat(document, "") if value is not None)
     output(text, json=json, document=document)
 
 
 def _flat(value: object, path: str) -> list[tuple[str, object]]:
     if isinstance(value, dict):
         return [pair for name, one in value.items() for pair in _flat(one, f"{path}.{name}" if path else name)]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         return [pair for index, one in enumerate(value) for pair in _flat(one, f"{path}[{index}]")]
     return [(path, value)]
+
+
+def _toml(value: object) -> str:
+    """As it would stand in the file: JSON's way to write text, numbers, lists and truth is TOML's."""
+    return json_module.dumps(value, ensure_ascii=False)

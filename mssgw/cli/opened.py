@@ -1,4 +1,7 @@
-"""The store of a configuration, opened for one verb."""
+"""The store of a configuration, opened for one verb.
+
+A verb works on the store that is there: a lost one is said (ConfigError), never made anew, or `check` would praise it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from mssgw.store import Reader, Store, Transaction
 T = TypeVar("T")
 
 
-def with_store(config: Config, use: Callable[[Store], Awaitable[T]]) -> T:
-    store.migrate(config)
+def with_store(config: Config, use: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
+    """`make` it, or bring it to the present schema, first: for the verb a new installation begins with."""
+    if make:
+        store.migrate(config)
 
     async def work() -> T:
         opened = await store.open(config, SystemClock(), worker="cli")

@@ -22,6 +22,7 @@ from mssgw.store import database
 from mssgw.store.schema import metadata
 
 _LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
+REMEDY = "restore it from its copy; in a new installation `mssgw account add` or `mssgw serve` makes it"
 _HERE = Path(__file__).parent / "migrations"
 
 
@@ -59,7 +60,7 @@ def require_current(connection: sa.Connection) -> None:
     """Raises ConfigError unless the store has the schema of this program."""
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None:
-        raise ConfigError([("node.store", "the store is empty; `mssgw serve` makes its tables")])
+        raise ConfigError([("node.store", f"no store at {connection.engine.url.database}: it has no tables of ours; {REMEDY}")])
     if found != head():
         _require_known(found)
         raise ConfigError([("node.store", f"the store has schema {found}, this program {head()}; restart `mssgw serve`")])

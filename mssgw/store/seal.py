@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from mssgw.core.address import Domain
 from mssgw.core.config.base import Secret
 from mssgw.core.errors import ConfigError, Deferred
+from mssgw.observe import Event, log
 from mssgw.store import schema
 
 if TYPE_CHECKING:
@@ -88,20 +89,24 @@ class Seal:
 
     def __init__(self, master: bytes) -> None:
         if len(master) != MASTER_OCTETS:
-            sentence = f"expected {MASTER_OCTETS} octets, found {len(master)}; `mssgw seal new-key` makes a key"
-            raise ConfigError([("seal.master_key", sentence)])
+            raise ValueError(f"expected {MASTER_OCTETS} octets, found {len(master)}")
         self._master = AESGCM(master)
         self._by_id: dict[int, _Key] = {}
         self._by_domain: dict[Domain, _Key] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, reference: Secret) -> Seal:
-        """Read the master key. Raises ConfigError."""
+    def of(cls, reference: Secret, *, in_use: bool) -> Seal:
+        """Read the master key; `in_use` when it has sealed something already, and only that one helps. Raises ConfigError."""
         try:
-            return cls(reference.read())
-        except OSError as error:
-            raise ConfigError([("seal.master_key", f"{reference}: {error.strerror or error}; `mssgw seal new-key` makes a key")]) from error
+            made = cls(reference.read())
+        except (OSError, ValueError) as error:
+            said = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            remedy = "this store is sealed: restore the key from its copy" if in_use else "`mssgw seal new-key` makes a key"
+            raise ConfigError([("seal.master_key", f"{reference}: {said}; {remedy}")]) from error
+        if exposure := reference.exposure:
+            log(Event.KEY_EXPOSED, "warning", setting="seal.master_key", reason=exposure)
+        return made
 
     # -- keys ----------------------------------------------------------------------------------------
 

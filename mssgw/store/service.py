@@ -20,12 +20,12 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
 from mssgw.observe import Event, log
-from mssgw.store import database
+from mssgw.store import database, schema
 from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
-from mssgw.store.migration import require_current
+from mssgw.store.migration import REMEDY, require_current
 from mssgw.store.seal import Seal
 from mssgw.store.sweep import Swept, sweep, sweep_is_due
 
@@ -95,8 +95,8 @@ class Store:
 async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
-    seal = Seal.of(config.seal.master_key)
-    await asyncio.to_thread(_require_usable, url)
+    in_use = await asyncio.to_thread(_require_usable, url)
+    seal = Seal.of(config.seal.master_key, in_use=in_use)
     store = Store(config, clock, worker, seal, url)
     try:
         await store.read(seal.load)
@@ -111,12 +111,25 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     return store
 
 
-def _require_usable(url: sa.URL) -> None:
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        raise ConfigError([("node.store", f"{url.database} is not there; `mssgw serve` makes it")])
+def _require_usable(url: sa.URL) -> bool:
+    """Raises ConfigError unless there is a store of ours. Whether a master key has sealed something in it."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        _require_file(Path(url.database))  # connecting would make one
     engine = database.connect_reader(url)
     try:
         with database.opening(), engine.connect() as connection:
             require_current(connection)
+            return connection.execute(sa.select(schema.domain_key.c.id).limit(1)).first() is not None
     finally:
         engine.dispose()
+
+
+def _require_file(path: Path) -> None:
+    try:
+        empty = not path.stat().st_size
+    except FileNotFoundError:
+        raise ConfigError([("node.store", f"no store at {path}; {REMEDY}")]) from None
+    except OSError as error:
+        raise ConfigError([("node.store", f"{path}: {error.strerror}")]) from error
+    if empty:
+        raise ConfigError([("node.store", f"no store at {path}: the file is empty; {REMEDY}")])

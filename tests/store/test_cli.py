@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mssgw import store as store_package
-from mssgw.cli import app
+from mssgw.cli import app, main
 from mssgw.core.clock import SystemClock
 
 TOML = """
@@ -100,6 +100,119 @@ def test_wrong_master_key_is_said(run, tmp_path):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").write_bytes(bytes(32))
     assert "not the key that seals this store" in str(_refused(run, "account", "list"))
+
+
+READS = [("check",), ("check", "--shallow"), ("account", "list"), ("account", "suspend", "alice@alpha.mssante.test"), ("queue", "list"),
+         ("queue", "retry", "--all"), ("trace", "alice@alpha.mssante.test"), ("mailbox", "list", "alice@alpha.mssante.test")]
+
+
+@pytest.mark.parametrize("verb", READS, ids=" ".join)
+@pytest.mark.parametrize("lost", ["never made", "deleted", "emptied", "without tables"])
+def test_a_lost_store_is_said_and_never_made_anew(run, tmp_path, verb, lost, capsys, monkeypatch):
+    """`mssgw check` called a deleted store ok, and made an empty one."""
+    database = tmp_path / "data" / "store.db"
+    if lost != "never made":
+        run("account", "add", "alice@alpha.mssante.test", "--no-password")
+        for file in database.parent.glob("store.db*"):
+            file.unlink()
+    if lost == "emptied":
+        database.touch()
+    if lost == "without tables":
+        import sqlite3
+
+        with sqlite3.connect(database) as connection:
+            connection.execute("CREATE TABLE foreigner (id INTEGER)")
+        connection.close()
+    before = database.read_bytes() if database.exists() else None
+    status, said = _main(monkeypatch, capsys, *verb, "--config", "mssgw.toml")
+    assert status == 1
+    assert f"no store at {database}" in said.err
+    assert "restore it from its copy" in said.err
+    assert said.out == ""
+    assert (database.read_bytes() if database.exists() else None) == before if lost != "without tables" else True
+
+
+def test_check_does_not_migrate(run, tmp_path, capsys, monkeypatch):
+    import sqlite3
+
+    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    status, said = _main(monkeypatch, capsys, "check", "--config", "mssgw.toml")
+    assert status == 1
+    assert "written by a newer mssgw (schema 9999)" in said.err
+
+
+def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path, capsys, monkeypatch):
+    """A new key, as it was advised, doesn't open the mail."""
+    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    key = tmp_path / "master.key"
+    key.write_bytes(bytes(10))
+    _, short = _main(monkeypatch, capsys, "account", "list", "--config", "mssgw.toml")
+    key.unlink()
+    _, gone = _main(monkeypatch, capsys, "check", "--config", "mssgw.toml")
+    assert "expected 32 octets, found 10" in short.err
+    assert "No such file" in gone.err
+    for said in (short, gone):
+        assert "restore the key from its copy" in said.err
+        assert "new-key" not in said.err
+
+
+def test_a_missing_key_of_a_new_store_is_made(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "master.key").unlink()
+    status, said = _main(monkeypatch, capsys, "account", "add", "alice@alpha.mssante.test", "--no-password", "--config", "mssgw.toml")
+    assert status == 1
+    assert "`mssgw seal new-key` makes a key" in said.err
+
+
+@pytest.mark.parametrize(("mode", "who"), [(0o644, "everybody"), (0o640, "its group"), (0o600, None), (0o400, None)])
+def test_a_master_key_others_can_read_is_warned_of(run, tmp_path, capsys, monkeypatch, mode, who):
+    monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)  # there are no anchors here
+    (tmp_path / "master.key").chmod(mode)
+    status, said = _main(monkeypatch, capsys, "config", "check", "mssgw.toml")
+    assert status == 0
+    assert "ok, 1 domain(s)" in said.out
+    key = tmp_path / "master.key"
+    warning = f"mssgw.toml: warning: seal.master_key: file:{key}: mode {mode:04o}, {who} can read it; chmod 600 {key}\n"
+    assert said.err == (warning if who else "")
+
+
+def test_an_error_carries_no_smtp_code(run, capsys, monkeypatch):
+    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    assert _main(monkeypatch, capsys, "queue", "show", "NONE", "--config", "mssgw.toml")[1].err == (
+        "mssgw: No such message in the queue (trace NONE)\n")
+
+
+def test_a_file_that_is_not_there_is_named_once(run, capsys, monkeypatch):
+    for verb in (("check", "--config"), ("config", "check"), ("config", "show")):
+        assert _main(monkeypatch, capsys, *verb, "/nonexistent")[1].err == "/nonexistent: No such file or directory\n"
+
+
+def test_members_of_an_address_lists_them(run):
+    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    run("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
+    run("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
+    assert run("account", "members", "cabinet@alpha.mssante.test") == "alice@alpha.mssante.test\n"
+
+
+def test_config_show_prints_toml_not_python(run):
+    shown = CliRunner().invoke(app, ["config", "show", "mssgw.toml"]).output.splitlines()
+    assert 'node.hostname = "mx.alpha.mssante.test"' in shown
+    assert "trust.expiry_days = [60, 30, 7]" in shown
+    assert 'domain[0].name = "alpha.mssante.test"' in shown
+    assert not [line for line in shown if "'" in line or "None" in line or "True" in line]
+
+
+def _main(monkeypatch, capsys, *arguments):
+    """The status of the program, and what it said."""
+    monkeypatch.setattr("sys.argv", ["mssgw", *arguments])
+    capsys.readouterr()
+    try:
+        status = main()
+    except SystemExit as ended:
+        status = ended.code
+    return status, capsys.readouterr()
 
 
 def test_a_bad_address_is_a_usage_error(run):

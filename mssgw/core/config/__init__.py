@@ -74,13 +74,13 @@ def _secrets(value: Any, path: str) -> Iterator[tuple[str, Secret]]:
 
 
 def load(path: Path) -> Config:
-    """Read and check the file. Raises ConfigError with every mistake found."""
+    """Read and check the file. Raises ConfigError with every mistake found; its caller names the file."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([("", f"{path}: {error.strerror}")]) from error
+        raise ConfigError([("", error.strerror or str(error))]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([("", f"{path}: not UTF-8 at octet {error.start}")]) from error
+        raise ConfigError([("", f"not UTF-8 at octet {error.start}")]) from error
     return parse(text, path.parent.absolute())
 
 

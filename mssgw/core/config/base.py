@@ -97,15 +97,26 @@ class Secret(_Parsed):
         if self.scheme == "file":
             return Path(self.name)
         if self.scheme == "pkcs11":
-            raise FileNotFoundError(f"{self}: stays in its token, and can't be used here")
+            raise FileNotFoundError("stays in its token, and can't be used here")
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if not directory:
-            raise FileNotFoundError(f"{self}: not started by systemd with LoadCredential={self.name}")
+            raise FileNotFoundError(f"not started by systemd with LoadCredential={self.name}")
         return Path(directory) / self.name
 
     def read(self) -> bytes:
         """The secret's octets. Raises OSError."""
         return self.path.read_bytes()
+
+    @property
+    def exposure(self) -> str:
+        """Who beside its owner may read the file, as a sentence; "" when nobody. systemd guards its credentials itself."""
+        try:
+            mode = self.path.stat().st_mode & 0o777 if self.scheme == "file" else 0
+        except OSError:
+            return ""  # reading it says why
+        if not mode & 0o044:
+            return ""
+        return f"{self}: mode {mode:04o}, {'everybody' if mode & 0o004 else 'its group'} can read it; chmod 600 {self.path}"
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.name}"
