@@ -1,7 +1,7 @@
 """Body: the octets of one message, small in memory and large in an unlinked temporary file.
 
 Everything that carries a message from one layer to the next carries a Body. It is written once by a
-BodyWriter (hashing as it goes), read many times, by several readers at once, and gone when it is
+BodyWriter (hashing as it goes once it is large), read many times, by several readers at once, and gone when it is
 closed or when the process dies: the file has no name, so nothing is left behind (crypto.md 4.4).
 """
 
@@ -22,16 +22,26 @@ CHUNK = 64 * 1024
 
 
 class Body:
-    """Immutable octets. `blob` is their SHA-256, `size` their number."""
+    """Immutable octets, `size` of them."""
 
-    __slots__ = ("_data", "_fd", "blob", "size")
+    __slots__ = ("_blob", "_data", "_fd", "size")
 
-    def __init__(self, data: bytes | None, fd: int | None, size: int, blob: BlobId) -> None:
-        self._data, self._fd, self.size, self.blob = data, fd, size, blob
+    def __init__(self, data: bytes | None, fd: int | None, size: int, blob: BlobId | None) -> None:
+        self._data, self._fd, self.size, self._blob = data, fd, size, blob
 
     @classmethod
     def of(cls, data: bytes) -> Body:
-        return cls(data, None, len(data), BlobId(hashlib.sha256(data).hexdigest()))
+        return cls(data, None, len(data), None)
+
+    @property
+    def blob(self) -> BlobId:
+        """Their SHA-256. Of a small body it is computed when first asked for: most are read and rewritten, few are kept."""
+        if self._blob is None:
+            digest = hashlib.sha256()
+            for chunk in self.chunks():
+                digest.update(chunk)
+            self._blob = BlobId(digest.hexdigest())
+        return self._blob
 
     def open(self) -> BinaryIO:
         """A new independent reader at offset 0."""
@@ -94,27 +104,29 @@ class BodyWriter:
         self.size = 0
 
     def write(self, data: bytes) -> int:
-        self._hash.update(data)
         self.size += len(data)
         if self._file is None:
             self._parts.append(bytes(data))
             if self.size > SPOOL_LIMIT:
                 self._spill()
         else:
+            self._hash.update(data)
             self._file.write(data)
         return len(data)
 
     def _spill(self) -> None:
         file: BinaryIO = tempfile.TemporaryFile(dir=self._dir, buffering=CHUNK)  # type: ignore[assignment]  # noqa: SIM115
-        file.writelines(self._parts)
+        for part in self._parts:
+            self._hash.update(part)
+            file.write(part)
         self._file = file
         self._parts.clear()
 
     def finish(self) -> Body:
-        blob = BlobId(self._hash.hexdigest())
         if self._file is None:
-            return Body(b"".join(self._parts), None, self.size, blob)
+            return Body(b"".join(self._parts), None, self.size, None)
         self._file.flush()
+        blob = BlobId(self._hash.hexdigest())
         fd = os.dup(self._file.fileno())
         self.abort()
         return Body(None, fd, self.size, blob)
