@@ -14,7 +14,6 @@ from mssgw.smime.opening import open_now
 from tests.smime.forge import ENTITY, attribute, clear, content_info, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
-
 CBC = identifier(oids.AES256_CBC, der.octets(bytes(16)))
 
 

@@ -26,6 +26,7 @@ from dmp_connector.card.cps import Activity, activity_object
 from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
+from tests.dmp.conftest import need_package
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "1234"
@@ -199,7 +200,7 @@ def pcscd() -> Iterator[None]:
     """The real daemon with the virtual reader's driver, ours alone: ended by its own process id."""
     need("pcscd")
     need("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-    pytest.importorskip("smartcard")
+    need_package("smartcard")
     with (Path(tempfile.gettempdir()) / "mssgw-tests-pcscd.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one virtual reader per machine: test runs take turns
         yield from _daemon()
