@@ -1,21 +1,23 @@
 """Rules for the content of what our own clients hand over (RFC 6409 8), as one walk over the header section.
 
-Refused: no From or two, an author that is not the client's, X-MSS-* values that the national guides don't
-know (mssante.md 3.2). Mended: Date and Message-ID added; Bcc, Return-Path and Authentication-Results
-removed, because only we may say those.
+Refused: no From or two, an author that is not the client's, a name that shows the address of another,
+X-MSS-* values that the national guides don't know (mssante.md 3.2). Mended: Date and Message-ID added;
+Bcc, Return-Path and Authentication-Results removed, because only we may say those.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 
-from mssgw.core.address import Address
+from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import NotAllowed, Refused
-from mssgw.core.message import Headers
+from mssgw.core.message import Field, Headers
 from mssgw.flow.head import authors
 from mssgw.flow.received import MOST, date, message_id
+from mssgw.protocol import mime
 
 _NOT_THEIRS = ("bcc", "resent-bcc", "return-path", "authentication-results")
 _AUTHORS = ("sender", "resent-from", "resent-sender")
@@ -25,6 +27,8 @@ _MSS = {  # mssante.md 3.2
     "x-mss-nil": re.compile(r"[\x21-\x7e]{1,100}\Z"),
     "x-mss-mes": re.compile(r"FIN\Z"),
 }
+
+_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]@]+\s?@\s?[^\s<>,;:\"()\[\]@]+\.[^\s<>,;:\"()\[\]@]+")
 
 Owns = Callable[[Address], bool]
 
@@ -39,6 +43,24 @@ def require_author(headers: Headers, owns: Owns) -> None:
         if not owns(address):
             shown = str(address).encode("ascii", "replace").decode()
             raise NotAllowed(f"You may not write as {shown}; use an address of your own in From")
+    for field in headers:
+        if field.name == "from" or field.name in _AUTHORS:
+            _require_name(field, owns)
+
+
+def _require_name(field: Field, owns: Owns) -> None:
+    """Mail programs show the name and hide the address, so a name may not be the address of another. Raises NotAllowed."""
+    shown = mime.decode_words(mime.unfold(field.raw.partition(b":")[2])).replace("\\", "")
+    plain = "".join(one for one in unicodedata.normalize("NFKC", shown) if unicodedata.category(one) != "Cf")  # wide @, no width
+    for spelled in _SPELLED.findall(plain):
+        text = re.sub(r"\s", "", spelled).strip("'`.")
+        try:
+            own = owns(Address.parse(text))
+        except AddressError:
+            own = False
+        if not own:
+            told = text.encode("ascii", "replace").decode()[:200]
+            raise NotAllowed(f"The name in {field.name.title()} shows {told}, which is not your address; write a name without an address")
 
 
 def require_mss(headers: Headers) -> None:

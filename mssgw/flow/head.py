@@ -15,6 +15,7 @@ from mssgw.protocol.mime import MimeLimits, TooComplex
 
 _FIRST_LOOK = 16 * 1024
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"(?!@)')
+_MOST_AUTHORS = 4096  # octets of one From field
 _LOOKS_LIKE_ONE = re.compile(rb'[^\s<>,;:"()@]+@[^\s<>,;:"()@]+')
 _MESSAGE_ID = re.compile(r"<[^<>\x00-\x20]{1,900}>")
 _EMPTY_LINE = b"\r\n\r\n"
@@ -76,6 +77,8 @@ def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:
     if len(fields) != 1:
         raise Refused(f"Message needs exactly one {name.title()} field", code=554, enhanced="5.6.0")
     value = mime.unfold(fields[0].raw.partition(b":")[2]).strip()
+    if len(value) > _MOST_AUTHORS:
+        raise Refused(f"The {name.title()} field is longer than {_MOST_AUTHORS} octets", code=554, enhanced="5.6.0")
     found = mime.parse_addresses(value)
     if not found or any(one.is_group for one in found):
         raise Refused(f"The {name.title()} field holds no address", code=554, enhanced="5.6.0")

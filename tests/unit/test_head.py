@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mssgw.core.address import Address
 from mssgw.core.body import SPOOL_LIMIT, Body
-from mssgw.core.errors import Refused
+from mssgw.core.errors import NotAllowed, Refused
 from mssgw.core.message import Headers
 from mssgw.flow.content import mended, require_author, require_mss
 from mssgw.flow.head import Head, authors, replace
@@ -72,6 +72,35 @@ def test_one_author(value) -> None:
 def test_a_second_address_however_it_is_spelled(value) -> None:
     with pytest.raises(Refused):
         require_author(Headers.parse(b"From: " + value + b"\r\n"), lambda address: address.key == "jeanne@a.fr")
+
+
+@pytest.mark.parametrize("value", [
+    b'"evil@b.fr" <jeanne@a.fr>', b'"Dr Evil (evil@b.fr)" <jeanne@a.fr>', b'"evil\\@b.fr" <jeanne@a.fr>', b'"evil @ b.fr" <jeanne@a.fr>',
+    b"=?utf-8?q?evil=40b=2Efr?= <jeanne@a.fr>", b"=?utf-8?b?ZXZpbEBiLmZy?= <jeanne@a.fr>", b'"=?utf-8?q?evil=40b.fr?=" <jeanne@a.fr>',
+    b"=?utf-8?q?evil?= =?utf-8?q?=40b.fr?= <jeanne@a.fr>", b"jeanne@a.fr (evil@b.fr)", b"\"'evil@b.fr'\" <jeanne@a.fr>",
+    "\"evil\uff20b.fr\" <jeanne@a.fr>".encode(), "\"ev\u200bil@\u200bb.fr\" <jeanne@a.fr>".encode(), b'"evil@b..fr" <jeanne@a.fr>',
+])
+@pytest.mark.parametrize("name", [b"From", b"Sender"])
+def test_a_name_that_shows_the_address_of_another(name, value) -> None:
+    """Mail programs show the name only; luc@... <jeanne@...> reads as mail from Luc."""
+    more = b"From: jeanne@a.fr\r\n" if name == b"Sender" else b""
+    with pytest.raises(NotAllowed) as refusal:
+        require_author(Headers.parse(name + b": " + value + b"\r\n" + more), lambda address: address.key == "jeanne@a.fr")
+    assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (550, "5.7.1")
+
+
+@pytest.mark.parametrize("value", [
+    b'"jeanne@a.fr" <jeanne@a.fr>', b"\"'jeanne@a.fr'\" <jeanne@a.fr>",
+    b'"Jeanne Martin (CHU @ Lille)" <jeanne@a.fr>', b'"Jeanne" <JEANNE@a.fr>',
+    b"=?utf-8?q?Dr_Jeanne_=40_CHU?= <jeanne@a.fr>", b'"J. Martin, b.fr" <jeanne@a.fr>',
+])
+def test_names_of_ones_own(value) -> None:
+    require_author(Headers.parse(b"From: " + value + b"\r\n"), lambda address: address.key == "jeanne@a.fr")
+
+
+def test_a_from_of_many_quotes_is_refused_at_once() -> None:
+    with pytest.raises(Refused, match="longer than"):
+        authors(Headers.parse(b'From: jeanne@a.fr "' + b'\\"' * 100_000 + b"\r\n"))
 
 
 _PIECES = [b"jeanne@a.fr", b"evil@b.fr", b"<", b">", b",", b'"', b"(", b")", b":", b";", b" ", b"\\", b"\r\n ", b"=?u?q?x?=", b"\xff"]
