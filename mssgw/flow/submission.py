@@ -23,7 +23,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
-from mssgw.core.errors import NotAllowed, NotTrusted
+from mssgw.core.errors import NotAllowed, NotTrusted, Refused
 from mssgw.core.message import Headers
 from mssgw.flow.bounce import Notice, Original, Reports
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
@@ -37,6 +37,7 @@ from mssgw.observe import crash_point
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.protecting import Protected
 from mssgw.store import Reader, Store, Transaction, accounts, audit, mailboxes, queue
 from mssgw.store.accounts import Account, Status
 from mssgw.store.blobs import Prepared
@@ -171,6 +172,7 @@ class Outgoing:
         message, message_id, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
         leaving = await house.protection.protect(message, self._domain, author, addresses) if addresses else ()
+        self._require_size(message, leaving)
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
             NewQueued(trace if number == 0 else f"{trace}-{number}", await house.store.blobs.prepare(copy.body, self._domain),
@@ -183,6 +185,14 @@ class Outgoing:
         crash_point("submission.before_commit")
         await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, message_id, message.size))
         crash_point("submission.committed")
+
+    def _require_size(self, message: Body, leaving: Sequence[Protected]) -> None:
+        """Base64 makes more of what was written. Said now, while the client listens, not by a report after the peer refused."""
+        limit, largest = self._house.config.limits.message_size, max((copy.body.size for copy in leaving), default=0)
+        if largest > limit:
+            usable = message.size * limit // largest * 99 // 100
+            raise Refused(f"Signed and encrypted, this message has {largest} octets; the limit is {limit}, so about {usable} octets "
+                          "can be sent; send fewer attachments at a time", code=552, enhanced="5.3.4")
 
     def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
         """Judge and mend the header; the message as our client meant it, its Message-ID, its author."""

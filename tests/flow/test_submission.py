@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +21,7 @@ from mssgw.flow.inbound import Inbound
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.protecting import Protected
 from mssgw.store import audit, mailboxes, queue
 from tests.flow.conftest import HERE, client_of, peer, rcpt
 
@@ -134,6 +137,7 @@ async def test_local_recipients_at_rcpt(submission, people) -> None:
     (b"From: jeanne.martin@alpha.mssante.test\r\nSender: admin@alpha.mssante.test\r\n", "5.7.1"),
     (b"From: jeanne.martin@alpha.mssante.test\r\nResent-From: admin@alpha.mssante.test\r\n", "5.7.1"),
     (b'From: "jeanne.martin@alpha.mssante.test" <admin@alpha.mssante.test>\r\n', "5.7.1"),
+    (b'From: "luc.bernard@alpha.mssante.test" <jeanne.martin@alpha.mssante.test>\r\n', "5.7.1"),
     (b"From: undisclosed:;\r\n", "5.6.0"),
     (b"From: jeanne.martin@alpha.mssante.test\r\nX-MSS-INS: oui\r\n", "5.6.0"),
     (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"Received: by x\r\n" * 50, "5.4.6"),
@@ -163,6 +167,29 @@ async def test_what_submission_takes_inbound_takes(submission, house, trust, sql
     await transaction.recipient(rcpt(JEANNE))
     await transaction.accept(Body.of(copy))
     assert len(await inbox(sqlite_store, people.jeanne)) == 1
+
+
+class Inflating:
+    """Protection by base64 alone: what it does to sizes."""
+
+    async def protect(self, body, domain, author, recipients):
+        return (Protected(Body.of(base64.encodebytes(body.read()).replace(b"\n", b"\r\n")), tuple(recipients), "", ""),)
+
+
+async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(house, trust, sqlite_store, people) -> None:
+    """It was queued, refused by the peer's SIZE, and came back as a report."""
+    config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, message_size=100_000))
+    flow = Submission(replace(house, config=config, protection=Inflating()), trust)
+    with pytest.raises(Refused) as refusal:
+        await send(flow, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=LETTER + b"x" * 80_000)
+    assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (552, "5.3.4")
+    protected, limit, usable = (int(number) for number in re.findall(r"\d{4,}", refusal.value.reply.text))
+    assert protected > limit == 100_000
+    assert 70_000 < usable < 75_000
+    assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
+    assert await inbox(sqlite_store, people.cardiologie) == []
+    await send(flow, client_of(people.jeanne), "durand@beta.mssante.test", content=LETTER + b"x" * (usable - 1000))
+    assert await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 80_000)  # nothing leaves
 
 
 async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:  # ECO.2.2.8, ECO.2.4.3
