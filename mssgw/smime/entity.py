@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.message import Field, Headers
@@ -249,10 +250,9 @@ def multipart_signed(entity: Rope, micalg: str, signature: bytes) -> tuple[Heade
     return Headers(()).append(("Content-Type", kind)), content
 
 
-def protection_of(body: Body) -> str:
+def protection_of(structural: Headers) -> str:
     """"signed", "encrypted" or "": what a client did already, by the type of the root."""
-    start = header_end(body)
-    kind = Headers.parse(body.read(0, start)).first("content-type") or ""
+    kind = structural.first("content-type") or ""
     media = kind.partition(";")[0].strip().lower()
     if media == "multipart/signed":
         return "signed"
@@ -261,6 +261,7 @@ def protection_of(body: Body) -> str:
     return ""
 
 
+@cache
 def pkcs7_mime(smime_type: str, name: str = "smime.p7m") -> Headers:
     """Structural fields of application/pkcs7-mime (RFC 8551 3.2)."""
     return Headers(()).append(

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -90,7 +91,7 @@ class SoftKey:
             raise Undecryptable
         way: padding.AsymmetricPadding = padding.PKCS1v15()
         if oaep is not None:
-            way = padding.OAEP(padding.MGF1(oaep.hash), oaep.hash, None)
+            way = _oaep(oaep)
         try:
             return self._private.decrypt(wrapped, way)  # v1.5: implicit rejection inside (crypto.md 9, 12)
         except ValueError:
@@ -151,6 +152,11 @@ class Loaded:
     key: Any
     certificate: Certificate | None = None
     chain: tuple[Certificate, ...] = ()
+
+
+@cache
+def _oaep(digest: Digest) -> padding.OAEP:
+    return padding.OAEP(padding.MGF1(digest.hash), digest.hash, None)
 
 
 def passphrase_of(reference: Secret | None) -> bytes | None:

@@ -132,7 +132,7 @@ def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: 
         raise KeyUnavailable(detail="the domain signs always and has no key")
     readers = _readers(recipients, policy, now, found, validate) if policy.encrypt != "never" else {}
     message = entity.outgoing(body, limits)
-    already = "" if policy.again else entity.protection_of(body)
+    already = "" if policy.again else entity.protection_of(message.structural)
     making = _Making(message, policy, now, signer if policy.sign != "never" and not already else None)
     copies = _copies(recipients, {} if already == "encrypted" else readers, message.headers)
     if not making.signer and all(not copy.readers for copy in copies):
