@@ -1,9 +1,15 @@
 """Login: a user name and a password to an account, for SMTP and IMAP alike.
 
 Order: throttle -> account -> password (the same work whether the account exists or not) -> status ->
-audit -> the account. Failures are counted by the peer's address and by account; an address from which
-an account logged in rightly within a day is not locked out by others who guess at that account.
-Counters are per worker. The reply never says whether the account exists, is suspended or has no password.
+audit -> the account. Failures are counted in three ways:
+
+    by address and account name   the limit
+    by account, from anywhere     the limit; not for an address from which it logged in rightly within a day
+    by address, at any account    CROWD times the limit, for many people share the address of a hospital; not for
+                                  accounts that logged in rightly from there within a day
+
+So whoever types one name wrongly locks out nobody else behind the same address. Counters are per worker.
+The reply never says whether the account exists, is suspended or has no password.
 """
 
 from __future__ import annotations
@@ -22,14 +28,14 @@ from mssgw.store.accounts import Account, Status
 
 TRUSTED_FOR = timedelta(days=1)
 REMEMBERED = 20_000
+CROWD = 10
 
 
 class Login:
     def __init__(self, store: Store, passwords: Passwords, clock: Clock, failures: int) -> None:
-        """`failures`: how many within five minutes, from one address or at one account, until it has to wait."""
+        """`failures`: how many within five minutes, at one account, until it has to wait."""
         self._store, self._passwords, self._clock = store, passwords, clock
-        self._peers = Throttle(clock, failures)
-        self._accounts = Throttle(clock, failures)
+        self._pairs, self._accounts, self._peers = Throttle(clock, failures), Throttle(clock, failures), Throttle(clock, CROWD * failures)
         self._good: OrderedDict[tuple[str, str], datetime] = OrderedDict()
 
     async def authenticate(self, username: str, password: str, *, protocol: str, peer: str) -> Account:
@@ -40,9 +46,10 @@ class Login:
             address = None
         key = address.key if address else "?"
         try:
-            self._peers.require(peer)
+            self._pairs.require(f"{peer} {key}")
             if not self._knows(key, peer):
                 self._accounts.require(key)
+                self._peers.require(peer)
         except Deferred:
             LOGINS.labels(protocol, "throttled").inc()
             log(Event.LOGIN_THROTTLED, "warning", protocol=protocol, peer=peer, who=key)
@@ -58,8 +65,9 @@ class Login:
         return account
 
     async def _failed(self, refusal: NotAllowed, account: Account | None, key: str, protocol: str, peer: str) -> None:
-        self._peers.failed(peer)
+        self._pairs.failed(f"{peer} {key}")
         self._accounts.failed(key)
+        self._peers.failed(peer)
         LOGINS.labels(protocol, "failed").inc()
         log(Event.LOGIN_FAILED, "warning", protocol=protocol, peer=peer, who=key, reason=refusal.detail)
         # What strangers type as a user name may be a password, so it is not kept; but the work is the same.
@@ -67,7 +75,7 @@ class Login:
         await self._store.write(lambda tx: audit.add(tx, who, "login", "refused", protocol=protocol, peer=peer, reason=refusal.detail))
 
     async def _succeeded(self, account: Account, key: str, protocol: str, peer: str) -> None:
-        self._peers.forget(peer)
+        self._pairs.forget(f"{peer} {key}")  # not the address: one right password there would pay for any number of guesses
         self._good[key, peer] = self._clock.now()
         self._good.move_to_end((key, peer))
         if len(self._good) > REMEMBERED:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mssgw.core.errors import Deferred, NotAllowed
-from mssgw.flow.login import Login
+from mssgw.flow import throttle
+from mssgw.flow.login import CROWD, Login
 from mssgw.store import audit
 from tests.flow.conftest import SECRET
 
@@ -41,7 +42,7 @@ async def test_an_account_without_password_has_none_that_fits(login) -> None:
 
 
 async def test_too_many_failures_from_one_address_wait(login, clock) -> None:
-    for number in range(LIMIT):
+    for number in range(CROWD * LIMIT):
         with pytest.raises(NotAllowed):
             await attempt(login, f"guess{number}@alpha.mssante.test", "wrong")
     with pytest.raises(Deferred) as refusal:
@@ -60,6 +61,58 @@ async def test_too_many_failures_at_one_account_wait_but_not_for_its_owner(login
     with pytest.raises(Deferred):
         await attempt(login, peer="192.0.2.99")
     assert await attempt(login, peer="198.51.100.1")
+
+
+@pytest.mark.parametrize("name", ["nobody@alpha.mssante.test", "no address"])
+async def test_one_name_typed_wrongly_locks_out_nobody_else_behind_the_address(login, name) -> None:
+    """A hospital has one address: 20 wrong passwords of one device kept everybody else out."""
+    for _ in range(LIMIT):
+        with pytest.raises(NotAllowed):
+            await attempt(login, name, "wrong")
+    with pytest.raises(Deferred):
+        await attempt(login, name, "wrong")
+    assert await attempt(login)
+
+
+async def test_who_logged_in_from_an_address_does_not_wait_for_others_there(login) -> None:
+    await attempt(login)
+    for number in range(CROWD * LIMIT):
+        with pytest.raises(NotAllowed):
+            await attempt(login, f"guess{number}@alpha.mssante.test", "wrong")
+    assert await attempt(login)
+    with pytest.raises(Deferred):
+        await attempt(login, "admin@alpha.mssante.test")  # never seen there
+
+
+async def test_even_who_is_known_at_an_address_has_so_many_guesses_there(login) -> None:
+    await attempt(login)
+    for _ in range(LIMIT):
+        with pytest.raises(NotAllowed):
+            await attempt(login, password="wrong")
+    with pytest.raises(Deferred):
+        await attempt(login)
+
+
+async def test_a_right_password_pays_for_no_guesses_at_others(login) -> None:
+    for number in range(CROWD * LIMIT):
+        await attempt(login)
+        with pytest.raises(NotAllowed):
+            await attempt(login, f"guess{number}@alpha.mssante.test", "wrong")
+    with pytest.raises(Deferred):
+        await attempt(login, "admin@alpha.mssante.test")
+
+
+def test_failures_are_remembered_within_bounds(clock, monkeypatch) -> None:
+    monkeypatch.setattr(throttle, "KEYS", 5)
+    counted = throttle.Throttle(clock, 2)
+    for number in range(9):
+        counted.failed(f"key{number // 2}")
+        counted.failed(f"other{number}")
+    assert len(counted._failures) == 5
+    clock.advance(minutes=5)
+    for _ in range(5):
+        counted.failed("now")
+    assert list(counted._failures) == ["now"]
 
 
 async def test_logins_are_audited_without_what_strangers_typed(login, sqlite_store) -> None:

@@ -13,7 +13,7 @@ from mssgw.core.config.base import Listen, Secret, Settings
 class Clients(Settings, frozen=True):
     certificate: Annotated[Path, Meta(description="PEM: the server's certificate, then its chain.")]
     key: Annotated[Secret, Meta(description="PEM: its private key.")]
-    login_failures: Annotated[int, Meta(description="Failed logins from one address, or at one account, within 5 minutes before it has to wait. Counted by each worker.", ge=1)] = 20
+    login_failures: Annotated[int, Meta(description="Failed logins at one account within 5 minutes before it has to wait; ten times as many from one address at any accounts. Counted by each worker.", ge=1)] = 20
     password_cache_seconds: Annotated[int, Meta(description="How long a verified password is remembered (as a keyed hash); 0 verifies each time.", ge=0)] = 300
 
 
