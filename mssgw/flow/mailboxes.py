@@ -49,6 +49,12 @@ class UseTaken(Refused):
     default = Reply(550, "5.2.0", "Another mailbox has this special use")
 
 
+class HasChildren(Refused):
+    """The name is no mailbox, only the level above some: there is nothing to delete. RFC 3501 6.3.4, RFC 9051 7.1."""
+
+    default = Reply(550, "5.2.0", "The name is no mailbox, and has mailboxes below it")
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A line of LIST: the full name, and the mailbox unless it is only a level of the hierarchy."""
@@ -210,8 +216,17 @@ class Mailboxes:
         await self._store.write(change)
 
     async def delete(self, name: str) -> None:
-        """Raises NotFound, NotAllowed for INBOX."""
-        await self._store.write(lambda tx: mailboxes.delete(tx, self.account.id, self._own(tx, name)))
+        """Raises NotFound, HasChildren, NotAllowed for INBOX."""
+
+        def change(tx: Transaction) -> None:
+            own = self._own(tx, name)
+            below = own + SEPARATOR
+            if mailboxes.by_name(tx, self.account.id, own) is None and any(
+                    box.name.startswith(below) for box in mailboxes.list_all(tx, self.account.id)):
+                raise HasChildren
+            mailboxes.delete(tx, self.account.id, own)
+
+        await self._store.write(change)
 
     async def rename(self, old: str, new: str) -> None:
         """RFC 3501 6.3.5; INBOX keeps existing and gives its messages away. Raises NotFound, AlreadyExists, Refused."""
@@ -366,4 +381,4 @@ def _key(address: str) -> str:
         return ""
 
 
-__all__ = ["SHARED", "AccountId", "AlreadyExists", "Incoming", "Listed", "Mailboxes", "Snapshots", "UseTaken", "Vanished"]
+__all__ = ["SHARED", "AccountId", "AlreadyExists", "HasChildren", "Incoming", "Listed", "Mailboxes", "Snapshots", "UseTaken", "Vanished"]

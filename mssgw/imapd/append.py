@@ -20,7 +20,7 @@ from mssgw.imapd.session import MAX_LINE, Session
 from mssgw.protocol.imap_commands import Append, parse_append_options
 from mssgw.protocol.imap_lexer import BadSyntax, Cursor
 
-LITERAL = re.compile(rb"\{(\d{1,10})(\+?)\}\Z")
+LITERAL = re.compile(rb"\{(\d{1,100})(\+?)\}\Z")  # far too large a number is a size, too: it is refused as one
 _MESSAGES = 1000  # of one command
 _DISCARD = 4  # times the limit are read and thrown away before the connection is cut
 

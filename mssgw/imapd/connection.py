@@ -7,6 +7,7 @@ the client sends, the answer is OK, NO, BAD or BYE; anything unforeseen is logge
 from __future__ import annotations
 
 import asyncio
+import re
 
 from mssgw.core.errors import MailError, PeerGone
 from mssgw.imapd.append import LITERAL, Announced, append
@@ -31,6 +32,8 @@ from mssgw.protocol.imap_lexer import BadName, BadSyntax
 from mssgw.protocol.imap_search import BadCharset
 
 _APPEND = Verb(append, State.AUTHENTICATED)
+# A browser that was led here (cross-protocol attacks, ALPACA): no tag is followed by such a word.
+_WEB = re.compile(rb"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PRI) (?:[/*]|\S+://|\S+ HTTP/)|(?i:HOST|USER-AGENT): ")
 _DISCARDED = 1 << 20  # octets of refused literals read and thrown away
 
 
@@ -98,6 +101,8 @@ class Connection:
     async def _read(self) -> tuple[str, Command | Announced | None]:
         """The next command; None when it was answered BAD or NO already. Raises BadSyntax when it has no tag."""
         data = await self.wire.line(self._line_limit)
+        if _WEB.match(data):
+            raise Bye("This is a mail server")
         tag, start = split_tag(data)
         try:
             while literal := LITERAL.search(data):

@@ -5,6 +5,7 @@ RFC 3501 6.3.3-6.3.10; RFC 2342, 3348, 5258, 5819, 6154, 8438.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 
@@ -158,8 +159,10 @@ async def create(session: Session, command: Create) -> Done:
 
 async def delete(session: Session, command: Delete) -> Done:
     """RFC 3501 6.3.4. A session that has the mailbox open leaves it first, so that its owner isn't thrown out."""
-    if session.view is not None and (await session.mailboxes.find(command.mailbox)).id == session.view.mailbox.id:
-        session.select(None)
+    if session.view is not None:
+        with contextlib.suppress(NotFound):  # `delete` says what it is instead
+            if (await session.mailboxes.find(command.mailbox)).id == session.view.mailbox.id:
+                session.select(None)
     await session.mailboxes.delete(command.mailbox)
     return Done("DELETE completed")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, Refused
-from mssgw.flow.mailboxes import AlreadyExists, UseTaken, Vanished
+from mssgw.flow.mailboxes import AlreadyExists, HasChildren, UseTaken, Vanished
 from mssgw.protocol.mime import TooComplex
 from mssgw.store.mailboxes import OverQuota
 
@@ -41,6 +41,7 @@ class Bye(Exception):
 _CODES: tuple[tuple[type[MailError], str], ...] = (  # the first that fits
     (AlreadyExists, "ALREADYEXISTS"),
     (UseTaken, "USEATTR"),
+    (HasChildren, "HASCHILDREN"),
     (Vanished, "EXPUNGEISSUED"),
     (OverQuota, "OVERQUOTA"),
     (TooComplex, "LIMIT"),

@@ -150,6 +150,8 @@ def parse_command(cursor: Cursor) -> Command:
         cursor.space()
         verb += b" " + cursor.keyword()
     parse = _VERBS.get(verb)
+    if verb == b"APPEND":  # with its message it goes to `parse_append`
+        raise BadSyntax("expected a mailbox and a literal after APPEND")
     if parse is None:
         raise BadSyntax("unknown command")
     command = parse(cursor)

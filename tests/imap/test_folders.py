@@ -120,6 +120,17 @@ async def test_delete(house: House) -> None:
     await alice.bad("CHECK")
 
 
+async def test_a_level_with_mailboxes_below_it_is_not_deleted(alice: Client) -> None:
+    """RFC 3501 6.3.4: an error, in whatever state, and nothing goes."""
+    await alice.ok("CREATE a/b")
+    await alice.ok("DELETE a")
+    await alice.no("DELETE a", "HASCHILDREN")
+    await alice.ok("SELECT INBOX")
+    await alice.no("DELETE a", "HASCHILDREN")
+    await alice.no("DELETE nowhere", "NONEXISTENT")
+    assert names(await alice.ok('LIST "" "a*"')) == ["a", "a/b"]
+
+
 async def test_deleted_and_made_again_has_another_uidvalidity(alice: Client) -> None:  # RFC 3501 2.3.1.1
     await alice.ok("CREATE x")
     (before,) = await alice.ok("STATUS x (UIDVALIDITY)")

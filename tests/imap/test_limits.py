@@ -41,6 +41,36 @@ async def test_literals_have_limits(small_house: House) -> None:
     await alice.ok("NOOP")
 
 
+@pytest.mark.parametrize("size", [40_000_000, 99_999_999_999, 10**30])
+async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, size: int) -> None:
+    """Eleven digits were no literal, and APPEND an unknown command."""
+    alice = await small_house.login()
+    await alice.no(f"APPEND INBOX {{{size}}}", "TOOBIG")
+    await alice.ok("NOOP")
+    await alice.bad(f"CREATE {{{size}}}")
+    _, said = await alice.command("APPEND INBOX")
+    assert said.startswith(b"BAD expected a mailbox and a literal")
+    if size > 4 * 36_700_160:  # no more of it is read than that
+        alice.send(b"a1 APPEND INBOX {%d+}\r\n" % size)
+        assert (await alice.response()).startswith(b"* BYE [TOOBIG]")
+
+
+@pytest.mark.parametrize("request_line", [
+    b"GET / HTTP/1.1", b"POST /login HTTP/1.1", b"HEAD /", b"OPTIONS * HTTP/1.1", b"CONNECT mx.test:993 HTTP/1.1", b"GET http://mx.test/ HTTP/1.0",
+    b"PRI * HTTP/2.0", b"Host: mx.test"])
+async def test_a_browser_is_sent_away(small_house: House, request_line: bytes) -> None:
+    """What a page makes a browser send (ALPACA) gets no second line, and nothing of it comes back."""
+    for client in (await small_house.stranger(), await small_house.login()):
+        client.send(request_line + b"\r\nx NOOP\r\n\r\n")
+        assert await client.response() == b"* BYE This is a mail server"
+        assert await client.response() == b""
+
+
+async def test_a_tag_may_look_like_a_word_of_the_web(anna: Client) -> None:
+    anna.send(b"GET NOOP\r\n")
+    assert (await anna.response()).startswith(b"GET OK")
+
+
 async def test_strangers_may_not_talk_for_ever(small_house: House) -> None:
     stranger = await small_house.stranger()
     stranger.send(b"".join(b"a%d NOOP\r\n" % number for number in range(100)))
