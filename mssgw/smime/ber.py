@@ -55,8 +55,9 @@ class Stream:
 
     def _fill(self, count: int) -> None:
         """Have at least `count` octets in the window. Raises BerError."""
-        have = [self._window[self._at :]]
-        size = len(have[0])
+        left = self._window[self._at :]
+        have = [left] if left else []  # a chunk alone is taken as it is, joined it would be copied
+        size = len(left)
         while size < count:
             chunk = next(self._chunks, None)
             if chunk is None:
