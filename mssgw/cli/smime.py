@@ -154,8 +154,9 @@ def _reasons(verdict: Verdict) -> str:
 
 
 def _told(verdict: Verdict) -> str:
+    # In English, as the reasons and all that the command line says.
     reasons = [f"  {', '.join(verdict.reasons)}"] if verdict.reasons else []
-    return "\n".join([verdict.banner("fr"), *map(_signer, verdict.signers), *reasons])
+    return "\n".join([verdict.banner("en"), *map(_signer, verdict.signers), *reasons])
 
 
 def _signer(one: SignerVerdict) -> str:

@@ -28,6 +28,12 @@ MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 BROKEN = (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
           UnsupportedAlgorithm, Warning)
 
+# What RFC 4514 leaves as numbers, and people's certificates carry: X.520 names, as the whitelist writes them.
+_SHORT = {
+    x509.NameOID.SURNAME: "SN", x509.NameOID.GIVEN_NAME: "GN", x509.NameOID.SERIAL_NUMBER: "SERIALNUMBER", x509.NameOID.TITLE: "TITLE",
+    x509.NameOID.ORGANIZATION_IDENTIFIER: "ORGANIZATIONIDENTIFIER", x509.NameOID.EMAIL_ADDRESS: "EMAILADDRESS",
+}
+
 PublicKey = Any  # whatever `cryptography` loads; each user matches on the classes it can use
 
 
@@ -94,14 +100,14 @@ class Certificate:
     def name(self) -> str:
         """The subject for people, control characters escaped (crypto.md 9, 32)."""
         try:
-            return printable(self.parsed.subject.rfc4514_string())
+            return printable(self.parsed.subject.rfc4514_string(_SHORT))
         except (SmimeError, *BROKEN):
             return "(unreadable subject)"
 
     @cached_property
     def issuer_name(self) -> str:
         try:
-            return printable(self.parsed.issuer.rfc4514_string())
+            return printable(self.parsed.issuer.rfc4514_string(_SHORT))
         except (SmimeError, *BROKEN):
             return "(unreadable issuer)"
 

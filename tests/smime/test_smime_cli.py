@@ -7,12 +7,18 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssgw.cli import main
+from mssgw.smime.certificates import Certificate
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority
 
@@ -61,6 +67,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     done = made("encrypt", path / "s.eml", "--to", path / "bob.pem", "--cipher", "aes256-gcm", "-o", path / "e.eml")
     assert done.returncode == 0, done.stderr.decode()
     return made
+
+
+def test_verify_speaks_one_language(desk: Desk) -> None:
+    """The verdict was French, its reasons English."""
+    done = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", AT)
+    assert done.stdout.decode().startswith("Valid signature of the sender: ")
 
 
 def test_verify(desk: Desk) -> None:
@@ -144,3 +156,13 @@ def test_as_a_command(desk: Desk) -> None:
                           input=(desk.path / "s.eml").read_bytes(), capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout)["valid"] is True
+
+
+def test_names_of_people_have_no_numbers_in_them() -> None:
+    """`2.5.4.4=MARTIN+2.5.4.42=JEANNE` was what people read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.RelativeDistinguishedName([
+        x509.NameAttribute(x509.NameOID.SURNAME, "MARTIN"), x509.NameAttribute(x509.NameOID.GIVEN_NAME, "JEANNE")])])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1)).sign(key, SHA256())
+    certificate = Certificate(made.public_bytes(Encoding.DER))
+    assert set(certificate.name.split("+")) == set(certificate.issuer_name.split("+")) == {"SN=MARTIN", "GN=JEANNE"}

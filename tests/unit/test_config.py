@@ -51,6 +51,20 @@ def test_missing_tables_are_named():
     assert {path for path, _ in problems("")} == {"node", "seal", "trust", "domain"}
 
 
+@pytest.mark.parametrize("name", ["…", "mx alpha.test", "mx..test", "-mx.test", "[192.0.2.1]", "mx.test\\r\\nX: y"])
+def test_hostname_is_a_host_name(name):
+    """The placeholder of config/mssgw.toml went into banners and Received fields."""
+    (path, sentence), = problems(GOOD.replace("mx.alpha.test", name))
+    assert path == "node"
+    assert "is not a host name such as mx.chu.example" in sentence
+
+
+def test_hostname_is_written_plainly():
+    assert problems(GOOD.replace("mx.alpha.test", "hôpital.test")) == [("node", "write the hostname as xn--hpital-ixa.test")]
+    assert problems(GOOD.replace("mx.alpha.test", "mx.alpha.test.")) == [("node", "write the hostname as mx.alpha.test")]
+    assert parse(GOOD.replace("mx.alpha.test", "MX.alpha.test"), Path("/base")).node.hostname == "MX.alpha.test"
+
+
 def test_not_toml_says_where():
     assert "line 1" in problems("[node\nx = 1")[0][1]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.config.base import Listen, Secret, Settings
 
 
@@ -19,6 +20,14 @@ class Node(Settings, frozen=True):
     log_format: Annotated[Literal["json", "text"], Meta(description="One JSON object a line, or text for a terminal.")] = "json"
     language: Annotated[Literal["fr", "en"], Meta(description="Language of what people read: bounces, banners, pages.")] = "fr"
     postmaster: Annotated[str, Meta(description="Address that takes mail for postmaster; empty: the first account with role admin.")] = ""
+
+    def __post_init__(self) -> None:
+        try:
+            known = parse_domain(self.hostname)
+        except AddressError as error:
+            raise ValueError(f"hostname {self.hostname!r} is not a host name such as mx.chu.example: {error}") from error
+        if known != self.hostname.lower():
+            raise ValueError(f"write the hostname as {known}")
 
 
 class Seal(Settings, frozen=True):
