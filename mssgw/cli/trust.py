@@ -52,7 +52,7 @@ def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocati
     with _judged(json):
         found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), tuple(signer or ())))
         document = _document(found)
-        output("\n".join(f"{name:13} {value}" for name, value in document.items()), json=json, document=document)
+        output(_lines(document, 13), json=json, document=document)
 
 
 @app.command()
@@ -88,7 +88,7 @@ def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metava
             entry = listed.descriptions[_domain(domain)]
             document |= {"domain": domain, "operators_of_domain": [each.id for each in operators], "description": entry.description,
                          "responsible": entry.responsible, "support": entry.support, "updated": entry.updated}
-        output("\n".join(f"{name:19} {value}" for name, value in document.items() if value), json=json, document=document)
+        output(_lines(document, 19), json=json, document=document)
 
 
 @app.command()
@@ -151,6 +151,12 @@ def _judged(json: bool) -> Iterator[None]:
         output("", json=json, document={"valid": False, "fault": fault.value if fault else "other", "reason": error.reply.text,
                                         "detail": error.detail}) if json else None
         raise failure(error.reply.text + (f"\n  ({error.detail})" if error.detail else "")) from error
+
+
+def _lines(document: dict[str, Any], width: int) -> str:
+    """A name and its value on each line; of several values each has its own."""
+    return "\n".join(f"{name:{width}} {'yes' if one is True else one}" for name, value in document.items() if value or value == 0
+                     for one in (value if isinstance(value, list) else [value]))
 
 
 def _court(directory: Path, mode: Mode) -> Court:

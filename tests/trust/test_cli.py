@@ -183,6 +183,17 @@ def test_show(desk, node):
     assert document["override"].endswith(": panne")
 
 
+def test_show_prints_lists_as_people_do(desk, node):
+    """`operators_of_domain ['CN=…']` stood there."""
+    config = ("--config", node / "mssgw.toml")
+    in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
+    status, text, _ = desk.run("show", ALPHA, *config)
+    assert status == 0
+    assert f"operators_of_domain {listed_name(desk.alpha)}" in text.splitlines()
+    assert "valid               yes" in text.splitlines()
+    assert "[" not in text
+
+
 def test_accept_and_override(desk, node):
     config = ("--config", node / "mssgw.toml", "--reason", "essai")
     assert desk.run("accept", *config)[0] == 1
