@@ -5,12 +5,13 @@ A PEM or DER file belongs to the addresses in its certificates; one without an a
 domain: the organisation's own certificate, and what it signs is bound to that domain's addresses. Beside `NAME.pem`,
 `NAME.key` makes it an identity of ours.
 
-A change in the directory is seen at the next question; a file that can't be read is logged once and left out.
+A file that comes or goes is seen at the next question; a file that can't be read is logged once and left out.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys import MAX_KEY_FILE, FileKey, Identity, load_certificates
 from mssgw.smime.keys import identity as make_identity
 
+LOOK_SECONDS = 5.0
 SUFFIXES = {".pem", ".crt", ".cer", ".der"}
 
 
@@ -48,6 +50,7 @@ class CertificateFiles:
         self._seen: tuple[tuple[str, int, int], ...] = ()
         self._index: dict[str, tuple[bytes, ...]] = {}
         self._holders: dict[bytes, Holder] = {}
+        self._changed, self._look_at = 0, 0.0
 
     def of(self, address: Address) -> tuple[bytes, ...]:
         """DER of the certificates for an address, its own before those of its whole domain."""
@@ -60,6 +63,14 @@ class CertificateFiles:
         return self._holders.get(certificate, NOBODY)
 
     def _look_again(self) -> None:
+        """Files that come and go change the directory's own time; one rewritten in place is seen a little later."""
+        try:
+            changed = os.stat(self._directory).st_mtime_ns
+        except OSError:
+            changed = 0
+        if changed and changed == self._changed and time.monotonic() < self._look_at:
+            return
+        self._changed, self._look_at = changed, time.monotonic() + LOOK_SECONDS
         seen = tuple(sorted(_state(self._directory)))
         if seen == self._seen:
             return
