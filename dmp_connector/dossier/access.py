@@ -225,8 +225,9 @@ def _authentication(request: AccessRequest) -> Reason:
 
 def _entitlement(request: AccessRequest) -> Reason:
     condition, actor, dossier = Condition.ENTITLEMENT, request.actor, request.dossier
-    # In régulation the software does not look at the authorisation (PDSM4DMP-TD02); the server does.
-    if dossier.authorisation is AuthorisationStatus.FORBIDDEN and request.mode is not AccessMode.CENTRE_15:
+    # In régulation the software does not look at the authorisation to consult (PDSM4DMP-TD02); the server does.
+    left_to_server = request.mode is AccessMode.CENTRE_15 and request.action in _CONSULTING
+    if dossier.authorisation is AuthorisationStatus.FORBIDDEN and not left_to_server:
         return _fails(condition, ProfessionalBlocked("INTERDIT"))
     try:
         require_mode(actor, request.mode, request.regulation_structures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +64,7 @@ def version() -> None:
 
 def main() -> int:
     """Run a verb. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
+    os.umask(0o077)  # what a verb writes may hold patient data
     try:
         app(standalone_mode=True)
     except MailError as error:  # its codes are for mail servers

@@ -8,6 +8,7 @@ is named in the refusal, and what is queued is what leaves, octet for octet.
              when-possible: signed when the domain has a key; a key that does not answer is 451 all the same
     encrypt  always: a recipient without a usable certificate is NoCertificate (550), with the address
              when-possible: that recipient gets a copy that is signed only
+             both: a certificate that can't be judged now (revocation data too old) is Deferred (451)
 
 Copies: recipients who read the same cipher share one; those who are not named in To or Cc get one each,
 because a RecipientInfo names its reader to all the others. Subject, X-MSS-* and all other fields stay
@@ -109,19 +110,10 @@ async def protect(body: Body, recipients: Sequence[Address], policy: Policy, now
     """The messages that leave instead of `body`; together their recipients are `recipients`.
 
     `signer` is the identity whose seal goes on (None: the domain has none). Raises KeyUnavailable (451), NoCertificate
-    (550), Deferred when certificates can't be looked up now and the policy can't do without, mime.TooComplex.
+    (550), Deferred when certificates can't be looked up or judged now, mime.TooComplex.
     """
-    found = {one: await _candidates(lookup, one, policy) for one in recipients} if policy.encrypt != "never" else {}
+    found = {one: await lookup(one) for one in recipients} if policy.encrypt != "never" else {}
     return await run(signer.key.executor if signer else None, protect_now, body, recipients, policy, now, signer, found, validate, limits)
-
-
-async def _candidates(lookup: Lookup, who: Address, policy: Policy) -> Sequence[Candidate]:
-    try:
-        return await lookup(who)
-    except Deferred:
-        if policy.encrypt == "always":
-            raise
-        return ()
 
 
 def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, signer: Identity | None,
@@ -172,7 +164,7 @@ def _readers(recipients: Sequence[Address], policy: Policy, now: datetime, found
         names = ", ".join(str(who) for who, _ in missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise NoCertificate(f"No encryption certificate for {names}; this domain encrypts always".encode("ascii", "replace").decode(),
                             detail="; ".join(f"{who}: {why}" for who, why in missing[:20]))
-    if policy.encrypt == "always" and waiting:
+    if waiting:  # a certificate we can't judge now is not a missing one: nothing leaves in clear for want of a CRL
         raise waiting
     return readers
 

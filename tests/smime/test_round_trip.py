@@ -104,10 +104,18 @@ async def test_directory_down(authority: Authority, alice: Person) -> None:
     async def down(_who: Address) -> list[smime.Candidate]:
         raise Deferred(detail="directory does not answer")
 
-    with pytest.raises(Deferred):
-        await smime.protect(letter(), TO, ALWAYS, NOW, signer=alice.identity, lookup=down, validate=authority.validate)
-    (sent,) = await smime.protect(letter(), TO, smime.Policy(), NOW, signer=alice.identity, lookup=down, validate=authority.validate)
-    assert not sent.encrypted
+    for policy in (ALWAYS, smime.Policy()):
+        with pytest.raises(Deferred):
+            await smime.protect(letter(), TO, policy, NOW, signer=alice.identity, lookup=down, validate=authority.validate)
+
+
+async def test_a_certificate_that_cannot_be_judged_now_is_not_a_missing_one(authority: Authority, alice: Person, bob: Person) -> None:
+    """Regression: while no CRL could be had, mail under `when-possible` left signed only, without a word."""
+    def no_crl(_der: bytes, _purpose: object, _at: object) -> object:
+        raise Deferred(detail="revocation data too old")
+
+    with pytest.raises(Deferred, match="too old"):
+        await smime.protect(letter(), TO, smime.Policy(), NOW, signer=alice.identity, lookup=known(bob), validate=no_crl)
 
 
 async def test_a_broken_key_never_sends_unsigned(authority: Authority, alice: Person, tmp_path) -> None:

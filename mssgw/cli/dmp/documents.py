@@ -95,7 +95,7 @@ def find(
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
     everything: Annotated[bool, typer.Option("--all", help="Also beyond two years, archived and replaced ones.")] = False,
-    since: Annotated[str, typer.Option(help="Act begun on this day or later, YYYY-MM-DD.")] = "",
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Act begun on this day or later, YYYY-MM-DD.")] = None,
     type_code: Annotated[str, typer.Option("--type", metavar="CODE", help="typeCode, as 11502-2.")] = "",
     yes: Yes = False,
     trace: Trace = None,
@@ -108,7 +108,7 @@ def find(
         criteria = None
         if everything or since or type_code:
             statuses = (AvailabilityStatus.APPROVED, *((AvailabilityStatus.ARCHIVED, AvailabilityStatus.DEPRECATED) if everything else ()))
-            first = Dtm.of(datetime.fromisoformat(since).astimezone(), 8) if since else None
+            first = Dtm.of(since.astimezone(), 8) if since else None
             criteria = FindDocuments(statuses, service_from=first, types=(s.tables.type_code.require(type_code),) if type_code else ())
         entries = await s.consultations.find(consultation, criteria)
         document = {
@@ -188,7 +188,7 @@ def submit(
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD2.1: file a PDF or a CDA, once and only once."""
+    """TD2.1: file a CDA once and only once, or a PDF as a new document."""
 
     async def act(s: Session) -> None:
         content = _read_bounded(file, s.table.max_pdf_octets)

@@ -97,14 +97,14 @@ def authorise(
 def list_dossiers(
     config: ConfigFile,
     address: As,
-    since: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = "",
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day, YYYY-MM-DD.")] = None,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD0.4: the dossiers I or my structure are authorised for."""
 
     async def act(s: Session) -> None:
-        first = date.fromisoformat(since) if since else date(date.today().year - 1, 1, 1)
+        first = since.date() if since else date(date.today().year - 1, 1, 1)
         rows = await s.service.authorised_dossiers(s.anyone, first)
         text = "\n".join(f"{r.ins.value}  {r.family} {r.given}  {r.birth_date or ''}{'  MT' if r.treating_doctor else ''}" for r in rows)
         document = [
@@ -131,8 +131,8 @@ def search(
     address: As,
     family: Annotated[str, typer.Option(help="Birth or used name.")],
     given: Annotated[str, typer.Option(help="Given name.")] = "",
-    birth_date: Annotated[str, typer.Option(help="YYYY-MM-DD.")] = "",
-    sex: Annotated[str, typer.Option(help="M or F.")] = "",
+    birth_date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="YYYY-MM-DD.")] = None,
+    sex: Annotated[Sex | None, typer.Option(help="M or F.")] = None,
     postal_code: Annotated[str, typer.Option()] = "",
     mode: Mode = AccessMode.CENTRE_15,
     trace: Trace = None,
@@ -141,7 +141,7 @@ def search(
     """TD0.5: find a patient without INS; medical regulation (centre 15) only."""
 
     async def act(s: Session) -> None:
-        query = IdentityQuery(family, given, date.fromisoformat(birth_date) if birth_date else None, Sex(sex) if sex else None, postal_code)
+        query = IdentityQuery(family, given, birth_date.date() if birth_date else None, sex, postal_code)
         found = await s.service.search(s.anyone, query)
         text = "\n".join(
             f"{c.match:3d} %  {c.patient.ins.value}  {c.patient.birth_name} {c.patient.given_names}  {c.patient.birth_date}"
