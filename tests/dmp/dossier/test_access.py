@@ -92,6 +92,7 @@ NONE, EXPIRED, FORBIDDEN = AuthorisationStatus.NONE, AuthorisationStatus.EXPIRED
         ({**GLASS, "actor": actor(staff_card=True)}, Condition.ENTITLEMENT, NotEntitled),
         ({**GLASS, "actor": actor(AuthenticationMode.INDIRECT)}, Condition.AUTHENTICATION, NotAuthenticated),
         ({**SAMU, "dossier": dossier(NONE, oppositions=Oppositions(False, True))}, Condition.CONSENT, AccessOpposed),
+        ({**SAMU, "dossier": dossier(FORBIDDEN), "action": Action.FEED}, Condition.ENTITLEMENT, ProfessionalBlocked),
         ({"mode": AccessMode.CENTRE_15}, Condition.ENTITLEMENT, NotEntitled),
         ({"action": Action.FEED, "actor": actor(AuthenticationMode.AIR)}, Condition.ENTITLEMENT, NotEntitled),
         ({"action": Action.DELETE}, Condition.ENTITLEMENT, NotEntitled),
