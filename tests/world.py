@@ -61,6 +61,7 @@ class World:
     description: dict[str, Any] = field(default_factory=dict)
 
     def start(self) -> World:
+        self.description = {}
         (self.directory / "demo.json").unlink(missing_ok=True)
         self.directory.mkdir(exist_ok=True)
         with (self.directory / "demo.log").open("ab") as log:
@@ -80,7 +81,6 @@ class World:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        self.description = {}
         return self.process.wait(PATIENCE)
 
     def kill_tree(self) -> None:
@@ -90,7 +90,6 @@ class World:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        self.description = {}
 
     # -- places and people ---------------------------------------------------------------------------------------
 
