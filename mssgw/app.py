@@ -83,7 +83,7 @@ class Worker:
             stack.push_async_callback(opened.close)
             stack.push_async_callback(_cancel, loop.create_task(opened.keep_swept()))
             self.services = await Services.of(self.config, opened, self.clock)
-            self.background = loop.create_task(self._background(self.services))
+            self.background = loop.create_task(self.services.run())
             stack.push_async_callback(self._stop_background)
             passwords = Passwords(self.config.clients.password_cache_seconds if self.config.clients else 0)
             stack.callback(passwords.close)
@@ -150,9 +150,6 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), HEARTBEAT_SECONDS)
 
-    async def _background(self, services: Services) -> None:
-        await services.run()
-
     async def _stop_background(self) -> None:
         await _cancel(self.background)
 
@@ -167,7 +164,7 @@ class Worker:
             log(Event.CONFIG_REFUSED, "error", reason=error)
             return
         before, self.services = self.background, services
-        self.background = asyncio.get_running_loop().create_task(self._background(services))
+        self.background = asyncio.get_running_loop().create_task(services.run())
         log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)
         await _cancel(before)
 
