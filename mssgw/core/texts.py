@@ -57,6 +57,38 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le message chiffré n'a pas pu être déchiffré ; il est remis tel quel. Demandez à l'expéditeur de le renvoyer.",
         "en": "The encrypted message could not be decrypted; it is delivered as it is. Ask the sender to send it again.",
     },
+    "smime.file.empty": {"fr": "le fichier est vide", "en": "the file is empty"},
+    "smime.file.too-large": {
+        "fr": "le fichier dépasse 1 Mo ou 100 blocs ; ce n'est pas un fichier de clé ou de certificat",
+        "en": "the file is over 1 MB or 100 blocks; that is no key or certificate file",
+    },
+    "smime.file.unknown-format": {
+        "fr": "format inconnu : ni PEM, ni DER, ni PKCS#12, ni p7b",
+        "en": "unknown format: neither PEM, DER, PKCS#12 nor p7b",
+    },
+    "smime.file.damaged": {"fr": "le fichier est abîmé ou coupé", "en": "the file is damaged or cut off"},
+    "smime.file.unsupported": {
+        "fr": "ce type de clé ou de chiffrement n'est pas utilisable ici ; une clé RSA ou EC convient",
+        "en": "this kind of key or cipher is of no use here; an RSA or EC key is",
+    },
+    "smime.file.no-key": {"fr": "pas de clé privée dans ce fichier", "en": "no private key in this file"},
+    "smime.file.no-certificate": {"fr": "pas de certificat dans ce fichier", "en": "no certificate in this file"},
+    "smime.file.passphrase-missing": {
+        "fr": "la clé est chiffrée : il faut sa phrase secrète (--passphrase-file, smime.key_passphrase)",
+        "en": "the key is encrypted: its passphrase is needed (--passphrase-file, smime.key_passphrase)",
+    },
+    "smime.file.passphrase-wrong": {
+        "fr": "la phrase secrète est fausse, ou le fichier est abîmé",
+        "en": "the passphrase is wrong, or the file is damaged",
+    },
+    "smime.file.not-of-certificate": {
+        "fr": "la clé privée n'est celle d'aucun des certificats donnés",
+        "en": "the private key does not belong to the certificate: to none of those given",
+    },
+    "smime.file.weak": {
+        "fr": "clé trop faible pour signer ou chiffrer ; --legacy permet encore de lire d'anciens messages",
+        "en": "key too weak to sign or encrypt with; --legacy still reads old messages",
+    },
     "dsn.failed.subject": {"fr": "Message non remis", "en": "Message not delivered"},
     "dsn.failed.intro": {
         "fr": "Votre message du {date} n'a pas été remis à ces destinataires. Il ne sera plus présenté :",

@@ -3,6 +3,8 @@
     SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
     └─ Undecryptable              one face for every failure after a key was found (crypto.md 9, 12 and 13)
     KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
+    └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
+    DirectoryUnavailable (Deferred)  nobody can say now whether a recipient has a certificate
     NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import enum
 
 from mssgw.core.errors import Deferred, Refused, Reply
+from mssgw.core.texts import Language, text
 
 
 class Reason(enum.StrEnum):
@@ -62,6 +65,48 @@ class KeyUnavailable(Deferred):
     """A private key of ours can't be used now (file unreadable, token gone)."""
 
     default = Reply(451, "4.7.5", "Signing or decryption key is temporarily unavailable")
+
+
+class FileProblem(enum.StrEnum):
+    """What is wrong with a file that should hold a key or a certificate."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too-large"
+    UNKNOWN_FORMAT = "unknown-format"
+    DAMAGED = "damaged"
+    UNSUPPORTED = "unsupported"  # a kind of key or of cipher we have no use for
+    NO_KEY = "no-key"
+    NO_CERTIFICATE = "no-certificate"
+    PASSPHRASE_MISSING = "passphrase-missing"  # noqa: S105 - no passphrase
+    PASSPHRASE_WRONG = "passphrase-wrong"  # noqa: S105
+    NOT_OF_CERTIFICATE = "not-of-certificate"
+    WEAK = "weak"
+
+
+class KeyFileError(KeyUnavailable):
+    """A file with keys or certificates that can't be used. For mail in transit it is a 451 like any key that does not
+    answer; a person at the command line reads the sentence of `problem` (core/texts, `smime.file.*`)."""
+
+    def __init__(self, problem: FileProblem, what: str = "", place: str = "") -> None:
+        self.problem, self.what, self.place = problem, what, place
+        super().__init__(detail=": ".join(part for part in (place, self.sentence("en")) if part))
+
+    def sentence(self, language: Language) -> str:
+        return text(f"smime.file.{self.problem}", language) + (f" ({self.what})" if self.what else "")
+
+    def at(self, place: object) -> KeyFileError:
+        """The same, with the file that it is about."""
+        return KeyFileError(self.problem, self.what, str(place))
+
+
+class DirectoryUnavailable(Deferred):
+    """A directory of certificates does not answer. `required`: mail that is encrypted when possible waits for it too."""
+
+    default = Reply(451, "4.4.3", "The directory of encryption certificates does not answer")
+
+    def __init__(self, *, required: bool = True, detail: str = "") -> None:
+        self.required = required
+        super().__init__(detail=detail)
 
 
 class NoCertificate(Refused):

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, x25519
-from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mssgw.core.config.base import Secret
+from mssgw.smime import keyfiles
 from mssgw.smime.algorithms import Digest, Signature, SignatureKind, pss_padding
-from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, Undecryptable
+from mssgw.smime.certificates import Certificate, check_public_key
+from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, Reason, SmimeError, Undecryptable
+from mssgw.smime.keyfiles import Material
 
-MAX_KEY_FILE = 1024 * 1024
+MAX_KEY_FILE = keyfiles.MAX_FILE
 
 
 class Key(Protocol):
@@ -69,7 +68,7 @@ class SoftKey:
     def _private(self) -> Any:
         return self._loaded
 
-    def public(self) -> Any:
+    def public_key(self) -> Any:
         return self._private.public_key()
 
     def sign(self, data: bytes, scheme: Signature) -> bytes:
@@ -120,7 +119,7 @@ _ML_DSA = (mldsa.MLDSA44PrivateKey, mldsa.MLDSA65PrivateKey, mldsa.MLDSA87Privat
 
 
 class FileKey(SoftKey):
-    """A key from a file: PKCS#8 (PEM or DER, plain or encrypted), traditional PEM, or PKCS#12.
+    """A key from a file of any shape that `keyfiles` reads.
 
     Read at first use; while that fails every operation raises KeyUnavailable and the next one tries again.
     """
@@ -135,23 +134,16 @@ class FileKey(SoftKey):
         if self._loaded is None:
             with self._lock:
                 if self._loaded is None:
-                    self._loaded = load_private(*self._read()).key
+                    self._loaded = self._load()
         return self._loaded
 
-    def _read(self) -> tuple[bytes, bytes | None]:
+    def _load(self) -> Any:
         try:
-            return self._source.read(), passphrase_of(self._passphrase)
+            return load_private(self._source.read(), passphrase_of(self._passphrase)).key
+        except KeyFileError as error:
+            raise error.at(self._source) from error
         except OSError as error:
             raise KeyUnavailable(detail=f"{self._source}: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a key file holds. Certificates only when it is PKCS#12."""
-
-    key: Any
-    certificate: Certificate | None = None
-    chain: tuple[Certificate, ...] = ()
 
 
 @cache
@@ -164,73 +156,35 @@ def passphrase_of(reference: Secret | None) -> bytes | None:
     return None if reference is None else reference.read().rstrip(b"\r\n")
 
 
-def load_private(data: bytes, passphrase: bytes | None = None) -> Loaded:
-    """A private key from PEM, DER or PKCS#12 octets. Raises KeyUnavailable; never says more of the passphrase than "wrong"."""
-    if len(data) > MAX_KEY_FILE:
-        raise KeyUnavailable(detail="key file over 1 MB")
+def load_private(data: bytes, passphrase: bytes | None = None) -> Material:
+    """The private key in a file of any shape, and what stands beside it. Raises KeyFileError (a KeyUnavailable)."""
+    found = keyfiles.read(data, passphrase)
+    _ = found.key
+    return found
+
+
+def load_certificates(data: bytes, passphrase: bytes | None = None) -> tuple[Certificate, ...]:
+    """Certificates in a file of any shape, the holder's first. Raises SmimeError."""
     try:
-        if b"-----BEGIN PKCS12-----" in data:
-            return _pkcs12(_base64(data.partition(b"-----BEGIN PKCS12-----")[2].partition(b"-----")[0]), passphrase)
-        if b"-----BEGIN" in data:
-            return Loaded(serialization.load_pem_private_key(data, passphrase))
-        try:
-            return Loaded(serialization.load_der_private_key(data, passphrase))
-        except ValueError:
-            return _pkcs12(data, passphrase)
-    except TypeError as error:
-        raise KeyUnavailable(detail="key file is encrypted and no passphrase is set, or the reverse") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyUnavailable(detail="not a private key we can read, or a wrong passphrase") from error
-
-
-def _pkcs12(data: bytes, passphrase: bytes | None) -> Loaded:
-    bundle = pkcs12.load_pkcs12(data, passphrase)
-    if bundle.key is None:
-        raise KeyUnavailable(detail="PKCS#12 without a private key")
-    own = certificate(bundle.cert.certificate.public_bytes(serialization.Encoding.DER)) if bundle.cert else None
-    chain = tuple(certificate(one.certificate.public_bytes(serialization.Encoding.DER)) for one in bundle.additional_certs)
-    return Loaded(bundle.key, own, chain)
-
-
-def load_certificates(data: bytes) -> tuple[Certificate, ...]:
-    """Certificates in a file, in order: PEM blocks or one DER. Raises SmimeError."""
-    if b"-----BEGIN" not in data:
-        return (certificate(data),)
-    found = []
-    for block in data.split(b"-----BEGIN CERTIFICATE-----")[1:]:
-        body, mark, _ = block.partition(b"-----END CERTIFICATE-----")
-        if not mark:
-            raise SmimeError(Reason.MALFORMED, "PEM certificate without its end")
-        found.append(certificate(_base64(body)))
-    if not found:
-        raise SmimeError(Reason.MALFORMED, "no certificate in the file")
-    return tuple(found)
-
-
-def _base64(body: bytes) -> bytes:
-    import pybase64
-
-    try:
-        return pybase64.b64decode(b"".join(body.split()), validate=True)
-    except ValueError as error:
-        raise SmimeError(Reason.MALFORMED, "PEM block is not base64") from error
+        return keyfiles.read(data, passphrase).require_certificates()
+    except KeyFileError as error:
+        raise SmimeError(Reason.MALFORMED, error.detail) from error
 
 
 def identity(certificates: Sequence[Certificate], key: Key) -> Identity:
-    """The first certificate is the holder's, the others its chain; self-signed roots are not sent."""
-    own, *chain = certificates
+    """A holder, in whatever order the certificates stand; self-signed roots are not sent."""
+    own, *chain = keyfiles.holder_first(certificates)
     return Identity(own, key, tuple(one for one in chain if not one.self_issued))
 
 
 def require_pair(who: Identity) -> None:
-    """The key in the file belongs to the certificate. Raises KeyUnavailable."""
+    """The key in the file belongs to the certificate, and both are fit for use. Raises KeyUnavailable."""
     key = who.key
     if not isinstance(key, SoftKey):
         return
-    if _spki(key.public()) != _spki(who.certificate.public_key):
-        raise KeyUnavailable(detail="the private key does not belong to the certificate")
-
-
-def _spki(public: Any) -> bytes:
-    octets: bytes = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return octets
+    if not keyfiles.belongs(key, who.certificate):
+        raise KeyFileError(FileProblem.NOT_OF_CERTIFICATE)
+    try:
+        check_public_key(key.public_key())
+    except SmimeError as error:
+        raise KeyFileError(FileProblem.WEAK, error.detail) from error
