@@ -1,4 +1,7 @@
-"""Tables and engines of the connector's store: SQLite and PostgreSQL."""
+"""Tables and engines of the connector's store: SQLite and PostgreSQL.
+
+`sealed`, `content`, `error` and `wrapped` hold what `sealing` makes; a `patient` column holds a token, never an INS.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,18 @@ def _moment(name: str, *, null: bool = False) -> sa.Column[Any]:
 
 
 version = sa.Table("dmp_version", meta, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+keys = sa.Table(
+    "dmp_keys",
+    meta,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
 dossiers = sa.Table(
     "dmp_dossiers",
     meta,
     sa.Column("patient", sa.String(64), primary_key=True),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("authorisation", sa.String(16)),
-    sa.Column("treating_doctor", sa.Boolean, nullable=False),
-    sa.Column("attached_to_mes", sa.Boolean),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     _moment("seen"),
 )
 consents = sa.Table(
@@ -40,7 +47,7 @@ consents = sa.Table(
     sa.Column("patient", sa.String(64), nullable=False, index=True),
     sa.Column("practitioner", sa.String(64), nullable=False),
     sa.Column("structure", sa.String(64), nullable=False),
-    sa.Column("consent", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     _moment("at"),
     _moment("until"),
     _moment("withdrawn", null=True),
@@ -54,7 +61,7 @@ consultations = sa.Table(
     sa.Column("structure", sa.String(64), nullable=False),
     sa.Column("evidence", sa.String(200), nullable=False),
     sa.Column("mode", sa.String(20), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     _moment("opened"),
     _moment("closes"),
     _moment("closed", null=True),
@@ -66,12 +73,11 @@ deposits = sa.Table(
     sa.Column("unique_id", sa.String(200), primary_key=True),
     sa.Column("patient", sa.String(64), nullable=False),
     sa.Column("practitioner", sa.String(64), nullable=False),
-    sa.Column("hash", sa.String(40), nullable=False),
-    sa.Column("submission", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("content", sa.LargeBinary),
+    sa.Column("error", sa.LargeBinary),
     sa.Column("state", sa.String(12), nullable=False, index=True),
     sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("last_error", sa.Text, nullable=False),
     _moment("accepted"),
     _moment("finished", null=True),
 )
@@ -81,7 +87,7 @@ creations = sa.Table(
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("practitioner", sa.String(64), nullable=False, index=True),
     sa.Column("step", sa.String(20), nullable=False),
-    sa.Column("creation", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
     _moment("changed"),
 )
 audit = sa.Table(
@@ -96,7 +102,7 @@ audit = sa.Table(
     sa.Column("what", sa.String(60), nullable=False),
     sa.Column("outcome", sa.String(40), nullable=False),
     sa.Column("consultation", sa.String(36), nullable=False, index=True),
-    sa.Column("record", sa.Text, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
 
 
@@ -119,5 +125,29 @@ def open_engine(url: str) -> sa.Engine:
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def exclusively(connection: sa.Connection) -> None:
+    """Nobody else makes, migrates, rotates or writes meanwhile. SQLite: BEGIN IMMEDIATE said so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('dmp_connector store'))"))
+
+
+def among_others(connection: sa.Connection) -> None:
+    """Nobody migrates or rotates meanwhile."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(hashtext('dmp_connector store'))"))
+
+
+def forget_free_pages(engine: sa.Engine) -> None:
+    """What lay in clear, or under keys that are gone, leaves the files too, as far as a database can see to it."""
+    raw = engine.raw_connection()
+    try:
+        driver: Any = raw.driver_connection
+        if engine.dialect.name == "sqlite":
+            driver.execute("VACUUM")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        raw.close()

@@ -20,11 +20,13 @@ from dmp_connector.signer import FileSigner
 from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
+from dmp_connector.store import StoreKeys
 from tests.dmp.pki import Leaf, Root
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 RPPS = "899700367909"
 STRUCTURE = "10B0073160"
+STORE_KEYS = StoreKeys(b"k" * 32)
 
 
 def need_package(name: str) -> None:

@@ -34,11 +34,11 @@ from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins, InsKind, Practitioner, Structure
 from dmp_connector.settings import DmpSettings, Software
 from dmp_connector.signer import FileSigner, Signer
-from dmp_connector.store import DmpStore
 from dmp_connector.transport import Exchange
 from dmp_connector.validate import Validator
 from mssgw import __version__
 from mssgw.cli.config import loaded
+from mssgw.cli.dmp.store import open_store
 from mssgw.cli.frame import failure, output
 from mssgw.core.config.dmp import Dmp as DmpTable
 from mssgw.core.config.dmp import DmpActor
@@ -156,13 +156,13 @@ async def session(options: Options) -> AsyncIterator[Session]:
     if who is None:
         raise failure(f"{options.config}: no [[dmp_actor]] has the address {options.address}")
     async with AsyncExitStack() as stack:
+        store = open_store(config, options.config)  # before a PIN is asked for
+        stack.callback(store.close)
         now = datetime.now(UTC)
         card, pin = await asyncio.to_thread(_card, stack, config.dmp, now) if who.key is None else (None, "")
         signer: Signer = card.signer if card else _file_signer(who)
         relay = await _relay(stack, config.dmp, card, pin) if card and config.dmp.certificate is None else None
         actor = _card_actor(card, who, now) if card else _actor(who, now)
-        store = DmpStore.open(_store_url(config.dmp.store, options.config))
-        stack.callback(store.close)
         dmp = await stack.enter_async_context(Dmp(_settings(config.dmp, options, relay), signer))
         desk = Desk(dmp, store, _rules(config.dmp))
         found = Session(options, config.dmp, who, actor, desk, card, relay)
@@ -197,15 +197,6 @@ def _rules(table: DmpTable) -> DeskRules:
         production=table.production,
         letter_address=table.letter_address,
     )
-
-
-def _store_url(url: str, config: Path) -> str:
-    """A relative SQLite path starts at the configuration, like every path in it."""
-    if not url.startswith("sqlite:"):
-        return url
-    path = config.parent.absolute() / url.removeprefix("sqlite:").removeprefix("//")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:{path}"
 
 
 def _file_signer(who: DmpActor) -> Signer:

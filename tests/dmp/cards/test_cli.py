@@ -29,6 +29,7 @@ def config(simulator, cps, tmp_path):
         "structure_id": "1750000001",
         "structure_name": "x",
     }
+    (tmp_path / "master").write_bytes(b"m" * 32)
     path = tmp_path / "mssgw.toml"
     path.write_text(text + table("dmp", dmp) + table("[dmp_actor]", {**actor, "authentication": "card"}))
     return path

@@ -20,6 +20,7 @@ from dmp_connector.errors import CardError, ConsultationClosed, DmpError
 from dmp_connector.model import Ins
 from dmp_connector.settings import DmpSettings
 from dmp_connector.store import DmpStore
+from tests.dmp.conftest import STORE_KEYS
 
 from .conftest import SOFTHSM, VITALE, need, until
 
@@ -47,7 +48,7 @@ async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_con
     )
     await relay.start()
     settings = DmpSettings(url=f"https://localhost:{port}/si-dmp-server/v2/services", relay=relay.url)
-    store = DmpStore.open(f"sqlite:{tmp_path / 'dmp.db'}")
+    store = DmpStore.open(f"sqlite:{tmp_path / 'dmp.db'}", STORE_KEYS)
     actor = session.card.actor(0, datetime.now(UTC))
     until(lambda: not next(s for s in slots() if "Virtual PCD" in s.name).atr, "an empty reader")
     physical = SimulatedCard(VITALE)  # the body of the card in its PC/SC reader; SoftHSM is its chip

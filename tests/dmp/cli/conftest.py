@@ -100,6 +100,7 @@ def write_config(tmp_path: Path, dmp_running: Running):
             signing = {} if values.get("key") == "" else {"certificate": str(keys / "seal.pem"), "key": f"file:{keys / 'seal.key'}"}
             actor = {k: v for k, v in values.items() if v != ""}
             text += table("[dmp_actor]", {"address": address, "structure_name": "HOPITAL TEST", "speciality": "SM26"} | actor | signing)
+        (tmp_path / "master").write_bytes(b"m" * 32)
         path = tmp_path / "mssgw.toml"
         path.write_text(text)
         return path

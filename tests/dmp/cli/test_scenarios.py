@@ -145,10 +145,11 @@ def test_a_recorded_consent_that_ran_out_is_refused_here(write_config, mssgw):
     mssgw.config = write_config(consent_days=1)
     mssgw.done("authorise", "--yes", patient="NOUVEAU")
     from dmp_connector.model import Consent, ConsentBasis, ConsentMeans
-    from dmp_connector.store import DmpStore
+    from mssgw.cli.config import loaded
+    from mssgw.cli.dmp.store import open_store
     from tests.dmp.conftest import practitioner
 
-    store = DmpStore.open(f"sqlite:{mssgw.config.parent / 'dmp.db'}")
+    store = open_store(loaded(mssgw.config), mssgw.config)
     old = datetime.now(UTC) - timedelta(days=10)
     store.add_consent(
         Consent(mssgw.running.ins("NOUVEAU"), ConsentBasis.EXPLICIT, practitioner(), ConsentMeans.ORAL, old, old + timedelta(days=1)),

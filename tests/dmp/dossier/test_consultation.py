@@ -18,14 +18,14 @@ from dmp_connector.errors import BadDocument, ConsentMissing, ConsultationClosed
 from dmp_connector.letters import letter
 from dmp_connector.model import AccessMode, Patient, Sex
 from dmp_connector.store import DepositState, DmpStore
-from tests.dmp.conftest import practitioner, structure
+from tests.dmp.conftest import STORE_KEYS, practitioner, structure
 
 WHY = "Patient inconscient aux urgences"
 
 
 @pytest.fixture
 def dmp_store(tmp_path):
-    store = DmpStore.open(f"sqlite:{tmp_path / 'dmp.db'}")
+    store = DmpStore.open(f"sqlite:{tmp_path / 'dmp.db'}", STORE_KEYS)
     yield store
     assert store.check() == []
     store.close()

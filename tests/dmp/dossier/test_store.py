@@ -22,7 +22,7 @@ from dmp_connector.model import (
     InsKind,
 )
 from dmp_connector.store import ConsultationRow, Deposit, DepositState, DmpStore
-from tests.dmp.conftest import RPPS, practitioner
+from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 INS = Ins("279035121518989", InsKind.NIR_TEST)
@@ -31,7 +31,7 @@ INS = Ins("279035121518989", InsKind.NIR_TEST)
 @pytest.fixture(params=["sqlite", "postgresql"])
 def dmp_store(request, tmp_path):
     url = f"sqlite:{tmp_path / 'dmp.db'}" if request.param == "sqlite" else request.getfixturevalue("dmp_postgres")
-    store = DmpStore.open(url)
+    store = DmpStore.open(url, STORE_KEYS)
     yield store
     assert store.check() == []
     store.close()
@@ -131,7 +131,7 @@ def test_a_creation_is_replaced_by_its_next_step(dmp_store):
 
 
 def test_check_finds_what_cannot_be(tmp_path):
-    store = DmpStore.open(f"sqlite:{tmp_path / 'x.db'}")
+    store = DmpStore.open(f"sqlite:{tmp_path / 'x.db'}", STORE_KEYS)
     store.accept_deposit(deposit())
     store.add_consultation(ConsultationRow("c1", INS.cx, RPPS, "S", "", AccessMode.NORMAL, "", AT, AT))
     with store._engine.begin() as connection:
@@ -142,11 +142,11 @@ def test_check_finds_what_cannot_be(tmp_path):
 
 def test_another_version_and_another_engine_are_refused(tmp_path):
     url = f"sqlite:{tmp_path / 'x.db'}"
-    store = DmpStore.open(url)
+    store = DmpStore.open(url, STORE_KEYS)
     with store._engine.begin() as connection:
         connection.execute(sa.text("UPDATE dmp_version SET version = 99"))
     store.close()
     with pytest.raises(BadSettings, match="version 99"):
-        DmpStore.open(url)
+        DmpStore.open(url, STORE_KEYS)
     with pytest.raises(BadSettings):
-        DmpStore.open("mysql://x")
+        DmpStore.open("mysql://x", STORE_KEYS)

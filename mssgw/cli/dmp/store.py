@@ -1,0 +1,37 @@
+"""The connector's own store, opened under a key that comes from the node's master key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dmp_connector.store import DmpStore, StoreKeys
+from mssgw.cli.frame import failure
+from mssgw.core.config import Config
+
+_LABEL = b"mssgw dmp store"  # RFC 5869 info: no other key of the node comes out of this
+
+
+def open_store(config: Config, path: Path) -> DmpStore:
+    """The store of [dmp], sealed under the node's master key. Raises DmpError; ends the program without that key."""
+    if config.dmp is None:
+        raise failure(f"{path}: there is no [dmp] table")
+    try:
+        master = config.seal.master_key.read()
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise failure(f"{path}: seal.master_key: {config.seal.master_key}: {said}; `mssgw seal new-key` makes a key") from error
+    if len(master) < 32:
+        raise failure(f"{path}: seal.master_key: {config.seal.master_key}: expected 32 octets, found {len(master)}")
+    return DmpStore.open(_url(config.dmp.store, path), StoreKeys(HKDF(SHA256(), 32, None, _LABEL).derive(master)))
+
+
+def _url(url: str, config: Path) -> str:
+    """A relative SQLite path starts at the configuration, like every path in it."""
+    if not url.startswith("sqlite:"):
+        return url
+    path = config.parent.absolute() / url.removeprefix("sqlite:").removeprefix("//")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:{path}"
