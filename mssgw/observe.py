@@ -54,6 +54,7 @@ class Event(enum.StrEnum):
     REPORT_PUT_OFF = "report.put_off"
     REPORT_LOST = "report.lost"
     SMIME_DIRECTORY = "smime.directory_unreadable"
+    SMIME_LDAP_FAILED = "smime.ldap_failed"
     SMIME_TOKEN_READY = "smime.token_ready"  # noqa: S105 - an event
     SMIME_TOKEN_GONE = "smime.token_gone"  # noqa: S105 - an event
     LOGIN_OK = "login.ok"

@@ -17,13 +17,14 @@ from mssgw.core.errors import ConfigError
 from mssgw.services import seals
 from mssgw.smime import Identity, KeyUnavailable
 from mssgw.smime.keys import require_pair
+from mssgw.smime.ldap import directories
 from mssgw.trust import Trust
 
 
 def require_ready(config: Config) -> None:
     """Raises ConfigError with every mistake."""
     problems = [*_secrets(config), *_pairs(config)]
-    for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock())):
+    for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
         try:
             check()
         except ConfigError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mssgw import relay
@@ -25,7 +25,8 @@ from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.observe import log_bug
 from mssgw.smime import Candidate, Identity, identity, key_at, load_certificates, no_directory
 from mssgw.smime.directory import CertificateFiles, identities
-from mssgw.smime.errors import SmimeError
+from mssgw.smime.errors import DirectoryUnavailable, SmimeError
+from mssgw.smime.ldap import LdapDirectory, directories
 from mssgw.store import Store, Transaction, audit, certificates
 from mssgw.trust import Decision, Step, Trust
 
@@ -38,14 +39,16 @@ class Services:
     submission: Submission
     hospital: HospitalRelay | None
     sender: Sender | None
+    directories: tuple[LdapDirectory, ...] = ()
 
     @classmethod
     async def of(cls, config: Config, store: Store, clock: Clock) -> Services:
         """Build everything and load the trust space. Raises ConfigError with every file that can't be used."""
         trust = Trust.of(config, clock, audit=DecisionAudit(store))
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
+        ldap = directories(config.ldap)
         protection = Protection.of(
-            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, store),
+            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, store, ldap),
             directory=files.holder if files else no_directory)
         house = House.of(config, store, clock, protection)
         await trust.start()
@@ -53,14 +56,21 @@ class Services:
             config, trust, Inbound(house, trust), Submission(house, trust),
             HospitalRelay(house, trust, config.hospital) if config.hospital else None,
             sender(config, store, clock, trust) if config.relay else None,
+            ldap,
         )
 
     async def run(self) -> None:
         """The background: trust space and sender, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.trust.run())
-            if self.sender:
-                group.create_task(self.sender.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.trust.run())
+                for directory in self.directories:
+                    group.create_task(directory.look())
+                if self.sender:
+                    group.create_task(self.sender.run())
+        finally:
+            for directory in self.directories:
+                directory.close()
 
 
 def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:
@@ -89,17 +99,27 @@ def persons(config: Config) -> tuple[Identity, ...]:
 
 
 class Lookup:
-    """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first)."""
+    """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first), then
+    the directories. What they can read is what their last valid mail said, else what they say in a directory."""
 
-    def __init__(self, files: CertificateFiles | None, store: Store) -> None:
-        self._files, self._store = files, store
+    def __init__(self, files: CertificateFiles | None, store: Store, ldap: Sequence[LdapDirectory] = ()) -> None:
+        self._files, self._store, self._ldap = files, store, ldap
 
     async def __call__(self, address: Address) -> Sequence[Candidate]:
         known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
         spoken = said[0] if said else None
         files = [Candidate(der, "file", spoken) for der in self._files.of(address)] if self._files else []
-        learned = sorted(known, key=lambda one: one.seen, reverse=True)
-        return files + [Candidate(one.der, one.source, spoken, one.seen) for one in learned]
+        learned = [Candidate(one.der, one.source, spoken, one.seen) for one in sorted(known, key=lambda one: one.seen, reverse=True)]
+        asked = [found for directory in self._ldap for found in await _asked(directory, address)]
+        return [*files, *learned, *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
+
+
+async def _asked(directory: LdapDirectory, address: Address) -> Sequence[Candidate]:
+    """What a directory knows. That it can't say is an answer too: it counts only when nobody else knows a certificate."""
+    try:
+        return await directory.find(address)
+    except DirectoryUnavailable as error:
+        return (Candidate(b"", "ldap", unknown=error),)
 
 
 class DecisionAudit:

@@ -8,7 +8,8 @@ is named in the refusal, and what is queued is what leaves, octet for octet.
              when-possible: signed when the domain has a key; a key that does not answer is 451 all the same
     encrypt  always: a recipient without a usable certificate is NoCertificate (550), with the address
              when-possible: that recipient gets a copy that is signed only
-             both: a certificate that can't be judged now (revocation data too old) is Deferred (451)
+             both: a certificate that can't be judged now (revocation data too old) is Deferred (451), and so is a
+             recipient whom only a directory that does not answer may know
 
 Copies: recipients who read the same cipher share one; those who are not named in To or Cc get one each,
 because a RecipientInfo names its reader to all the others. Subject, X-MSS-* and all other fields stay
@@ -40,7 +41,7 @@ from mssgw.smime.armour import Armour, encode
 from mssgw.smime.capabilities import Capabilities
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.entity import Outgoing
-from mssgw.smime.errors import KeyUnavailable, NoCertificate, SmimeError
+from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, NoCertificate, SmimeError
 from mssgw.smime.keys import Identity
 from mssgw.smime.pool import run
 from mssgw.smime.recipients import Recipient, recipient
@@ -55,9 +56,10 @@ class Candidate:
     """A certificate that may be a recipient's. `capabilities` is what they said in their last valid mail."""
 
     certificate: bytes  # DER
-    source: str  # "directory", "mail", "file": for the log and the audit
+    source: str  # "file", "mail", "ldap": for the log and the audit
     capabilities: bytes | None = None
     seen_at: datetime | None = None
+    unknown: DirectoryUnavailable | None = None  # in place of a certificate: this source could not answer
 
 
 Lookup = Callable[[Address], Awaitable[Sequence[Candidate]]]
@@ -156,6 +158,9 @@ def _readers(recipients: Sequence[Address], policy: Policy, now: datetime, found
     for who in recipients:
         try:
             readers[who] = _reader(found.get(who, ()), policy, now, validate)
+        except DirectoryUnavailable as error:
+            if error.required or policy.encrypt == "always":
+                waiting = error
         except Deferred as error:
             waiting = error
         except (SmimeError, NotTrusted, NoCertificate) as error:
@@ -170,17 +175,21 @@ def _readers(recipients: Sequence[Address], policy: Policy, now: datetime, found
 
 
 def _reader(candidates: Sequence[Candidate], policy: Policy, now: datetime, validate: Validate) -> _Reader:
-    """The first candidate that may and can be used. Raises SmimeError, NotTrusted, Deferred of the best one."""
+    """The first candidate that may and can be used. Raises Deferred when one of them can't be judged now (unknown
+    means temporary), else SmimeError or NotTrusted of the best one."""
     problem: SmimeError | NotTrusted | Deferred | None = None
     for candidate in candidates:
         try:
+            if candidate.unknown:
+                raise candidate.unknown
             one = certificate(candidate.certificate)
             validate(one.der, Purpose.MAIL_ENCRYPT, now)
             stated = capabilities.stated(candidate.capabilities)
             choice: Capabilities = capabilities.choose(stated, policy.cipher)
             return _Reader(one, choice.ciphers[0], recipient(one, oaep=choice.oaep, experimental=policy.experimental))
         except (SmimeError, NotTrusted, Deferred) as error:
-            problem = problem or error
+            if problem is None or (isinstance(error, Deferred) and not isinstance(problem, Deferred)):
+                problem = error
     raise problem or NoCertificate(detail="no certificate known")
 
 

@@ -24,6 +24,7 @@ from mssgw.core.config.base import BASE_DIR, Listen, Secret, Settings, decode_ho
 from mssgw.core.config.clients import Clients, Imap, Submission
 from mssgw.core.config.dmp import Dmp, DmpActor
 from mssgw.core.config.domain import DomainSettings, Route
+from mssgw.core.config.ldap import Ldap
 from mssgw.core.config.node import Limits, Metrics, Node, Seal, Web
 from mssgw.core.config.queue import Queue
 from mssgw.core.config.relay import Hospital, Relay
@@ -48,6 +49,7 @@ class Config(Settings, frozen=True):
     limits: Annotated[Limits, Meta(description="What is too much.")] = msgspec.field(default_factory=Limits)
     queue: Annotated[Queue, Meta(description="The outbound queue: retries, delays, bounces.")] = msgspec.field(default_factory=Queue)
     smime: Annotated[Smime, Meta(description="Signing, encrypting, verifying, decrypting.")] = msgspec.field(default_factory=Smime)
+    ldap: Annotated[tuple[Ldap, ...], Meta(description="A directory with recipients' certificates, asked over LDAP.")] = ()
     domain: Annotated[tuple[DomainSettings, ...], Meta(description="A mail domain that lives here. At least one.")] = ()
     route: Annotated[tuple[Route, ...], Meta(description="A static route, instead of the MX records of a domain.")] = ()
 
@@ -105,7 +107,7 @@ def parse(text: str, base: Path) -> Config:
     return config
 
 
-_ROWS: dict[str, type[Settings]] = {"domain": DomainSettings, "route": Route, "dmp_actor": DmpActor}
+_ROWS: dict[str, type[Settings]] = {"domain": DomainSettings, "route": Route, "ldap": Ldap, "dmp_actor": DmpActor}
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
 
 

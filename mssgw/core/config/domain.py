@@ -24,7 +24,7 @@ class DomainSettings(Settings, frozen=True):
     catch_all: Annotated[str, Meta(description="Mailbox for unknown recipients; empty refuses them.")] = ""
 
     def __post_init__(self) -> None:
-        _check_domain(self.name)
+        check_domain(self.name)
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -39,10 +39,10 @@ class Route(Settings, frozen=True):
     port: Annotated[int, Meta(description="Port of its server.", ge=1, le=65535)] = 25
 
     def __post_init__(self) -> None:
-        _check_domain(self.domain)
+        check_domain(self.domain)
 
 
-def _check_domain(text: str) -> None:
+def check_domain(text: str) -> None:
     try:
         if parse_domain(text) != text:
             raise ValueError(f"write it as {parse_domain(text)}")
