@@ -130,8 +130,7 @@ class LdapDirectory:
             flight.exception()  # whoever waits gets it; when nobody does any more, that is no error of its own
 
     def close(self) -> None:
-        for flight in list(self._flights.values()):
-            flight.cancel()
+        """Let go what is idle. Whoever still waits gets the answer: a reload takes nothing from mail in progress."""
         for standing in self._servers:
             standing.close()
 
