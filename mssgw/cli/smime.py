@@ -1,84 +1,100 @@
-"""`mssgw smime verify|decrypt|sign|encrypt`: S/MIME on files, without a store or a running node."""
+"""`mssgw smime verify|decrypt|sign|encrypt`: S/MIME on files, without a store or a running node.
+
+With `--json` the document holds what was found or done; when OUT is standard output the message stands in it too, as
+base64 in `message`, so that nothing made is ever lost. FILE may be a message or a bare CMS structure (a saved smime.p7m).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pybase64
 import typer
 
-from mssgw.cli.frame import Json, failure, output
+from mssgw.cli.frame import Family, Json, Said, failure, of_os, output, output_with_message, say, warn
 from mssgw.core.body import Body, BodyWriter
-from mssgw.core.config.base import Secret
+from mssgw.core.errors import ConfigError
 from mssgw.core.pki import Validate
-from mssgw.core.texts import text
-from mssgw.smime import files
-from mssgw.smime.certificates import Certificate
+from mssgw.smime import files, fitness
+from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.decrypting import Reading
-from mssgw.smime.errors import SmimeError
+from mssgw.smime.errors import KeyFileError, Reason, SmimeError
+from mssgw.smime.fitness import Doubt
 from mssgw.smime.keys import Identity
 from mssgw.smime.opening import decrypt_now, open_now
 from mssgw.smime.verdict import SignerVerdict, Verdict
 
-app = typer.Typer(help="Sign, encrypt, verify and decrypt message files. FILE and OUT may be - for standard input and output.",
-                  no_args_is_help=True)
+app = Family(help="Sign, encrypt, verify and decrypt message files. FILE and OUT may be - for standard input and output.",
+             no_args_is_help=True)
 
-Source = Annotated[str, typer.Argument(metavar="FILE.eml", help="The message; - reads standard input.")]
-Output = Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Where the message goes; - is standard output.")]
-Cert = Annotated[Path, typer.Option("--cert", metavar="CERT", help="The certificate, PEM or DER; PEM may hold its chain.")]
-Key = Annotated[Path, typer.Option("--key", metavar="KEY", help="Its private key: PEM, DER or PKCS#12.")]
+Source = Annotated[str, typer.Argument(metavar="FILE.eml", help="The message, or a saved smime.p7m; - reads standard input.")]
+Output = Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Where the message goes; - is standard output (with --json: "
+                                                                        "base64, in the document).")]
+Cert = Annotated[Path | None, typer.Option("--cert", metavar="CERT", help="The certificate, and its chain if it stands there; "
+                                                                          "not needed when it is in KEY.")]
+Key = Annotated[Path, typer.Option("--key", metavar="KEY", help="Its private key. PEM, DER, PKCS#12, bundles: any shape.")]
 Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", metavar="FILE", help="File with the key's passphrase.")]
 Moment = Annotated[datetime | None, typer.Option("--at", metavar="ISO8601", formats=[
     "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="Judge as of this time.")]
 CipherName = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
-Legacy = Annotated[bool, typer.Option("--legacy", help="Also read 3DES and RC2.")]
+Legacy = Annotated[bool, typer.Option("--legacy", help="Also read 3DES and RC2, and with RSA keys under 2048 bits.")]
 
 
 @app.command()
 def verify(
     file: Source,
-    anchors: Annotated[Path, typer.Option("--anchors", metavar="DIR", help="CA certificates trusted for this call, PEM or DER.")],
+    anchors: Annotated[Path, typer.Option("--anchors", metavar="DIR", help="CA certificates trusted for this call, PEM or DER; "
+                                                                           "a directory or one file.")],
     at: Moment = None, cert: Annotated[Path | None, typer.Option("--cert", help="Decrypt with this certificate first.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="… and its private key.")] = None,
     passphrase: Passphrase = None, legacy: Legacy = False, json: Json = False,
 ) -> None:
     """Say who signed FILE, whether the signature holds, and whether From is the signer."""
-    if (cert is None) != (key is None):
-        raise typer.BadParameter("--cert and --key go together")
-    readers = [_identity(cert, key, passphrase, None)] if cert and key else []
-    opened = open_now(_read(file), readers, _validator(anchors), _moment(at), reading=Reading(legacy, True))
-    output(_told(opened.verdict), json=json, document=opened.verdict.to_json())
-    if not opened.verdict.holds:
-        raise failure(_reasons(opened.verdict) or text("smime.none", "en"))
+    if cert is not None and key is None:
+        raise typer.BadParameter("--cert needs --key")
+    with _sentences():
+        readers = [_identity(cert, key, passphrase, weak=legacy)] if key else []
+        moment = _moment(at)
+        verdict = open_now(_read(file), readers, _validator(anchors), moment, reading=Reading(legacy, True)).verdict
+    output(_told(verdict), json=json, document=verdict.to_json() | {"at": moment.isoformat()})
+    if not verdict.holds:
+        raise _no(verdict, moment)
 
 
 @app.command()
-def decrypt(file: Source, cert: Cert, key: Key, passphrase: Passphrase = None, out: Output = "-", legacy: Legacy = False,
+def decrypt(file: Source, key: Key, cert: Cert = None, passphrase: Passphrase = None, out: Output = "-", legacy: Legacy = False,
             json: Json = False) -> None:
     """Decrypt FILE. Nothing is written unless all of it could be decrypted."""
-    opened = decrypt_now(_read(file), [_identity(cert, key, passphrase, None)], Reading(legacy, True))
-    if not opened.unwrapped:
-        raise failure(_reasons(opened.verdict) or "the message is not encrypted")
-    verdict = opened.verdict
-    _write(opened.readable, out, json, {
-        "decrypted": True, "algorithms": list(verdict.ciphers), "layers": list(verdict.layers),
-        "reasons": [one.value for one in verdict.reasons], "size": opened.readable.size})
+    with _sentences():
+        opened = decrypt_now(_read(file), [_identity(cert, key, passphrase, weak=legacy)], Reading(legacy, True))
+        verdict = opened.verdict
+        if not opened.unwrapped:
+            raise _no(verdict, None) if verdict.reasons else failure(say("smime.not-encrypted"), fault="not-encrypted")
+        _write(opened.readable, out, json, {
+            "decrypted": True, "algorithms": list(verdict.ciphers), "layers": list(verdict.layers),
+            "reasons": [one.value for one in verdict.reasons], "size": opened.readable.size})
 
 
 @app.command()
-def sign(file: Source, cert: Cert, key: Key,
+def sign(file: Source, key: Key, cert: Cert = None,
          chain: Annotated[Path | None, typer.Option("--chain", metavar="CHAIN", help="Intermediate certificates to send along.")] = None,
          passphrase: Passphrase = None, pss: Annotated[bool, typer.Option("--pss", help="RSASSA-PSS instead of PKCS#1 v1.5.")] = False,
          opaque: Annotated[bool, typer.Option("--opaque", help="application/pkcs7-mime instead of multipart/signed.")] = False,
          header_protection: Annotated[bool, typer.Option("--header-protection/--no-header-protection", help="Sign the header too.")] = True,
          out: Output = "-", json: Json = False) -> None:
     """Sign FILE."""
-    made, facts = files.sign(_read(file), _identity(cert, key, passphrase, chain), datetime.now(UTC), pss=pss, opaque=opaque,
-                             header_protection=header_protection)
-    _write(made, out, json, facts)
+    with _sentences():
+        who, now = _identity(cert, key, passphrase, chain), datetime.now(UTC)
+        warnings = _warned(fitness.doubts(who.certificate, "sign", now))
+        made, facts = files.sign(_read(file), who, now, pss=pss, opaque=opaque, header_protection=header_protection)
+        _write(made, out, json, facts | {"warnings": warnings})
 
 
 @app.command()
@@ -88,9 +104,11 @@ def encrypt(file: Source, to: Annotated[list[Path], typer.Option("--to", metavar
             experimental: Annotated[bool, typer.Option("--experimental", help="Allow ML-KEM readers.")] = False,
             out: Output = "-", json: Json = False) -> None:
     """Encrypt FILE to one or more readers. The default is what every mail program reads."""
-    readers = [one for path in to for one in _certificates(path)[:1]]
-    made, facts = files.encrypt(_read(file), readers, cipher, oaep=oaep, experimental=experimental)
-    _write(made, out, json, facts)
+    with _sentences():
+        found = [_reader(path, datetime.now(UTC)) for path in to]
+        warnings = _warned([doubt for _, doubts in found for doubt in doubts])
+        made, facts = files.encrypt(_read(file), [one for one, _ in found], cipher, oaep=oaep, experimental=experimental)
+        _write(made, out, json, facts | {"warnings": warnings})
 
 
 # --- files --------------------------------------------------------------------------------------------------------------
@@ -103,32 +121,53 @@ def _read(file: str) -> Body:
     else:
         with Path(file).open("rb") as source:
             shutil.copyfileobj(source, writer, 1 << 20)
-    return writer.finish()
+    body = writer.finish()
+    if not body.read(0, 4096).strip() and body.size <= 4096:
+        raise failure(say("smime.empty-message", file=file), fault="empty")
+    return files.as_message(body)
 
 
 def _write(body: Body, out: str, json: bool, facts: dict[str, Any]) -> None:
-    """The message to OUT; with --json the facts on standard output, and the message only when OUT is a file."""
+    """The message to OUT, whole or not at all; to standard output with --json: inside the document."""
     if out != "-":
-        with Path(out).open("wb") as file:
-            file.writelines(body.chunks(1 << 20))
-    elif not json:
+        _to_file(body, Path(out))
+        if json:
+            output("", json=True, document=facts)
+    elif json:
+        output_with_message(facts, (pybase64.b64encode(chunk) for chunk in body.chunks(3 << 18)))
+    else:
         for chunk in body.chunks(1 << 20):
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
-    if json:
-        output("", json=True, document=facts)
 
 
-def _certificates(path: Path) -> tuple[Certificate, ...]:
+def _to_file(body: Body, path: Path) -> None:
+    if path.exists() and not path.is_file():  # a pipe, a device
+        with path.open("wb") as file:
+            file.writelines(body.chunks(1 << 20))
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        return files.certificates(path)
+        with beside.open("wb") as file:
+            file.writelines(body.chunks(1 << 20))
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _reader(path: Path, now: datetime) -> tuple[Certificate, tuple[Doubt, ...]]:
+    """Whom to encrypt to; a certificate that can't be is said with its file, of many."""
+    one = files.certificates(path)[0]
+    try:
+        return one, fitness.doubts(one, "encrypt", now)
     except SmimeError as error:
-        raise failure(f"{path}: {error.detail}") from error
+        raise failure(_reason(error.reason).prefixed(str(path)), fault=error.reason, detail=error.detail) from error
 
 
-def _identity(cert: Path, key: Path, passphrase: Path | None, chain: Path | None) -> Identity:
-    certificates = _certificates(cert) + (_certificates(chain) if chain else ())
-    return files.identity(certificates, key, Secret("file", str(passphrase)) if passphrase else None)
+def _identity(cert: Path | None, key: Path, passphrase: Path | None, chain: Path | None = None, *, weak: bool = False) -> Identity:
+    secret = passphrase.read_bytes().rstrip(b"\r\n") if passphrase else None
+    return files.identity(cert, key, secret, chain, weak=weak)
 
 
 def _validator(anchors: Path) -> Validate:
@@ -148,15 +187,66 @@ def _moment(at: datetime | None) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _reasons(verdict: Verdict) -> str:
-    explained = [reason for reason in verdict.reasons if not any(one.startswith(reason) for one in verdict.details)]
-    return "; ".join([*explained, *verdict.details])
+# --- sentences ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """What can be wrong with files, in a sentence that names the file."""
+    try:
+        yield
+    except KeyFileError as error:
+        said = Said(error.sentence("fr"), error.sentence("en"))
+        raise failure(said.prefixed(error.place) if error.place else said, fault=f"file-{error.problem}") from error
+    except SmimeError as error:
+        raise failure(_reason(error.reason), fault=error.reason, detail=error.detail) from error
+    except ConfigError as error:
+        raise failure("\n".join(sentence for _, sentence in error.problems), fault="anchors") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise failure(of_os(error), fault="file") from error
+
+
+def _reason(reason: Reason) -> Said:
+    return Said(f"{reason} : {say(f'smime.reason.{reason}').fr}", f"{reason}: {say(f'smime.reason.{reason}').en}")
+
+
+def _warned(doubts: Sequence[Doubt]) -> list[dict[str, str]]:
+    """Tell the doubts, and answer them as data."""
+    for one in doubts:
+        warn(Said(one.sentence("fr"), one.sentence("en")))
+    return [{"code": one.word, "fr": one.sentence("fr"), "en": one.sentence("en")} for one in doubts]
+
+
+def _no(verdict: Verdict, at: datetime | None) -> typer.Exit:
+    """Why it doesn't hold: each reason in both languages, then where it failed."""
+    said = [_reason(reason) for reason in verdict.reasons] or [Said(verdict.banner("fr"), verdict.banner("en"))]
+    said += [sentence for one in verdict.signers if at and (sentence := _outside(one, at))]
+    details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.detail)]))
+    return failure(Said("\n".join(one.fr for one in said), "\n".join(one.en for one in said)),
+                   fault=verdict.reasons[0] if verdict.reasons else "not-signed", detail=details)
+
+
+def _outside(one: SignerVerdict, at: datetime) -> Said | None:
+    """The signer's certificate is not valid at the time asked for: whose, its dates, that time."""
+    if one.certificate is None:
+        return None
+    found = certificate(one.certificate)
+    try:
+        if found.valid_at(at):
+            return None
+    except SmimeError:
+        return None
+    start, end = found.parsed.not_valid_before_utc, found.parsed.not_valid_after_utc
+    return say("smime.outside", subject=one.subject, start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}", asked=f"{at:%Y-%m-%d}")
 
 
 def _told(verdict: Verdict) -> str:
-    # In English, as the reasons and all that the command line says.
-    reasons = [f"  {', '.join(verdict.reasons)}"] if verdict.reasons else []
-    return "\n".join([verdict.banner("en"), *map(_signer, verdict.signers), *reasons])
+    # First all of it in French, then in English; what programs use as well stands between, in neither.
+    reasons = "\n".join(f"  {one}" for reason in verdict.reasons for one in (_reason(reason).fr, _reason(reason).en))
+    parts = [verdict.banner("fr"), verdict.banner("en"), *map(_signer, verdict.signers), reasons if verdict.holds else ""]
+    return "\n".join(part for part in parts if part)
 
 
 def _signer(one: SignerVerdict) -> str:

@@ -57,6 +57,125 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le message chiffré n'a pas pu être déchiffré ; il est remis tel quel. Demandez à l'expéditeur de le renvoyer.",
         "en": "The encrypted message could not be decrypted; it is delivered as it is. Ask the sender to send it again.",
     },
+    "smime.reason.malformed": {
+        "fr": "Le message S/MIME est abîmé, coupé ou mal formé.",
+        "en": "The S/MIME message is damaged, cut off or malformed.",
+    },
+    "smime.reason.limit": {
+        "fr": "Le message dépasse ce qui est lu (taille, profondeur, nombre de signataires ou de parties).",
+        "en": "The message is beyond what is read (size, depth, number of signers or parts).",
+    },
+    "smime.reason.unsupported-algorithm": {
+        "fr": "Algorithme ou structure non pris en charge.",
+        "en": "Algorithm or structure not supported.",
+    },
+    "smime.reason.weak-algorithm": {
+        "fr": "Algorithme ou clé trop faible pour être cru.",
+        "en": "Algorithm or key too weak to be believed.",
+    },
+    "smime.reason.no-signer": {"fr": "Structure de signature sans aucun signataire.", "en": "A signature structure without any signer."},
+    "smime.reason.signer-certificate-missing": {
+        "fr": "Le certificat du signataire n'est pas dans le message.",
+        "en": "The signer's certificate is not in the message.",
+    },
+    "smime.reason.content-altered": {"fr": "Le contenu a été modifié après la signature.", "en": "The content was changed after signing."},
+    "smime.reason.signature-wrong": {
+        "fr": "La signature n'est pas celle de la clé de ce certificat.",
+        "en": "The signature was not made by the key of this certificate.",
+    },
+    "smime.reason.signed-attributes-wrong": {
+        "fr": "Les attributs signés manquent ou se contredisent.",
+        "en": "The signed attributes are missing or contradict each other.",
+    },
+    "smime.reason.content-confusion": {
+        "fr": "La signature peut désigner deux contenus différents.",
+        "en": "The signature could be about two different contents.",
+    },
+    "smime.reason.certificate-not-trusted": {
+        "fr": "Le certificat du signataire n'est pas reconnu.",
+        "en": "The signer's certificate is not trusted.",
+    },
+    "smime.reason.trust-not-decidable-now": {
+        "fr": "Le certificat du signataire ne peut pas être contrôlé pour le moment.",
+        "en": "The signer's certificate can't be checked for now.",
+    },
+    "smime.reason.certificate-usage": {
+        "fr": "Le certificat n'est pas fait pour cet usage.",
+        "en": "The certificate is not made for this use.",
+    },
+    "smime.reason.signers-differ": {
+        "fr": "Plusieurs signataires, qui ne sont pas tous du même avis ou de la même valeur.",
+        "en": "Several signers who do not all agree or do not all hold.",
+    },
+    "smime.reason.from-not-signer": {"fr": "L'expéditeur affiché n'est pas le signataire.", "en": "The sender shown is not the signer."},
+    "smime.reason.several-from": {
+        "fr": "Le message affiche plusieurs expéditeurs, ou un expéditeur illisible.",
+        "en": "The message shows several senders, or one that can't be read.",
+    },
+    "smime.reason.sender-not-signer": {"fr": "Le champ Sender n'est pas le signataire.", "en": "The Sender field is not the signer."},
+    "smime.reason.protected-headers-differ": {
+        "fr": "Des champs de l'en-tête ont été modifiés après la signature.",
+        "en": "Header fields were changed after signing.",
+    },
+    "smime.reason.signing-time-far-off": {
+        "fr": "La date de signature est à plus de 24 h de l'heure du contrôle.",
+        "en": "The signing time is more than 24 h from the time of this check.",
+    },
+    "smime.reason.protected-part-inside-unprotected-message": {
+        "fr": "Une partie signée ou chiffrée se trouve dans un message qui ne l'est pas ; elle reste fermée.",
+        "en": "A signed or encrypted part stands in a message that is neither; it stays closed.",
+    },
+    "smime.reason.no-key-for-this-message": {
+        "fr": "Le message est chiffré, mais pas pour cette clé.",
+        "en": "The message is encrypted, but not to this key.",
+    },
+    "smime.reason.undecryptable": {"fr": "Le message n'a pas pu être déchiffré.", "en": "The message could not be decrypted."},
+    "smime.reason.encryption-without-integrity": {
+        "fr": "Le chiffrement (CBC) ne protège pas contre les modifications, et aucune signature ne le fait.",
+        "en": "The encryption (CBC) does not protect against changes, and no signature does.",
+    },
+    "smime.field.from": {"fr": "De", "en": "From"},
+    "smime.field.to": {"fr": "À", "en": "To"},
+    "smime.field.cc": {"fr": "Copie", "en": "Cc"},
+    "smime.field.subject": {"fr": "Objet", "en": "Subject"},
+    "smime.field.date": {"fr": "Date", "en": "Date"},
+    "smime.field.sender": {"fr": "Émetteur", "en": "Sender"},
+    "smime.field.reply-to": {"fr": "Répondre à", "en": "Reply-To"},
+    "smime.changed": {
+        "fr": "ATTENTION : le champ « {field} » a été modifié après la signature ; la valeur signée est « {value} ».",
+        "en": 'WARNING: the field "{field}" was changed after signing; the signed value is "{value}".',
+    },
+    "smime.added": {
+        "fr": "ATTENTION : le champ « {field} » a été ajouté après la signature ; rien de tel n'est signé.",
+        "en": "WARNING: the field \"{field}\" was added after signing; nothing like it is signed.",
+    },
+    "smime.outside": {
+        "fr": "Le certificat de {subject} est valable du {start} au {end} ; il ne l'est pas à la date demandée, le {asked}.",
+        "en": "The certificate of {subject} is valid from {start} to {end}; it is not at the date asked for, {asked}.",
+    },
+    "smime.doubt.purpose": {
+        "fr": "ATTENTION : le certificat de {subject} est fait pour {purposes}, pas pour le courrier (emailProtection) ; "
+              "les lecteurs peuvent refuser le message.",
+        "en": "WARNING: the certificate of {subject} is for {purposes}, not for mail (emailProtection); readers may refuse the message.",
+    },
+    "smime.doubt.expired": {
+        "fr": "ATTENTION : le certificat de {subject} a expiré le {end} ; les lecteurs refuseront le message.",
+        "en": "WARNING: the certificate of {subject} expired on {end}; readers will refuse the message.",
+    },
+    "smime.doubt.not-yet-valid": {
+        "fr": "ATTENTION : le certificat de {subject} n'est valable qu'à partir du {start}.",
+        "en": "WARNING: the certificate of {subject} is valid only from {start}.",
+    },
+    "smime.not-encrypted": {
+        "fr": "Le message n'est pas chiffré ; rien n'est écrit.",
+        "en": "The message is not encrypted; nothing is written.",
+    },
+    "smime.empty-message": {"fr": "{file} : le message est vide.", "en": "{file}: the message is empty."},
+    "cli.file.ENOENT": {"fr": "ce fichier n'existe pas", "en": "there is no such file"},
+    "cli.file.EACCES": {"fr": "pas le droit de lire ou d'écrire ce fichier", "en": "no permission to read or write this file"},
+    "cli.file.EISDIR": {"fr": "c'est un répertoire, pas un fichier", "en": "this is a directory, not a file"},
+    "cli.file.ENOTDIR": {"fr": "ce n'est pas un répertoire", "en": "this is not a directory"},
+    "cli.file.ENOSPC": {"fr": "le disque est plein", "en": "the disk is full"},
     "smime.file.empty": {"fr": "le fichier est vide", "en": "the file is empty"},
     "smime.file.too-large": {
         "fr": "le fichier dépasse 1 Mo ou 100 blocs ; ce n'est pas un fichier de clé ou de certificat",

@@ -5,31 +5,101 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from mssgw.core.body import Body
-from mssgw.core.config.base import Secret
+import pybase64
+
+from mssgw.core.body import Body, BodyWriter
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.smime import entity, keys
+from mssgw.smime import entity, keyfiles, keys, oids
 from mssgw.smime.algorithms import MADE
 from mssgw.smime.certificates import Certificate
-from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError
-from mssgw.smime.keys import FileKey, Identity
+from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable
+from mssgw.smime.keyfiles import Material
+from mssgw.smime.keys import Identity, SoftKey
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
 
-
-def certificates(path: Path) -> tuple[Certificate, ...]:
-    """Certificates of a PEM or DER file. Raises SmimeError, OSError."""
-    if path.stat().st_size > keys.MAX_KEY_FILE:
-        raise SmimeError(Reason.LIMIT, "file over 1 MB")
-    return keys.load_certificates(path.read_bytes())
+_CMS: Final = (oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.COMPRESSED_DATA)
+_HEADER: Final = b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: %b\r\n\r\n"
 
 
-def identity(found: Sequence[Certificate], key: Path, passphrase: Secret | None) -> Identity:
-    """A certificate with the private key in a file. Raises KeyUnavailable when they don't belong together."""
-    made = keys.identity(found, FileKey(Secret("file", str(key)), passphrase))
-    keys.require_pair(made)
+def material(path: Path, passphrase: bytes | None = None) -> Material:
+    """What stands in a file of keys or certificates. Raises KeyFileError, which names the file, OSError."""
+    try:
+        if path.stat().st_size > keyfiles.MAX_FILE:
+            raise KeyFileError(FileProblem.TOO_LARGE)
+        return keyfiles.read(path.read_bytes(), passphrase)
+    except KeyFileError as error:
+        raise error.at(path) from error
+
+
+def certificates(path: Path, passphrase: bytes | None = None) -> tuple[Certificate, ...]:
+    """Certificates of a file, the holder's first. Raises KeyFileError, OSError."""
+    found = material(path, passphrase)
+    try:
+        return found.require_certificates()
+    except KeyFileError as error:
+        raise error.at(path) from error
+
+
+def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chain: Path | None = None, *, weak: bool = False) -> Identity:
+    """The private key in a file with its certificate, which stands in `cert`, in `chain` or beside the key.
+
+    `weak`: a key too short for use today may still read old messages. Raises KeyFileError, OSError.
+    """
+    beside = material(key, passphrase)
+    given = [one for path in (cert, chain) if path for one in certificates(path, passphrase)]
+    found = tuple(dict.fromkeys([*given, *beside.certificates]))
+    try:
+        if not found:
+            raise KeyFileError(FileProblem.NO_CERTIFICATE)
+        _ = beside.key
+        made = _paired(found, beside.keys)
+        if not weak:
+            keys.require_pair(made)
+    except KeyFileError as error:
+        raise error.at(key) from error
     return made
+
+
+def _paired(found: Sequence[Certificate], private: Sequence[Any]) -> Identity:
+    for own in found:
+        for one in private:
+            if keyfiles.belongs(one, own):
+                return Identity(own, SoftKey(one), tuple(each for each in found if each != own and not each.self_issued))
+    raise KeyFileError(FileProblem.NOT_OF_CERTIFICATE)
+
+
+def as_message(body: Body) -> Body:
+    """A bare CMS structure (a saved smime.p7m; PEM or base64 of it) as the message it was an attachment of."""
+    start = body.read(0, 4096)
+    if _is_cms(start):
+        return _wrapped(body, 0, body.size, b"binary")
+    text = start.lstrip()
+    first = len(start) - len(text)
+    if text.startswith((b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----")):
+        first += text.index(b"\n") + 1 if b"\n" in text else len(text)
+        tail = body.read(max(first, body.size - 4096))
+        last = tail.rfind(b"-----END")
+        return _wrapped(body, first, body.size - (len(tail) - last if last >= 0 else 0), b"base64")
+    letters = b"".join(text[:400].split())[:64]
+    try:
+        return _wrapped(body, first, body.size, b"base64") if _is_cms(pybase64.b64decode(letters, validate=True)) else body
+    except ValueError:
+        return body
+
+
+def _is_cms(start: bytes) -> bool:
+    """ContentInfo, by its first octets: SEQUENCE, a length of some form, the content type."""
+    return start[:1] == b"0" and any(start[2:].startswith(oid, skip) for oid in _CMS for skip in range(5))
+
+
+def _wrapped(body: Body, start: int, stop: int, encoding: bytes) -> Body:
+    writer = BodyWriter()
+    writer.write(_HEADER % encoding)
+    for at in range(start, stop, 1 << 20):
+        writer.write(body.read(at, min(1 << 20, stop - at)))
+    return writer.finish()
 
 
 def sign(body: Body, who: Identity, now: datetime, *, pss: bool, opaque: bool, header_protection: bool) -> tuple[Body, dict[str, Any]]:

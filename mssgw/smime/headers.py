@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mssgw.core.message import Field, Headers
+from mssgw.protocol import mime
 from mssgw.protocol.mime import Part
 
 _FROM_SENDER = frozenset((
@@ -81,6 +82,15 @@ def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tupl
             on_purpose = inside.old and name == "subject" and [one.lower() for one in without] in [[one] for one in _OBSCURED]
         (hidden if on_purpose else changed).append(name)
     return tuple(changed), tuple(hidden)
+
+
+def values(inside: Inside, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(name, what people read in it under the protection) of fields; "" when it is not there."""
+    def spoken(name: str) -> str:
+        found = [field.raw.partition(b":")[2] for field in inside.fields if field.name == name]
+        return ", ".join(mime.decode_words(mime.unfold(one)).strip() for one in found)
+
+    return tuple((name, spoken(name)) for name in names)
 
 
 def shown(inside: Inside, outside: Headers, names: tuple[str, ...]) -> Headers:

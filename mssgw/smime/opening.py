@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
-from mssgw.core.errors import Deferred, NotTrusted
+from mssgw.core.errors import Deferred, MailError, NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
@@ -141,6 +141,8 @@ class _Opening:
         if changed:
             self._note(Reason.HEADERS)
         verdict = self._verdict(headers, signers, author if problem is None else None, changed, problem)
+        if inside and changed:
+            verdict = replace(verdict, signed_fields=header_fields.values(inside, changed))
         if inside and (names := hidden + (changed if verdict.valid else ())):
             headers = header_fields.shown(inside, headers, names)
         elif body is self.body:
@@ -314,9 +316,9 @@ class _Opening:
         try:
             return SignatureStatus.VALID, None, "", self.validate(one.der, Purpose.MAIL_SIGN, self.now)
         except NotTrusted as error:
-            return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, error.detail or error.reply.text, None
+            return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, _why(error), None
         except Deferred as error:
-            return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, error.detail or error.reply.text, None
+            return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, _why(error), None
 
     def _bound(self, one: Certificate, author: Address | None) -> Binding:
         if author is None:
@@ -387,6 +389,11 @@ class _Opening:
         signer = layer.checks[0].certificate
         others = [one for one in layer.content.certificates if signer is None or one != signer.der]
         return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
+
+
+def _why(error: MailError) -> str:
+    """The sentence, and what only a log needs behind it."""
+    return f"{error.reply.text} ({error.detail})" if error.detail else error.reply.text
 
 
 def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from mssgw.core.pki import Evidence
-from mssgw.core.texts import Language, text
+from mssgw.core.texts import TEXTS, Language, text
 from mssgw.smime.certificates import printable
 from mssgw.smime.errors import Reason
 
@@ -73,6 +73,7 @@ class Verdict:
     header_differences: tuple[str, ...] = ()  # names of protected fields that differ outside
     has_from: bool = True
     details: tuple[str, ...] = ()  # for the log: where it failed
+    signed_fields: tuple[tuple[str, str], ...] = ()  # of `header_differences`: (name, the value that is signed; "" is none)
 
     @property
     def protected(self) -> bool:
@@ -141,7 +142,13 @@ class Verdict:
             sentences.append(text(f"smime.encryption.{self.encryption}", language))
         if not sentences:
             return text("smime.none", language)
-        return " ".join(sentences)
+        return " ".join([*sentences, *self.warnings(language)])
+
+    def warnings(self, language: Language = "fr") -> tuple[str, ...]:
+        """What the signature says otherwise than the header that is seen: a sentence for each field."""
+        if self.signature is not SignatureStatus.VALID:
+            return ()
+        return tuple(_changed(name, value, language) for name, value in self.signed_fields)
 
     def to_json(self) -> dict[str, Any]:
         """What `mssgw smime verify --json` prints."""
@@ -157,6 +164,10 @@ class Verdict:
             "binding": self.binding.value,
             "layers": list(self.layers),
             "header_differences": list(self.header_differences),
+            "signed_fields": dict(self.signed_fields) if self.signature is SignatureStatus.VALID else {},
+            "warnings": [{"code": Reason.HEADERS.value, "field": name, "fr": french, "en": english} for (name, _), french, english
+                         in zip(self.signed_fields, self.warnings("fr"), self.warnings("en"), strict=False)],
+            "banner": {"fr": self.banner("fr"), "en": self.banner("en")},
             "reasons": [reason.value for reason in self.reasons],
         }
 
@@ -172,6 +183,12 @@ def _quoted(value: str) -> str:
     """An RFC 8601 value: quoted, ASCII only, bounded."""
     plain = "".join(char if 32 <= ord(char) < 127 and char not in '"\\' else "?" for char in value)
     return f'"{plain[:200]}"'
+
+
+def _changed(name: str, value: str, language: Language) -> str:
+    key = f"smime.field.{name}"
+    field = text(key, language) if key in TEXTS else name.title()
+    return text("smime.changed" if value else "smime.added", language, field=field, value=printable(value, 200))
 
 
 def _signer_json(one: SignerVerdict) -> dict[str, Any]:

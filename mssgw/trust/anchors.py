@@ -102,12 +102,14 @@ class Anchors:
 
 
 def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str] = ()) -> Anchors:
-    """Read every certificate of the directory. `pki` None: whatever stands there is meant (the command line's `--anchors`).
+    """Read every certificate of the directory, or of one file. `pki` None: whatever stands there is meant (the command line's
+    `--anchors`).
 
     Raises ConfigError when there is no root, or an authority that may not be there.
     """
     try:
-        files = sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+        files = [directory] if directory.is_file() else sorted(
+            path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
         raise ConfigError([("trust.anchors", f"{directory}: {error.strerror}")]) from error
     found = {certificate.fingerprint: certificate for path in files for certificate in read_file(path, lenient=True)}
@@ -120,7 +122,8 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
         raise ConfigError(problems)
     anchors = build(authorities, pki)
     if not anchors.roots:
-        raise ConfigError([("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there")])
+        raise ConfigError([("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there"),
+                           *(("trust.anchors", f"{name} is left out: {why}") for name, why in anchors.left_out[:10])])
     return anchors
 
 
@@ -168,7 +171,9 @@ def _unfit(certificate: Certificate) -> str:
         return "it is no authority (BasicConstraints)"
     if not certificate.basic_constraints_critical:
         return "BasicConstraints is not critical"
-    if not certificate.key_usage or not certificate.key_usage.key_cert_sign:
+    if certificate.key_usage is None and not certificate.self_signed:
+        return "it has no KeyUsage"
+    if certificate.key_usage and not certificate.key_usage.key_cert_sign:  # a root may have none, as `openssl req -x509` makes it
         return "KeyUsage does not allow it to sign certificates"
     if not certificate.subject_key_id:
         return "it has no subject key identifier"

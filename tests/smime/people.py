@@ -126,6 +126,15 @@ class Authority:
         return Person(key, self._sign(cn or (addresses[0] if addresses else "carte 899700000001"), key.public_key(), extensions, **dates),
                       (self.cert,))
 
+    def issue_for(self, purposes: tuple[x509.ObjectIdentifier, ...], policy: str | None = None) -> Person:
+        """A certificate for something else than mail: TLS, say."""
+        key = private("rsa", 3)
+        extensions: list[tuple[Any, bool]] = [(usage(digital_signature=True, key_encipherment=True), True),
+                                              (x509.ExtendedKeyUsage(purposes), False)]
+        if policy:
+            extensions.append((x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(policy), None)]), False))
+        return Person(key, self._sign("serveur.alpha.mssante.test", key.public_key(), extensions), (self.cert,))
+
     def validate(self, octets: bytes, purpose: Purpose, moment: datetime.datetime) -> Evidence:
         cert = x509.load_der_x509_certificate(octets)
         try:

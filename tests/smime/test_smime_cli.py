@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.cli import main
 from mssgw.smime.certificates import Certificate
-from tests.smime.letters import letter
-from tests.smime.people import ALICE, BOB, NOW, Authority
+from tests.smime.letters import attachment, letter
+from tests.smime.people import ALICE, BOB, NOW, Authority, usage
 
+DATA = Path(__file__).parents[3] / "shared" / "data" / "crypto"
 AT = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -70,9 +74,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 def test_verify_speaks_one_language(desk: Desk) -> None:
-    """The verdict was French, its reasons English."""
-    done = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", AT)
-    assert done.stdout.decode().startswith("Valid signature of the sender: ")
+    """The verdict was French, its reasons English: each now stands in French, then in English."""
+    said = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", AT).stdout.decode()
+    assert said.startswith("Signature valide de l'expéditeur : ")
+    assert "\nValid signature of the sender: " in said
+    assert "signing-time-far-off : La date" in said
+    assert "signing-time-far-off: The signing time" in said
 
 
 def test_verify(desk: Desk) -> None:
@@ -119,7 +126,8 @@ def test_decrypt_with_the_wrong_key_writes_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    ("verify", "s.eml"), ("decrypt", "e.eml", "--cert", "bob.pem"), ("encrypt", "m.eml"), ("sign", "m.eml", "--nonsense"),
+    ("verify", "s.eml"), ("decrypt", "e.eml", "--cert", "bob.pem"), ("verify", "s.eml", "--anchors", "anchors", "--cert", "bob.pem"),
+    ("encrypt", "m.eml"), ("sign", "m.eml", "--nonsense"),
     ("encrypt", "m.eml", "--to", "bob.pem", "--cipher", "rot13")])
 def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
     assert desk(*arguments).returncode == 2
@@ -138,8 +146,6 @@ def test_what_can_not_be_read_is_a_sentence(desk: Desk) -> None:
 
 
 def test_encrypted_keys(desk: Desk) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     key = desk.authority.issue("rsa", ALICE).key
     (desk.path / "sealed.key").write_bytes(key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"geheim")))
@@ -166,3 +172,211 @@ def test_names_of_people_have_no_numbers_in_them() -> None:
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1)).sign(key, SHA256())
     certificate = Certificate(made.public_bytes(Encoding.DER))
     assert set(certificate.name.split("+")) == set(certificate.issuer_name.split("+")) == {"SN=MARTIN", "GN=JEANNE"}
+
+
+# --- what a tester from outside found ---------------------------------------------------------------------------------
+
+
+def sealed(desk: Desk, passphrase: bytes = b"geheim") -> Path:
+    key = desk.authority.issue("rsa", ALICE).key
+    (desk.path / "geheim.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(passphrase)))
+    (desk.path / "wrong").write_bytes(b"nein")
+    return desk.path / "geheim.key"
+
+
+@pytest.mark.parametrize(("key", "more", "fault", "french"), [
+    ("bob.key", (), "file-not-of-certificate", "n'est celle d'aucun des certificats"),
+    ("alice.pem", (), "file-no-key", "pas de clé privée"),
+    ("rubbish.key", (), "file-unknown-format", "format inconnu"),
+    ("void.key", (), "file-empty", "vide"),
+    ("geheim.key", (), "file-passphrase-missing", "phrase secrète"),
+    ("geheim.key", ("--passphrase-file", "wrong"), "file-passphrase-wrong", "fausse"),
+    ("absent.key", (), "file", "n'existe pas"),
+    ("anchors", (), "file", "répertoire"),
+])
+def test_a_wrong_key_file_was_temporarily_unavailable(desk: Desk, key: str, more: tuple[str, ...], fault: str, french: str) -> None:
+    sealed(desk)
+    (desk.path / "rubbish.key").write_bytes(b"rubbish!")
+    (desk.path / "void.key").write_bytes(b"")
+    given = [desk.path / one if one == "wrong" else one for one in more]
+    arguments = ("sign", desk.path / "m.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / key, *given,
+                 "-o", desk.path / "no.eml")
+    done = desk(*arguments)
+    said = done.stderr.decode()
+    assert done.returncode == 1
+    assert french in said.splitlines()[0], said
+    assert key in said.splitlines()[0]
+    assert key in said.splitlines()[1]
+    assert "temporar" not in said
+    assert "nein" not in said
+    assert not (desk.path / "no.eml").exists()
+    assert desk.json(*arguments, status=1)["fault"] == fault
+
+
+def test_verify_outside_the_dates_names_subject_dates_and_time(desk: Desk) -> None:
+    """Only a fingerprint was said."""
+    done = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", "2040-01-01")
+    assert done.returncode == 1
+    for part in (ALICE, f"{NOW - timedelta(days=300):%Y-%m-%d}", f"{NOW + timedelta(days=300):%Y-%m-%d}", "2040-01-01"):
+        assert part in done.stderr.decode()
+    found = desk.json("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", "2040-01-01", status=1)
+    assert "expired on" in found["signers"][0]["detail"]
+
+
+def test_verify_says_which_field_was_changed_and_what_is_signed(desk: Desk) -> None:
+    """A changed Subject was the one word protected-headers-differ."""
+    message = (desk.path / "s.eml").read_bytes()
+    subject = "XDM/1.0/DDM+Compte rendu"
+    (desk.path / "changed.eml").write_bytes(message.replace(b"Subject: " + subject.encode(), b"Subject: Facture", 1))
+    arguments = ("verify", desk.path / "changed.eml", "--anchors", desk.path / "anchors", "--at", AT)
+    said = desk(*arguments).stdout.decode()
+    assert f"le champ « Objet » a été modifié après la signature ; la valeur signée est « {subject} »" in said.splitlines()[0]
+    assert f'the field "Subject" was changed after signing; the signed value is "{subject}"' in said.splitlines()[1]
+    found = desk.json(*arguments)
+    assert found["signed_fields"] == {"subject": subject}
+    assert subject in found["banner"]["fr"]
+    assert [(one["field"], subject in one["fr"], subject in one["en"]) for one in found["warnings"]] == [("subject", True, True)]
+
+
+@pytest.mark.parametrize("verb", ["sign", "encrypt", "decrypt"])
+def test_json_without_out_keeps_the_message(desk: Desk, verb: str) -> None:
+    """`sign --json` without -o threw the signed message away."""
+    alice, bob = (("--cert", desk.path / f"{who}.pem", "--key", desk.path / f"{who}.key") for who in ("alice", "bob"))
+    arguments: tuple[object, ...] = {
+        "sign": (desk.path / "m.eml", *alice), "encrypt": (desk.path / "m.eml", "--to", desk.path / "bob.pem"),
+        "decrypt": (desk.path / "e.eml", *bob)}[verb]
+    for more in ((), ("-o", "-")):
+        found = desk.json(verb, *arguments, *more)
+        message = base64.b64decode(found["message"], validate=True)
+        assert len(message) == found["size"]
+        assert {"sign": b"multipart/signed", "encrypt": b"enveloped-data", "decrypt": b"Voici le compte rendu"}[verb] in message
+    assert "message" not in desk.json(verb, *arguments, "-o", desk.path / "out.eml")
+
+
+def test_json_with_a_large_message(desk: Desk) -> None:
+    (desk.path / "large.eml").write_bytes(attachment(5_000_000).read())
+    found = desk.json("sign", desk.path / "large.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
+    assert len(base64.b64decode(found["message"], validate=True)) == found["size"] > 5_000_000
+
+
+def test_a_certificate_for_something_else_is_warned_of(desk: Desk) -> None:
+    """A TLS certificate signed and was encrypted to without a word."""
+    tls = desk.authority.issue_for((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
+    tls.write(desk.path, "tls")
+    for arguments in (("sign", desk.path / "m.eml", "--cert", desk.path / "tls.pem", "--key", desk.path / "tls.key"),
+                      ("encrypt", desk.path / "m.eml", "--to", desk.path / "tls.pem")):
+        done = desk(*arguments, "-o", desk.path / "tls.eml")
+        assert done.returncode == 0
+        assert "serverAuth, clientAuth, pas pour le courrier" in done.stderr.decode().splitlines()[0]
+        assert [one["code"] for one in desk.json(*arguments)["warnings"]] == ["purpose"]
+    assert desk.json("encrypt", desk.path / "m.eml", "--to", desk.path / "bob.pem")["warnings"] == []
+
+
+def test_a_certificate_whose_profile_forbids_it_is_refused(desk: Desk) -> None:
+    igc = desk.authority.issue_for((ExtendedKeyUsageOID.CLIENT_AUTH,), policy="1.2.250.1.213.1.7.2.1.1.1.1")
+    igc.write(desk.path, "auth")
+    desk.authority.issue("rsa", ALICE, ku=usage(key_encipherment=True)).write(desk.path, "cipher")
+    desk.authority.issue("rsa", ALICE, ku=usage(digital_signature=True, content_commitment=True)).write(desk.path, "signs")  # ORG_SIGN
+    for verb, name in (("sign", "auth"), ("encrypt", "auth"), ("sign", "cipher"), ("encrypt", "signs")):
+        who = ("--to", desk.path / f"{name}.pem") if verb == "encrypt" else (
+            "--cert", desk.path / f"{name}.pem", "--key", desk.path / f"{name}.key")
+        assert desk.json(verb, desk.path / "m.eml", *who, status=1)["fault"] == "certificate-usage", (verb, name)
+
+
+def test_an_expired_certificate_is_warned_of(desk: Desk) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    desk.authority.issue("rsa", ALICE, start=start, end=start + timedelta(days=9)).write(desk.path, "old")
+    found = desk.json("sign", desk.path / "m.eml", "--cert", desk.path / "old.pem", "--key", desk.path / "old.key")
+    assert [one["code"] for one in found["warnings"]] == ["expired"]
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
+def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
+    """The page said so, and the command refused the key of 1024 bits."""
+    (desk.path / "bob.rfc").write_bytes((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes())
+    bob = ("--cert", DATA / "rfc4134/BobRSASignByCarl.cer", "--key", desk.path / "bob.rfc")
+    for name in ("5.1.bin", "5.3.eml"):
+        done = desk("decrypt", DATA / "rfc4134" / name, *bob, "--legacy")
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"This is some sample content." in done.stdout
+        assert desk.json("decrypt", DATA / "rfc4134" / name, *bob, status=1)["fault"] == "file-weak"
+    assert desk.json("sign", desk.path / "m.eml", *bob, status=1)["fault"] == "file-weak"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
+def test_key_and_certificate_in_one_file(desk: Desk) -> None:
+    """GnuPG's bundle was no key; a bundle needs no --cert."""
+    both, enclosed = DATA / "notmuch-smime/key+cert.pem", desk.path / "notmuch.eml"
+    assert desk("encrypt", desk.path / "m.eml", "--to", both, "-o", enclosed).returncode == 0
+    for who in (("--cert", both, "--key", both), ("--key", both)):
+        done = desk("decrypt", enclosed, *who)
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"Voici le compte rendu" in done.stdout
+
+
+def test_a_pkcs12_in_pem_is_certificate_and_key(desk: Desk) -> None:
+    alice = desk.authority.issue("rsa", ALICE)
+    made = pkcs12.serialize_key_and_certificates(b"alice", alice.key, alice.cert, [desk.authority.cert],
+                                                 serialization.BestAvailableEncryption(b"geheim"))
+    (desk.path / "alice.p12.pem").write_bytes(b"-----BEGIN PKCS12-----\n" + base64.encodebytes(made) + b"-----END PKCS12-----\n")
+    (desk.path / "pass").write_bytes(b"geheim\r\n")
+    p12, secret = desk.path / "alice.p12.pem", ("--passphrase-file", desk.path / "pass")
+    for who in (("--cert", p12, "--key", p12), ("--key", p12), ("--cert", desk.path / "alice.pem", "--key", p12)):
+        assert desk.json("sign", desk.path / "m.eml", *who, *secret)["signed"] is True
+
+
+# --- a stranger's first hour --------------------------------------------------------------------------------------------
+
+
+def test_a_saved_attachment_is_read_as_it_is(desk: Desk) -> None:
+    """People save smime.p7m and have no message around it."""
+    sealed_ = desk("encrypt", desk.path / "m.eml", "--to", desk.path / "bob.pem").stdout
+    armoured = sealed_.partition(b"\r\n\r\n")[2]
+    bob = ("--cert", desk.path / "bob.pem", "--key", desk.path / "bob.key")
+    for given in (base64.b64decode(armoured), armoured, b"-----BEGIN PKCS7-----\n" + armoured + b"-----END PKCS7-----\n",
+                  b"\n-----BEGIN CMS-----\r\n" + armoured + b"-----END CMS-----"):
+        done = desk("decrypt", "-", *bob, given=given)
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"Voici le compte rendu" in done.stdout
+
+
+def test_line_ends_of_unix_are_the_same_message(desk: Desk) -> None:
+    given = (desk.path / "m.eml").read_bytes().replace(b"\r\n", b"\n")
+    signed = desk("sign", "-", "--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key", given=given)
+    for message in (signed.stdout, signed.stdout.replace(b"\r\n", b"\n")):
+        assert desk("verify", "-", "--anchors", desk.path / "anchors", "--at", AT, given=message).returncode == 0
+
+
+def test_an_empty_message_is_not_signed(desk: Desk) -> None:
+    done = desk("sign", "-", "--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key", given=b"\r\n")
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert "vide" in done.stderr.decode()
+
+
+def test_anchors_may_be_one_file_and_a_root_of_openssl(desk: Desk) -> None:
+    """`openssl req -x509` makes roots without KeyUsage; and a file after --anchors was `Not a directory`."""
+    assert desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors" / "ca.pem", "--at", AT).returncode == 0
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "own.key", "-out", "own.pem",
+                    "-subj", "/CN=Essai"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    found = desk.json("verify", desk.path / "s.eml", "--anchors", desk.path / "own.pem", "--at", AT, status=1)
+    assert found["reasons"][0] == "certificate-not-trusted"  # and not that there is no root
+    found = desk.json("verify", desk.path / "s.eml", "--anchors", desk.path / "alice.pem", "--at", AT, status=1)
+    assert found["fault"] == "anchors"
+
+
+def test_out_may_be_the_message_itself_and_is_never_half_written(desk: Desk) -> None:
+    (desk.path / "same.eml").write_bytes(letter().read())
+    alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
+    assert desk("sign", desk.path / "same.eml", *alice, "-o", desk.path / "same.eml").returncode == 0
+    assert b"multipart/signed" in (desk.path / "same.eml").read_bytes()
+    assert desk("sign", desk.path / "same.eml", *alice, "-o", desk.path / "absent" / "x.eml").returncode == 1
+    assert desk("sign", desk.path / "same.eml", *alice, "-o", desk.path).returncode == 1
+    assert not list(desk.path.glob(".*"))
+
+
+def test_decrypting_what_is_not_encrypted_says_so(desk: Desk) -> None:
+    bob = ("--cert", desk.path / "bob.pem", "--key", desk.path / "bob.key")
+    assert desk.json("decrypt", desk.path / "m.eml", *bob, status=1)["fault"] == "not-encrypted"
+    assert "n'est pas chiffré" in desk("decrypt", desk.path / "m.eml", *bob).stderr.decode()

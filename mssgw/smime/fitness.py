@@ -1,0 +1,78 @@
+"""Whether a certificate is meant for mail: said before it signs or is encrypted to, not by the one who gets the message.
+
+What a profile forbids is refused: a key usage without signatures or encryption (RFC 8550 4.4.2), and, in IGC-Santé, whose
+classes say what a certificate is for, an extended key usage without mail (an ORG_AUTH or SERV_SSL certificate).
+What a reader may still accept is a doubt: another PKI's certificate made for something else (RFC 8550 4.4.4), one
+that is not valid today.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mssgw.core.texts import Language, text
+from mssgw.smime.certificates import BROKEN, Certificate
+from mssgw.smime.errors import Reason, SmimeError
+
+IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (crypto.md 1.2)
+_MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+_SPOKEN: Final = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning", ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning", ExtendedKeyUsageOID.SMARTCARD_LOGON: "smartcardLogon",
+}
+
+Use = Literal["sign", "encrypt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why readers may not accept what is made with a certificate. `word` is stable, for programs."""
+
+    word: Literal["purpose", "expired", "not-yet-valid"]
+    facts: dict[str, str]
+
+    def sentence(self, language: Language) -> str:
+        return text(f"smime.doubt.{self.word}", language, **self.facts)
+
+
+def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
+    """Raises SmimeError (certificate-usage) for what the certificate's profile forbids."""
+    if use == "sign":
+        one.require_signing_use()
+    else:
+        one.require_encryption_use()
+    found = []
+    purposes, policies = _purposes(one)
+    if purposes and not any(oid in purposes for oid in _MAIL):
+        named = ", ".join(_SPOKEN.get(oid, oid.dotted_string) for oid in purposes[:6])
+        if any(policy.startswith(IGC_SANTE) for policy in policies):
+            raise SmimeError(Reason.USAGE, f"{one.name} is for {named}, not for mail (emailProtection)")
+        found.append(Doubt("purpose", {"subject": one.name, "purposes": named}))
+    try:
+        start, end = one.parsed.not_valid_before_utc, one.parsed.not_valid_after_utc
+    except BROKEN as error:
+        raise SmimeError(Reason.MALFORMED, "certificate dates can't be read") from error
+    dates = {"subject": one.name, "start": f"{start:%Y-%m-%d}", "end": f"{end:%Y-%m-%d}"}
+    if now > end:
+        found.append(Doubt("expired", dates))
+    elif now < start:
+        found.append(Doubt("not-yet-valid", dates))
+    return tuple(found)
+
+
+def _purposes(one: Certificate) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Extended key usages and policies; none when the extension is absent."""
+    try:
+        extensions = one.parsed.extensions
+        extended = [each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
+        policies = [each.value for each in extensions if isinstance(each.value, x509.CertificatePolicies)]
+        return (tuple(oid for each in extended for oid in each),
+                tuple(info.policy_identifier.dotted_string for each in policies for info in each))
+    except BROKEN as error:
+        raise SmimeError(Reason.MALFORMED, "certificate extensions can't be read") from error
