@@ -246,6 +246,11 @@ class _Opening:
                 self.layers.append("opaque-signed")
                 content = verifying.read(source(), writer.write)
                 self._signature(content, verifying.signatures(content, self.known, self.reading.experimental))
+                if content.content_type == oids.RECEIPT:  # RFC 2634 2: no message, `receipts` holds it against its own
+                    self.layers[-1] = "receipt"
+                    raise _Stop
+                if content.content_type != oids.DATA:
+                    raise SmimeError(Reason.UNSUPPORTED, "signed content that is no message")
             elif kind in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
                 self.layers.append("encrypted")
                 writer = self._decrypt(source, writer)
@@ -310,7 +315,7 @@ class _Opening:
             subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
             fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
             signing_time=check.signing_time, status=status, binding=binding, evidence=evidence, reason=reason, detail=detail,
-            layer=layer, certificate=one.der if one else None)
+            layer=layer, certificate=one.der if one else None, receipt_request=check.receipt_request)
 
     def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, str, Evidence | None]:
         try:

@@ -48,7 +48,7 @@ class Signer:
             (oids.MESSAGE_DIGEST, digest),
             (oids.SMIME_CAPABILITIES, capabilities.own(self.identity.certificate)),
             (oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(
-                der.octets(certificate_hash), _issuer_serial(self.identity.certificate))))),  # RFC 5035 3: SHA-256 is the default
+                der.octets(certificate_hash), issuer_serial(self.identity.certificate))))),  # RFC 5035 3: SHA-256 is the default
             (oids.ALGORITHM_PROTECTION, der.sequence(protection)),
             (oids.ENCRYPTION_KEY_PREFERENCE, b"\xa0" + reads_with.issuer_and_serial[1:]),  # RFC 8551 2.5.3
         ]
@@ -96,7 +96,7 @@ class Signer:
         return der.header(der.SEQUENCE, len(start) + size + len(after)) + start, after
 
 
-def _issuer_serial(one: Certificate) -> bytes:
+def issuer_serial(one: Certificate) -> bytes:
     """IssuerSerial of RFC 5035: GeneralNames with the directory name, serial."""
     return der.sequence(der.sequence(der.explicit(4, one.issuer)), one.serial)
 

@@ -15,6 +15,7 @@ from mssgw.core.pki import Evidence
 from mssgw.core.texts import TEXTS, Language, text
 from mssgw.smime.certificates import printable
 from mssgw.smime.errors import Reason
+from mssgw.smime.ess import ReceiptRequest
 
 
 class SignatureStatus(enum.StrEnum):
@@ -56,6 +57,7 @@ class SignerVerdict:
     detail: str
     layer: int  # 0 is the outermost
     certificate: bytes | None = None  # DER
+    receipt_request: ReceiptRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Verdict:
     binding: Binding
     signers: tuple[SignerVerdict, ...]
     ciphers: tuple[str, ...]  # "rsa-oaep+aes256-gcm", outermost first
-    layers: tuple[str, ...]  # "encrypted", "signed", "opaque-signed", "compressed"
+    layers: tuple[str, ...]  # "encrypted", "signed", "opaque-signed", "receipt", "compressed"
     reasons: tuple[Reason, ...]
     from_address: str  # "" when there is not exactly one
     header_differences: tuple[str, ...] = ()  # names of protected fields that differ outside
@@ -200,4 +202,5 @@ def _signer_json(one: SignerVerdict) -> dict[str, Any]:
         "revocation": one.evidence.revocation if one.evidence else None,
         "root": one.evidence.root if one.evidence else None,
         "reason": one.reason.value if one.reason else None, "detail": printable(one.detail),
+        "receipt_request": one.receipt_request.to_json() if one.receipt_request else None,
     }

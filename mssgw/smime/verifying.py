@@ -21,7 +21,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
-from mssgw.smime import capabilities, der, oids
+from mssgw.smime import capabilities, der, ess, oids
 from mssgw.smime.algorithms import DIGESTS, Digest, Signature, SignatureKind, pss_padding, read_digest, read_identifier, read_signature
 from mssgw.smime.ber import BerError, Stream, may_be_indefinite
 from mssgw.smime.certificates import Certificate, certificate
@@ -44,6 +44,7 @@ class SignerCheck:
     reads_with: bytes | None = None  # IssuerAndSerialNumber their answers should be encrypted to
     problem: Reason | None = None
     detail: str = ""
+    receipt_request: ess.ReceiptRequest | None = None  # a signed receipt they would like to have
 
 
 @dataclass(slots=True)
@@ -197,7 +198,8 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.detail)
     except der.DerError as error:
         return SignerCheck(signer, label, None, None, None, Reason.MALFORMED, str(error))
-    return SignerCheck(signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with)
+    return SignerCheck(signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with,
+                       receipt_request=attributes.receipt_request)
 
 
 def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Certificate | None:
@@ -236,6 +238,7 @@ class _Attributes:
     reads_with: bytes | None = None
     protection: bytes | None = None
     signing_certificate: tuple[str, bytes] | None = None
+    receipt_request: ess.ReceiptRequest | None = None
 
     @classmethod
     def read(cls, data: bytes, signed: der.Tlv) -> _Attributes:
@@ -270,6 +273,10 @@ class _Attributes:
         if preference := found.get(oids.ENCRYPTION_KEY_PREFERENCE):
             # Advice only: a form we don't use is no reason to refuse the message (RFC 8551 2.5.3)
             self.reads_with = b"\x30" + preference[1:] if preference[:1] == b"\xa0" else None
+        if request := found.get(oids.RECEIPT_REQUEST):
+            self.receipt_request = ess.read_request(request)
+        if lists := found.get(oids.ML_EXPANSION_HISTORY):
+            ess.read_history(lists)  # `receipts` uses it; a wrong one is refused here as there
         if self.capabilities is not None:
             try:
                 capabilities.read(self.capabilities)
@@ -299,7 +306,8 @@ class _Attributes:
 
 
 _SINGLE = frozenset((oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME, oids.SMIME_CAPABILITIES, oids.SIGNING_CERTIFICATE,
-                     oids.SIGNING_CERTIFICATE_V2, oids.ALGORITHM_PROTECTION, oids.ENCRYPTION_KEY_PREFERENCE))
+                     oids.SIGNING_CERTIFICATE_V2, oids.ALGORITHM_PROTECTION, oids.ENCRYPTION_KEY_PREFERENCE,
+                     oids.RECEIPT_REQUEST, oids.ML_EXPANSION_HISTORY, oids.MSG_SIG_DIGEST))
 
 
 def _moment(value: bytes) -> datetime:
