@@ -17,13 +17,13 @@ from typing import Protocol
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.envelope import Envelope, OperatorId, Origin, OriginKind, Recipient
-from mssgw.core.errors import NotAllowed, NotTrusted, Refused
+from mssgw.core.errors import Deferred, MailError, NotAllowed, NotTrusted, Refused
 from mssgw.core.message import Headers
 from mssgw.flow import reported
 from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, replace
+from mssgw.flow.head import Head, authors, message_id_of, replace
 from mssgw.flow.journal import refusals
 from mssgw.flow.received import received
 from mssgw.flow.submission import House, off_loop, on_top
@@ -34,6 +34,7 @@ from mssgw.protocol.dsn import Report
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
+from mssgw.smime.verdict import EncryptionStatus
 from mssgw.store import Transaction, audit, certificates, mailboxes
 from mssgw.trust.decisions import Step
 
@@ -106,11 +107,12 @@ class Incoming:
         require_no_loop(head.headers)
         self._require_author(head.headers)
         opened = await house.protection.open(body, {box.recipient.address.domain for box in self._boxes})
-        if opened.unwrapped:  # what is read later may be a protected copy of the header (RFC 9788)
-            self._require_author(Head.read(opened.readable, limits).headers)
+        if opened.unwrapped:
+            self._require_author_inside(opened, limits)
         readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
-        notices = await house.reports.delivered(Original(trace, self._envelope(), summary.message_id, house.clock.now(), lambda: body))
+        outside = message_id_of(head.headers)  # not what we may have decrypted: a report goes to whoever sent it (crypto.md 9, 28)
+        notices = await house.reports.delivered(Original(trace, self._envelope(), outside, house.clock.now(), lambda: body))
         told = reported.read(opened.readable) if self._mail.sender is None else None
         crash_point("inbound.before_commit")
         await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, summary))
@@ -133,6 +135,16 @@ class Incoming:
             if self._mail.sender is None and not self._is_listed(domain):
                 continue
             self._trust.require(domain, self._client.certificate, Step.FROM)
+
+    def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
+        """What is read later may be a protected copy of the header (RFC 9788). A refusal quotes nothing that was decrypted."""
+        try:
+            self._require_author(Head.read(opened.readable, limits).headers)
+        except MailError as error:
+            if opened.verdict.encryption is EncryptionStatus.NONE:
+                raise
+            kind = Deferred if error.temporary else NotTrusted
+            raise kind("The author inside the encrypted message can't be vouched for", detail=str(error)) from None
 
     def _is_listed(self, domain: Domain) -> bool:
         try:
