@@ -2,7 +2,8 @@
 
 A table says where it comes from and of which day it is; `versions()` goes into the audit of every document
 built with them. Unknown codes are refused when we build and carried through when we read (dmp.md 11.5).
-The files are copies of a day: replace them with fresher ones of the same form, nothing else changes.
+The files are copies of a day: replace them with fresher ones of the same form, nothing else changes. `unconfirmed`
+in a file names the codes that no copy of the set itself was at hand for, and where they come from.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ValueSet:
     version: str
     date: str
     concepts: tuple[Code, ...]
+    unconfirmed: frozenset[Code]
     _by_code: Mapping[str, tuple[Code, ...]] = field(repr=False, compare=False)
 
     def find(self, code: str, system: str | None = None) -> Code | None:
@@ -65,9 +67,11 @@ class CodeTables:
     practice: ValueSet
     confidentiality: ValueSet
     specialty: ValueSet
+    subject_role: ValueSet  # JDV_J65: professions and specialities a VIHF may claim
     class_of_type: Mapping[str, str]  # ASS_X04
     format_of_template: Mapping[str, str]  # ASS_A11
     format_of_media: Mapping[str, str]  # ASS_A12
+    schematrons_of_model: Mapping[str, tuple[str, ...]]  # templateId (and type code) -> schematrons of the ANS kit, by version
     versions: Mapping[str, str]  # table name -> version, for the audit
 
     def class_for(self, type_code: str) -> Code:
@@ -87,30 +91,45 @@ class CodeTables:
         return self.format_code.require(named or "urn:asipSante:modelesHorsProfils:2011")
 
 
-def _set(folder: Path, name: str) -> ValueSet:
+def _set(folder: Path | None, name: str) -> ValueSet:
     raw = _read(folder, name)
     concepts = tuple(Code(code, system, label) for code, system, label in raw["concepts"])
     index: dict[str, tuple[Code, ...]] = {}
     for concept in concepts:
         index[concept.code] = (*index.get(concept.code, ()), concept)
-    return ValueSet(raw["name"], raw["version"], raw["date"], concepts, index)
+    doubt = raw.get("unconfirmed", {})
+    unconfirmed = frozenset(c for c in concepts if c.code in doubt.get("codes", ()) or c.system in doubt.get("systems", ()))
+    return ValueSet(raw["name"], raw["version"], raw["date"], concepts, unconfirmed, index)
 
 
-def _read(folder: Path, name: str) -> dict[str, Any]:
+def _read(own: Path | None, name: str) -> dict[str, Any]:
+    folder = own if own is not None and (own / f"{name}.json").is_file() else DEFAULT_FOLDER
     try:
         found = json.loads((folder / f"{name}.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise BadSettings(f"code table {name}.json in {folder}: {error}") from error
     if not isinstance(found, dict) or not {"name", "version", "date"} <= found.keys():
-        raise BadSettings(f"code table {name}.json: name, version and date are required")
+        raise BadSettings(f"code table {name}.json in {folder}: name, version and date are required")
     return found
 
 
+def _checked(own: Path | None, name: str) -> ValueSet:
+    try:
+        return _set(own, name)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadSettings(f"code table {name}.json: concepts are lists of code, system and label ({type(error).__name__})") from error
+
+
 @cache
-def load(folder: Path = DEFAULT_FOLDER) -> CodeTables:
-    """Read every table of `folder`. Raises BadSettings naming the file that is missing or wrong."""
+def load(own: Path | None = None) -> CodeTables:
+    """Every table: the operator's file where the folder `own` has one of that name, else ours.
+
+    Raises BadSettings naming the file that is missing or wrong.
+    """
+    if own is not None and not own.is_dir():
+        raise BadSettings(f"value_sets: {own} is not a folder", fr=f"value_sets : {own} n'est pas un dossier")
     sets: dict[str, Any] = {
-        name: _set(folder, file)
+        name: _checked(own, file)
         for name, file in (
             ("type_code", "type-code"),
             ("type_code_cisis", "type-code-cisis"),
@@ -121,14 +140,16 @@ def load(folder: Path = DEFAULT_FOLDER) -> CodeTables:
             ("practice", "practice-setting"),
             ("confidentiality", "confidentiality"),
             ("specialty", "author-specialty"),
+            ("subject_role", "subject-role"),
         )
     }
     maps = {
-        name: _read(folder, file)
+        name: _read(own, file)
         for name, file in (
             ("class_of_type", "type-to-class"),
             ("format_of_template", "template-to-format"),
             ("format_of_media", "media-to-format"),
+            ("schematrons_of_model", "template-to-schematron"),
         )
     }
     versions = {s.name: s.version for s in sets.values()} | {m["name"]: m["version"] for m in maps.values()}
