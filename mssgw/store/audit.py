@@ -54,7 +54,7 @@ def add(tx: Transaction, who: str, what: str, outcome: str, trace: str | None = 
     """Write one row. `facts` are plain values (others become text); addresses and Message-ID can be searched for."""
     plain = {name: value if isinstance(value, int | float | str | bool) else str(value)
              for name, value in facts.items() if value is not None}
-    tx.run(_ADD, {"at": tx.now, "who": who, "what": what, "outcome": outcome, "trace": trace,
+    tx.raw(_ADD, {"at": tx.now, "who": who, "what": what, "outcome": outcome, "trace": trace,
                   "sender": None if sender is None else written(sender), "recipient": None if recipient is None else written(recipient),
                   "message_id": message_id, "facts": msgspec.json.encode(plain).decode()})
 

@@ -1,4 +1,4 @@
-"""Content by SHA-256, sealed: up to 64 KiB inside the database, larger as files below `data/blobs`.
+"""Content by SHA-256, sealed: up to 256 KiB inside the database, larger as files below `data/blobs`.
 
 `prepare` seals and, for large bodies, writes tmp -> fsync -> rename -> fsync folder; nothing refers to the
 file yet. `add`, inside a transaction, makes the row; the same content of one domain is kept once. A crash
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, NewType, Protocol
 import sqlalchemy as sa
 
 from mssgw.core.address import Domain
-from mssgw.core.body import BlobId, Body
+from mssgw.core.body import SPOOL_LIMIT, BlobId, Body
 from mssgw.core.errors import Deferred
 from mssgw.observe import crash_point
 from mssgw.store import schema
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ContentId = NewType("ContentId", int)  # one content of one domain
 
-INLINE = 64 * 1024  # plain octets up to which content stands in the database
+INLINE = SPOOL_LIMIT  # what was small enough for memory stands in the database: a file costs two fsyncs and a rename more
 _SPACE_CHECK_SECONDS = 1.0
 
 
@@ -87,9 +87,9 @@ def add(tx: Transaction, prepared: Prepared) -> ContentId:
     row = {**key, "size": prepared.size, "sealed": prepared.sealed, "file": prepared.file, "created": tx.now}
     found = None
     while found is None:  # twice when it was swept between the two looks
-        found = tx.run(_ADD[tx.dialect], row).scalar() or tx.run(_FIND, key).scalar()
+        ((found,),) = tx.raw(_ADD[tx.dialect], row) or tx.raw(_FIND, key) or ((None,),)
     if (summary := prepared.summary) is not None:
-        tx.run(_ADD_SUMMARY[tx.dialect], {"content_id": found, "envelope": summary.envelope, "bodystructure": summary.bodystructure,
+        tx.raw(_ADD_SUMMARY[tx.dialect], {"content_id": found, "envelope": summary.envelope, "bodystructure": summary.bodystructure,
                                           "body": summary.body})
     return ContentId(found)
 

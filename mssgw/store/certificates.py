@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from mssgw.core.address import Address
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Transaction
+from mssgw.store.schema import from_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def add(tx: Transaction, address: Address, der: bytes, source: str, seen_at: dat
 
 def of(rx: Reader, address: Address) -> list[Known]:
     """All known certificates of an address, last seen first."""
-    return [Known(row.der, row.source, row.first_seen, row.seen) for row in rx.run(_OF, {"of": address.key})]
+    return [Known(der, source, from_microseconds(first), from_microseconds(seen))
+            for der, source, first, seen in rx.raw(_OF, {"of": address.key})]
 
 
 def drop(tx: Transaction, address: Address, der: bytes) -> None:
@@ -56,5 +58,5 @@ def set_capabilities(tx: Transaction, address: Address, der: bytes, seen_at: dat
 
 
 def capabilities(rx: Reader, address: Address) -> tuple[bytes, datetime] | None:
-    row = rx.run(_CAPABILITY, {"of": address.key}).first()
-    return None if row is None else (row.der, row.seen)
+    found = rx.raw(_CAPABILITY, {"of": address.key})
+    return (found[0][0], from_microseconds(found[0][1])) if found else None

@@ -102,10 +102,10 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
         for pragma in _PRAGMAS:
             connection.execute(pragma).close()
 
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
+    def _begin(connection: Any) -> None:
+        connection.execute(begin)
 
+    engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]  # an event would be looked for at every statement
     return engine
 
 

@@ -34,6 +34,7 @@ from mssgw.store.database import Turn
 from mssgw.store.doorbell import Doorbell
 from mssgw.store.faults import Fault, classify, deferred
 from mssgw.store.seal import Seal
+from mssgw.store.statements import ready
 
 T = TypeVar("T")
 
@@ -56,22 +57,34 @@ class Context:
 class Reader:
     """One consistent moment of the store. Handed to the functions of the aggregates, of no use elsewhere."""
 
-    __slots__ = ("connection", "context", "dialect", "now")
+    __slots__ = ("connection", "context", "dialect", "driver", "now")
 
     def __init__(self, connection: sa.Connection, context: Context) -> None:
         self.connection = connection
         self.context = context
         self.dialect = connection.dialect.name
+        self.driver: Any = connection.connection.driver_connection
         self.now: datetime = context.clock.now()
 
     def run(self, statement: sa.Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None) -> sa.CursorResult[Any]:
         return self.connection.execute(statement, values)
 
     def raw(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Rows as the driver gives them, without type conversion: for long lists of plain columns."""
-        cursor = self.run(statement, values).cursor
-        return list(cursor.fetchall()) if cursor is not None else []
+        """Rows as the driver gives them, without type conversion: for what is asked often, and for long lists.
 
+        Instants are microseconds (`schema.from_microseconds`). The statement should be a constant of its module.
+        """
+        given = values or {}
+        dialect = self.connection.dialect
+        prepared = ready(statement, dialect, tuple(given))
+        if prepared is None:
+            cursor = self.run(statement, values).cursor
+        else:
+            try:
+                cursor = self.driver.execute(prepared.sql, prepared.values(given))
+            except dialect.loaded_dbapi.Error as error:
+                raise sa.exc.DBAPIError.instance(prepared.sql, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+        return list(cursor.fetchall()) if cursor is not None and cursor.description else []
 
     def pairs(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> list[tuple[Any, Any]]:
         """`raw` for two columns."""
@@ -230,8 +243,8 @@ class Writer:
 
     def _run(self, connection: sa.Connection, job: _Job) -> None:
         """Run one function in its savepoint; keep its outcome."""
-        driver: Any = connection.connection.driver_connection
         tx = Transaction(connection, self._context)
+        driver = tx.driver
         job.result, job.error, job.topics = None, None, set()
         driver.execute("SAVEPOINT caller")
         try:

@@ -30,7 +30,7 @@ async def put(store, body, domain=DOMAIN):
     return await store.write(lambda tx: blobs.add(tx, prepared))
 
 
-@pytest.mark.parametrize("size", [0, 1, INLINE - 1, INLINE, INLINE + 1, 2 * CHUNK, 2 * CHUNK + 1, 1_000_000])
+@pytest.mark.parametrize("size", [0, 1, INLINE - 1, INLINE, INLINE + 1, INLINE + CHUNK, INLINE + CHUNK + 1, 1_000_000])
 async def test_what_goes_in_comes_out(store, size):
     body = body_of(size)
     content = await put(store, body)
@@ -59,7 +59,7 @@ async def test_large_bodies_from_a_spool(sqlite_store):
 async def test_nothing_lies_in_the_clear(store, config):
     box = await new_inbox(store)
     secret = b"TRESSECRET" * 20
-    for size in (1000, 200_000):
+    for size in (1000, 400_000):
         data = b"Subject: x\r\n\r\n" + secret + b"." * size
         from tests.store.messages import describe
 
@@ -77,7 +77,7 @@ async def test_nothing_lies_in_the_clear(store, config):
 
 
 async def test_files_are_private(sqlite_store, sqlite_config):
-    await put(sqlite_store, body_of(200_000))
+    await put(sqlite_store, body_of(400_000))
     for path in (sqlite_config.node.data / "blobs").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
@@ -89,7 +89,7 @@ async def _file_of(store, content):
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "swap", "header", "append-chunk"])
 async def test_a_harmed_file_does_not_open(sqlite_store, harm):
-    content = await put(sqlite_store, body_of(4 * CHUNK))
+    content = await put(sqlite_store, body_of(8 * CHUNK))
     path = await _file_of(sqlite_store, content)
     whole = path.read_bytes()
     data = bytearray(whole)
@@ -112,7 +112,7 @@ async def test_a_harmed_file_does_not_open(sqlite_store, harm):
 
 
 async def test_a_missing_file_is_deferred_and_found_by_check(sqlite_store):
-    content = await put(sqlite_store, body_of(200_000))
+    content = await put(sqlite_store, body_of(400_000))
     path = await _file_of(sqlite_store, content)
     path.rename(path.with_suffix(".away"))
     with pytest.raises(Deferred):
@@ -140,7 +140,7 @@ async def test_rows_cant_be_exchanged(sqlite_store):
 async def test_no_room_is_452_before_anything_is_written(tmp_path, sqlite_config, clock):
     config = make_config(tmp_path, more=f"[limits]\nfree_disk = {2**62}\n")
     store = await store_package.open(config, clock, worker="w")
-    for size in (10, 200_000):
+    for size in (10, 400_000):
         with pytest.raises(Deferred) as caught:
             await store.blobs.prepare(body_of(size), DOMAIN)
         assert (caught.value.reply.code, caught.value.reply.enhanced) == (452, "4.3.1")
@@ -153,7 +153,7 @@ async def test_a_disk_that_fills_while_writing_leaves_nothing(sqlite_store, monk
 
     monkeypatch.setattr("mssgw.store.blobs.os.fsync", full)
     with pytest.raises(Deferred) as caught:
-        await sqlite_store.blobs.prepare(body_of(200_000), DOMAIN)
+        await sqlite_store.blobs.prepare(body_of(400_000), DOMAIN)
     assert caught.value.reply.code == 452
     assert not list((sqlite_store.blobs.directory / "tmp").iterdir())
 
@@ -200,7 +200,7 @@ async def test_a_missing_master_key_is_said(sqlite_config, clock):
 async def test_sweep_removes_what_nothing_refers_to(store, clock):
     box = await new_inbox(store)
     await fill(store, box, 2)
-    large = await new_message(store, 9, size=200_000)
+    large = await new_message(store, 9, size=400_000)
     uid = await store.write(lambda tx: store_package.mailboxes.append(tx, box, large))
     assert (await store.sweep()).contents == 0
     await store.write(lambda tx: store_package.mailboxes.remove(tx, box, [1, uid]))
@@ -217,10 +217,10 @@ async def test_sweep_removes_what_nothing_refers_to(store, clock):
 
 
 async def test_sweep_leaves_a_young_file_without_a_row(store):
-    prepared = await store.blobs.prepare(body_of(200_000), DOMAIN)
+    prepared = await store.blobs.prepare(body_of(400_000), DOMAIN)
     assert (await store.sweep()).files == 0
     content = await store.write(lambda tx: blobs.add(tx, prepared))
-    assert (await store.blobs.read(content)).size == 200_000
+    assert (await store.blobs.read(content)).size == 400_000
 
 
 async def test_what_was_swept_can_come_again(store, clock):

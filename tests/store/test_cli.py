@@ -1,44 +1,21 @@
 """The verbs of the store, as people run them."""
 
-import json
 import os
 import stat
 
 import pytest
-from typer.testing import CliRunner
 
 from mssgw import store as store_package
-from mssgw.cli import app, main
 from mssgw.core.clock import SystemClock
-
-TOML = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
-[[domain]]
-name = "alpha.mssante.test"
-"""
+from tests.cli.desk import Node
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mssgw.toml").write_text(TOML)
-    (tmp_path / "anchors").mkdir()
-    runner = CliRunner()
-
-    def call(*arguments, status=0, stdin=None):
-        config = () if arguments[0] == "seal" else ("--config", "mssgw.toml")
-        result = runner.invoke(app, [*arguments, *config], input=stdin)
-        assert result.exit_code == status, (result.output, result.exception)
-        return result.output
-
-    call("seal", "new-key", "master.key")
-    return call
+    node = Node(tmp_path)
+    node("seal", "new-key", "master.key")
+    return node
 
 
 def test_master_key_is_private_and_never_overwritten(run, tmp_path):
@@ -51,17 +28,17 @@ def test_master_key_is_private_and_never_overwritten(run, tmp_path):
 
 
 def test_life_of_an_account(run):
-    run("account", "add", "alice@alpha.mssante.test", "--name", "Dr Alice Test", "--admin", "--password-stdin", stdin="correct horse\n")
+    run("account", "add", "alice@alpha.mssante.test", "--name", "Dr Alice Test", "--admin", "--password-stdin", given="correct horse\n")
     run("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
-    assert "already in use" in str(_refused(run, "account", "add", "ALICE@alpha.mssante.test", "--no-password"))
+    assert "already in use" in run("account", "add", "ALICE@alpha.mssante.test", "--no-password", status=1)
     assert "does not live here" in run("account", "add", "x@elsewhere.test", "--no-password", status=1)
     run("account", "suspend", "alice@alpha.mssante.test")
-    listed = {one["address"]: one for one in json.loads(run("account", "list", "--json"))}
+    listed = {one["address"]: one for one in run("account", "list", "--json")}
     assert listed["alice@alpha.mssante.test"]["status"] == "SUSPENDED"
     assert listed["alice@alpha.mssante.test"]["role"] == "ADMIN"
     assert listed["cabinet@alpha.mssante.test"]["password"] is False
     run("account", "resume", "alice@alpha.mssante.test")
-    run("account", "passwd", "alice@alpha.mssante.test", "--password-stdin", stdin="another horse\n")
+    run("account", "passwd", "alice@alpha.mssante.test", "--password-stdin", given="another horse\n")
     assert "active" in run("account", "list")
 
 
@@ -78,7 +55,7 @@ def test_folders(run):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     run("mailbox", "create", "alice@alpha.mssante.test", "Patients/2026")
     run("mailbox", "rename", "alice@alpha.mssante.test", "Patients", "Dossiers")
-    names = [box["name"] for box in json.loads(run("mailbox", "list", "alice@alpha.mssante.test", "--json"))]
+    names = [box["name"] for box in run("mailbox", "list", "alice@alpha.mssante.test", "--json")]
     assert "Dossiers/2026" in names
     run("mailbox", "delete", "alice@alpha.mssante.test", "Dossiers/2026", "--yes")
     assert "Dossiers/2026" not in run("mailbox", "list", "alice@alpha.mssante.test")
@@ -86,7 +63,7 @@ def test_folders(run):
 
 def test_check_says_ok_and_what_is_wrong(run, tmp_path):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert json.loads(run("check", "--sweep", "--json")) == {
+    assert run("check", "--sweep", "--json") == {
         "problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
     import sqlite3
 
@@ -99,7 +76,7 @@ def test_check_says_ok_and_what_is_wrong(run, tmp_path):
 def test_wrong_master_key_is_said(run, tmp_path):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").write_bytes(bytes(32))
-    assert "not the key that seals this store" in str(_refused(run, "account", "list"))
+    assert "not the key that seals this store" in run("account", "list", status=1)
 
 
 READS = [("check",), ("check", "--shallow"), ("account", "list"), ("account", "suspend", "alice@alpha.mssante.test"), ("queue", "list"),
@@ -108,7 +85,7 @@ READS = [("check",), ("check", "--shallow"), ("account", "list"), ("account", "s
 
 @pytest.mark.parametrize("verb", READS, ids=" ".join)
 @pytest.mark.parametrize("lost", ["never made", "deleted", "emptied", "without tables"])
-def test_a_lost_store_is_said_and_never_made_anew(run, tmp_path, verb, lost, capsys, monkeypatch):
+def test_a_lost_store_is_said_and_never_made_anew(run, tmp_path, verb, lost):
     """`mssgw check` called a deleted store ok, and made an empty one."""
     database = tmp_path / "data" / "store.db"
     if lost != "never made":
@@ -124,69 +101,62 @@ def test_a_lost_store_is_said_and_never_made_anew(run, tmp_path, verb, lost, cap
             connection.execute("CREATE TABLE foreigner (id INTEGER)")
         connection.close()
     before = database.read_bytes() if database.exists() else None
-    status, said = _main(monkeypatch, capsys, *verb, "--config", "mssgw.toml")
-    assert status == 1
-    assert f"no store at {database}" in said.err
-    assert "restore it from its copy" in said.err
-    assert said.out == ""
+    said = run(*verb, status=1)
+    assert f"no store at {database}" in said
+    assert "restore it from its copy" in said
+    assert run.called.stdout == b""
     assert (database.read_bytes() if database.exists() else None) == before if lost != "without tables" else True
 
 
-def test_check_does_not_migrate(run, tmp_path, capsys, monkeypatch):
+def test_check_does_not_migrate(run, tmp_path):
     import sqlite3
 
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    status, said = _main(monkeypatch, capsys, "check", "--config", "mssgw.toml")
-    assert status == 1
-    assert "written by a newer mssgw (schema 9999)" in said.err
+    assert "written by a newer mssgw (schema 9999)" in run("check", status=1)
 
 
-def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path, capsys, monkeypatch):
+def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path):
     """A new key, as it was advised, doesn't open the mail."""
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     key = tmp_path / "master.key"
     key.write_bytes(bytes(10))
-    _, short = _main(monkeypatch, capsys, "account", "list", "--config", "mssgw.toml")
+    short = run("account", "list", status=1)
     key.unlink()
-    _, gone = _main(monkeypatch, capsys, "check", "--config", "mssgw.toml")
-    assert "expected 32 octets, found 10" in short.err
-    assert "No such file" in gone.err
+    gone = run("check", status=1)
+    assert "expected 32 octets, found 10" in short
+    assert "No such file" in gone
     for said in (short, gone):
-        assert "restore the key from its copy" in said.err
-        assert "new-key" not in said.err
+        assert "restore the key from its copy" in said
+        assert "new-key" not in said
 
 
-def test_a_missing_key_of_a_new_store_is_made(run, tmp_path, capsys, monkeypatch):
+def test_a_missing_key_of_a_new_store_is_made(run, tmp_path):
     (tmp_path / "master.key").unlink()
-    status, said = _main(monkeypatch, capsys, "account", "add", "alice@alpha.mssante.test", "--no-password", "--config", "mssgw.toml")
-    assert status == 1
-    assert "`mssgw seal new-key` makes a key" in said.err
+    assert "`mssgw seal new-key` makes a key" in run("account", "add", "alice@alpha.mssante.test", "--no-password", status=1)
 
 
 @pytest.mark.parametrize(("mode", "who"), [(0o644, "everybody"), (0o640, "its group"), (0o600, None), (0o400, None)])
-def test_a_master_key_others_can_read_is_warned_of(run, tmp_path, capsys, monkeypatch, mode, who):
+def test_a_master_key_others_can_read_is_warned_of(run, tmp_path, monkeypatch, mode, who):
     monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)  # there are no anchors here
     (tmp_path / "master.key").chmod(mode)
-    status, said = _main(monkeypatch, capsys, "config", "check", "mssgw.toml")
-    assert status == 0
-    assert "ok, 1 domain(s)" in said.out
+    assert "ok, 1 domain(s)" in run("config", "check", "mssgw.toml")
     key = tmp_path / "master.key"
     warning = f"mssgw.toml: warning: seal.master_key: file:{key}: mode {mode:04o}, {who} can read it; chmod 600 {key}\n"
-    assert said.err == (warning if who else "")
+    assert run.called.stderr.decode() == (warning if who else "")
 
 
-def test_an_error_carries_no_smtp_code(run, capsys, monkeypatch):
+def test_an_error_carries_no_smtp_code(run):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert _main(monkeypatch, capsys, "queue", "show", "NONE", "--config", "mssgw.toml")[1].err == (
-        "mssgw: No such message in the queue (trace NONE)\n")
+    assert run("queue", "show", "NONE", status=1) == "mssgw: No such message in the queue (trace NONE)\n"
 
 
-def test_a_file_that_is_not_there_is_named_once(run, capsys, monkeypatch):
-    for verb in (("check", "--config"), ("config", "check"), ("config", "show")):
-        assert _main(monkeypatch, capsys, *verb, "/nonexistent")[1].err == "/nonexistent: No such file or directory\n"
+def test_a_file_that_is_not_there_is_named_once(run):
+    run.config = "/nonexistent"
+    for verb in (("check",), ("config", "check", "/nonexistent"), ("config", "show", "/nonexistent")):
+        assert run(*verb, status=1) == "/nonexistent: No such file or directory\n"
 
 
 def test_members_of_an_address_lists_them(run):
@@ -197,33 +167,15 @@ def test_members_of_an_address_lists_them(run):
 
 
 def test_config_show_prints_toml_not_python(run):
-    shown = CliRunner().invoke(app, ["config", "show", "mssgw.toml"]).output.splitlines()
+    shown = run("config", "show", "mssgw.toml").splitlines()
     assert 'node.hostname = "mx.alpha.mssante.test"' in shown
     assert "trust.expiry_days = [60, 30, 7]" in shown
     assert 'domain[0].name = "alpha.mssante.test"' in shown
     assert not [line for line in shown if "'" in line or "None" in line or "True" in line]
 
 
-def _main(monkeypatch, capsys, *arguments):
-    """The status of the program, and what it said."""
-    monkeypatch.setattr("sys.argv", ["mssgw", *arguments])
-    capsys.readouterr()
-    try:
-        status = main()
-    except SystemExit as ended:
-        status = ended.code
-    return status, capsys.readouterr()
-
-
 def test_a_bad_address_is_a_usage_error(run):
     assert "no @" in run("account", "suspend", "alice", status=2)
-
-
-def _refused(run, *arguments):
-    """The error that `main` would print."""
-    with pytest.raises(AssertionError) as caught:
-        run(*arguments)
-    return caught.value
 
 
 async def test_what_the_command_line_made_is_what_a_worker_sees(run, tmp_path):

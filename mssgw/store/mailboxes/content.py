@@ -61,16 +61,20 @@ def insert_rows(tx: Transaction, mailbox: MailboxId, rows: list[dict[str, Any]])
         return []
     size = sum(row["size"] for row in rows)
     unseen = sum(SEEN not in read_flags(row["flags"]) for row in rows)
-    grown = tx.run(_GROW, {"wanted": mailbox, "count": len(rows), "more_unseen": unseen, "more_size": size}).first()
-    if grown is None:
+    grown = tx.raw(_GROW, {"wanted": mailbox, "count": len(rows), "more_unseen": unseen, "more_size": size})
+    if not grown:
         raise NotFound("No such mailbox", detail=f"mailbox {mailbox}")
+    ((account, uidnext, modseq),) = grown
     limit = tx.context.limits.quota
-    if limit and quota_used(tx, grown.account_id) > limit:
-        raise OverQuota(detail=f"account {grown.account_id}: more than {limit} octets")
-    uids = list(range(grown.uidnext - len(rows), grown.uidnext))
+    if limit and quota_used(tx, account) > limit:
+        raise OverQuota(detail=f"account {account}: more than {limit} octets")
+    uids = list(range(uidnext - len(rows), uidnext))
     for uid, row in zip(uids, rows, strict=True):
-        row.update(uid=uid, added=grown.modseq, modseq=grown.modseq)
-    tx.run(_INSERT, rows if len(rows) > 1 else rows[0])
+        row.update(uid=uid, added=modseq, modseq=modseq)
+    if len(rows) > 1:
+        tx.run(_INSERT, rows)
+    else:
+        tx.raw(_INSERT, rows[0])
     tx.ring(f"mailbox:{mailbox}")
     crash_point("mailbox.appended")
     return uids
@@ -88,7 +92,7 @@ def deliver(tx: Transaction, mailbox: MailboxId, new: NewMessage, *, key: bytes,
     Either way an audit row tells. Raises NotFound, OverQuota.
     """
     lock(tx, mailbox)
-    fresh = tx.run(_ONCE[tx.dialect], {"mailbox_id": mailbox, "key": key, "at": tx.now}).scalar() is not None
+    fresh = bool(tx.raw(_ONCE[tx.dialect], {"mailbox_id": mailbox, "key": key, "at": tx.now}))
     if not fresh:  # long ago doesn't count
         fresh = tx.run(_RENEW_ONCE, {"box": mailbox, "what": key, "before": tx.now - timedelta(days=DUPLICATE_DAYS),
                                      "time": tx.now}).rowcount > 0

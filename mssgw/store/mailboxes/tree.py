@@ -52,10 +52,10 @@ def by_name(rx: Reader, account: AccountId, name: str) -> Mailbox | None:
 
 def lock(tx: Transaction, mailbox: MailboxId) -> int:
     """The mailbox's modseq; nobody else changes the mailbox until we commit. Raises NotFound."""
-    found = tx.run(_LOCK, {"wanted": mailbox}).scalar()
-    if found is None:
+    found = tx.raw(_LOCK, {"wanted": mailbox})
+    if not found:
         raise NotFound("No such mailbox", detail=f"mailbox {mailbox}")
-    return int(found)
+    return int(found[0][0])
 
 
 def list_all(rx: Reader, account: AccountId) -> list[Mailbox]:
@@ -160,7 +160,7 @@ def subscribed_names(rx: Reader, account: AccountId) -> list[str]:
 
 def quota_used(rx: Reader, account: AccountId) -> int:
     """Octets the account keeps; the limit is `limits.quota`."""
-    return int(rx.run(_QUOTA, {"owner": account}).scalar_one())
+    return int(rx.raw(_QUOTA, {"owner": account})[0][0])
 
 
 def _lock_tree(tx: Transaction, account: AccountId) -> None:

@@ -20,7 +20,7 @@ from mssgw.store.queue.model import Counts, Delivery, DeliveryId, LeaseLost, New
 _delivery, _queued, _recipient = schema.delivery.c, schema.queued.c, schema.recipient.c
 _ADD_QUEUED = sa.insert(schema.queued).returning(_queued.id)
 _ADD_DELIVERY = sa.insert(schema.delivery).returning(_delivery.id)
-_ADD_RECIPIENTS = sa.insert(schema.recipient)
+_ADD_RECIPIENT = sa.insert(schema.recipient)
 
 _OPEN = sa.and_(_delivery.finished.is_(None), sa.not_(_delivery.held))
 _DUE = sa.select(_delivery.id).where(_OPEN, _delivery.due <= sa.bindparam("time")).order_by(_delivery.due).limit(sa.bindparam("most"))
@@ -57,11 +57,11 @@ _TELL_DELAY = sa.update(schema.delivery).where(*_OURS).values(delay_told=sa.bind
 def add(tx: Transaction, new: NewQueued) -> list[DeliveryId]:
     """Take a message over: one delivery for each domain of its recipients, in their order."""
     envelope = new.envelope
-    number = tx.run(_ADD_QUEUED, {
+    ((number,),) = tx.raw(_ADD_QUEUED, {
         "trace": new.trace, "content_id": blobs.add(tx, new.content), "size": new.content.size,
         "sender": None if envelope.sender is None else str(envelope.sender), "message_id": new.message_id, "ret": envelope.dsn.ret,
         "envid": envelope.dsn.envid, "utf8": envelope.utf8, "body_8bit": envelope.body_8bit,
-        "origin": msgspec.json.encode(envelope.origin).decode(), "received": tx.now, "finished": None}).scalar_one()
+        "origin": msgspec.json.encode(envelope.origin).decode(), "received": tx.now, "finished": None})
     hops: defaultdict[Domain, list[Recipient]] = defaultdict(list)
     for recipient in envelope.recipients:
         hops[recipient.address.domain].append(recipient)
@@ -75,10 +75,10 @@ def add(tx: Transaction, new: NewQueued) -> list[DeliveryId]:
 
 def _add_delivery(tx: Transaction, queued: int, domain: Domain, recipients: list[Recipient], due: datetime) -> DeliveryId:
     row = {"queued_id": queued, "domain": domain, "due": due, "attempts": 0, "fence": 0, "held": False}
-    number = tx.run(_ADD_DELIVERY, row).scalar_one()
-    tx.run(_ADD_RECIPIENTS, [
-        {"delivery_id": number, "address": str(one.address), "notify": " ".join(sorted(one.notify)), "notify_given": one.notify_given,
-         "original": one.original, "state": State.QUEUED} for one in recipients])
+    ((number,),) = tx.raw(_ADD_DELIVERY, row)
+    for one in recipients:
+        tx.raw(_ADD_RECIPIENT, {"delivery_id": number, "address": str(one.address), "notify": " ".join(sorted(one.notify)),
+                                "notify_given": one.notify_given, "original": one.original, "state": State.QUEUED})
     return DeliveryId(number)
 
 
