@@ -41,6 +41,9 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")  # RFC 3461 4
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _UNICODE = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 3
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
+_DOT = re.compile(rb"\n\.")
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_WITHIN_LINES = bytes(octet for octet in range(256) if octet not in b"\r\n")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 
 
@@ -249,8 +252,9 @@ class _Content:
     def _judge(self, octets: bytes) -> None:
         if self.size > self._max_size:
             raise Refused(f"Message is larger than {self._max_size} octets", code=552, enhanced="5.3.4")  # RFC 1870 6.3
-        ends = octets.count(b"\n")
-        if ends != octets.count(b"\r\n") or ends != octets.count(b"\r"):
+        returns_and_feeds = octets.translate(None, _WITHIN_LINES)
+        ends = returns_and_feeds.count(b"\n")
+        if 2 * ends != len(returns_and_feeds) or _LONE_CR.search(octets):  # each CR has its LF, and there are as many of both
             raise bare_line_end()
         if b"\0" in octets:
             raise Refused("Message holds a NUL octet; encode binary content in base64", code=550, enhanced="5.6.0")
@@ -304,9 +308,10 @@ class DataReader:
     def feed(self, octets: bytes) -> bytes | None:
         """None: more is needed. Otherwise the content is complete and these octets follow it."""
         buffer = self._tail + octets
-        end = buffer.find(b"\r\n.\r\n")
+        dot = _DOT.search(buffer)  # one look for both its meanings: most chunks hold neither
+        end = buffer.find(b"\r\n.\r\n", max(0, dot.start() - 1)) if dot else -1
         if end >= 0:
-            self._hand_on(buffer[: end + 2])
+            self._hand_on(buffer[: end + 2], dotted=True)
             return buffer[end + 5 :]
         if self._content.failure:
             cut = max(0, len(buffer) - 4)  # enough to see an end mark that is not complete yet
@@ -315,14 +320,14 @@ class DataReader:
             if len(buffer) - cut > self._max_line + 8:  # too long, whatever comes: let the judge see it
                 cut = len(buffer) - 4
         if cut:
-            self._hand_on(buffer[:cut])
+            self._hand_on(buffer[:cut], dotted=dot is not None)
             self._tail = buffer[cut:]
         else:
             self._tail = buffer
         return None
 
-    def _hand_on(self, piece: bytes) -> None:
-        if b"\r\n." in piece:
+    def _hand_on(self, piece: bytes, *, dotted: bool) -> None:
+        if dotted:
             piece = piece.replace(b"\r\n.", b"\r\n")  # RFC 5321 4.5.2
         if self._first:
             piece, self._first = piece[2:], False

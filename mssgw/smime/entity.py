@@ -28,6 +28,7 @@ SIGNATURE_TYPES = frozenset(("application/pkcs7-signature", "application/x-pkcs7
 CMS_TYPES = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
 _WIDE = re.compile(rb"(?im)^content-transfer-encoding:[ \t]*(?:8bit|binary)")
 _LONE_CR = re.compile(rb"\r[^\n]")
+_WITHIN_LINES = bytes(octet for octet in range(256) if octet not in b"\r\n")
 _CMS_NAME = re.compile(r"\.p7[mz]\Z", re.IGNORECASE)
 _OPAQUE_TYPES = frozenset(("application/octet-stream", "application/pkcs7-signature", "application/x-pkcs7-signature"))
 
@@ -99,7 +100,7 @@ def survives(body: Body, start: int) -> bool:
     """Whether relays will leave it alone: 7-bit, CRLF only, lines of at most 998 octets (RFC 8551 3.1.3)."""
     tail = 0  # length of the line that is open
     last = b""
-    feeds = returns = 0
+    surplus = 0  # of CR over LF so far
     for at in range(start, body.size, STEP):
         chunk = body.read(at, STEP)
         if not chunk.isascii() or b"\0" in chunk:
@@ -109,13 +110,13 @@ def survives(body: Body, start: int) -> bool:
             return False
         if _LONE_CR.search(chunk):
             return False
-        feeds += chunk.count(b"\n")
-        returns += chunk.count(b"\r")
+        returns_and_feeds = chunk.translate(None, _WITHIN_LINES)
+        surplus += len(returns_and_feeds) - 2 * returns_and_feeds.count(b"\n")
         tail = _longest_open(chunk, tail)
         if tail < 0:
             return False
         last = chunk[-1:]
-    return last != b"\r" and feeds == returns and not _WIDE.search(body.read(0, start))
+    return last != b"\r" and not surplus and not _WIDE.search(body.read(0, start))
 
 
 def _longest_open(chunk: bytes, tail: int) -> int:
