@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from dmp_connector.card.readers import Pair, pair, slots
 from dmp_connector.card.tls_relay import ENGINES
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleKind, VitaleReader
 from dmp_connector.errors import DmpError
+from dmp_connector.validate.kit import GENERIC, Kit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Check:
     seen: str
     advice: str = ""
     needed: bool = True
+
+    @property
+    def mark(self) -> str:
+        return "✔" if self.holds else "✘" if self.needed else "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,9 @@ class Station:
     anchors: Path | None = None
     kit: Path | None = None
     production: bool = False
+    by_card: bool = False  # somebody acts with a card in a reader of this workstation
     stunnel: str = "stunnel4"
+    value_sets: Path | None = None
 
 
 def examine(station: Station, now: datetime) -> tuple[Check, ...]:
@@ -65,9 +72,7 @@ def _checks(station: Station, now: datetime) -> Iterator[Check]:
         yield _certificate("certificat TLS", station.certificate, now)
     if station.anchors is not None:
         yield _certificate("autorités du DMP", station.anchors, now)
-    tables = codes.load()
-    oldest = min((s.date, s.name) for s in (tables.type_code, tables.class_code, tables.format_code, tables.facility, tables.practice))
-    yield Check("jeux de valeurs", True, f"{len(tables.versions)} tables, la plus ancienne {oldest[1]} du {oldest[0]}", needed=False)
+    yield _value_sets(station.value_sets)
 
 
 def _readers(station: Station) -> tuple[Pair | None, list[Check]]:
@@ -75,7 +80,8 @@ def _readers(station: Station) -> tuple[Pair | None, list[Check]]:
         seen = slots()
         found = pair(seen, professional=station.card_reader, vitale=station.vitale_reader)
     except DmpError as error:
-        return None, [Check("lecteurs", False, str(error), "Branchez un lecteur PC/SC et démarrez le service pcscd.", needed=False)]
+        advice = "Branchez un lecteur PC/SC et démarrez le service pcscd."
+        return None, [Check("lecteurs", False, error.sentence("fr"), advice, needed=station.by_card)]
     kind = "un lecteur bi-fente" if found.bi_slot else f"{len({s.device for s in seen})} lecteur(s)"
     listed = ", ".join(f"{s.name}{' (carte présente)' if s.atr else ''}" for s in seen)
     return found, [Check("lecteurs", True, f"{kind} : {listed}", needed=False)]
@@ -85,22 +91,52 @@ def _components(station: Station) -> Iterator[Check]:
     module = station.module or next((m for m in KNOWN_MODULES if m.is_file()), None)
     present = module is not None and module.is_file()
     advice = "Installez la Cryptolib CPS, ou indiquez card_module."
-    yield Check("module PKCS#11", present, str(module or "aucun"), "" if present else advice, needed=False)
+    configured = station.by_card or station.module is not None
+    yield Check("module PKCS#11", present, str(module or "aucun"), "" if present else advice, needed=configured)
     for name, spec, extra in (("python-pkcs11", "pkcs11", "hsm"), ("pyscard", "smartcard", "card"), ("saxonche", "saxonche", "validate")):
         there = find_spec(spec) is not None
-        yield Check(name, there, "installé" if there else "absent", "" if there else f"pip install mssgw[{extra}]", needed=False)
+        needed = station.by_card and extra != "validate"
+        yield Check(name, there, "installé" if there else "absent", "" if there else f"pip install mssgw[{extra}]", needed=needed)
     program = shutil.which(station.stunnel)
-    yield Check("stunnel", program is not None, program or "absent", "" if program else "Installez le paquet stunnel4.", needed=False)
+    relay = station.by_card and station.certificate is None  # the card's own key makes the TLS connection
+    yield Check("stunnel", program is not None, program or "absent", "" if program else "Installez le paquet stunnel4.", needed=relay)
     engine = next((e for e in ENGINES if e.is_file()), None)
     yield Check(
         "moteur OpenSSL pkcs11",
         engine is not None,
         str(engine or "absent"),
         "" if engine else "Installez libengine-pkcs11-openssl.",
-        needed=False,
+        needed=relay,
     )
-    kit = station.kit is not None and station.kit.is_dir()
-    yield Check("kit de validation", kit, str(station.kit or "non installé"), "" if kit else "Facultatif : validation_kit.", needed=False)
+    yield _kit(station.kit)
+
+
+def _value_sets(own: Path | None) -> Check:
+    """Which tables, how old, and which codes of theirs no copy of the set itself says."""
+    try:
+        tables = codes.load(own)
+    except DmpError as error:
+        return Check("jeux de valeurs", False, str(own or ""), error.sentence("fr"))
+    sets = [s for s in (getattr(tables, f.name) for f in fields(tables)) if isinstance(s, codes.ValueSet)]
+    oldest = min(sets, key=lambda s: s.date)
+    doubt = ", ".join(f"{s.name} ({len(s.unconfirmed)} codes)" for s in sets if s.unconfirmed)
+    advice = f"Codes repris d'un autre jeu, à confirmer : {doubt}. value_sets les remplace." if doubt else ""
+    seen = f"{len(tables.versions)} tables, la plus ancienne {oldest.name} du {oldest.date}"
+    return Check("jeux de valeurs", True, seen, advice, needed=False)
+
+
+def _kit(folder: Path | None) -> Check:
+    """The parts of the ANS kit, by name: what is not installed is not checked."""
+    name = "kit de validation"
+    if folder is None:
+        return Check(name, False, "non installé", "Facultatif : validation_kit.", needed=False)
+    try:
+        kit = Kit(folder)
+    except DmpError as error:
+        return Check(name, False, str(folder), error.sentence("fr"))
+    absent, models = kit.missing_for_all, kit.missing_models
+    seen = f"{folder}, {len(GENERIC) + 1 - len(absent)} parties communes sur {len(GENERIC) + 1}, {len(models)} modèle(s) sans schématron"
+    return Check(name, not absent, seen, f"Il manque : {', '.join((*absent, *models))}." if absent or models else "", needed=False)
 
 
 def _card(station: Station, now: datetime) -> Check:
@@ -110,7 +146,7 @@ def _card(station: Station, now: datetime) -> Check:
             card = reader.see()
         card.require_valid(now)
     except DmpError as error:
-        return Check("carte professionnelle", False, str(error), error.sentence("fr"), needed=False)
+        return Check("carte professionnelle", False, error.sentence("fr"), needed=station.by_card)
     tries = "inconnus" if card.tries_left is None else str(card.tries_left)
     who = card.practitioner()
     return Check(
@@ -119,7 +155,7 @@ def _card(station: Station, now: datetime) -> Check:
         f"{who.given} {who.family} ({who.id}), {'CPE' if card.is_staff_card else 'CPS'}, "
         f"valable jusqu'au {card.valid_until:%d/%m/%Y}, essais restants : {tries}",
         "Carte bloquée : déblocage par le code PUK." if card.tries_left == 0 else "",
-        needed=False,
+        needed=station.by_card,
     )
 
 
@@ -135,17 +171,20 @@ def _vitale(station: Station, found: Pair | None) -> Check:
     try:
         card = reader.read()
     except DmpError as error:
-        return Check("carte Vitale", False, str(error), error.sentence("fr"), needed=False)
+        return Check("carte Vitale", False, error.sentence("fr"), needed=False)
     if station.production and card.kind is not VitaleKind.REAL:
-        return Check("carte Vitale", False, f"carte de {card.kind}", "Refusée en production (EX_GEN-1430).", needed=False)
-    return Check("carte Vitale", True, f"{len(card.beneficiaries)} bénéficiaire(s), carte {card.kind}", needed=False)
+        return Check("carte Vitale", False, _KINDS[card.kind], "Refusée en production (EX_GEN-1430).")
+    return Check("carte Vitale", True, f"{len(card.beneficiaries)} bénéficiaire(s), {_KINDS[card.kind]}", needed=False)
+
+
+_KINDS = {VitaleKind.REAL: "carte réelle", VitaleKind.TEST: "carte de test", VitaleKind.DEMO: "carte de démonstration"}
 
 
 def _certificate(name: str, path: Path, now: datetime) -> Check:
     try:
         loaded = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
-        return Check(name, False, f"{path.name}: {type(error).__name__}", "Indiquez un fichier PEM lisible.")
+    except (OSError, ValueError):
+        return Check(name, False, f"{path.name} : illisible", "Indiquez un fichier PEM lisible.")
     first_end = min(c.not_valid_after_utc for c in loaded)
     if first_end <= now:
         return Check(name, False, f"expiré le {first_end:%d/%m/%Y}", "Renouvelez le certificat.")

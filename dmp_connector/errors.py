@@ -10,11 +10,12 @@
     │  ├─ BadCertificate        key or certificate unreadable, or they do not belong together
     │  └─ BadSettings           a setting that cannot hold, a combination the law forbids
     ├─ NotAllowed               our own access rules say no; nothing was sent
+    │  ├─ NotConfirmed          the explicit gesture is missing
     │  ├─ ConsentMissing        nobody recorded the patient's agreement
     │  ├─ ConsentExpired        the recorded agreement has run out
     │  ├─ AccessOpposed         the patient opposed this emergency access (CSP L1111-17, R1111-48)
     │  ├─ ProfessionalBlocked   the patient blocked this professional
-    │  ├─ ReasonMissing         bris de glace without a reason
+    │  ├─ ReasonMissing         bris de glace or a closing without a reason, or with too short a one
     │  ├─ ConsultationClosed    the consultation ended (time, card pulled, closed by hand)
     │  └─ LegacyDisabled        creation, closing, reopening: today the affair of Mon espace santé
     ├─ Refused                  the DMP said no: `code` and `text` exactly as sent
@@ -43,15 +44,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from dmp_connector.french import french
+
 Language = Literal["fr", "en"]
 
 
 class DmpError(Exception):
-    """Root. `str(error)` may name internals and goes to the log; `sentence()` goes to the user."""
+    """Root. `str(error)` may name internals and goes to the log; `sentence()` goes to the user.
+
+    `audited`: a row of the audit says it already. `reasons`: every condition of the access decision that refused,
+    as (name, holds, text); empty when no decision was taken.
+    """
 
     fr: ClassVar[str] = "L'opération sur le DMP a échoué."
     en: ClassVar[str] = "The DMP operation failed."
     temporary: ClassVar[bool] = False
+    audited: bool = False
+    reasons: tuple[tuple[str, bool, str], ...] = ()
 
     def sentence(self, language: Language = "fr") -> str:
         return self.fr if language == "fr" else self.en
@@ -60,7 +69,7 @@ class DmpError(Exception):
 class BadInput(DmpError):
     """What we were handed is wrong. The detail says what, where and what to do, without patient data.
 
-    Who writes for a user gives it in French too; otherwise the French sentence quotes the English detail.
+    Its French is given here, or stands in the catalogue `french`.
     """
 
     fr = "Les données fournies ne sont pas valides : {0}"
@@ -68,7 +77,7 @@ class BadInput(DmpError):
 
     def __init__(self, detail: str, *, fr: str = "") -> None:
         super().__init__(detail)
-        self.detail_fr = fr or detail
+        self.detail_fr = fr or french(detail)
 
     def sentence(self, language: Language = "fr") -> str:
         return super().sentence(language).format(self.detail_fr if language == "fr" else self)
@@ -80,14 +89,15 @@ class BadIns(BadInput):
 
 
 class TraitsDiffer(BadInput):
-    """`fields`: names of the traits that differ, never their values."""
+    """`fields`: names of the traits that differ, never their values. `register`: who knows them otherwise."""
 
-    fr = "Les traits d'identité diffèrent de ceux du téléservice INSi : {0}"
-    en = "The identity traits differ from those of INSi: {0}"
+    fr = "Les traits d'identité diffèrent de ceux {0}. Rien n'a été envoyé : vérifiez l'identité du patient."
+    en = "The identity traits differ from those of {0}. Nothing was sent: check the identity of the patient."
 
-    def __init__(self, fields: tuple[str, ...]) -> None:
-        super().__init__(", ".join(fields), fr=", ".join(_TRAITS_FR.get(name, name) for name in fields))
-        self.fields = fields
+    def __init__(self, fields: tuple[str, ...], *, register: Literal["INSi", "DMP"] = "INSi") -> None:
+        known = "du téléservice INSi" if register == "INSi" else "du DMP"
+        super().__init__(f"{register}: {', '.join(fields)}", fr=f"{known} : {', '.join(_TRAITS_FR[name] for name in fields)}")
+        self.fields, self.register = fields, register
 
 
 _TRAITS_FR = {
@@ -126,10 +136,22 @@ class BadSettings(BadInput):
 
 
 class NotAllowed(DmpError):
-    """Refused by our own rules, before any call."""
+    """Refused by our own rules, before any call. `fr`, `en`: the sentence where the class's own is too general."""
 
     fr = "L'accès à ce DMP n'est pas permis."
     en = "Access to this DMP is not allowed."
+
+    def __init__(self, detail: str = "", *, fr: str = "", en: str = "") -> None:
+        super().__init__(detail)
+        self._fr, self._en = fr, en or (detail if fr else "")
+
+    def sentence(self, language: Language = "fr") -> str:
+        return (self._fr if language == "fr" else self._en) or super().sentence(language)
+
+
+class NotConfirmed(NotAllowed):
+    fr = "Rien n'a été fait : cette action demande votre confirmation (répondez « oui », ou ajoutez --yes)."
+    en = "Nothing was done: this needs your confirmation (answer yes, or add --yes)."
 
 
 class ConsentMissing(NotAllowed):
@@ -153,8 +175,8 @@ class ProfessionalBlocked(NotAllowed):
 
 
 class ReasonMissing(NotAllowed):
-    fr = "Le bris de glace exige un motif."
-    en = "Bris de glace needs a reason."
+    fr = "Cette action exige un motif (--reason)."
+    en = "This needs a reason (--reason)."
 
 
 class ConsultationClosed(NotAllowed):
@@ -274,8 +296,16 @@ class Unavailable(DmpError):
 
 
 class CardError(DmpError):
+    """The detail, when there is one, says what was seen; it names no data of the card."""
+
     fr = "La carte n'est pas utilisable."
     en = "The card cannot be used."
+
+    def sentence(self, language: Language = "fr") -> str:
+        detail = str(self)
+        if not detail:
+            return super().sentence(language)
+        return f"{super().sentence(language)} ({french(detail) if language == 'fr' else detail})"
 
 
 class NoReader(CardError):
@@ -299,10 +329,11 @@ class WrongPin(CardError):
         self.tries_left = tries_left
 
     def sentence(self, language: Language = "fr") -> str:
+        plain = self.fr if language == "fr" else self.en
         if self.tries_left is None:
-            return super().sentence(language)
+            return plain
         rest = f"Essais restants : {self.tries_left}." if language == "fr" else f"Tries left: {self.tries_left}."
-        return f"{super().sentence(language)} {rest}"
+        return f"{plain} {rest}"
 
 
 class PinLocked(CardError):

@@ -47,6 +47,7 @@ class Exchange:
             limits=httpx2.Limits(max_connections=8, max_keepalive_connections=4),
         )
         self._limits, self._relay, self._trace = limits, relay.rstrip("/"), trace
+        self.received: Progress | None = None  # told of every piece of an answer
 
     @classmethod
     def of(cls, settings: DmpSettings) -> Self:
@@ -101,6 +102,8 @@ class Exchange:
         pieces, size = [], 0
         async for piece in response.aiter_bytes(_CHUNK):
             size += len(piece)
+            if self.received is not None:
+                self.received(size, _announced(response))
             if size > self._limits.answer_bytes:
                 raise Unavailable(f"{name}: an answer larger than {self._limits.answer_bytes} bytes")
             pieces.append(piece)
@@ -114,6 +117,11 @@ class Exchange:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.aclose()
+
+
+def _announced(response: httpx2.Response) -> int:
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
 
 
 async def _chunks(body: bytes, progress: Progress) -> AsyncIterator[bytes]:

@@ -14,15 +14,17 @@ from __future__ import annotations
 import enum
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dmp_connector.card.readers import Slot, connect
 from dmp_connector.errors import BadIns, CardUnreadable, NoCard, NoReader
 from dmp_connector.insi import VitaleIdentity
 from dmp_connector.model.people import Ins, InsKind, Patient, Sex
+
+T = TypeVar("T")
 
 AID = bytes.fromhex("F04D535347572E564954414C45")  # proprietary (F0): "MSSGW.VITALE"
 MAX_CARD = 16 * 1024
@@ -142,24 +144,34 @@ def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
         raise CardUnreadable("the card's data are too long")
     try:
         raw = json.loads(content)
-        people = tuple(_beneficiary(b) for b in raw["beneficiaries"])
-        card = VitaleCard(
-            str(raw["serial"]), VitaleKind(raw["kind"]), people, now or datetime.now(UTC), str(raw.get("assertion", "")).encode()
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CardUnreadable(f"the card's data are not in the known form ({type(error).__name__})") from error
+    except (ValueError, RecursionError) as error:
+        raise CardUnreadable("the card's data are not JSON") from error
+    people = tuple(_beneficiary(b, f"beneficiaries[{n}].") for n, b in enumerate(_field(raw, "beneficiaries", list)))
+    assertion = str(raw.get("assertion", "")).encode()
+    card = VitaleCard(_field(raw, "serial", str), _field(raw, "kind", VitaleKind), people, now or datetime.now(UTC), assertion)
     if not 0 < len(people) <= _MAX_BENEFICIARIES or len({b.rank for b in people}) != len(people):
         raise CardUnreadable("the card has no beneficiary, or two of one rank")
     return card
 
 
-def _beneficiary(raw: Any) -> Beneficiary:
+def _field(raw: Any, name: str, read: Callable[[Any], T], within: str = "") -> T:
+    """One field of the card. Raises CardUnreadable naming the field, never its value."""
+    if not isinstance(raw, dict) or name not in raw:
+        raise CardUnreadable(f"the field {within}{name} of the card is missing")
+    try:
+        return read(raw[name])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CardUnreadable(f"the field {within}{name} of the card cannot be read") from error
+
+
+def _beneficiary(raw: Any, within: str) -> Beneficiary:
+    rank = _field(raw, "rank", int, within)
     return Beneficiary(
         nir=str(raw.get("nir", "")),
-        rank=int(raw["rank"]),
-        birth_name=str(raw["birth_name"]),
+        rank=rank,
+        birth_name=_field(raw, "birth_name", str, within),
         used_name=str(raw.get("used_name", "")),
-        given=str(raw["given"]),
-        birth_date=date.fromisoformat(raw["birth_date"]),
-        sex=Sex(raw["sex"]),
+        given=_field(raw, "given", str, within),
+        birth_date=_field(raw, "birth_date", date.fromisoformat, within),
+        sex=_field(raw, "sex", Sex, within),
     )

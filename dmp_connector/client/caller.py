@@ -44,6 +44,10 @@ class Caller:
         self._now = now or (lambda: datetime.now(UTC))
         self._exchange = exchange or Exchange.of(settings)
 
+    def watch(self, received: Progress | None) -> None:
+        """Be told how much of an answer has come, from now on; None ends it."""
+        self._exchange.received = received
+
     async def aclose(self) -> None:
         await self._exchange.aclose()
 

@@ -23,6 +23,7 @@ from dmp_connector.errors import (
     DossierClosed,
     NoDossier,
     NotAllowed,
+    NotConfirmed,
     ProfessionalBlocked,
     ReasonMissing,
 )
@@ -109,10 +110,12 @@ class Decision:
     audit: AuditRecord
 
     def require(self) -> None:
-        """Raise the error of the first condition that does not hold."""
-        for reason in self.reasons:
-            if not reason.holds:
-                raise reason.error or NotAllowed(reason.text)
+        """Raise the error of the first condition that does not hold; its `reasons` are all that don't."""
+        failing = [r for r in self.reasons if not r.holds]
+        if failing:
+            error = failing[0].error or NotAllowed(failing[0].text)
+            error.reasons = tuple((r.condition.value, r.holds, r.text) for r in failing)
+            raise error
 
 
 def decide(request: AccessRequest) -> Decision:
@@ -139,17 +142,25 @@ def require_mode(actor: Actor, mode: AccessMode, regulation_structures: frozense
     if mode is AccessMode.BRIS_DE_GLACE and actor.authentication is AuthenticationMode.INDIRECT:
         raise NotAuthenticated(actor.authentication.value)
     if mode is AccessMode.BRIS_DE_GLACE and actor.staff_card:
-        raise NotEntitled("a staff card (CPE) knows no bris de glace")
+        raise NotEntitled(
+            "a staff card (CPE) knows no bris de glace",
+            fr="Le bris de glace n'est pas ouvert à une carte de personnel (CPE).",
+            en="Bris de glace is not open to a staff card (CPE).",
+        )
     if mode is AccessMode.CENTRE_15 and actor.structure.id not in regulation_structures:
-        raise NotEntitled("not a regulation structure")
+        raise NotEntitled(
+            "not a regulation structure",
+            fr="Le mode centre_15 est réservé aux structures de régulation médicale (SAMU).",
+            en="The mode centre_15 is for medical regulation structures (SAMU).",
+        )
 
 
 def _holds(condition: Condition, text: str) -> Reason:
     return Reason(condition, True, text)
 
 
-def _fails(condition: Condition, error: DmpError, text: str = "") -> Reason:
-    return Reason(condition, False, text or error.sentence("fr"), error)
+def _fails(condition: Condition, error: DmpError) -> Reason:
+    return Reason(condition, False, error.sentence("fr"), error)
 
 
 def _availability(request: AccessRequest) -> Reason:
@@ -206,9 +217,22 @@ def _emergency(request: AccessRequest) -> Reason:
     if request.dossier.oppositions.bris_de_glace:
         return _fails(condition, AccessOpposed("bris_de_glace"))
     if len(request.reason.strip()) < MIN_REASON:
-        return _fails(condition, ReasonMissing(f"at least {MIN_REASON} characters"))
+        typed = len(request.reason.strip())
+        missing = ReasonMissing(
+            f"at least {MIN_REASON} characters, {typed} given",
+            fr=f"Le bris de glace exige un motif d'au moins {MIN_REASON} caractères (--reason) ; "
+            + (f"celui-ci en compte {typed}." if typed else "aucun n'est donné."),
+            en=f"Bris de glace needs a reason of at least {MIN_REASON} characters (--reason); "
+            + (f"this one has {typed}." if typed else "none was given."),
+        )
+        return _fails(condition, missing)
     if not request.confirmed:
-        return _fails(condition, ReasonMissing("not confirmed"), "Le bris de glace doit être confirmé explicitement.")
+        unconfirmed = NotConfirmed(
+            "bris de glace not confirmed",
+            fr="Le bris de glace n'a pas été confirmé : répondez « oui », ou ajoutez --yes.",
+            en="Bris de glace was not confirmed: answer yes, or add --yes.",
+        )
+        return _fails(condition, unconfirmed)
     return _holds(condition, "Urgence déclarée et motivée ; le patient ne s'est pas opposé au bris de glace.")
 
 
@@ -218,7 +242,14 @@ def _authentication(request: AccessRequest) -> Reason:
     if not person and (request.action in _CONSULTING or request.mode is AccessMode.BRIS_DE_GLACE):
         return _fails(condition, NotAuthenticated(actor.authentication.value))
     if actor.authenticated_at > request.now:
-        return _fails(condition, NotAuthenticated("the login lies in the future"))
+        return _fails(
+            condition,
+            NotAuthenticated(
+                "the login lies in the future",
+                fr="L'heure d'authentification est dans le futur : vérifiez l'horloge du poste.",
+                en="The login lies in the future: check the clock of the workstation.",
+            ),
+        )
     how = {"DIRECTE": "par carte", "INDIRECTE_RENFORCEE": "par Pro Santé Connect", "INDIRECTE": "par la structure"}
     return _holds(condition, f"Authentification {how[actor.authentication.value]} le {actor.authenticated_at:%d/%m/%Y à %H:%M}.")
 
@@ -232,7 +263,7 @@ def _entitlement(request: AccessRequest) -> Reason:
     try:
         require_mode(actor, request.mode, request.regulation_structures)
     except NotEntitled as error:
-        return _fails(condition, error, f"Le mode « {request.mode} » n'est pas ouvert à votre profil ou à votre structure.")
+        return _fails(condition, error)
     except NotAuthenticated:
         pass  # told by the condition before
     column = column_of(actor, request.mode, treating_doctor=dossier.treating_doctor)
@@ -240,8 +271,10 @@ def _entitlement(request: AccessRequest) -> Reason:
     if request.action is Action.FEED and actor.authentication is AuthenticationMode.AIR:
         allowed = Right.NO
     if allowed is Right.NO or (allowed is Right.REGULATION and request.mode is not AccessMode.CENTRE_15):
-        return _fails(condition, NotEntitled(f"{request.action} / {column}"), f"{request.action} n'est pas ouvert au profil « {column} ».")
+        fr = f"{request.action} n'est pas ouvert au profil « {column} »."
+        return _fails(condition, NotEntitled(f"{request.action} / {column}", fr=fr, en=f"{request.action} is not open to « {column} »."))
     if allowed is Right.OWN and not request.own:
-        return _fails(condition, NotEntitled("own documents only"), "Seuls vos propres documents le permettent.")
+        fr = f"{request.action} : seuls vos propres documents le permettent."
+        return _fails(condition, NotEntitled("own documents only", fr=fr, en=f"{request.action}: only on documents of your own."))
     treating = " (médecin traitant)" if dossier.treating_doctor else ""
     return _holds(condition, f"Profil « {column} »{treating} : {request.action} permis.")

@@ -21,7 +21,7 @@ from dmp_connector.client import Call, FindDocuments, Retrieved
 from dmp_connector.dossier.access import AuditRecord, require_mode
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed, Refused
+from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
 from dmp_connector.model.people import AccessMode, Actor, Ins
@@ -76,7 +76,7 @@ class Consultations:
         try:
             require_mode(call.actor, call.mode, desk.rules.regulation_structures)
             dossier = await desk.existence(call)
-        except (NotAllowed, Refused) as error:
+        except NotAllowed as error:
             await desk.refused(call, "consultation", error)
             raise
         known = await self._resumed(call, dossier)
@@ -181,11 +181,7 @@ class Consultations:
         return answer
 
     async def _asked(self, consultation: OpenConsultation, action: Action, answer: Awaitable[T]) -> T:
-        try:
-            return await answer
-        except Refused as error:
-            await self._desk.refused(consultation.call, action.value, error, consultation=consultation.id)
-            raise
+        return await self._desk.asked(consultation.call, action.value, answer, consultation=consultation.id)
 
 
 def _ended(row: ConsultationRow, at: datetime, by: str) -> AuditRecord:

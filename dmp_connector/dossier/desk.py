@@ -1,23 +1,29 @@
 """The desk of one professional: the client, the store, the clock and the rules that every act of the service shares.
 
 `decided` is the one place where an act is judged, audited and, when refused, raised. The audit is written
-before the act: what was not recorded did not happen.
+before the act: what was not recorded did not happen. `asked` is the one place where the DMP is asked: whatever
+comes back instead of an answer leaves a row too, also when nothing came back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from dmp_connector.client import Call, Dmp
 from dmp_connector.dossier.access import AccessRequest, AuditRecord, Decision, decide
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import DmpError
+from dmp_connector.errors import BadAnswer, DmpError, LegacyDisabled, ManagedByMes, Unavailable
 from dmp_connector.model.dossier import Dossier
 from dmp_connector.model.people import AccessMode
 from dmp_connector.store import DmpStore
+
+T = TypeVar("T")
+
+MANAGED = "managed by Mon espace santé"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class DeskRules:
     consultation: timedelta = timedelta(minutes=30)
     emergency: timedelta = timedelta(minutes=15)
     consent: timedelta = timedelta(days=365)
+    same_deposit: timedelta = timedelta(days=30)  # the same PDF under the same title within it is the same document
     first_search: timedelta = timedelta(days=730)  # PDSM4DMP, exemples_usage: two years by serviceStartTime
     regulation_structures: frozenset[str] = frozenset()
     production: bool = False
@@ -47,7 +54,7 @@ class Desk:
 
     async def existence(self, call: Call) -> Dossier:
         """TD0.2, remembered and audited."""
-        dossier = await self.dmp.td02_existence(call)
+        dossier = await self.asked(call, Action.EXISTS.value, self.dmp.td02_existence(call))
         await asyncio.to_thread(self.store.note_dossier, dossier, self.now())
         await self.note(call, Action.EXISTS.value, dossier.state.value)
         return dossier
@@ -81,8 +88,20 @@ class Desk:
             )
         )
         await asyncio.to_thread(self.store.record, replace(decision.audit, consultation=consultation))
-        decision.require()
+        try:
+            decision.require()
+        except DmpError as error:
+            error.audited = True
+            raise
         return decision
+
+    async def asked(self, call: Call, what: str, answer: Awaitable[T], *, consultation: str = "", **facts: str) -> T:
+        """The DMP's answer; a refusal, silence or nonsense is audited before it is raised."""
+        try:
+            return await answer
+        except DmpError as error:
+            await self.refused(call, what, error, consultation=consultation, **facts)
+            raise
 
     async def note(self, call: Call, what: str, outcome: str, *, consultation: str = "", reason: str = "", **facts: str) -> None:
         """An audit record of something done or tried."""
@@ -101,6 +120,19 @@ class Desk:
         )
         await asyncio.to_thread(self.store.record, record)
 
-    async def refused(self, call: Call, what: str, error: DmpError, *, consultation: str = "") -> None:
-        """The audit of a refusal by the server. The text is the server's; it names no content."""
-        await self.note(call, what, "refused", consultation=consultation, error=type(error).__name__, text=str(error)[:200])
+    async def refused(self, call: Call, what: str, error: DmpError, *, consultation: str = "", **facts: str) -> None:
+        """The audit of an act that came to nothing, once per error. A text of the server's names no content."""
+        if error.audited:
+            return
+        error.audited = True
+        facts |= {"error": type(error).__name__, "text": str(error)[:200]}
+        await self.note(call, what, outcome_of(error), consultation=consultation, **facts)
+
+
+def outcome_of(error: DmpError) -> str:
+    """The word of the audit for what came instead of a result."""
+    if isinstance(error, ManagedByMes | LegacyDisabled):
+        return MANAGED
+    if isinstance(error, Unavailable):
+        return "no answer" if error.sent else "unreachable"
+    return "unreadable answer" if isinstance(error, BadAnswer) else "refused"

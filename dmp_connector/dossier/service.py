@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import date, datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from dmp_connector.client import Call, IdentityQuery, ListBy, ListMode
 from dmp_connector.dossier.access import NotEntitled
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action, possible
 from dmp_connector.errors import (
-    AccessDenied,
-    ConsentMissing,
-    DmpError,
+    BadInput,
     DocumentUnknown,
-    LegacyDisabled,
+    Language,
     ManagedByMes,
     NoDossier,
-    Refused,
+    NotAllowed,
+    NotConfirmed,
+    ReasonMissing,
 )
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Visibility
 from dmp_connector.model.dossier import (
@@ -40,6 +40,33 @@ from dmp_connector.model.dossier import (
 from dmp_connector.model.people import AccessMode
 
 T = TypeVar("T")
+
+_PAGES = frozenset(
+    {"TableauDeBord", "DossierPatient", "GestionDMPPatient", "Documents", "ParcoursDeSoins", "HistoriqueAcces", "Parametrages",
+     "VolontesEtDroits", "CarnetVaccination"}
+)  # fmt: skip
+
+
+class PatientsAct(NotAllowed):
+    """Only the patient can do this. `address`: the contextual page where it is done, "" when none is configured."""
+
+    fr = (
+        "Bloquer un professionnel est l'acte du patient : il le fait dans Mon espace santé (www.monespacesante.fr, 3422), "
+        "rubrique des professionnels autorisés. Vous pouvez rendre votre propre autorisation : mssgw dmp authorise --remove."
+    )
+    en = (
+        "To block a professional is the patient's act: it is done in Mon espace santé (www.monespacesante.fr, 3422), "
+        "under authorised professionals. You can give back your own authorisation: mssgw dmp authorise --remove."
+    )
+
+    def __init__(self, address: str) -> None:
+        super().__init__("to block a professional is the patient's act (CSP L1111-19)")
+        self.address = address
+
+    def sentence(self, language: Language = "fr") -> str:
+        page = {"fr": "Page contextuelle, avec le patient", "en": "Contextual page, with the patient"}[language]
+        separator = " :" if language == "fr" else ":"
+        return super().sentence(language) + (f" {page}{separator} {self.address}" if self.address else "")
 
 
 class DossierService:
@@ -61,7 +88,11 @@ class DossierService:
         """
         desk = self._desk
         if not confirmed:
-            raise ConsentMissing("declaring an authorisation needs the user's explicit gesture (EX_0.3-1010)")
+            raise NotConfirmed(
+                "declaring an authorisation needs the user's explicit gesture (EX_0.3-1010)",
+                fr="Rien n'a été déclaré : confirmez que le patient, informé, est d'accord (répondez « oui », ou ajoutez --yes).",
+                en="Nothing was declared: confirm that the patient, informed, agrees (answer yes, or add --yes).",
+            )
         dossier = await desk.existence(call)
         await desk.decided(call, dossier, Action.DECLARE, confirmed=True)
         now = desk.now()
@@ -87,17 +118,25 @@ class DossierService:
         return await desk.existence(call)
 
     async def professionals(self, call: Call, which: ListMode = ListMode.ALL) -> tuple[Authorisation, ...]:
-        """TD1.6. To block somebody is the patient's act, in Mon espace santé (`web_address`)."""
+        """TD1.6."""
         dossier = await self._desk.existence(call)
         await self._desk.decided(call, dossier, Action.PROFESSIONALS)
         found = await self._done(call, Action.PROFESSIONALS, self._desk.dmp.td16_professionals(call, which))
         return tuple(found)
 
+    async def block(self, call: Call, base: str, professional: str = "") -> NoReturn:
+        """Blocking is the patient's act (CSP L1111-19): TD0.3 only gives or takes back the caller's own authorisation.
+
+        Leaves its row and raises PatientsAct with the contextual page where it is done. `base`: of the web access, or "".
+        """
+        error = PatientsAct(self.web_address(base, "VolontesEtDroits", call) if base else "")
+        await self._desk.refused(call, "block", error, **({"professional": professional} if professional else {}))
+        raise error
+
     def web_address(self, base: str, page: str, call: Call) -> str:
-        """Contextual web access (dmp.md 1.7): where a person blocks a professional or sets the oppositions."""
-        if page not in {"TableauDeBord", "DossierPatient", "GestionDMPPatient", "Documents", "ParcoursDeSoins", "HistoriqueAcces",
-                        "Parametrages", "VolontesEtDroits", "CarnetVaccination"}:  # fmt: skip
-            raise NotEntitled(f"no page {page}")
+        """Contextual web access (dmp.md 1.7): where the patient's will is set. Raises BadInput for an unknown page."""
+        if page not in _PAGES:
+            raise BadInput(f"no page {page}", fr=f"pas de page {page}")
         return f"{base.rstrip('/')}/AccesDirect/{page}/{call.ins.value if call.ins else ''}"
 
     # -- lists and search
@@ -110,52 +149,75 @@ class DossierService:
         """TD0.5, regulation only."""
         if call.mode is not AccessMode.CENTRE_15 or call.actor.structure.id not in self._desk.rules.regulation_structures:
             await self._desk.note(call, Action.SEARCH.value, "refused")
-            raise NotEntitled("TD0.5 is for regulation structures in mode centre_15")
+            raise NotEntitled(
+                "TD0.5 is for regulation structures in mode centre_15",
+                fr="La recherche sans INS (TD0.5) est réservée aux structures de régulation médicale, en mode centre_15.",
+                en="The search without INS (TD0.5) is for medical regulation structures, in mode centre_15.",
+            )
         return tuple(await self._done(call, Action.SEARCH, self._desk.dmp.td05_search(call, query)))
 
     def possible(self, call: Call, dossier: Dossier) -> frozenset[Action]:
         """What is worth offering: the rest would be refused (dmp.md 7.4)."""
         return possible(call.actor, call.mode, treating_doctor=dossier.treating_doctor)
 
-    # -- documents: what others see of them
+    # -- documents: what others see of them. Each says whether anything changed: what is so already is not sent again.
 
-    async def mask(self, call: Call, unique_id: str, *, masked: bool) -> None:
-        """TD3.3a."""
+    async def mask(self, call: Call, unique_id: str, *, masked: bool, reason: str = "", confirmed: bool = False) -> bool:
+        """TD3.3a. Raises BadInput for unmasking what is hidden from the patient only: that is `make_visible`."""
         entry = await self._entry(call, unique_id)
         action = Action.MASK if masked else Action.UNMASK
-        await self._judged(call, action, entry)
+        if (Visibility.MASKED in entry.visibility) is masked:
+            if not masked and entry.visibility:
+                _require_masked(entry)
+            return False
+        await self._judged(call, action, entry, reason=reason, confirmed=confirmed)
         await self._done(call, action, self._desk.dmp.td33a_mask(call, entry, masked), document=unique_id)
+        return True
 
-    async def make_visible(self, call: Call, unique_id: str, *, to: Visibility, confirmed: bool) -> None:
+    async def make_visible(self, call: Call, unique_id: str, *, to: Visibility, confirmed: bool) -> bool:
         """TD3.3b: irreversible, so it must be confirmed (EX_3.3-1045)."""
         entry = await self._entry(call, unique_id)
+        if to not in entry.visibility:
+            return False
         await self._judged(call, Action.MAKE_VISIBLE, entry)
+        if not confirmed:
+            raise NotConfirmed(
+                "making a document visible cannot be undone",
+                fr="Rendre un document visible est définitif : répondez « oui », ou ajoutez --yes. Rien n'a été changé.",
+                en="Making a document visible cannot be undone: answer yes, or add --yes. Nothing was changed.",
+            )
         await self._done(
             call, Action.MAKE_VISIBLE, self._desk.dmp.td33b_make_visible(call, entry, to=to, confirmed=confirmed), document=unique_id
         )
+        return True
 
-    async def archive(self, call: Call, unique_id: str, *, archived: bool) -> None:
+    async def archive(self, call: Call, unique_id: str, *, archived: bool, reason: str = "", confirmed: bool = False) -> bool:
         """TD3.3d."""
         statuses = AvailabilityStatus.APPROVED if archived else AvailabilityStatus.ARCHIVED
         entry = await self._entry(call, unique_id, status=statuses)
-        await self._judged(call, Action.ARCHIVE, entry)
+        if entry.status is (AvailabilityStatus.ARCHIVED if archived else AvailabilityStatus.APPROVED):
+            return False
+        await self._judged(call, Action.ARCHIVE, entry, reason=reason, confirmed=confirmed)
         await self._done(call, Action.ARCHIVE, self._desk.dmp.td33d_archive(call, entry, archived), document=unique_id)
+        return True
 
-    async def delete(self, call: Call, unique_id: str) -> None:
-        """TD3.3c."""
+    async def delete(self, call: Call, unique_id: str, *, reason: str = "", confirmed: bool = False) -> bool:
+        """TD3.3c. What is deleted already is unknown."""
         entry = await self._entry(call, unique_id)
-        await self._judged(call, Action.DELETE, entry)
+        await self._judged(call, Action.DELETE, entry, reason=reason, confirmed=confirmed)
         await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete(call, entry), document=unique_id)
+        return True
 
     async def _entry(self, call: Call, unique_id: str, *, status: AvailabilityStatus | None = None) -> DocumentEntry:
-        found = [e for e in await self._desk.dmp.td31a_by_unique_id(call, [unique_id]) if e.status is not AvailabilityStatus.DELETED]
+        asked = self._desk.dmp.td31a_by_unique_id(call, [unique_id])
+        found = [e for e in await self._desk.asked(call, Action.FIND, asked) if e.status is not AvailabilityStatus.DELETED]
         if not found:
             raise DocumentUnknown("XDSDocumentUniqueIdError", unique_id)
         return next((e for e in found if e.status is status), found[0])
 
-    async def _judged(self, call: Call, action: Action, entry: DocumentEntry) -> None:
+    async def _judged(self, call: Call, action: Action, entry: DocumentEntry, *, reason: str = "", confirmed: bool = False) -> None:
         own = any(a.person is not None and a.person.id == call.actor.practitioner.id for a in entry.authors)
-        await self._desk.decided(call, await self._desk.existence(call), action, own=own)
+        await self._desk.decided(call, await self._desk.existence(call), action, own=own, reason=reason, confirmed=confirmed)
 
     # -- administrative
 
@@ -165,54 +227,65 @@ class DossierService:
 
     async def modify(self, call: Call, data: AdministrativeData) -> None:
         """TD1.3b."""
-        await self._managing(call, "TD1.3b", self._desk.dmp.td13b_modify(call, data))
+        await self._done(call, "TD1.3b", self._desk.dmp.td13b_modify(call, data))
 
     async def close(self, call: Call, *, reason: str, confirmed: bool) -> Dossier:
         """TD1.4 at the patient's request. Raises ManagedByMes for today's dossiers, LegacyDisabled when not configured."""
-        if not confirmed or not reason.strip():
-            raise ConsentMissing("closing needs the patient's request, its reason and a confirmation")
+        if not reason.strip():
+            raise ReasonMissing(
+                "closing needs the patient's reason",
+                fr="La fermeture d'un DMP exige le motif du patient (--reason).",
+                en="Closing a DMP needs the patient's reason (--reason).",
+            )
+        if not confirmed:
+            raise NotConfirmed(
+                "closing needs a confirmation",
+                fr="Le DMP n'a pas été fermé : confirmez que le patient le demande (répondez « oui », ou ajoutez --yes).",
+                en="The DMP was not closed: confirm that the patient asks for it (answer yes, or add --yes).",
+            )
         dossier = await self._managed(call, "TD1.4")
         if dossier.state is DossierState.NO_DMP:
             raise NoDossier("NF", "TD0.2")
-        data = await self._desk.dmp.td13a_read(call)
-        await self._managing(call, "TD1.4", self._desk.dmp.td14_close(call, data, reason), reason=reason)
+        data = await self._desk.asked(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
+        await self._done(call, "TD1.4", self._desk.dmp.td14_close(call, data, reason), reason=reason)
         return await self._desk.existence(call)
 
     async def reopen(self, call: Call, *, confirmed: bool, consent_at: datetime | None = None) -> Dossier:
         """TD1.2 with the patient's consent (CONSENTEMENT_REACTIVATION_DMP, BB-123)."""
         if not confirmed:
-            raise ConsentMissing("reopening needs the patient's consent")
+            raise NotConfirmed(
+                "reopening needs the patient's consent",
+                fr="Le DMP n'a pas été rouvert : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes).",
+                en="The DMP was not reopened: confirm that the patient consents (answer yes, or add --yes).",
+            )
         await self._managed(call, "TD1.2")
-        data = await self._desk.dmp.td13a_read(call)
+        data = await self._desk.asked(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
         at = consent_at or self._desk.now()
-        await self._managing(call, "TD1.2", self._desk.dmp.td12_reactivate(call, data, consent_at=at))
+        await self._done(call, "TD1.2", self._desk.dmp.td12_reactivate(call, data, consent_at=at))
         return await self._desk.existence(call)
 
     async def _managed(self, call: Call, td: str) -> Dossier:
         """TD0.2 tells which case applies: a dossier of Mon espace santé is not ours to close or reopen."""
         dossier = await self._desk.existence(call)
         if dossier.attached_to_mes:
-            await self._desk.note(call, td, "managed by Mon espace santé")
-            raise ManagedByMes("RATTACHEMENT_ENS", "TD0.2")
+            error = ManagedByMes("RATTACHEMENT_ENS", "TD0.2")
+            await self._desk.refused(call, td, error)
+            raise error
         return dossier
 
-    async def _managing(self, call: Call, td: str, act: Awaitable[T], **facts: str) -> T:
-        try:
-            answer = await act
-        except (ManagedByMes, LegacyDisabled):
-            await self._desk.note(call, td, "managed by Mon espace santé", **facts)
-            raise
-        except DmpError as error:
-            await self._desk.refused(call, td, error)
-            raise
-        await self._desk.note(call, td, "done", **facts)
+    async def _done(self, call: Call, td: str, act: Awaitable[T], *, reason: str = "", **facts: object) -> T:
+        """The act, and its row: done, or what came instead."""
+        said = {k: str(v) for k, v in facts.items() if v}
+        answer = await self._desk.asked(call, td, act, reason=reason, **said)
+        await self._desk.note(call, td, "done", reason=reason, **said)
         return answer
 
-    async def _done(self, call: Call, action: Action, act: Awaitable[T], **facts: object) -> T:
-        try:
-            answer = await act
-        except (Refused, AccessDenied) as error:
-            await self._desk.refused(call, action.value, error)
-            raise
-        await self._desk.note(call, action.value, "done", **{k: str(v) for k, v in facts.items() if v})
-        return answer
+
+def _require_masked(entry: DocumentEntry) -> None:
+    """Raise BadInput: not masked to professionals, but hidden from somebody else."""
+    patient = Visibility.HIDDEN_FROM_PATIENT in entry.visibility
+    whom, to = ("du patient", "patient") if patient else ("des représentants légaux", "representatives")
+    raise BadInput(
+        f"the document is not masked to professionals but hidden from the {to}: use --to {to}",
+        fr=f"ce document n'est pas masqué aux professionnels, il est non visible {whom} : utilisez --to {to}",
+    )

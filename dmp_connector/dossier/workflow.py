@@ -15,7 +15,7 @@ from typing import Any
 from dmp_connector.client import Call, OtpChannel
 from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, Step, WrongStep
 from dmp_connector.dossier.desk import Desk
-from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabled, ManagedByMes
+from dmp_connector.errors import BadInput, DmpError, LegacyDisabled, ManagedByMes
 from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Actor, Patient
 
@@ -91,9 +91,6 @@ class CreationWorkflow:
                 await self._desk.dmp.td15a_create_access(call, _OTP[account.channel], account.address)
         except (LegacyDisabled, ManagedByMes) as error:
             return await self._kept(actor, creation.managed_by_mes(), "managed by Mon espace santé", why=type(error).__name__)
-        except DossierExists as error:
-            await self._desk.refused(call, "creation", error)
-            raise
         except DmpError as error:
             await self._desk.refused(call, "creation", error)
             raise

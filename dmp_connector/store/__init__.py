@@ -168,6 +168,13 @@ class DmpStore:
         with self._begin() as (connection, vault):
             return tuple(rows.deposit_value(vault, row) for row in connection.execute(query))
 
+    def deposits_since(self, since: datetime, *, practitioner: str) -> tuple[Deposit, ...]:
+        """Those a professional made since then, oldest first."""
+        wanted = (t.deposits.c.accepted >= text(since)) & (t.deposits.c.practitioner == practitioner)
+        query = t.deposits.select().where(wanted).order_by(t.deposits.c.accepted)
+        with self._begin() as (connection, vault):
+            return tuple(rows.deposit_value(vault, row) for row in connection.execute(query))
+
     def deposit(self, unique_id: str) -> Deposit | None:
         with self._begin() as (connection, vault):
             row = connection.execute(_of_id(unique_id)).one_or_none()

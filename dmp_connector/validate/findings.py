@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dmp_connector.french import french
+
 Severity = Literal["error", "warning"]
 
 
@@ -16,6 +18,11 @@ class Finding:
     severity: Severity
     where: str
     message: str
+    message_fr: str = ""  # where the catalogue `french` cannot know it
 
     def __str__(self) -> str:
         return f"[{self.source}] {self.where}: {self.message}"
+
+    @property
+    def in_french(self) -> str:
+        return f"[{self.source}] {self.where} : {self.message_fr or french(self.message)}"

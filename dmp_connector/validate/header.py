@@ -43,7 +43,7 @@ _RELATED_CLASSES = {"ECON", "NOK", "CON", "CAREGIVER", "PAT"}
 def check_header(document: Cda, *, max_pdf: int = MAX_PDF) -> tuple[Finding, ...]:
     """Every finding, in the order of the header. Empty: the header holds."""
     found = [_finding("error", where, message) for rule in _RULES for where, message in rule(document)]
-    found += [_finding("error", where, message) for where, message in _embedded_pdf(document, max_pdf)]
+    found += _embedded_pdf(document, max_pdf)
     found += [_finding("warning", where, message) for where, message in _ins_key(document)]
     return tuple(found)
 
@@ -265,14 +265,14 @@ def _body(document: Cda) -> Iterator[tuple[str, str]]:
                 break
 
 
-def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[tuple[str, str]]:
+def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
     """A level 1 body announced as PDF is a PDF/A-1; copies inside a structured body are the maker's affair."""
     if document.media_type != "application/pdf":
         return
     try:
         require_pdfa1(document.embedded(), max_bytes=max_pdf)
     except BadDocument as error:
-        yield "component/nonXMLBody", str(error)
+        yield Finding("header", "error", "component/nonXMLBody", str(error), error.detail_fr)
 
 
 def _ins_key(document: Cda) -> Iterator[tuple[str, str]]:

@@ -208,6 +208,141 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "clé trop faible pour signer ou chiffrer ; --legacy permet encore de lire d'anciens messages",
         "en": "key too weak to sign or encrypt with; --legacy still reads old messages",
     },
+    "trust.fault.no-tls": {
+        "fr": "Il faut d'abord STARTTLS : les opérateurs MSSanté se parlent en TLS mutuel.",
+        "en": "STARTTLS comes first: MSSante operators talk over mutual TLS.",
+    },
+    "trust.fault.no-certificate": {
+        "fr": "Le serveur n'a présenté aucun certificat pendant l'établissement de TLS.",
+        "en": "The server presented no certificate in the TLS handshake.",
+    },
+    "trust.fault.unreadable": {"fr": "Le certificat est illisible ({what}).", "en": "The certificate can't be read ({what})."},
+    "trust.fault.foreign-ca": {
+        "fr": "Le certificat a été émis par {issuer}, qui n'est pas une autorité reconnue ici.",
+        "en": "The certificate was issued by {issuer}, which is no authority trusted here.",
+    },
+    "trust.fault.bad-signature": {
+        "fr": "Le certificat prétend venir de {issuer}, mais ne porte pas sa signature.",
+        "en": "The certificate claims to be issued by {issuer}, but its signature is not from it.",
+    },
+    "trust.fault.expired": {
+        "fr": "Le certificat de {subject} a expiré le {end} ; il faut le renouveler auprès de son autorité.",
+        "en": "The certificate of {subject} expired on {end}; it has to be renewed.",
+    },
+    "trust.fault.not-yet-valid": {
+        "fr": "Le certificat de {subject} n'est valable qu'à partir du {start}.",
+        "en": "The certificate of {subject} is valid only from {start}.",
+    },
+    "trust.fault.revoked": {
+        "fr": "Le certificat de {subject} a été révoqué le {when}.",
+        "en": "The certificate of {subject} was revoked on {when}.",
+    },
+    "trust.fault.revocation-unknown": {
+        "fr": "On ne peut pas encore savoir si le certificat de {subject} est révoqué : données de révocation absentes ou périmées.",
+        "en": "Can't tell yet whether the certificate of {subject} is revoked: no fresh revocation data.",
+    },
+    "trust.fault.wrong-usage": {
+        "fr": "Le certificat de {subject} n'est pas fait pour cet usage ({what}).",
+        "en": "The certificate of {subject} may not be used for this ({what}).",
+    },
+    "trust.fault.wrong-policy": {
+        "fr": "Le certificat de {subject} n'est pas de la classe voulue ici ({what}).",
+        "en": "The certificate of {subject} is of another class than needed here ({what}).",
+    },
+    "trust.fault.weak": {
+        "fr": "Le certificat de {subject} est trop faible ({what}).",
+        "en": "The certificate of {subject} is too weak ({what}).",
+    },
+    "trust.fault.malformed": {
+        "fr": "Le certificat de {subject} ne respecte pas la RFC 5280 ({what}).",
+        "en": "The certificate of {subject} breaks RFC 5280 ({what}).",
+    },
+    "trust.fault.unlisted": {
+        "fr": "{domain} n'est pas dans la liste blanche MSSanté du {listed}.",
+        "en": "{domain} is not on the MSSante whitelist of {listed}.",
+    },
+    "trust.fault.cn-differs": {
+        "fr": "Le certificat n'est pas celui qui est inscrit pour {domain} ({what}).",
+        "en": "The certificate is not the one listed for {domain} ({what}).",
+    },
+    "trust.fault.dn-differs": {
+        "fr": "Le certificat n'est pas celui qui est inscrit pour {domain} ({what}).",
+        "en": "The certificate is not the one listed for {domain} ({what}).",
+    },
+    "trust.fault.other-domain": {
+        "fr": "{subject} est un opérateur inscrit, mais pas pour {domain}.",
+        "en": "{subject} is a listed operator, but not of {domain}.",
+    },
+    "trust.fault.unlisted-peer": {
+        "fr": "{subject} n'est pas un opérateur inscrit dans la liste blanche.",
+        "en": "{subject} is not a listed operator.",
+    },
+    "trust.fault.no-list": {
+        "fr": "Aucune liste blanche vérifiée pour le moment : le nœud n'en a pas encore obtenu.",
+        "en": "No verified whitelist here yet.",
+    },
+    "trust.fault.list-too-old": {
+        "fr": "La liste blanche est trop ancienne pour faire confiance à quelqu'un.",
+        "en": "The whitelist here is too old to trust anyone by it.",
+    },
+    "trust.fault.list-signature": {
+        "fr": "La signature de la liste ne tient pas ({what}).",
+        "en": "The list's signature does not hold ({what}).",
+    },
+    "trust.fault.not-a-list": {"fr": "Ce n'est pas une liste blanche ({what}).", "en": "This is not a whitelist ({what})."},
+    "trust.fault.list-signer": {
+        "fr": "{subject} n'a pas le droit de signer la liste ({what}).",
+        "en": "{subject} may not sign the list ({what}).",
+    },
+    "trust.fault.list-rollback": {
+        "fr": "La liste du {listed} est plus ancienne que celle en vigueur, du {force}.",
+        "en": "The list of {listed} is older than the one in force, of {force}.",
+    },
+    "trust.fault.list-shrunk": {
+        "fr": "La liste du {listed} a perdu {lost} domaines sur {total} : elle attend « mssgw trust accept ».",
+        "en": "The list of {listed} lost {lost} of {total} domains: it waits for `mssgw trust accept`.",
+    },
+    "trust.show.failing": {
+        "fr": "ATTENTION : {url} échoue depuis {failures} essai(s), la dernière fois le {at} ({problem}) ; prochain essai le {next}.",
+        "en": "WARNING: {url} failed {failures} time(s), last at {at} ({problem}); next try at {next}.",
+    },
+    "trust.show.stale-crl": {
+        "fr": "ATTENTION : la liste de révocation de {authority} est périmée depuis le {end}.",
+        "en": "WARNING: the CRL of {authority} is stale since {end}.",
+    },
+    "trust.show.old-list": {
+        "fr": "ATTENTION : la liste n'a plus été confirmée depuis {hours} h ; au-delà de {most} h, plus personne n'est cru.",
+        "en": "WARNING: the list was last confirmed {hours} h ago; beyond {most} h nobody is trusted.",
+    },
+    "trust.show.too-old": {
+        "fr": "La liste en vigueur a été confirmée pour la dernière fois le {at}, il y a plus de {most} h : plus "
+              "personne n'est cru ; voir « mssgw trust override ».",
+        "en": "The list in force was last confirmed {at}, more than {most} h ago: nobody is trusted; see `mssgw trust override`.",
+    },
+    "trust.show.no-list": {
+        "fr": "Aucune liste en vigueur : le nœud n'en a pas encore obtenu.",
+        "en": "No list in force: the node has not fetched one yet.",
+    },
+    "trust.no-certificate": {"fr": "pas de certificat dans ce fichier", "en": "no certificate in it"},
+    "trust.override": {
+        "fr": "L'âge de la liste ne compte pas jusqu'au {until}.",
+        "en": "The age of the list does not count until {until}.",
+    },
+    "trust.override.none": {
+        "fr": "La dérogation est levée : l'âge de la liste compte de nouveau.",
+        "en": "The override is taken back: the age of the list counts again.",
+    },
+    "trust.accepted": {
+        "fr": "Acceptée : la liste du {date}, sans {lost} domaines sur {total}.",
+        "en": "Accepted: the list of {date}, without {lost} of {total} domains.",
+    },
+    "trust.nothing-waits": {"fr": "Aucune liste n'attend de décision.", "en": "No list waits for a word."},
+    "trust.nothing-imported": {"fr": "Rien n'a été importé.", "en": "Nothing imported."},
+    "trust.matched": {
+        "fr": "{domain} : de confiance, {operator} (révocation : {revocation})",
+        "en": "{domain}: trusted, {operator} (revocation: {revocation})",
+    },
+    "trust.no-difference": {"fr": "aucune différence", "en": "no difference"},
     "dsn.failed.subject": {"fr": "Message non remis", "en": "Message not delivered"},
     "dsn.failed.intro": {
         "fr": "Votre message du {date} n'a pas été remis à ces destinataires. Il ne sera plus présenté :",
@@ -259,6 +394,115 @@ TEXTS: dict[str, dict[Language, str]] = {
         "en": "The identity of this operator's server could not be verified; nothing was sent to it.",
     },
     "dsn.why.7.1": {"fr": "L'opérateur refuse ce message.", "en": "The operator refuses this message."},
+    "dmp.no-table": {"fr": "{file} : il n'y a pas de table [dmp]", "en": "{file}: there is no [dmp] table"},
+    "dmp.no-actor": {
+        "fr": "{file} : aucun [[dmp_actor]] n'a l'adresse {address}",
+        "en": "{file}: no [[dmp_actor]] has the address {address}",
+    },
+    "dmp.answer": {"fr": "Répondez oui ou non.", "en": "Answer oui (yes) or non (no)."},
+    "dmp.ask.authorise": {
+        "fr": "Le patient, informé, a-t-il donné son accord à la consultation de son DMP ?",
+        "en": "Has the patient, informed, agreed to the consultation of the DMP?",
+    },
+    "dmp.ask.bris_de_glace": {
+        "fr": "Le patient est hors d'état d'exprimer sa volonté et sa santé est exposée à un risque immédiat : ouvrir en bris de glace ?",
+        "en": "The patient cannot express a will and is at immediate risk: open in bris de glace?",
+    },
+    "dmp.ask.close": {"fr": "Le patient demande-t-il la fermeture de son DMP ?", "en": "Does the patient ask for the DMP to be closed?"},
+    "dmp.ask.reopen": {
+        "fr": "Le patient consent-il à la réouverture de son DMP ?",
+        "en": "Does the patient consent to the reopening of the DMP?",
+    },
+    "dmp.ask.create": {
+        "fr": "Le patient consent-il à la création de son DMP ?",
+        "en": "Does the patient consent to the creation of a DMP?",
+    },
+    "dmp.ask.visible": {
+        "fr": "Rendre ce document visible est définitif. Continuer ?",
+        "en": "Making this document visible cannot be undone. Go on?",
+    },
+    "dmp.sending": {"fr": "Envoi au DMP", "en": "Sending to the DMP"},
+    "dmp.receiving": {"fr": "Réception du DMP", "en": "Receiving from the DMP"},
+    "dmp.filed": {"fr": "Déposé : {id}  {title}", "en": "Filed: {id}  {title}"},
+    "dmp.filed-before": {
+        "fr": "Déjà déposé le {at} : {id}  {title}. Rien n'a été envoyé (--again en fait un nouveau document PDF).",
+        "en": "Filed already on {at}: {id}  {title}. Nothing was sent (--again makes a new document of a PDF).",
+    },
+    "dmp.sent": {"fr": "envoyé", "en": "sent"},
+    "dmp.no-deposit": {"fr": "Aucun dépôt en attente.", "en": "No deposit is pending."},
+    "dmp.no-document": {"fr": "Aucun document.", "en": "No document."},
+    "dmp.no-dossier": {"fr": "Aucun dossier.", "en": "No dossier."},
+    "dmp.nobody": {"fr": "Personne ne correspond.", "en": "Nobody fits."},
+    "dmp.no-professional": {"fr": "Aucun professionnel.", "en": "No professional."},
+    "dmp.no-trace": {"fr": "Aucune trace.", "en": "No row."},
+    "dmp.opposed-centre-15": {"fr": "OPPOSITION à l'accès du centre 15", "en": "OPPOSED to access by centre 15"},
+    "dmp.nothing-to-change": {"fr": "rien à modifier", "en": "nothing to change"},
+    "dmp.modified": {"fr": "Données administratives modifiées.", "en": "Administrative data changed."},
+    "dmp.masked": {"fr": "Masqué aux professionnels : {id}", "en": "Masked to professionals: {id}"},
+    "dmp.masked.already": {
+        "fr": "Déjà masqué aux professionnels, rien n'est envoyé : {id}",
+        "en": "Masked to professionals already, nothing was sent: {id}",
+    },
+    "dmp.visible.professionals": {"fr": "Visible des professionnels : {id}", "en": "Visible to professionals: {id}"},
+    "dmp.visible.professionals.already": {
+        "fr": "Déjà visible des professionnels, rien n'est envoyé : {id}",
+        "en": "Visible to professionals already, nothing was sent: {id}",
+    },
+    "dmp.visible.patient": {"fr": "Visible du patient : {id}", "en": "Visible to the patient: {id}"},
+    "dmp.visible.patient.already": {
+        "fr": "Déjà visible du patient, rien n'est envoyé : {id}",
+        "en": "Visible to the patient already, nothing was sent: {id}",
+    },
+    "dmp.visible.representatives": {"fr": "Visible des représentants légaux : {id}", "en": "Visible to legal representatives: {id}"},
+    "dmp.visible.representatives.already": {
+        "fr": "Déjà visible des représentants légaux, rien n'est envoyé : {id}",
+        "en": "Visible to legal representatives already, nothing was sent: {id}",
+    },
+    "dmp.archived": {"fr": "Archivé : {id}", "en": "Archived: {id}"},
+    "dmp.archived.already": {"fr": "Déjà archivé, rien n'est envoyé : {id}", "en": "Archived already, nothing was sent: {id}"},
+    "dmp.unarchived": {"fr": "Désarchivé : {id}", "en": "Brought back from the archive: {id}"},
+    "dmp.unarchived.already": {"fr": "N'est pas archivé, rien n'est envoyé : {id}", "en": "Not archived, nothing was sent: {id}"},
+    "dmp.deleted": {"fr": "Supprimé : {id}", "en": "Deleted: {id}"},
+    "dmp.closed-consultations": {"fr": "Consultations fermées : {count}", "en": "Consultations closed: {count}"},
+    "dmp.consultation-closed": {"fr": "Consultation fermée : {by}.", "en": "Consultation closed: {by}."},
+    "dmp.by.hand": {"fr": "par vous", "en": "by you"},
+    "dmp.by.time": {"fr": "fin de la durée permise", "en": "its time was over"},
+    "dmp.by.card removed": {"fr": "carte retirée", "en": "card removed"},
+    "dmp.announcement.begun": {
+        "fr": "Non visible du patient (consultation d'annonce, CSP R1111-53) : il en est informé le {told}, le document "
+        "devient visible le {visible}. Après l'annonce : mssgw dmp show {id} --to patient",
+        "en": "Not visible to the patient (consultation d'annonce, CSP R1111-53): told on {told}, visible by itself on "
+        "{visible}. Once announced: mssgw dmp show {id} --to patient",
+    },
+    "dmp.announcement.due": {
+        "fr": "Rappel (CSP R1111-53) : {count} document(s) que le patient ne voit pas encore ; faites l'annonce (mssgw dmp announcements).",
+        "en": "Reminder (CSP R1111-53): {count} document(s) the patient does not see yet; announce them (mssgw dmp announcements).",
+    },
+    "dmp.announcement.dates": {
+        "fr": "le patient est informé le {told}, visible le {visible}",
+        "en": "the patient is told on {told}, visible on {visible}",
+    },
+    "dmp.announcement.none": {"fr": "Aucun document en attente d'annonce.", "en": "No document waits to be announced."},
+    "dmp.create.presented": {
+        "fr": "Le DMP conserve vos documents de santé. Vous choisissez qui le consulte, masquez ce que vous voulez, le fermez "
+        "quand vous voulez ; chaque accès est tracé.",
+        "en": "The DMP keeps your health documents. You choose who consults it, mask what you want, close it when you want; "
+        "each access is traced.",
+    },
+    "dmp.create.1": {
+        "fr": "1/5 Identité qualifiée par la carte Vitale et INSi.",
+        "en": "1/5 Identity qualified by the Vitale card and INSi.",
+    },
+    "dmp.create.2": {"fr": "2/5 DMP présenté au patient.", "en": "2/5 The DMP was presented to the patient."},
+    "dmp.create.3": {"fr": "3/5 Consentement enregistré.", "en": "3/5 Consent recorded."},
+    "dmp.create.4": {"fr": "4/5 DMP créé (création {id}).", "en": "4/5 DMP created (creation {id})."},
+    "dmp.create.5.letter": {"fr": "5/5 Confirmation par courrier{file}.", "en": "5/5 Confirmation by letter{file}."},
+    "dmp.create.5.email": {"fr": "5/5 Confirmation par courriel{file}.", "en": "5/5 Confirmation by e-mail{file}."},
+    "dmp.create.5.sms": {"fr": "5/5 Confirmation{file}.", "en": "5/5 Confirmation{file}."},
+    "dmp.card.other": {
+        "fr": "Cette carte est celle de {seen} ; {address} est {wanted}.",
+        "en": "This card is that of {seen}; {address} is {wanted}.",
+    },
 }
 
 

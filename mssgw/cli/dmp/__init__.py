@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
+from mssgw.cli.dmp import creation, documents, dossiers, filing, station, trail, upkeep
+from mssgw.cli.frame import Family
 
-from mssgw.cli.dmp import creation, documents, dossiers, station, upkeep
-
-app = typer.Typer(help="The national patient record (DMP).", no_args_is_help=True)
-for family in (dossiers, documents, creation, station, upkeep):
-    app.registered_commands.extend(family.app.registered_commands)
+app = Family(help="The national patient record (DMP).", no_args_is_help=True)
+for family in (dossiers, documents, filing, creation, trail, station, upkeep):
+    app.adopt(family.app)

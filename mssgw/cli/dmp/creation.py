@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
+from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step
-from dmp_connector.errors import ConsentMissing
+from dmp_connector.errors import BadInput, ConsentMissing, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json
+from mssgw.cli.frame import ConfigFile, Json, Said, say
 
 app = typer.Typer()
 
 INFORMATION = "DMP-information-patient-2021"
-_PRESENTED = (
-    "Le DMP conserve vos documents de santé. Vous choisissez qui le consulte, masquez ce que vous voulez, "
-    "le fermez quand vous voulez ; chaque accès est tracé."
-)
 
 
 @app.command()
@@ -44,6 +41,9 @@ def create(
     """Identify by Vitale, present, consent, account, confirm: the creation of a DMP (or today: Mon espace santé)."""
 
     async def act(s: Session) -> None:
+        require_contacts(email=email, mobile=sms)
+        if by is Channel.EMAIL and not email:
+            raise BadInput("--confirm email needs --email", fr="--confirm email demande --email")
         flow = s.workflow
         creation = await flow.load(s.actor, again) if again else await flow.start(s.actor)
         oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
@@ -52,16 +52,15 @@ def create(
         if creation.step is Step.READY:
             creation = await flow.create(s.actor, creation, address=tuple(line or ()))
         if creation.step is Step.MANAGED_BY_MES:
-            s.tell(
-                MANAGED_SENTENCES["fr"],
-                {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": MANAGED_SENTENCES["fr"]},
-            )
+            fr, en = MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]
+            document = {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": fr, "sentence_en": en}
+            s.tell(Said(fr, en), document)
             raise typer.Exit(1)
-        s.notice(f"4/5 DMP créé (création {creation.id}).")
+        s.notice(say("dmp.create.4", id=creation.id))
         creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
         if letter is not None:
             letter.write_bytes(confirmation.letter)
-        text = f"5/5 Confirmation par {'courriel' if by is Channel.EMAIL else 'courrier'}{f' : {letter}' if letter else ''}."
+        text = say(f"dmp.create.5.{by.value}", file=f" : {letter}" if letter else "")
         document = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(letter) if letter else None}
         s.tell(text, document | {"ins": creation.patient.ins.value if creation.patient else None})
 
@@ -82,16 +81,23 @@ async def _to_ready(
     flow = s.workflow
     if creation.step is Step.STARTED:
         creation = await _identified(s, creation, vitale, rank)
-        s.notice("1/5 Identité qualifiée par la carte Vitale et INSi.")
+        s.notice(say("dmp.create.1"))
     if creation.step is Step.IDENTIFIED:
-        s.notice(_PRESENTED)
+        s.notice(say("dmp.create.presented"))
         creation = await flow.present(s.actor, creation, INFORMATION)
-        s.notice("2/5 DMP présenté au patient.")
+        s.notice(say("dmp.create.2"))
     if creation.step is Step.INFORMED:
-        if means is None or not s.confirmed("Le patient consent-il à la création de son DMP ?"):
-            raise ConsentMissing("--consent and the patient's agreement are needed (EX_1.1-1010)")
+        if means is None:
+            raise ConsentMissing(
+                "--consent is needed (EX_1.1-1010)",
+                fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent). "
+                f"Création {creation.id}.",
+                en=f"No DMP is created without the patient's consent: say how it was given (--consent). Creation {creation.id}.",
+            )
+        if not s.confirmed("dmp.ask.create"):
+            raise NotConfirmed("creation not confirmed")
         creation = await flow.consent(s.actor, creation, means=means, oppositions=oppositions)
-        s.notice("3/5 Consentement enregistré.")
+        s.notice(say("dmp.create.3"))
     if creation.step is Step.CONSENTED:
         creation = await flow.account(s.actor, creation, account)
     return creation

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import enum
+import errno
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,21 +15,35 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from dmp_connector.cda import Level1, build_level1
 from dmp_connector.cda import read as read_cda
 from dmp_connector.cda.narrative import to_html
-from dmp_connector.client import Call, FindDocuments
+from dmp_connector.client import FindDocuments
+from dmp_connector.dossier.access import MIN_REASON
 from dmp_connector.dossier.consultation import OpenConsultation
-from dmp_connector.dossier.deposits import DepositRequest
-from dmp_connector.errors import BadDocument, NoReader
-from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Dtm, Patient, Visibility
+from dmp_connector.errors import BadDocument
+from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json
+from mssgw.cli.frame import ConfigFile, Json, say
 
 app = typer.Typer()
 
+
+class Form(enum.StrEnum):
+    CDA = "cda"
+    PDF = "pdf"
+    HTML = "html"
+
+
+class Audience(enum.StrEnum):
+    """Who sees a document again."""
+
+    PROFESSIONALS = "professionals"
+    PATIENT = "patient"
+    REPRESENTATIVES = "representatives"
+
+
 UniqueId = Annotated[str, typer.Argument(metavar="UNIQUE_ID")]
-_BIG = 512 * 1024
+BIG = 512 * 1024
 _STATUS = {"Approved": "", "Deprecated": "remplacé", "Archived": "archivé", "Deleted": "supprimé"}
 _SEEN = {
     Visibility.MASKED: "masqué PS",
@@ -67,23 +82,39 @@ def entry_line(e: DocumentEntry) -> str:
 
 async def opened(s: Session) -> OpenConsultation:
     """The consultation this verb stands in, opened with an explicit gesture when the mode asks for one; its banner first."""
-    urgent = s.options.mode is AccessMode.BRIS_DE_GLACE
-    question = "Le patient est hors d'état d'exprimer sa volonté et sa santé est exposée à un risque immédiat : ouvrir en bris de glace ?"
-    confirmed = s.confirmed(question) if urgent and s.options.reason else not urgent
-    consultation = await s.consultations.open(s.call, reason=s.options.reason, confirmed=confirmed)
+    consultation = await s.consultations.open(s.call, reason=s.options.reason, confirmed=urgency_confirmed(s))
     s.notice(consultation.banner(s.desk.now()))
     return consultation
 
 
+def urgency_confirmed(s: Session) -> bool:
+    """In bris de glace a person says so, once there is a reason worth asking about."""
+    if s.options.mode is not AccessMode.BRIS_DE_GLACE:
+        return True
+    return len(s.options.reason.strip()) >= MIN_REASON and s.confirmed("dmp.ask.bris_de_glace")
+
+
 @contextmanager
-def progress(title: str, size: int) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr for what takes a while, at a terminal."""
-    if size < _BIG or not sys.stderr.isatty():
-        yield None
+def receiving(s: Session) -> Iterator[None]:
+    """A bar on stderr for answers that take a while, at a terminal; it appears once there is something to wait for."""
+    if not sys.stderr.isatty():
+        yield
         return
-    with Progress(TextColumn(title), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=size)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with bar_of() as bar:
+        task = bar.add_task(say("dmp.receiving").fr, total=None, visible=False)
+
+        def came(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None, visible=max(done, total) >= BIG)
+
+        s.desk.dmp.watch(came)
+        try:
+            yield
+        finally:
+            s.desk.dmp.watch(None)
+
+
+def bar_of() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True)
 
 
 @app.command()
@@ -110,14 +141,15 @@ def find(
             statuses = (AvailabilityStatus.APPROVED, *((AvailabilityStatus.ARCHIVED, AvailabilityStatus.DEPRECATED) if everything else ()))
             first = Dtm.of(since.astimezone(), 8) if since else None
             criteria = FindDocuments(statuses, service_from=first, types=(s.tables.type_code.require(type_code),) if type_code else ())
-        entries = await s.consultations.find(consultation, criteria)
+        with receiving(s):
+            entries = await s.consultations.find(consultation, criteria)
         document = {
             "ok": True,
             "consultation": consultation.id,
             "banner": consultation.banner(s.desk.now()),
             "documents": [entry_json(e) for e in entries],
         }
-        s.tell("\n".join(map(entry_line, entries)) or "Aucun document.", document)
+        s.tell("\n".join(map(entry_line, entries)) or say("dmp.no-document"), document)
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
@@ -132,7 +164,7 @@ def get(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
-    form: Annotated[str, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page.")] = "cda",
+    form: Annotated[Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page.")] = Form.CDA,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
@@ -140,8 +172,10 @@ def get(
     """TD3.2: one document into FILE. Nothing else of it is kept."""
 
     async def act(s: Session) -> None:
+        _require_writable(target)
         consultation = await opened(s)
-        (found,) = await s.consultations.retrieve(consultation, [unique_id])
+        with receiving(s):
+            (found,) = await s.consultations.retrieve(consultation, [unique_id])
         content = _in_form(found.content, form)
         if str(target) == "-":
             sys.stdout.buffer.write(content)
@@ -159,132 +193,112 @@ def get(
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
 
-def _in_form(content: bytes, form: str) -> bytes:
-    if form == "cda":
+def _require_writable(target: Path) -> None:
+    """Before a document is asked for: there is somewhere to put it. Raises OSError."""
+    if str(target) == "-":
+        return
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "", str(target))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "", str(target.parent))
+
+
+def _in_form(content: bytes, form: Form) -> bytes:
+    if form is Form.CDA:
         return content
     document = read_cda(content)
-    if form == "html":
+    if form is Form.HTML:
         return to_html(document).encode()
     pdfs = document.embedded_pdfs()
-    if form != "pdf" or not pdfs:
+    if not pdfs:
         raise BadDocument("the document has no PDF inside", fr="le document ne contient pas de PDF")
     return pdfs[0]
 
 
+# -- what others see of a document
+
+
+def _change(options: Options, unique_id: str, said: str, change: Callable[[Session], Awaitable[bool]], name: str) -> None:
+    """One change of a document, told as done or as so already. `said`: keys of the catalogue begin with it."""
+
+    async def act(s: Session) -> None:
+        changed = await change(s)
+        key = f"dmp.{said}" if changed else f"dmp.{said}.already"
+        s.tell(say(key, id=unique_id), {"ok": True, "unique_id": unique_id, "changed": changed})
+
+    act.__qualname__ = f"{name}.act"
+    verb(options, act)
+
+
+Undo = Annotated[bool, typer.Option("--undo", help="The other way round.")]
+
+
 @app.command()
-def submit(
+def hide(
     config: ConfigFile,
     address: As,
     patient: PatientIns,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A PDF/A-1 or a CDA.")],
-    title: Annotated[str, typer.Option("--title", metavar="T", help="Title; of a PDF it is required.")] = "",
-    type_code: Annotated[str, typer.Option("--type", metavar="CODE", help="typeCode of a PDF (JDV_J66), as 11490-0.")] = "",
-    replace_id: Annotated[str, typer.Option("--replace", metavar="UNIQUE_ID", help="The document this one replaces.")] = "",
-    masked: Annotated[bool, typer.Option("--mask", help="Masked to professionals.")] = False,
-    hidden: Annotated[bool, typer.Option("--hide-from-patient", help="Not visible to the patient yet (consultation d'annonce).")] = False,
-    hidden_rl: Annotated[bool, typer.Option("--hide-from-representatives", help="Not visible to legal representatives.")] = False,
+    unique_id: UniqueId,
     oid: Oid = "",
+    undo: Undo = False,
     mode: Mode = AccessMode.NORMAL,
+    reason: ReasonText = "",
+    yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD2.1: file a CDA once and only once, or a PDF as a new document."""
+    """TD3.3a: mask to professionals; --undo unmasks."""
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
 
-    async def act(s: Session) -> None:
-        content = _read_bounded(file, s.table.max_pdf_octets)
-        if content.startswith(b"%PDF-"):
-            content = await _wrapped(s, content, title, type_code, replace_id)
-        chosen = {Visibility.MASKED: masked, Visibility.HIDDEN_FROM_PATIENT: hidden, Visibility.HIDDEN_FROM_REPRESENTATIVES: hidden_rl}
-        request = DepositRequest(content, frozenset(v for v, on in chosen.items() if on), replace_id, title=title)
-        with progress("Envoi au DMP", len(content)) as bar:
-            entry = await s.deposits.deposit(s.call, request, progress=bar)
-        s.tell(f"Déposé : {entry.unique_id}  {entry.title}", {"ok": True, "unique_id": entry.unique_id, "entry": entry_json(entry)})
+    async def change(s: Session) -> bool:
+        return await s.service.mask(s.call, unique_id, masked=not undo, reason=reason, confirmed=urgency_confirmed(s))
 
-    verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+    _change(options, unique_id, "visible.professionals" if undo else "masked", change, "hide")
 
 
-def _read_bounded(file: Path, limit: int) -> bytes:
-    """A CDA carries its PDF in base64 and a header: a third more and some."""
-    try:
-        size = file.stat().st_size
-    except OSError as error:
-        raise BadDocument(f"{file}: {error.strerror}") from error
-    if size > limit * 2:
-        raise BadDocument(
-            f"{file.name}: {size} bytes; at most {limit} are taken", fr=f"{file.name} : {size} octets ; au plus {limit} sont acceptés"
-        )
-    return file.read_bytes()
+@app.command()
+def archive(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    unique_id: UniqueId,
+    oid: Oid = "",
+    undo: Undo = False,
+    mode: Mode = AccessMode.NORMAL,
+    reason: ReasonText = "",
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD3.3d: archive; --undo brings it back."""
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
+
+    async def change(s: Session) -> bool:
+        return await s.service.archive(s.call, unique_id, archived=not undo, reason=reason, confirmed=urgency_confirmed(s))
+
+    _change(options, unique_id, "unarchived" if undo else "archived", change, "archive")
 
 
-async def _wrapped(s: Session, pdf: bytes, title: str, type_code: str, replaced: str) -> bytes:
-    """The PDF in a level 1 CDA whose patient is the one INSi or the DMP's administrative data know."""
-    if not title or not type_code:
-        raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
-    call = s.call
-    now = s.desk.now().astimezone()
-    set_id, version = await s.deposits.lineage(replaced) if replaced else ("", 1)
-    wanted = Level1(
-        unique_id=s.desk.dmp.new_oid(),
-        patient=await qualified(s, call),
-        author=s.actor.practitioner,
-        structure=s.actor.structure,
-        type=s.tables.type_code.require(type_code),
-        title=title,
-        created=now,
-        pdf=pdf,
-        practice=s.tables.practice.require(s.who.practice),
-        service_start=now,
-        set_id=set_id,
-        version=version,
-        replaces=replaced,
-    )
-    return build_level1(wanted, tables=s.tables, max_pdf=s.table.max_pdf_octets)
+@app.command()
+def delete(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    unique_id: UniqueId,
+    oid: Oid = "",
+    mode: Mode = AccessMode.NORMAL,
+    reason: ReasonText = "",
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD3.3c: delete one's own document."""
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
 
+    async def change(s: Session) -> bool:
+        return await s.service.delete(s.call, unique_id, reason=reason, confirmed=urgency_confirmed(s))
 
-async def qualified(s: Session, call: Call) -> Patient:
-    """The five traits of the patient: administrative data (TD1.3a), birth place from INSi when the DMP has none.
-
-    Raises TraitsDiffer when INSi knows another person, BadInput when it knows nobody.
-    """
-    known = (await s.desk.dmp.td13a_read(call)).patient
-    try:
-        async with s.insi() as insi:
-            answer = await insi.by_traits(known.birth_name, known.first_given, known.sex, known.birth_date)
-    except NoReader:
-        return known
-    register = answer.require_found()
-    known.require_same_traits(register)
-    return replace(register, local_id=known.local_id)
-
-
-def _state_verb(name: str, sentence: str, help_text: str, change: Callable[[Session, str, bool], Any]) -> None:
-    def command(
-        config: ConfigFile,
-        address: As,
-        patient: PatientIns,
-        unique_id: UniqueId,
-        oid: Oid = "",
-        undo: Annotated[bool, typer.Option("--undo", help="The other way round.")] = False,
-        mode: Mode = AccessMode.NORMAL,
-        trace: Trace = None,
-        json: Json = False,
-    ) -> None:
-        async def act(s: Session) -> None:
-            await change(s, unique_id, undo)
-            s.tell(f"{sentence} : {unique_id}", {"ok": True, "unique_id": unique_id})
-
-        verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
-
-    app.command(name, help=help_text)(command)
-
-
-_state_verb(
-    "hide", "Masqué aux professionnels", "TD3.3a: mask to professionals.", lambda s, u, undo: s.service.mask(s.call, u, masked=not undo)
-)
-_state_verb(
-    "archive", "Archivé", "TD3.3d: archive; --undo brings it back.", lambda s, u, undo: s.service.archive(s.call, u, archived=not undo)
-)
-_state_verb("delete", "Supprimé", "TD3.3c: delete one's own document.", lambda s, u, _undo: s.service.delete(s.call, u))
+    _change(options, unique_id, "deleted", change, "delete")
 
 
 @app.command()
@@ -294,25 +308,20 @@ def show(
     patient: PatientIns,
     unique_id: UniqueId,
     oid: Oid = "",
-    to: Annotated[
-        str, typer.Option("--to", help="professionals, patient or representatives; the last two cannot be undone.")
-    ] = "professionals",
+    to: Annotated[Audience, typer.Option("--to", help="Who sees it again; for the last two it cannot be undone.")] = Audience.PROFESSIONALS,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD3.3a, TD3.3b: make visible again to professionals, to the patient, to legal representatives."""
 
-    async def act(s: Session) -> None:
-        if to == "professionals":
-            await s.service.mask(s.call, unique_id, masked=False)
-        else:
-            target = Visibility.HIDDEN_FROM_PATIENT if to == "patient" else Visibility.HIDDEN_FROM_REPRESENTATIVES
-            agreed = s.confirmed("Rendre ce document visible est définitif. Continuer ?")
-            await s.service.make_visible(s.call, unique_id, to=target, confirmed=agreed)
-        s.tell(f"Visible ({to}) : {unique_id}", {"ok": True, "unique_id": unique_id, "to": to})
+    async def change(s: Session) -> bool:
+        if to is Audience.PROFESSIONALS:
+            return await s.service.mask(s.call, unique_id, masked=False)
+        target = Visibility.HIDDEN_FROM_PATIENT if to is Audience.PATIENT else Visibility.HIDDEN_FROM_REPRESENTATIVES
+        return await s.service.make_visible(s.call, unique_id, to=target, confirmed=s.confirmed("dmp.ask.visible"))
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+    _change(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), unique_id, f"visible.{to.value}", change, "show")
 
 
 @app.command()
@@ -322,17 +331,6 @@ def end(config: ConfigFile, address: As, json: Json = False) -> None:
     async def act(s: Session) -> None:
         await s.consultations.sweep()
         closed = await s.consultations.close_all(s.actor, by="hand")
-        s.tell(f"Consultations fermées : {closed}", {"ok": True, "closed": closed})
+        s.tell(say("dmp.closed-consultations", count=closed), {"ok": True, "closed": closed})
 
     verb(Options(config, address, json=json), act)
-
-
-@app.command()
-def resume(config: ConfigFile, address: As, trace: Trace = None, json: Json = False) -> None:
-    """Send again the deposits that got no answer."""
-
-    async def act(s: Session) -> None:
-        done = await s.deposits.resume(lambda ins: Call(s.actor, ins))
-        s.tell("\n".join(f"{u} : {o}" for u, o in done) or "Aucun dépôt en attente.", {"ok": True, "deposits": [list(d) for d in done]})
-
-    verb(Options(config, address, trace=trace, json=json), act)

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from dmp_connector.client import IdentityQuery, ListMode
+from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.creation import MANAGED_SENTENCES
 from dmp_connector.dossier.service import DossierService
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
-from dmp_connector.model import AccessMode, ConsentMeans, Dossier, Ins, Oppositions, Sex
+from dmp_connector.model import AccessMode, AdministrativeData, ConsentMeans, Dossier, DossierState, Oppositions, Sex
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json
+from mssgw.cli.frame import ConfigFile, Json, Said, say
 
 app = typer.Typer()
 
@@ -57,12 +58,15 @@ def exists(
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD0.2: is there a DMP, and am I authorised?"""
+    """TD0.2: is there a DMP, and am I authorised? Status 1 when there is none."""
 
     async def act(s: Session) -> None:
         dossier = await s.service.existence(s.call)
         actions = sorted(a.value for a in s.service.possible(s.call, dossier))
-        s.tell(dossier_text(dossier), dossier_json(dossier) | {"possible": actions})
+        there = dossier.state is not DossierState.NO_DMP
+        s.tell(dossier_text(dossier), dossier_json(dossier) | {"ok": there, "possible": actions})
+        if not there:
+            raise typer.Exit(1)
 
     verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
 
@@ -86,7 +90,7 @@ def authorise(
         if remove:
             dossier = await s.service.remove(s.call, treating_doctor=mt)
         else:
-            agreed = s.confirmed("Le patient, informé, a-t-il donné son accord à la consultation de son DMP ?")
+            agreed = s.confirmed("dmp.ask.authorise")
             dossier = await s.service.authorise(s.call, confirmed=agreed, means=means, treating_doctor=mt)
         s.tell(dossier_text(dossier), dossier_json(dossier))
 
@@ -120,9 +124,13 @@ def list_dossiers(
             }
             for r in rows
         ]
-        s.tell(text or "Aucun dossier.", {"ok": True, "dossiers": document})
+        s.tell(text or say("dmp.no-dossier"), {"ok": True, "dossiers": document})
 
     verb(Options(config, address, trace=trace, json=json), act)
+
+
+def _percent(match: int | None) -> str:
+    return "    ?" if match is None else f"{match:3d} %"
 
 
 @app.command()
@@ -133,7 +141,7 @@ def search(
     given: Annotated[str, typer.Option(help="Given name.")] = "",
     birth_date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="YYYY-MM-DD.")] = None,
     sex: Annotated[Sex | None, typer.Option(help="M or F.")] = None,
-    postal_code: Annotated[str, typer.Option()] = "",
+    postal_code: Annotated[str, typer.Option(help="Postal code.")] = "",
     mode: Mode = AccessMode.CENTRE_15,
     trace: Trace = None,
     json: Json = False,
@@ -144,8 +152,8 @@ def search(
         query = IdentityQuery(family, given, birth_date.date() if birth_date else None, sex, postal_code)
         found = await s.service.search(s.anyone, query)
         text = "\n".join(
-            f"{c.match:3d} %  {c.patient.ins.value}  {c.patient.birth_name} {c.patient.given_names}  {c.patient.birth_date}"
-            + ("  OPPOSITION à l'accès du centre 15" if c.oppositions.centre_15 else "")
+            f"{_percent(c.match)}  {c.patient.ins.value}  {c.patient.birth_name} {c.patient.given_names}  {c.patient.birth_date}"
+            + (f"  {say('dmp.opposed-centre-15').fr}" if c.oppositions.centre_15 else "")
             for c in found
         )
         document = [
@@ -160,7 +168,7 @@ def search(
             }
             for c in found
         ]
-        s.tell(text or "Personne ne correspond.", {"ok": True, "candidates": document})
+        s.tell(text or say("dmp.nobody"), {"ok": True, "candidates": document})
 
     verb(Options(config, address, mode=mode, trace=trace, json=json), act)
 
@@ -181,9 +189,26 @@ def professionals(
         rows = await s.service.professionals(s.call, which)
         text = "\n".join(f"{r.id}  {r.name}  {_AUTHORISATIONS[r.status]}{'  MT' if r.treating_doctor else ''}" for r in rows)
         document = [{"id": r.id, "name": r.name, "status": r.status.value, "mt": r.treating_doctor, "since": r.since} for r in rows]
-        s.tell(text or "Aucun professionnel.", {"ok": True, "professionals": document})
+        s.tell(text or say("dmp.no-professional"), {"ok": True, "professionals": document})
 
     verb(Options(config, address, patient, oid, trace=trace, json=json), act)
+
+
+@app.command()
+def block(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    professional: Annotated[str, typer.Argument(metavar="[PS_IDNAT]", help="Whom the patient wants to block.")] = "",
+    oid: Oid = "",
+    json: Json = False,
+) -> None:
+    """Blocking a professional is the patient's act: says where it is done, and ends with status 1."""
+
+    async def act(s: Session) -> None:
+        await s.service.block(s.call, s.table.web_url, professional)
+
+    verb(Options(config, address, patient, oid, json=json), act)
 
 
 @app.command()
@@ -217,9 +242,33 @@ def read(
             "opposition_bris_de_glace": d.oppositions.bris_de_glace,
             "opposition_acces_urgence": d.oppositions.centre_15,
         }
-        s.tell("\n".join(f"{k} : {v}" for k, v in document.items() if k != "ok" and v not in (None, "", [])), document)
+        s.tell(_administrative_text(d), document)
 
     verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+
+
+_SEX = {"M": "masculin", "F": "féminin", "U": "inconnu"}
+_OPPOSED = {True: "oui", False: "non"}
+
+
+def _administrative_text(d: AdministrativeData) -> str:
+    """For people: what there is, by its French name."""
+    p, o = d.patient, d.oppositions
+    rows = {
+        "INS": p.ins.value,
+        "Nom de naissance": p.birth_name,
+        "Prénoms": p.given_names,
+        "Date de naissance": f"{p.birth_date:%d/%m/%Y}",
+        "Sexe": _SEX[p.sex.value],
+        "Adresse": ", ".join([*d.street, f"{d.postal_code} {d.city}".strip()]).strip(", "),
+        "Téléphone": d.phone,
+        "Mobile": d.mobile,
+        "Courriel": d.email,
+        "DMP": _STATES[d.state.value],
+        "Opposition au bris de glace": _OPPOSED.get(o.bris_de_glace, "") if o.bris_de_glace is not None else "",
+        "Opposition à l'accès du centre 15": _OPPOSED.get(o.centre_15, "") if o.centre_15 is not None else "",
+    }
+    return "\n".join(f"{name} : {value}" for name, value in rows.items() if value)
 
 
 @app.command()
@@ -228,18 +277,25 @@ def modify(
     address: As,
     patient: PatientIns,
     oid: Oid = "",
-    email: Annotated[str | None, typer.Option()] = None,
-    mobile: Annotated[str | None, typer.Option()] = None,
-    phone: Annotated[str | None, typer.Option()] = None,
-    oppose_bris_de_glace: Annotated[bool | None, typer.Option("--oppose-bris-de-glace/--accept-bris-de-glace")] = None,
-    oppose_centre_15: Annotated[bool | None, typer.Option("--oppose-centre-15/--accept-centre-15")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address; empty to remove it.")] = None,
+    mobile: Annotated[str | None, typer.Option(help="Mobile number; empty to remove it.")] = None,
+    phone: Annotated[str | None, typer.Option(help="Telephone number; empty to remove it.")] = None,
+    oppose_bris_de_glace: Annotated[
+        bool | None, typer.Option("--oppose-bris-de-glace/--accept-bris-de-glace", help="Does the patient oppose bris de glace?")
+    ] = None,
+    oppose_centre_15: Annotated[
+        bool | None, typer.Option("--oppose-centre-15/--accept-centre-15", help="Does the patient oppose access by the SAMU?")
+    ] = None,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD1.3b: change the administrative data."""
+    """TD1.3b: change the administrative data: at least one of them."""
+    if all(given is None for given in (email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)):
+        raise typer.BadParameter(say("dmp.nothing-to-change").en, param_hint="--email, --mobile, --phone, --oppose-…")
 
     async def act(s: Session) -> None:
         call = s.call
+        require_contacts(email=email or "", mobile=mobile or "", phone=phone or "")
         data = await s.service.read(call)
         given: dict[str, Any] = {"email": email, "mobile": mobile, "phone": phone}
         old = data.oppositions
@@ -248,21 +304,21 @@ def modify(
             old.centre_15 if oppose_centre_15 is None else oppose_centre_15,
         )
         await s.service.modify(call, replace(data, oppositions=wanted, **{k: v for k, v in given.items() if v is not None}))
-        s.tell("Données administratives modifiées.", {"ok": True})
+        s.tell(say("dmp.modified"), {"ok": True})
 
     verb(Options(config, address, patient, oid, trace=trace, json=json), act)
 
 
 async def managed(s: Session, service: DossierService, *, closing: bool) -> None:
     """Close or reopen; today's outcome is an outcome, shown clearly, and status 1: what was asked does not hold."""
-    question = "Le patient demande-t-il la fermeture de son DMP ?" if closing else "Le patient consent-il à la réouverture de son DMP ?"
     try:
         if closing:
-            dossier = await service.close(s.call, reason=s.options.reason, confirmed=s.confirmed(question))
+            agreed = bool(s.options.reason.strip()) and s.confirmed("dmp.ask.close")
+            dossier = await service.close(s.call, reason=s.options.reason, confirmed=agreed)
         else:
-            dossier = await service.reopen(s.call, confirmed=s.confirmed(question), consent_at=datetime.now().astimezone())
+            dossier = await service.reopen(s.call, confirmed=s.confirmed("dmp.ask.reopen"), consent_at=datetime.now().astimezone())
     except (ManagedByMes, LegacyDisabled) as error:
-        s.notice(MANAGED_SENTENCES["fr"])
+        s.notice(Said(MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]))
         raise error
     s.tell(dossier_text(dossier), dossier_json(dossier))
 
@@ -296,44 +352,3 @@ def reopen(
         await managed(s, s.service, closing=False)
 
     verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
-
-
-@app.command()
-def audit(
-    config: ConfigFile,
-    address: As,
-    patient: Annotated[str, typer.Option("--patient", metavar="INS", help="Only this patient.")] = "",
-    oid: Oid = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 200,
-    json: Json = False,
-) -> None:
-    """The audit trail of this connector, oldest first."""
-
-    async def act(s: Session) -> None:
-        rows = s.desk.store.audit(patient=Ins.typed(patient, s.oid).cx if patient else None, limit=limit)
-        lines = []
-        for r in rows:
-            lines.append(
-                f"{r.at:%Y-%m-%d %H:%M:%S}  {r.who}  {r.mode:14} {r.what:22} {r.outcome}" + (f"  motif : {r.reason}" if r.reason else "")
-            )
-            lines += [f"{'':21}{'✔' if holds else '✘'} {name} : {text}" for name, holds, text in r.conditions]
-            if r.facts:
-                lines.append(f"{'':21}{', '.join(f'{k}={v}' for k, v in r.facts)}")
-        document = [
-            {
-                "at": r.at.isoformat(),
-                "who": r.who,
-                "structure": r.structure,
-                "mode": r.mode,
-                "what": r.what,
-                "outcome": r.outcome,
-                "reason": r.reason,
-                "consultation": r.consultation,
-                "conditions": [list(c) for c in r.conditions],
-                "facts": dict(r.facts),
-            }
-            for r in rows
-        ]
-        s.tell("\n".join(lines) or "Aucune trace.", {"ok": True, "audit": document})
-
-    verb(Options(config, address, json=json), act)

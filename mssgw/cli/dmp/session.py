@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,26 +24,30 @@ from dmp_connector.card.readers import pair, slots
 from dmp_connector.card.tls_relay import RelaySettings, TlsRelay
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleCard, parse_card
 from dmp_connector.client import Call, Dmp
+from dmp_connector.dossier.access import AuditRecord
+from dmp_connector.dossier.announcement import announcements
 from dmp_connector.dossier.consultation import Consultations
 from dmp_connector.dossier.deposits import Deposits
-from dmp_connector.dossier.desk import Desk, DeskRules
+from dmp_connector.dossier.desk import Desk, DeskRules, outcome_of
+from dmp_connector.dossier.identity import Identities
 from dmp_connector.dossier.service import DossierService
 from dmp_connector.dossier.workflow import CreationWorkflow
-from dmp_connector.errors import DmpError, NoReader, Refused
+from dmp_connector.errors import BadIns, DmpError, NoReader, Refused
 from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins, InsKind, Practitioner, Structure
 from dmp_connector.settings import DmpSettings, Software
 from dmp_connector.signer import FileSigner, Signer
+from dmp_connector.store import DmpStore
 from dmp_connector.transport import Exchange
 from dmp_connector.validate import Validator
 from mssgw import __version__
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.store import open_store
-from mssgw.cli.frame import failure, output
+from mssgw.cli.frame import Said, failure, of_os, output, say, warn
 from mssgw.core.config.dmp import Dmp as DmpTable
 from mssgw.core.config.dmp import DmpActor
 
-As = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Whose acts these are: a [[dmp_actor]] of the configuration.")]
+As = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Whose acts these are: a dmp_actor of the configuration.")]
 PatientIns = Annotated[str, typer.Option("--patient", metavar="INS", help="The patient's INS, 15 characters.")]
 Oid = Annotated[str, typer.Option("--oid", help="OID the INS was issued under; the test OID outside production.")]
 Mode = Annotated[AccessMode, typer.Option("--mode", help="Access mode.")]
@@ -67,6 +71,7 @@ class Options:
     trace: Path | None = None
     json: bool = False
     yes: bool = False
+    verb: str = ""
 
 
 @dataclass
@@ -80,16 +85,20 @@ class Session:
     desk: Desk
     card: CardSession | None = None
     relay: TlsRelay | None = None
-    tables: codes.CodeTables = field(default_factory=codes.load)
+    tables: codes.CodeTables = field(default_factory=codes.load)  # with the operator's own
 
     @property
     def oid(self) -> str:
         return self.options.oid or (InsKind.NIR.value if self.table.production else InsKind.NIR_TEST.value)
 
     @property
+    def ins(self) -> Ins:
+        """The patient of the options: typed by a person, so its key is checked. Raises BadIns."""
+        return Ins.typed(self.options.patient, self.oid)
+
+    @property
     def call(self) -> Call:
-        """The call for the patient of the options: typed by a person, so its key is checked. Raises BadIns."""
-        return Call(self.actor, Ins.typed(self.options.patient, self.oid), self.options.mode)
+        return Call(self.actor, self.ins, self.options.mode)
 
     @property
     def anyone(self) -> Call:
@@ -105,24 +114,44 @@ class Session:
 
     @property
     def deposits(self) -> Deposits:
-        validator = Validator(self.table.validation_kit, max_pdf=self.table.max_pdf_octets)
-        return Deposits(self.desk, validator=validator, tables=self.tables)
+        limit = self.table.max_pdf_octets
+        validator = Validator(self.table.validation_kit, models=self.table.validation_models, max_pdf=limit)
+        return Deposits(self.desk, validator=validator, tables=self.tables, identities=self.identities, max_pdf=limit)
+
+    @property
+    def identities(self) -> Identities:
+        return Identities(self.desk.dmp, self.insi if self.table.insi_url else None)
 
     @property
     def workflow(self) -> CreationWorkflow:
         return CreationWorkflow(self.desk)
 
-    def confirmed(self, question: str) -> bool:
+    def confirmed(self, key: str) -> bool:
         """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
-        return self.options.yes or (sys.stdin.isatty() and typer.confirm(question, default=False, err=True))
+        return self.options.yes or (sys.stdin.isatty() and answered(say(key)))
 
-    def tell(self, text: str, document: Any) -> None:
-        output(text, json=self.options.json, document=document)
+    def tell(self, said: str | Said, document: Any) -> None:
+        output(str(said), json=self.options.json, document=document)
 
-    def notice(self, text: str) -> None:
+    def notice(self, said: str | Said) -> None:
         """For the person beside the data: to stderr."""
-        if text:
-            sys.stderr.write(text + "\n")
+        if str(said):
+            sys.stderr.write(f"{said}\n")
+
+    async def attempted(self, error: DmpError) -> None:
+        """Whatever an attempt came to, it leaves a row: this one, unless the act left its own."""
+        try:
+            call = self.call if self.options.patient else self.anyone
+        except BadIns:
+            call = self.anyone
+        await self.desk.refused(call, self.options.verb, error)
+
+    async def remind(self) -> None:
+        """Documents of mine that the patient does not see yet, when it is time (CSP R1111-53)."""
+        now = self.desk.now()
+        found = await asyncio.to_thread(announcements, self.desk.store, self.actor.practitioner.id, now)
+        if due := sum(a.due(now) for a in found):
+            warn(say("dmp.announcement.due", count=due))
 
     @asynccontextmanager
     async def insi(self) -> AsyncIterator[Insi]:
@@ -151,24 +180,41 @@ async def session(options: Options) -> AsyncIterator[Session]:
     """Everything a verb needs, closed at its end. Raises DmpError; a wrong configuration ends the program."""
     config = loaded(options.config)
     if config.dmp is None:
-        raise failure(f"{options.config}: there is no [dmp] table")
+        raise failure(say("dmp.no-table", file=options.config))
     who = next((a for a in config.dmp_actor if a.address.casefold() == options.address.casefold()), None)
     if who is None:
-        raise failure(f"{options.config}: no [[dmp_actor]] has the address {options.address}")
+        raise failure(say("dmp.no-actor", file=options.config, address=options.address))
     async with AsyncExitStack() as stack:
         store = open_store(config, options.config)  # before a PIN is asked for
         stack.callback(store.close)
-        now = datetime.now(UTC)
-        card, pin = await asyncio.to_thread(_card, stack, config.dmp, now) if who.key is None else (None, "")
-        signer: Signer = card.signer if card else _file_signer(who)
-        relay = await _relay(stack, config.dmp, card, pin) if card and config.dmp.certificate is None else None
-        actor = _card_actor(card, who, now) if card else _actor(who, now)
-        dmp = await stack.enter_async_context(Dmp(_settings(config.dmp, options, relay), signer))
-        desk = Desk(dmp, store, _rules(config.dmp))
-        found = Session(options, config.dmp, who, actor, desk, card, relay)
-        if options.trace is not None:
-            await desk.note(found.anyone, "trace", "written", directory=str(options.trace.name))
+        try:
+            found = await _begun(stack, options, config.dmp, who, store)
+        except DmpError as error:  # no card, a wrong PIN, a wrong key
+            await asyncio.to_thread(store.record, _not_begun(options, who, error))
+            raise
         yield found
+
+
+async def _begun(stack: AsyncExitStack, options: Options, table: DmpTable, who: DmpActor, store: DmpStore) -> Session:
+    now, tables = datetime.now(UTC), codes.load(table.value_sets)
+    card, pin = await asyncio.to_thread(_card, stack, table, now) if who.key is None else (None, "")
+    signer: Signer = card.signer if card else _file_signer(who)
+    relay = await _relay(stack, table, card, pin) if card and table.certificate is None else None
+    actor = _card_actor(card, who, now) if card else _actor(who, now, tables)
+    dmp = await stack.enter_async_context(Dmp(_settings(table, options, relay), signer))
+    desk = Desk(dmp, store, _rules(table))
+    found = Session(options, table, who, actor, desk, card, relay, tables)
+    if options.trace is not None:
+        await desk.note(found.anyone, "trace", "written", directory=str(options.trace.name))
+    return found
+
+
+def _not_begun(options: Options, who: DmpActor, error: DmpError) -> AuditRecord:
+    """The row of an attempt that ended before anybody was authenticated: who was asked for, and why not."""
+    facts = (("error", type(error).__name__), ("text", str(error)[:200]))
+    return AuditRecord(
+        datetime.now(UTC), who.id, who.structure_id, who.address, "", options.mode.value, options.verb, outcome_of(error), facts=facts
+    )
 
 
 def _settings(table: DmpTable, options: Options, relay: TlsRelay | None) -> DmpSettings:
@@ -195,6 +241,7 @@ def _rules(table: DmpTable) -> DeskRules:
         consent=timedelta(days=table.consent_days),
         regulation_structures=frozenset(table.regulation_structures),
         production=table.production,
+        same_deposit=timedelta(days=table.same_deposit_days),
         letter_address=table.letter_address,
     )
 
@@ -205,15 +252,17 @@ def _file_signer(who: DmpActor) -> Signer:
     return FileSigner.load(who.certificate, who.key.path)
 
 
-def _actor(who: DmpActor, now: datetime) -> Actor:
+def _actor(who: DmpActor, now: datetime, tables: codes.CodeTables) -> Actor:
     kind = {"card": AuthenticationMode.DIRECT, "psc": AuthenticationMode.AIR, "structure": AuthenticationMode.INDIRECT}[who.authentication]
-    speciality = Code(who.speciality, "1.2.250.1.71.4.2.5") if who.speciality else None
-    practitioner = Practitioner(who.id, who.family, who.given, Code(who.profession, "1.2.250.1.71.1.2.7"), speciality)
-    return Actor(practitioner, _structure(who), kind, now, staff_card=who.staff_card, evidence=who.address)
+    known = tables.subject_role
+    speciality = (known.find(who.speciality) or Code(who.speciality, "1.2.250.1.71.4.2.5")) if who.speciality else None
+    profession = known.require(who.profession, "1.2.250.1.71.1.2.7")
+    practitioner = Practitioner(who.id, who.family, who.given, profession, speciality)
+    return Actor(practitioner, _structure(who, tables), kind, now, staff_card=who.staff_card, evidence=who.address)
 
 
-def _structure(who: DmpActor) -> Structure:
-    sector = codes.load().facility.find(who.sector) or Code(who.sector, "1.2.250.1.71.4.2.4")
+def _structure(who: DmpActor, tables: codes.CodeTables) -> Structure:
+    sector = tables.facility.find(who.sector) or Code(who.sector, "1.2.250.1.71.4.2.4")
     return Structure(who.structure_id, who.structure_name, sector)
 
 
@@ -262,26 +311,56 @@ async def _relay(stack: AsyncExitStack, table: DmpTable, card: CardSession, pin:
     return await stack.enter_async_context(TlsRelay(settings, pin))
 
 
+def answered(question: Said) -> bool:
+    """oui or non, typed; an empty line and the end of input are no. A word that is neither is asked about again."""
+    sys.stderr.write(f"{question}\n")
+    while True:
+        sys.stderr.write("[oui/non] ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        word = line.strip().casefold()
+        if word in _YES or word in _NO or not line:
+            return word in _YES
+        warn(say("dmp.answer"))
+
+
+_YES, _NO = frozenset({"o", "oui", "y", "yes"}), frozenset({"n", "non", "no", ""})
+
+
 def verb(options: Options, act: Callable[[Session], Awaitable[None]]) -> None:
-    """Run one verb; a refusal ends in its sentence and status 1, as JSON when asked for."""
+    """Run one verb; a refusal ends in its sentence and status 1, as JSON when asked for, and in the audit.
+
+    The verb of the audit is the function in which `act` is written.
+    """
+
+    named = replace(options, verb=act.__qualname__.partition(".")[0])
 
     async def whole() -> None:
-        async with session(options) as found:
-            await act(found)
+        async with session(named) as found:
+            try:
+                await act(found)
+            except DmpError as error:
+                await found.attempted(error)
+                raise
+            await found.remind()
 
     try:
         asyncio.run(whole())
     except DmpError as error:
         refused(error, json=options.json)
+    except OSError as error:
+        raise failure(of_os(error).prefixed("mssgw dmp"), fault="file") from error
 
 
 def refused(error: DmpError, *, json: bool) -> None:
-    """Print a refusal and end with status 1."""
-    sentence = error.sentence("fr")
+    """Print a refusal, every reason of it, and end with status 1."""
+    fr, en = error.sentence("fr"), error.sentence("en")
     if json:
-        document = {"ok": False, "error": type(error).__name__, "sentence": sentence, "detail": str(error)}
+        document = {"ok": False, "error": type(error).__name__, "sentence": fr, "sentence_en": en, "detail": str(error)}
+        document["reasons"] = [list(reason) for reason in error.reasons]
         if isinstance(error, Refused):
             document |= {"code": error.code, "text": error.text}
         output("", json=True, document=document)
         raise typer.Exit(1)
-    raise failure(f"mssgw dmp: {sentence}")
+    reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if len(error.reasons) > 1 else ""
+    raise failure(Said(fr + reasons, en).prefixed("mssgw dmp"))

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,44 +21,88 @@ from dmp_connector.model import AccessMode
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.documents import entry_json, entry_line, opened
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, refused, verb
-from mssgw.cli.frame import ConfigFile, Json, failure, output
+from mssgw.cli.frame import ConfigFile, Json, Said, failure, output, say
+from mssgw.core.config.dmp import Dmp as DmpTable
+from mssgw.core.config.dmp import DmpActor
 
 app = typer.Typer()
 
 
+Who = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="For this dmp_actor of the configuration; else for all of them.")]
+
+
+def _table(config: Path, address: str) -> tuple[DmpTable, tuple[DmpActor, ...]]:
+    """The [dmp] table and the actors meant: one, or all."""
+    node = loaded(config)
+    if node.dmp is None:
+        raise failure(say("dmp.no-table", file=config))
+    actors = tuple(a for a in node.dmp_actor if not address or a.address.casefold() == address.casefold())
+    if address and not actors:
+        raise failure(say("dmp.no-actor", file=config, address=address))
+    return node.dmp, actors
+
+
 @app.command()
-def doctor(config: ConfigFile, json: Json = False) -> None:
-    """Is this workstation ready: readers, components, cards, certificates. Asks for no PIN."""
-    table = loaded(config).dmp
-    if table is None:
-        raise failure(f"{config}: there is no [dmp] table")
+def doctor(config: ConfigFile, address: Who = "", json: Json = False) -> None:
+    """Is this workstation ready: readers, components, cards, certificates. Asks for no PIN. Status 1 when something needed is missing."""
+    table, actors = _table(config, address)
     station = Station(table.card_module, table.card_reader, table.vitale_reader, table.vitale_command, table.certificate, table.anchors,
-                      table.validation_kit, table.production)  # fmt: skip
+                      table.validation_kit, production=table.production, by_card=any(a.key is None for a in actors),
+                      value_sets=table.value_sets)  # fmt: skip
     checks = examine(station, datetime.now(UTC))
-    text = "\n".join(f"{'✔' if c.holds else '✘'} {c.name} : {c.seen}{f' — {c.advice}' if c.advice else ''}" for c in checks)
+    text = "\n".join(f"{c.mark} {c.name} : {c.seen}{f' — {c.advice}' if c.advice else ''}" for c in checks)
     document = [{"name": c.name, "holds": c.holds, "seen": c.seen, "advice": c.advice, "needed": c.needed} for c in checks]
     bad = [c for c in checks if c.needed and not c.holds]
     output(text, json=json, document={"ok": not bad, "checks": document})
     raise typer.Exit(1 if bad else 0)
 
 
+_CARD_NAMES = {
+    "serial": "N° de série",
+    "reader": "Lecteur",
+    "id": "Identifiant national",
+    "family": "Nom",
+    "given": "Prénom",
+    "profession": "Profession",
+    "speciality": "Spécialité",
+    "staff_card": "Carte de personnel (CPE)",
+    "valid_until": "Valable jusqu'au",
+    "tries_left": "Essais restants",
+}
+_CARD_WORDS = {True: "oui", False: "non", None: "inconnu", "": "aucune"}
+
+
 @app.command()
-def card(config: ConfigFile, json: Json = False) -> None:
-    """The professional's card in the reader, as it shows itself without PIN."""
-    table = loaded(config).dmp
-    module: Path = (table.card_module if table else None) or next((m for m in KNOWN_MODULES if m.is_file()), KNOWN_MODULES[0])
+def card(config: ConfigFile, address: Who = "", json: Json = False) -> None:
+    """The professional's card in the reader, as it shows itself without PIN; with --as, whether it is that actor's."""
+    table, actors = _table(config, address)
+    module: Path = table.card_module or next((m for m in KNOWN_MODULES if m.is_file()), KNOWN_MODULES[0])
     try:
-        with Pkcs11CardReader(module, reader=table.card_reader if table else "") as reader:
+        with Pkcs11CardReader(module, reader=table.card_reader) as reader:
             seen = reader.see()
         who = seen.practitioner()
-        document = {"ok": True, "serial": seen.serial, "reader": seen.reader, "id": who.id, "family": who.family, "given": who.given,
-                    "profession": who.profession.code, "speciality": seen.speciality, "staff_card": seen.is_staff_card,
-                    "valid_until": seen.valid_until.isoformat(), "tries_left": seen.tries_left}  # fmt: skip
+        document: dict[str, Any] = {
+            "ok": True,
+            "serial": seen.serial,
+            "reader": seen.reader,
+            "id": who.id,
+            "family": who.family,
+            "given": who.given,
+            "profession": who.profession.code,
+            "speciality": seen.speciality,
+            "staff_card": seen.is_staff_card,
+            "valid_until": seen.valid_until.isoformat(),
+            "tries_left": seen.tries_left,
+        }
         seen.require_valid(datetime.now(UTC))
     except DmpError as error:
         refused(error, json=json)
         return
-    output("\n".join(f"{k} : {v}" for k, v in document.items() if k != "ok"), json=json, document=document)
+    mine = not address or who.id == actors[0].id
+    text = "\n".join(f"{name} : {_CARD_WORDS.get(document[key], document[key])}" for key, name in _CARD_NAMES.items())
+    output(text, json=json, document=document | {"ok": mine})
+    if not mine:
+        raise failure(say("dmp.card.other", seen=who.id, address=address, wanted=actors[0].id))
 
 
 @app.command("open")
@@ -88,7 +132,8 @@ def open_consultation(
             if ended != "card removed":
                 await s.consultations.close(consultation, by=ended)
         document = {"ok": True, "consultation": consultation.id, "ended_by": ended, "documents": [entry_json(e) for e in entries]}
-        s.tell(f"Consultation fermée ({ended}).", document)
+        by = say(f"dmp.by.{ended}")
+        s.tell(Said(say("dmp.consultation-closed", by=by.fr).fr, say("dmp.consultation-closed", by=by.en).en), document)
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 

@@ -28,7 +28,11 @@ class Dmp(Settings, frozen=True):
     emergency_minutes: Annotated[int, Meta(description="The same for bris de glace and centre 15.", ge=1, le=120)] = 15
     consent_days: Annotated[int, Meta(description="How long a collected consent is good for.", ge=1, le=3650)] = 365
     max_pdf_octets: Annotated[int, Meta(description="Largest PDF taken for a deposit.", ge=65_536)] = 10_485_760
+    same_deposit_days: Annotated[int, Meta(description="How long the same PDF, filed again for the same patient under the same title, type and author, is recognised as the same document.", ge=1, le=3650)] = 30
+    web_url: Annotated[str, Meta(description="Address of the contextual web access of the DMP, before /AccesDirect; empty when unknown.", pattern="^(https://.+)?$")] = ""
     validation_kit: Annotated[Path | None, Meta(description="Folder of the ANS conformance kit (XSD and schematrons), when installed.")] = None
+    value_sets: Annotated[Path | None, Meta(description="Folder of value sets (JDV, ASS) of your own: a file there replaces the one shipped under the same name.")] = None
+    validation_models: Annotated[tuple[str, ...], Meta(description="Schematrons of document models run beside the generic ones: auto (those of the document's model), none, or only the named, as in the kit: VSM_2023.01.")] = ("auto",)
     letter_address: Annotated[tuple[str, ...], Meta(description="Address lines of the structure on letters to patients.")] = ()
     card_module: Annotated[Path | None, Meta(description="PKCS#11 module of the professional's card; the known places are tried when not set.")] = None
     card_reader: Annotated[str, Meta(description="Part of the name of the reader that holds the professional's card, when there are several.")] = ""

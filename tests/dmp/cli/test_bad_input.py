@@ -91,7 +91,7 @@ def test_traits_that_differ_from_insi(mssgw, tmp_path):
     refused = mssgw("create", "--vitale", str(card), "--consent", "oral", "--yes")
     assert refused.document["error"] == "TraitsDiffer"
     assert "DURAND" not in refused.document["sentence"]
-    assert mssgw.done("exists", patient="SANSDOSSIER")["state"] == "NO_DMP"
+    assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
 
 
 def test_two_patients_in_one_archive(tmp_path, archive):

@@ -50,7 +50,7 @@ def vitale(mssgw: Mssgw, tmp_path: Path, name: str) -> str:
 
 def test_creation_dmp_complet_par_es(mssgw, tmp_path):  # TD1.1
     """1.1-070: the patient opposes the regulation access and does not oppose bris de glace (dmp.md 1.5)."""
-    assert mssgw.done("exists", patient="SANSDOSSIER")["state"] == "NO_DMP"
+    assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
     target = tmp_path / "lettre.pdf"
     made = mssgw.done(
         "create",
@@ -89,7 +89,7 @@ def test_creation_without_consent_sends_nothing(mssgw, tmp_path):  # EX_1.1-1010
     refused = mssgw("create", "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
     assert refused.status == 1
     assert refused.document["error"] == "ConsentMissing"
-    assert mssgw.done("exists", patient="SANSDOSSIER")["state"] == "NO_DMP"
+    assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
 
 
 def test_a_creation_goes_on_where_it_stopped(mssgw, tmp_path):
@@ -116,7 +116,7 @@ def test_today_creation_is_managed_by_mon_espace_sante(write_config, mssgw, tmp_
 def test_normal_consultation_after_an_explicit_gesture(mssgw, tmp_path):  # EX_0.3-1010
     refused = mssgw("find", patient="NOUVEAU")
     assert refused.document["error"] == "ConsentMissing"
-    assert mssgw("authorise", patient="NOUVEAU").document["error"] == "ConsentMissing"  # no gesture, no TD0.3
+    assert mssgw("authorise", patient="NOUVEAU").document["error"] == "NotConfirmed"  # no gesture, no TD0.3
     assert mssgw.done("authorise", "--yes", patient="NOUVEAU")["authorisation"] == "VALIDE"
     listed = mssgw.done("find", patient="NOUVEAU")["documents"]
     assert len(listed) == 2
@@ -164,7 +164,7 @@ def test_a_recorded_consent_that_ran_out_is_refused_here(write_config, mssgw):
 def test_bris_de_glace_needs_a_reason_and_a_confirmation(mssgw):
     assert mssgw("find", "--mode", "bris_de_glace", patient="NOUVEAU").document["error"] == "ReasonMissing"
     assert mssgw("find", "--mode", "bris_de_glace", "--reason", "urgent", "--yes", patient="NOUVEAU").document["error"] == "ReasonMissing"
-    assert mssgw("find", "--mode", "bris_de_glace", "--reason", WHY, patient="NOUVEAU").document["error"] == "ReasonMissing"
+    assert mssgw("find", "--mode", "bris_de_glace", "--reason", WHY, patient="NOUVEAU").document["error"] == "NotConfirmed"
 
 
 def test_bris_de_glace_granted_is_shown_audited_and_leaves_no_authorisation(mssgw):  # EX_0.3-1050

@@ -16,6 +16,7 @@ from dmp_connector.errors import (
     ConsentMissing,
     DossierClosed,
     NoDossier,
+    NotConfirmed,
     ProfessionalBlocked,
     ReasonMissing,
 )
@@ -86,7 +87,7 @@ NONE, EXPIRED, FORBIDDEN = AuthorisationStatus.NONE, AuthorisationStatus.EXPIRED
         ({"actor": actor(authenticated_at=NOW + timedelta(hours=1))}, Condition.AUTHENTICATION, NotAuthenticated),
         ({"actor": actor(staff_card=True)}, Condition.ENTITLEMENT, NotEntitled),
         ({**GLASS, "reason": "urgence"}, Condition.CONSENT, ReasonMissing),
-        ({**GLASS, "confirmed": False}, Condition.CONSENT, ReasonMissing),
+        ({**GLASS, "confirmed": False}, Condition.CONSENT, NotConfirmed),
         ({**GLASS, "dossier": dossier(NONE, oppositions=Oppositions(True, False))}, Condition.CONSENT, AccessOpposed),
         ({**GLASS, "dossier": dossier(FORBIDDEN)}, Condition.ENTITLEMENT, ProfessionalBlocked),
         ({**GLASS, "actor": actor(staff_card=True)}, Condition.ENTITLEMENT, NotEntitled),

@@ -1,0 +1,175 @@
+"""Verbs that feed the DMP: submit, resume, and what was filed without the patient seeing it yet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dmp_connector.client import Call
+from dmp_connector.dossier.announcement import Announcement, announcements
+from dmp_connector.dossier.deposits import DepositRequest, Receipt
+from dmp_connector.dossier.identity import Typed
+from dmp_connector.dossier.pdf_document import PdfRequest
+from dmp_connector.errors import BadDocument
+from dmp_connector.model import AccessMode, Sex, Visibility
+from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, urgency_confirmed
+from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
+from mssgw.cli.frame import ConfigFile, Json, of_os, say
+
+app = typer.Typer()
+
+
+@contextmanager
+def sending(size: int) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr for an upload that takes a while, at a terminal."""
+    if size < BIG or not sys.stderr.isatty():
+        yield None
+        return
+    with bar_of() as bar:
+        task = bar.add_task(say("dmp.sending").fr, total=size)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@app.command()
+def submit(
+    config: ConfigFile,
+    address: As,
+    patient: PatientIns,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A PDF/A-1 or a CDA.")],
+    title: Annotated[str, typer.Option("--title", metavar="T", help="Title, at most 128 octets; of a PDF it is required.")] = "",
+    type_code: Annotated[str, typer.Option("--type", metavar="CODE", help="typeCode of a PDF (JDV_J66), as 11490-0.")] = "",
+    day: Annotated[datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Day of the act of a PDF; today.")] = None,
+    replace_id: Annotated[str, typer.Option("--replace", metavar="UNIQUE_ID", help="The document this one replaces.")] = "",
+    masked: Annotated[bool, typer.Option("--mask", help="Masked to professionals.")] = False,
+    hidden: Annotated[bool, typer.Option("--hide-from-patient", help="Not visible to the patient yet (consultation d'annonce).")] = False,
+    hidden_rl: Annotated[bool, typer.Option("--hide-from-representatives", help="Not visible to legal representatives.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="File a PDF as a new document although the same was filed before.")] = False,
+    family: Annotated[str, typer.Option(help="Birth name to be checked against the register.")] = "",
+    given: Annotated[str, typer.Option(help="First given name to be checked.")] = "",
+    birth_date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Birth date to be checked.")] = None,
+    sex: Annotated[Sex | None, typer.Option(help="Sex to be checked, M or F.")] = None,
+    oid: Oid = "",
+    mode: Mode = AccessMode.NORMAL,
+    reason: ReasonText = "",
+    yes: Yes = False,
+    trace: Trace = None,
+    json: Json = False,
+) -> None:
+    """TD2.1: file a document once and only once; the same CDA or PDF again is the same document."""
+
+    async def act(s: Session) -> None:
+        content = _read_bounded(file, s.table.max_pdf_octets)
+        chosen = {Visibility.MASKED: masked, Visibility.HIDDEN_FROM_PATIENT: hidden, Visibility.HIDDEN_FROM_REPRESENTATIVES: hidden_rl}
+        visibility = frozenset(v for v, on in chosen.items() if on)
+        typed = Typed(family, given, birth_date.date() if birth_date else None, sex)
+        urgent = urgency_confirmed(s)
+        if not content.startswith(b"%PDF-"):
+            _require_no_pdf_option(again=again, act=day)
+            cda = DepositRequest(content, visibility, replace_id, title=title, reason=reason, confirmed=urgent, typed=typed)
+            with sending(len(content)) as bar:
+                _tell_receipt(s, await s.deposits.deposit(s.call, cda, progress=bar))
+            return
+        if not title or not type_code:
+            raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
+        kind, practice = s.tables.type_code.require(type_code), s.tables.practice.require(s.who.practice)
+        acted = day.date() if day else None
+        pdf = PdfRequest(content, title, kind, practice, visibility, replace_id, acted, again, reason, urgent, typed)
+        with sending(len(content)) as bar:
+            _tell_receipt(s, await s.deposits.deposit_pdf(s.call, pdf, progress=bar))
+
+    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+
+
+def _require_no_pdf_option(*, again: bool, act: datetime | None) -> None:
+    if again or act is not None:
+        raise BadDocument(
+            "--again and --date are for a PDF; a CDA carries its own id and dates",
+            fr="--again et --date sont pour un PDF ; un CDA porte son identifiant et ses dates",
+        )
+
+
+def _tell_receipt(s: Session, receipt: Receipt) -> None:
+    before = receipt.filed_before
+    document = {
+        "ok": True,
+        "unique_id": receipt.unique_id,
+        "already": before is not None,
+        "filed_at": before.isoformat() if before else None,
+        "entry": entry_json(receipt.entry) if receipt.entry else _receipt_json(receipt),
+    }
+    if before is None:
+        s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title), document)
+    else:
+        s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=f"{before.astimezone():%d/%m/%Y %H:%M}"), document)
+    if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
+        hidden = Announcement(receipt.unique_id, s.ins, receipt.title, s.desk.now())
+        s.notice(say("dmp.announcement.begun", told=f"{hidden.told:%d/%m/%Y}", visible=f"{hidden.visible:%d/%m/%Y}", id=receipt.unique_id))
+
+
+def _receipt_json(receipt: Receipt) -> dict[str, Any]:
+    return {"unique_id": receipt.unique_id, "title": receipt.title, "type": receipt.type.code, "type_label": receipt.type.label,
+            "visibility": sorted(v.value for v in receipt.visibility)}  # fmt: skip
+
+
+def _read_bounded(file: Path, limit: int) -> bytes:
+    """The file, a PDF or XML. Raises BadDocument: not there, too large, neither."""
+    try:
+        size = file.stat().st_size
+        if size <= limit * 2:
+            content = file.read_bytes()
+    except OSError as error:
+        raise BadDocument(f"{file}: {error.strerror}", fr=of_os(error).fr) from error
+    if size > limit * 2:
+        raise BadDocument(
+            f"{file.name}: {size} bytes; at most {limit} are taken", fr=f"{file.name} : {size} octets ; au plus {limit} sont acceptés"
+        )
+    if not content.startswith(b"%PDF-") and not content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        fr = "le fichier est vide" if not content.strip() else "il ne commence ni par %PDF- ni par <"
+        en = "the file is empty" if not content.strip() else "it begins neither with %PDF- nor with <"
+        raise BadDocument(f"{file.name}: neither a PDF nor a CDA: {en}", fr=f"{file.name} : ni un PDF ni un CDA : {fr}")
+    if file.suffix.lower() == ".pdf" and not content.startswith(b"%PDF-"):
+        raise BadDocument(f"{file.name}: not a PDF but XML or HTML", fr=f"{file.name} : ce n'est pas un PDF, mais du XML ou du HTML")
+    return content
+
+
+@app.command("announcements")
+def list_announcements(config: ConfigFile, address: As, json: Json = False) -> None:
+    """My documents that their patients do not see yet, and until when (consultation d'annonce, CSP R1111-53)."""
+
+    async def act(s: Session) -> None:
+        now = s.desk.now()
+        found = announcements(s.desk.store, s.actor.practitioner.id, now)
+        lines = [
+            f"{'!' if a.due(now) else ' '} {a.patient.value}  {a.unique_id}  {a.title}\n"
+            + "  " + say("dmp.announcement.dates", told=f"{a.told:%d/%m/%Y}", visible=f"{a.visible:%d/%m/%Y}").fr
+            for a in found
+        ]  # fmt: skip
+        document = [
+            {"unique_id": a.unique_id, "ins": a.patient.value, "oid": a.patient.oid, "title": a.title, "hidden": a.hidden.isoformat(),
+             "patient_told": a.told.isoformat(), "visible": a.visible.isoformat(), "due": a.due(now)}
+            for a in found
+        ]  # fmt: skip
+        s.tell("\n".join(lines) or say("dmp.announcement.none"), {"ok": True, "announcements": document})
+
+    verb(Options(config, address, json=json), act)
+
+
+@app.command()
+def resume(config: ConfigFile, address: As, trace: Trace = None, json: Json = False) -> None:
+    """Send again the deposits that got no answer."""
+
+    async def act(s: Session) -> None:
+        done = await s.deposits.resume(lambda ins: Call(s.actor, ins))
+        lines = [f"{u} : {say('dmp.sent') if o == 'sent' else o}" for u, o in done]
+        ok = all(o == "sent" for _, o in done)
+        s.tell("\n".join(lines) or say("dmp.no-deposit"), {"ok": ok, "deposits": [list(d) for d in done]})
+        if not ok:
+            raise typer.Exit(1)
+
+    verb(Options(config, address, trace=trace, json=json), act)
