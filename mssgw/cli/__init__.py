@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from mssgw import __version__
+from mssgw.cli.frame import Family, of_os
 from mssgw.core.errors import ConfigError, MailError
 
 FAMILIES = {  # word -> module and its typer.Typer
@@ -34,7 +35,7 @@ class OnDemand(TyperGroup):
         module, name = FAMILIES.get(cmd_name) or SINGLE[cmd_name]
         found = getattr(importlib.import_module(f"mssgw.cli.{module}"), name)
         if cmd_name in SINGLE:
-            single = typer.Typer(add_completion=False)
+            single = Family(add_completion=False)
             single.command(cmd_name)(found)
             return typer.main.get_command(single)
         command = typer.main.get_group(found)
@@ -70,8 +71,11 @@ def main() -> int:
     except MailError as error:  # its codes are for mail servers
         sys.stderr.write(f"mssgw: {error.reply.text}" + (f" ({error.detail})" if error.detail else "") + "\n")
         return 1
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         sys.stderr.write(f"mssgw: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"mssgw: {of_os(error)}\n")
         return 1
     return 0
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from mssgw import store
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Json, failure, output
+from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
 from mssgw.cli.opened import reading, with_store, writing
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import NotFound, Refused
@@ -35,11 +35,11 @@ class _ListByDefault(TyperGroup):
         return super().parse_args(ctx, args if verb or not any("@" in one for one in args) else ["list", *args])
 
 
-app = typer.Typer(help="Accounts: who has a mailbox here.", no_args_is_help=True)
-members_app = typer.Typer(cls=_ListByDefault, help="Who reads an organisation's mailbox.", no_args_is_help=True)
+app = Family(help="Accounts: who has a mailbox here.", no_args_is_help=True)
+members_app = Family(cls=_ListByDefault, help="Who reads an organisation's mailbox.", no_args_is_help=True)
 app.add_typer(members_app, name="members")
-mailbox_app = typer.Typer(help="The folders of an account.", no_args_is_help=True)
-seal_app = typer.Typer(help="The master key of the store.", no_args_is_help=True)
+mailbox_app = Family(help="The folders of an account.", no_args_is_help=True)
+seal_app = Family(help="The master key of the store.", no_args_is_help=True)
 
 MIN_PASSWORD = 8  # characters; length rules belong to people's policy, this stops slips
 

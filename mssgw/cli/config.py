@@ -11,13 +11,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
-from mssgw.cli.frame import Json, output
+from mssgw.cli.frame import Family, Json, failure, output
 from mssgw.core.config import Config, ConfigError, load
 from mssgw.readiness import require_ready
 
-app = typer.Typer(help="The configuration.", no_args_is_help=True)
+app = Family(help="The configuration.", no_args_is_help=True)
 
 
 def loaded(path: Path) -> Config:
@@ -31,10 +30,8 @@ def _mistakes(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        for where, sentence in error.problems:
-            console.print(f"{path}: {where + ': ' if where else ''}{sentence}", markup=False)
-        raise typer.Exit(1) from error
+        lines = [f"{path}: {where + ': ' if where else ''}{sentence}" for where, sentence in error.problems]
+        raise failure("\n".join(lines), fault="configuration") from error
 
 
 @app.command()

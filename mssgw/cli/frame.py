@@ -128,6 +128,12 @@ class Family(typer.Typer):
     def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **options: Any) -> Callable[[F], F]:
         return super().command(name, cls=cls or Verb, **options)
 
+    def adopt(self, other: typer.Typer) -> None:
+        """The verbs of another module, as verbs of this family."""
+        for one in other.registered_commands:
+            one.cls = Verb
+            self.registered_commands.append(one)
+
 
 @contextlib.contextmanager
 def _one_document(wanted: bool) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mssgw.cli.frame import ConfigFile, Json, failure, output
+from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
 from mssgw.cli.opened import reading, writing
 from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.errors import NotFound
@@ -21,7 +21,7 @@ from mssgw.store import Reader, Transaction, audit, queue
 from mssgw.store.audit import Entry
 from mssgw.store.queue import Delivery, DeliveryId, Queued
 
-app = typer.Typer(help="The outbound queue.", no_args_is_help=True)
+app = Family(help="The outbound queue.", no_args_is_help=True)
 
 ROWS = 1000
 _Traces = Annotated[list[str] | None, typer.Argument(metavar="[TRACE]...", help="Messages, by their trace.", show_default=False)]

@@ -1,6 +1,6 @@
 """`mssgw trust verify|match|show|diff|import-anchors|accept|override`.
 
-With `--json` every verb prints one document, also when the answer is no: `{"valid": false, "fault": …, "reason": …}`.
+With `--json` every verb prints one document, also when the answer is no: `{"valid": false, "fault": …, "reason": …}` (frame.py).
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import contextlib
 import getpass
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Json, failure, output, run
+from mssgw.cli.frame import ConfigFile, Family, Json, Said, failure, output, run, say
 from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.core.pki import Purpose
-from mssgw.trust import anchors, disk, importing, paths, refresh, space, whitelist
-from mssgw.trust.faults import fault_of
+from mssgw.trust import anchors, disk, importing, paths, refresh, space, status, whitelist
+from mssgw.trust.faults import Fault, fault_of, said
+from mssgw.trust.fetch import Failure
 from mssgw.trust.igc_sante import CHAIN_URL
 from mssgw.trust.names import Match
 from mssgw.trust.offline import Court
@@ -32,11 +33,12 @@ from mssgw.trust.revocation import Mode
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Whitelist
 
-app = typer.Typer(help="The trust space: the signed whitelist, its authorities, and who is trusted.", no_args_is_help=True)
+app = Family(help="The trust space: the signed whitelist, its authorities, and who is trusted.", no_args_is_help=True)
 
 ListFile = Annotated[Path, typer.Argument(metavar="LIST.xml", exists=True, dir_okay=False, help="A signed whitelist.")]
-AnchorsDirectory = Annotated[Path, typer.Option("--anchors", metavar="DIR", exists=True, file_okay=False,
-                                                help="Every CA certificate in it (PEM or DER) is trusted for this call.")]
+AnchorsDirectory = Annotated[Path, typer.Option("--anchors", metavar="DIR", exists=True,
+                                                help="Every CA certificate in it (PEM or DER) is trusted for this call; "
+                                                     "a directory or one file.")]
 At = Annotated[str | None, typer.Option("--at", metavar="ISO8601", help="Judge as of this time; default now.")]
 RevocationMode = Annotated[Literal["none", "soft", "hard"], typer.Option(
     "--revocation", help="none doesn't look; soft accepts without fresh data; hard refuses.")]
@@ -49,7 +51,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the aud
 def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocation: RevocationMode = "soft",
            signer: Signers = None, json: Json = False) -> None:
     """Verify the signature of a whitelist and the path of its signer."""
-    with _judged(json):
+    with _judged():
         found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), tuple(signer or ())))
         document = _document(found)
         output(_lines(document, 13), json=json, document=document)
@@ -61,49 +63,51 @@ def match(file: ListFile, domain: str, certificate: Annotated[Path, typer.Argume
           server: Annotated[bool, typer.Option("--server", help="Judge it as the server we connect to, not as the client.")] = False,
           lenient: Annotated[bool, typer.Option("--lenient", help="Compare CN and OU only.")] = False, json: Json = False) -> None:
     """Say whether the peer with this certificate would be trusted for DOMAIN, and why not."""
-    court, when, purpose = _court(anchors_in, revocation), _time(at), Purpose.RELAY_SERVER if server else Purpose.RELAY_CLIENT
-    with _judged(json):
+    when, purpose = _time(at), Purpose.RELAY_SERVER if server else Purpose.RELAY_CLIENT
+    with _judged():
+        court = _court(anchors_in, revocation)
         listed = run(court.space(file.read_bytes(), when, tuple(signer or ()), Match.LENIENT if lenient else Match.STRICT))
         encoded = _certificate(certificate)
         evidence = run(court.judge(encoded, purpose, when))
         operator = listed.require(_domain(domain), paths.read(encoded).subject)
         document = {"valid": True, "domain": domain, "operator": operator.id, "certificate": asdict(evidence)}
-        output(f"{domain}: trusted, {operator.id} (revocation: {evidence.revocation})", json=json, document=document)
+        output(str(say("trust.matched", domain=domain, operator=operator.id, revocation=evidence.revocation)), json=json, document=document)
 
 
 @app.command()
 def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None, json: Json = False) -> None:
-    """Show the list in force, its age, and the operators of a domain."""
-    with _judged(json):
-        listed, state = _in_force(loaded(config))
+    """Show the list in force, its age, what fails to be fetched, what is known of revocation, and the operators of a domain."""
+    settings = loaded(config)
+    with _judged():
+        listed, state = _in_force(settings)
         age = datetime.now(UTC) - state.checked_at
         document: dict[str, Any] = {"valid": True, "generated_at": state.generated_at.isoformat(), "entries": listed.entries,
                                     "domains": len(listed.domains), "operators": len(listed.operators), "sha256": listed.sha256,
                                     "checked_at": state.checked_at.isoformat(), "age_seconds": round(age.total_seconds()),
                                     "adopted_at": state.adopted_at.isoformat(), "source": state.url,
                                     "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
-        document |= _words(_directory(loaded(config)))
+        document |= _words(_directory(settings)) | _fetching(settings, age)
         if domain:
             operators = listed.require_listed(_domain(domain))
             entry = listed.descriptions[_domain(domain)]
             document |= {"domain": domain, "operators_of_domain": [each.id for each in operators], "description": entry.description,
                          "responsible": entry.responsible, "support": entry.support, "updated": entry.updated}
-        output(_lines(document, 19), json=json, document=document)
+        output(_shown(document), json=json, document=document)
 
 
 @app.command()
 def diff(old: ListFile, new: ListFile, json: Json = False,
-         anchors_in: Annotated[Path | None, typer.Option("--anchors", metavar="DIR", exists=True, file_okay=False,
+         anchors_in: Annotated[Path | None, typer.Option("--anchors", metavar="DIR", exists=True,
                                                          help="Judge the signers too; without it, signatures only.")] = None) -> None:
     """Say what NEW changes: domains, and operators of domains that stay."""
-    with _judged(json):
+    with _judged():
         before, after = (_space(file, anchors_in) for file in (old, new))
         changes = space.diff(before, after)
         lines = [f"+ {each}" for each in changes.added] + [f"- {each}" for each in changes.removed]
         lines += [f"{sign} {domain}  {operator}" for sign, pairs in (("+", changes.operators_added), ("-", changes.operators_removed))
                   for domain, operator in pairs]
         document = {"valid": True, "old": before.generated_at.isoformat(), "new": after.generated_at.isoformat(), **asdict(changes)}
-        output("\n".join(lines) or "no difference", json=json, document=document)
+        output("\n".join(lines) or str(say("trust.no-difference")), json=json, document=document)
 
 
 @app.command("import-anchors")
@@ -117,16 +121,20 @@ def import_anchors(config: ConfigFile, json: Json = False, sources: Annotated[li
                 "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken]}
     output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
     if not document["valid"]:
-        raise failure("\n".join(imported.refused) or "nothing imported")
+        raise failure("\n".join(imported.refused) or say("trust.nothing-imported"), fault="not-imported")
 
 
 @app.command()
 def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
     """Put the list in force that waits because it lost many domains."""
-    pending = refresh.accept(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now())
+    directory = _directory(loaded(config))
+    try:
+        pending = refresh.accept(directory, getpass.getuser(), reason, SystemClock().now())
+    except FileNotFoundError as error:
+        raise failure(say("trust.nothing-waits"), fault="nothing-waits") from error
     document = {"generated_at": pending.generated_at.isoformat(), "sha256": pending.sha256, "lost": pending.lost, "total": pending.total}
-    output(f"accepted: the list of {pending.generated_at:%Y-%m-%d}, without {pending.lost} of {pending.total} domains",
-           json=json, document=document)
+    accepted = say("trust.accepted", date=f"{pending.generated_at:%Y-%m-%d}", lost=pending.lost, total=pending.total)
+    output(str(accepted), json=json, document=document)
 
 
 @app.command()
@@ -134,23 +142,21 @@ def override(config: ConfigFile, reason: Reason, json: Json = False,
              hours: Annotated[int, typer.Option(min=0, max=720, help="For how long; 0 takes it back.")] = 24) -> None:
     """Go on trusting the list in force although it is too old."""
     word = refresh.override(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now(), hours)
-    output(f"the age of the list does not count until {word.until:%Y-%m-%dT%H:%MZ}", json=json,
-           document={"until": word.until, "who": word.who})
+    overridden = say("trust.override", until=f"{word.until:%Y-%m-%dT%H:%MZ}") if hours else say("trust.override.none")
+    output(str(overridden), json=json, document={"in_force": hours > 0, "until": word.until if hours else None, "who": word.who})
 
 
 # -- shared --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _judged(json: bool) -> Iterator[None]:
-    """A refusal becomes the document and the exit status 1."""
+def _judged() -> Iterator[None]:
+    """A refusal becomes its sentence in both languages, and the exit status 1."""
     try:
         yield
     except MailError as error:
         fault = fault_of(error)
-        output("", json=json, document={"valid": False, "fault": fault.value if fault else "other", "reason": error.reply.text,
-                                        "detail": error.detail}) if json else None
-        raise failure(error.reply.text + (f"\n  ({error.detail})" if error.detail else "")) from error
+        raise failure(Said(said(error, "fr"), said(error, "en")), fault=fault.value if fault else "other", detail=error.detail) from error
 
 
 def _lines(document: dict[str, Any], width: int) -> str:
@@ -163,7 +169,7 @@ def _court(directory: Path, mode: Mode) -> Court:
     try:
         return Court.of(directory, mode)
     except ConfigError as error:
-        raise failure(str(error)) from error
+        raise failure("\n".join(sentence for _, sentence in error.problems), fault="anchors") from error
 
 
 def _time(text: str | None) -> datetime | None:
@@ -187,7 +193,7 @@ def _certificate(path: Path) -> bytes:
     try:
         return anchors.read_bundle(path.read_bytes())[0].der
     except (ValueError, IndexError):
-        raise failure(f"{path}: no certificate in it") from None
+        raise failure(say("trust.no-certificate").prefixed(str(path)), fault="no-certificate") from None
 
 
 def _document(found: Whitelist) -> dict[str, Any]:
@@ -221,18 +227,64 @@ def _words(directory: Path) -> dict[str, Any]:
     return found
 
 
+def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
+    """What the background last met: addresses that fail, CRLs and OCSP answers with their ages, and what to worry about."""
+    directory, now = _directory(config), datetime.now(UTC)
+    failing, held, pinned = status.failures(directory), status.answers(directory), _pinned(config)
+    crls = status.crls(directory, pinned)
+    labels = {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every}
+    problems = [say("trust.show.failing", url=one.url, failures=one.failures, at=f"{one.at:%Y-%m-%dT%H:%MZ}", problem=one.problem,
+                    next=f"{one.next_try:%Y-%m-%dT%H:%MZ}") for one in failing]
+    problems += [say("trust.show.stale-crl", authority=authority, end=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
+                 for authority, crl in crls if now > crl.next_update]
+    if age > timedelta(hours=config.trust.warn_age_hours):
+        problems.append(say("trust.show.old-list", hours=round(age.total_seconds() / 3600), most=config.trust.max_age_hours))
+    return {
+        "problems": [asdict(one) for one in problems],
+        "failing": [{"url": one.url, "failures": one.failures, "problem": one.problem, "at": one.at.isoformat(),
+                     "next_try": one.next_try.isoformat()} for one in failing],
+        "crls": [{"authority": authority, "number": crl.number, "revoked": len(crl.revoked)} | _ages(crl.this_update, crl.next_update, now)
+                 for authority, crl in crls],
+        "ocsp": [{"authority": labels.get(one.issuer, one.issuer), "serial": one.serial, "revoked": one.revoked}
+                 | _ages(one.this_update, one.next_update, now) for one in held],
+    }
+
+
+def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[str, Any]:
+    return {"this_update": this_update.isoformat(), "next_update": next_update.isoformat(),
+            "age_seconds": round((now - this_update).total_seconds()), "stale": now > next_update}
+
+
+def _line(one: Failure) -> str:
+    return f"{one.url}: {one.problem}, {one.at:%Y-%m-%dT%H:%MZ}, next try {one.next_try:%Y-%m-%dT%H:%MZ}"
+
+
+def _shown(document: dict[str, Any]) -> str:
+    """For people: what to worry about first, in both languages; then a line for each value."""
+    plain = document | {"problems": [], "failing": []}
+    for name in ("crls", "ocsp"):
+        plain[name] = [f"{one['authority']}: " + (f"number {one['number']}" if name == "crls" else f"serial {one['serial']}")
+                       + f", of {one['this_update'][:16]}Z, next {one['next_update'][:16]}Z" + (", STALE" if one["stale"] else "")
+                       for one in document[name]]
+    problems = [one[language] for one in document["problems"] for language in ("fr", "en")]
+    return "\n".join([*problems, _lines(plain, 19)])
+
+
+def _pinned(config: Config) -> anchors.Anchors:
+    return anchors.load(config.trust.anchors, config.trust.pki, config.trust.anchor_fingerprints)
+
+
 def _in_force(config: Config) -> tuple[TrustSpace, State]:
     """What a worker would load from disk. Signer and age are judged as there, revocation as it stands on disk not at all."""
     directory = _directory(config)
     state, octets = disk.read_json(directory / "list.json", State), disk.read(directory / "list.xml")
     if state is None or octets is None:
-        raise failure("no list in force: the node has not fetched one yet")
-    pinned = anchors.load(config.trust.anchors, config.trust.pki, config.trust.anchor_fingerprints)
+        raise failure(say("trust.show.no-list"), fault=Fault.NO_LIST, detail="; ".join(_line(one) for one in status.failures(directory)))
     court = Court.of(config.trust.anchors, "none")
-    court.validator.anchors = pinned
+    court.validator.anchors = _pinned(config)
     found = run(court.whitelist(octets, state.adopted_at, config.trust.signer_common_names))
     age = datetime.now(UTC) - state.checked_at
     if age.total_seconds() > config.trust.max_age_hours * 3600 and "override" not in _words(directory):
-        raise failure(f"the list in force was last confirmed {state.checked_at:%Y-%m-%dT%H:%MZ}, "
-                      f"more than {config.trust.max_age_hours} h ago: nobody is trusted; see `mssgw trust override`")
+        raise failure(say("trust.show.too-old", at=f"{state.checked_at:%Y-%m-%dT%H:%MZ}", most=config.trust.max_age_hours),
+                      fault=Fault.LIST_TOO_OLD, detail="; ".join(_line(one) for one in status.failures(directory)))
     return TrustSpace.of(found, Match(config.trust.match)), state

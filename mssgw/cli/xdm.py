@@ -20,9 +20,9 @@ from dmp_connector.errors import BadArchive, BadInput, DmpError
 from dmp_connector.model import Document, Dtm, SubmissionSet
 from mssgw.cli.dmp.documents import entry_json
 from mssgw.cli.dmp.session import refused
-from mssgw.cli.frame import Json, output
+from mssgw.cli.frame import Family, Json, output
 
-app = typer.Typer(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
+app = Family(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
 
 _NAME = re.compile(r"ihe[_-]xdm.*\.zip", re.IGNORECASE)
 _MAX_FILE = 96 * 1024 * 1024

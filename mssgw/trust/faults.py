@@ -11,6 +11,7 @@ import enum
 import unicodedata
 
 from mssgw.core.errors import Deferred, MailError, NotTrusted, Reply
+from mssgw.core.texts import TEXTS, Language
 
 
 class Fault(enum.StrEnum):
@@ -85,6 +86,19 @@ def refusal(fault: Fault, *, detail: str = "", whose: str = "Your", **facts: obj
     kind = Deferred if code < 500 else NotTrusted
     text = ascii_of(sentence.format(Whose=whose, **facts), 420)
     return kind(text, code=code, enhanced=enhanced, detail=detail, fault=fault, **{name: str(value) for name, value in facts.items()})
+
+
+def said(error: MailError, language: Language) -> str:
+    """The refusal for a person at the command line, who is not the peer. `what` of a fault stays in English."""
+    fault = fault_of(error)
+    if fault is None:
+        return error.reply.text
+    return TEXTS[f"trust.fault.{fault}"][language].format_map(_Facts({name: str(value) for name, value in error.fields.items()}))
+
+
+class _Facts(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "?"
 
 
 def fault_of(error: MailError) -> Fault | None:

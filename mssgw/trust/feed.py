@@ -56,6 +56,7 @@ class Feed:
         self._sources: dict[str, Source] = {}
         self._stamps: dict[str, int] = {}
         self._asked: dict[str, datetime] = {}
+        self.answered = False  # an OCSP answer came since it was last told (status.py)
         self.know(urls)
 
     def know(self, urls: Iterable[str]) -> None:
@@ -119,23 +120,23 @@ class Feed:
             TRUST_FETCHES.labels("crl", "unchanged").inc()
             self._fetcher.succeeded(source.url)
             if source.fetched_at >= source.next_update - source.life / 10:  # the old one again: patience, by the back-off
-                self._fetcher.failed(source.url)
+                self._fetcher.failed(source.url, "the old CRL again")
             return
         crl = await self._adopt(source.url, fetched.content, validator)
-        if crl is None:
-            self._fetcher.failed(source.url)
+        if not isinstance(crl, Crl):
+            self._fetcher.failed(source.url, crl)
             return
         self._fetcher.succeeded(source.url)
         source.etag, source.modified = fetched.etag, fetched.modified
         source.next_update = crl.next_update.timestamp()
         source.life = (crl.next_update - crl.this_update).total_seconds()
         if self._clock.now() > crl.next_update:
-            self._fetcher.failed(source.url)
+            self._fetcher.failed(source.url, f"a stale CRL: its next update was due {crl.next_update:%Y-%m-%dT%H:%MZ}")
         await asyncio.to_thread(disk.write, self._path(source.url), fetched.content)
         self._stamps[source.url] = disk.stamp(self._path(source.url))
 
-    async def _adopt(self, url: str, octets: bytes, validator: Validator) -> Crl | None:
-        """Verify under each authority of that name; None when it is of none, or goes back."""
+    async def _adopt(self, url: str, octets: bytes, validator: Validator) -> Crl | str:
+        """Verify under each authority of that name; the problem when it is of none, or goes back."""
         problem = "no authority here has this name"
         for anchor in validator.anchors.every:
             try:
@@ -149,13 +150,15 @@ class Feed:
             try:
                 if self._ledger.add_crl(crl):
                     TRUST_FETCHES.labels("crl", "adopted").inc()
-                    log(Event.TRUST_CRL_ADOPTED, authority=anchor.certificate.label, number=crl.number, revoked=len(crl.revoked),
+                    stale = self._clock.now() > crl.next_update
+                    log(Event.TRUST_CRL_ADOPTED, "warning" if stale else "info", stale=stale or None,
+                        authority=anchor.certificate.label, number=crl.number, revoked=len(crl.revoked),
                         next_update=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
                 return crl
             except RevocationError as error:
                 problem = str(error)
         self._failed("crl", url, problem, Event.TRUST_CRL_REFUSED)
-        return None
+        return problem
 
     def _failed(self, what: str, url: str, problem: str, event: Event = Event.TRUST_FETCH_FAILED) -> None:
         TRUST_FETCHES.labels(what, "failed").inc()
@@ -193,10 +196,11 @@ class Feed:
                     self._failed("ocsp", url, str(error))
             except RevocationError as error:
                 if str(error).startswith("not an OCSP response"):  # a page: the host is throttling, not the certificate unknown
-                    self._fetcher.failed(url)
+                    self._fetcher.failed(url, str(error))
                 self._failed("ocsp", url, str(error))
             else:
                 self._fetcher.succeeded(url)
+                self.answered = True
                 TRUST_FETCHES.labels("ocsp", "adopted").inc()
                 return
 

@@ -16,11 +16,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import httpx2
+import msgspec
 
 from mssgw.core.clock import Clock
 
 FIRST_WAIT: Final = timedelta(seconds=30)
 LONGEST_WAIT: Final = timedelta(minutes=30)
+MOST_URLS: Final = 10_000
 SECONDS: Final = 60.0  # for one whole answer
 
 
@@ -41,10 +43,14 @@ class Fetched:
     modified: str = ""
 
 
-@dataclass(slots=True)
-class _Wait:
+class Failure(msgspec.Struct, frozen=True):
+    """An address that does not give what it should: since how many tries, why, and when it is tried again."""
+
+    url: str
     failures: int
-    until: datetime
+    problem: str
+    at: datetime
+    next_try: datetime
 
 
 @dataclass
@@ -53,7 +59,8 @@ class Fetcher:
     tls: ssl.SSLContext | None = None  # for https; None verifies against the system's authorities
     proxy: str = ""
     seconds: float = SECONDS
-    _waits: dict[str, _Wait] = field(default_factory=dict)
+    news: dict[str, Failure | None] = field(default_factory=dict)  # by URL, since it was last told (status.py); None: well again
+    _waits: dict[str, Failure] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
 
     async def get(self, url: str, limit: int, *, etag: str = "", modified: str = "", accept: str = "*/*") -> Fetched:
@@ -66,31 +73,34 @@ class Fetcher:
         fetched = await self._once(url, "POST", {"Content-Type": kind, "Accept": "application/ocsp-response"}, content, limit)
         return fetched.content or b""
 
-    def failed(self, url: str) -> None:
+    def failed(self, url: str, problem: str) -> None:
         """What came from there was no good: the same back-off as for no answer."""
         failures = self._waits[url].failures + 1 if url in self._waits else 1
         wait = min(FIRST_WAIT * 2 ** min(failures - 1, 10), LONGEST_WAIT)
-        self._waits[url] = _Wait(failures, self.clock.now() + wait * random.uniform(0.9, 1.1))  # noqa: S311
-        if len(self._waits) > 10_000:
-            del self._waits[next(iter(self._waits))]
+        now = self.clock.now()
+        self._waits[url] = self.news[url] = Failure(url, failures, problem[:300], now, now + wait * random.uniform(0.9, 1.1))  # noqa: S311
+        for known in (self._waits, self.news):
+            if len(known) > MOST_URLS:
+                del known[next(iter(known))]
 
     def succeeded(self, url: str) -> None:
-        self._waits.pop(url, None)
+        if self._waits.pop(url, None):
+            self.news[url] = None
 
     def waits_until(self, url: str) -> datetime | None:
         """When a URL in its back-off may be tried again."""
-        return self._waits[url].until if url in self._waits else None
+        return self._waits[url].next_try if url in self._waits else None
 
     async def _once(self, url: str, method: str, headers: Mapping[str, str], content: bytes | None, limit: int) -> Fetched:
-        if (wait := self._waits.get(url)) and self.clock.now() < wait.until:
-            raise FetchError(f"failed {wait.failures} times, next try at {wait.until:%H:%M:%SZ}", tried=False)
+        if (wait := self._waits.get(url)) and self.clock.now() < wait.next_try:
+            raise FetchError(f"failed {wait.failures} times, next try at {wait.next_try:%H:%M:%SZ}", tried=False)
         if method == "GET" and url in self._busy:
             raise FetchError("being fetched already", tried=False)
         self._busy.add(url)
         try:
             return await self._request(url, method, headers, content, limit)
-        except FetchError:
-            self.failed(url)
+        except FetchError as error:
+            self.failed(url, str(error))
             raise
         finally:
             self._busy.discard(url)

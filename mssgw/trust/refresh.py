@@ -294,7 +294,7 @@ class ListKeeper:
     async def _refuse(self, octets: bytes, error: MailError | OSError, accepted: Word | None) -> None:
         """Keep what is in force. Say it once for one list, not every period."""
         TRUST_FETCHES.labels("list", "refused").inc()
-        self._fetcher.failed(self.settings.whitelist_url)
+        self._fetcher.failed(self.settings.whitelist_url, error.reply.text if isinstance(error, MailError) else str(error))
         self._due = self._fetcher.waits_until(self.settings.whitelist_url)
         if accepted:  # an operator's word does not make it right; it is used up
             (self.directory / "accepted.json").unlink(missing_ok=True)

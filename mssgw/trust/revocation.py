@@ -19,6 +19,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Literal
 
 from cryptography import x509
@@ -153,6 +154,10 @@ class Ledger:
         """The freshest CRL of the authority that is about this certificate."""
         about = [crl for scope, crl in self._crls.get(issuer, {}).items() if scope.covers(certificate)]
         return max(about, key=lambda crl: crl.next_update) if about else None
+
+    def answers(self, most: int) -> tuple[Answer, ...]:
+        """The newest OCSP answers, those that were taken last first."""
+        return tuple(islice(reversed(self._answers.values()), most))
 
     def answer_of(self, issuer: str, serial: int) -> Answer | None:
         return self._answers.get((issuer, serial))

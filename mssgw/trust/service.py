@@ -32,7 +32,7 @@ from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.core.pki import Evidence, Purpose
 from mssgw.observe import log_bug
-from mssgw.trust import anchors, certificates, decisions, disk, feed
+from mssgw.trust import anchors, certificates, decisions, disk, feed, status
 from mssgw.trust.anchors import Anchors
 from mssgw.trust.contexts import Contexts
 from mssgw.trust.decisions import Decision, Step, Tell
@@ -170,6 +170,7 @@ class Trust:
                 if self.keeper.due():
                     await self.keeper.refresh(self.validator, self._supply)
                     await self.feed.refresh(self.validator)
+                status.note(self._directory, self._fetcher, self.feed, self.ledger)
         await self.feed.ask(self.validator)
         self.keeper.watch_age()
         self.tls.follow((self.ledger.version, self.anchors.version))

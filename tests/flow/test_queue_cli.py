@@ -1,40 +1,25 @@
 """`mssgw queue` and `mssgw trace`, as people run them."""
 
 import asyncio
-import json
 
 import pytest
-from typer.testing import CliRunner
 
 from mssgw import store as store_package
-from mssgw.cli import app
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
 from mssgw.store import queue
 from mssgw.store.queue import Outcome, State
+from tests.cli.desk import Node
 from tests.store.messages import enqueue
-
-TOML = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
-[[domain]]
-name = "alpha.mssante.test"
-"""
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mssgw.toml").write_text(TOML)
-    (tmp_path / "anchors").mkdir()
+    node = Node(tmp_path)
     (tmp_path / "master.key").write_bytes(bytes(32))
     (tmp_path / "master.key").chmod(0o600)
-    config = load(tmp_path / "mssgw.toml")
+    config = load(node.config)
     store_package.migrate(config)
 
     async def fill():
@@ -49,12 +34,7 @@ def run(tmp_path, monkeypatch):
 
     asyncio.run(fill())
 
-    def call(*arguments, status=0):
-        result = CliRunner().invoke(app, [*arguments, "--config", "mssgw.toml"])
-        assert result.exit_code == status, (result.output, result.exception)
-        return json.loads(result.output) if "--json" in arguments else result.output
-
-    return call
+    return node
 
 
 def test_what_waits_with_its_last_words(run):
@@ -88,8 +68,7 @@ def test_nothing_is_meant_by_accident(run):
 
 
 def test_an_unknown_trace_is_a_sentence(run):
-    result = CliRunner().invoke(app, ["queue", "show", "NONE", "--config", "mssgw.toml"])
-    assert "No such message in the queue" in str(result.exception)
+    assert run("queue", "show", "NONE", status=1) == "mssgw: No such message in the queue (trace NONE)\n"
 
 
 @pytest.mark.parametrize("what", ["<BBBB@alpha.mssante.test>", "BBBB@alpha.mssante.test", "bbbb", "BBBB"])

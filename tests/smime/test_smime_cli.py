@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mssgw.cli import main
 from mssgw.smime.certificates import Certificate
+from tests.cli.desk import mssgw
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, usage
 
@@ -34,21 +33,9 @@ class Desk:
     path: Path
     authority: Authority
 
-    def __call__(self, *arguments: object, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        """In this process, because a new one costs a second; the command itself is run by `test_as_a_command`."""
-        streams = [io.TextIOWrapper(io.BytesIO(one), encoding="utf-8") for one in (given or b"", b"", b"")]
-        old = sys.argv, sys.stdin, sys.stdout, sys.stderr
-        sys.argv, sys.stdin, sys.stdout, sys.stderr = ["mssgw", "smime", *map(str, arguments)], *streams
-        try:
-            status = main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        finally:
-            sys.argv, sys.stdin, sys.stdout, sys.stderr = old
-        for one in streams[1:]:
-            one.flush()
-        out, err = (one.buffer.getvalue() for one in streams[1:])  # type: ignore[attr-defined]
-        return subprocess.CompletedProcess([], status, out, err)
+    def __call__(self, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """The command itself is run by `test_as_a_command`."""
+        return mssgw("smime", *arguments, given=given)
 
     def json(self, *arguments: object, status: int = 0) -> dict[str, Any]:
         done = self(*arguments, "--json")

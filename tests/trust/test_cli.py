@@ -16,6 +16,7 @@ from mssgw.core.config import load
 from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, render, sign
 from mssgw.trust import anchors, igc_sante, importing
+from mssgw.trust.faults import Fault
 from mssgw.trust.refresh import Pending, State
 from tests.trust.conftest import data
 
@@ -130,7 +131,7 @@ def test_diff(desk):
     assert (status, document["added"], document["removed"]) == (0, ["beta.mssante.test"], [])
     assert document["operators_added"] == [[ALPHA, listed_name(moved)]]
     assert document["operators_removed"] == [[ALPHA, listed_name(desk.alpha)]]
-    assert desk.run("diff", desk / "list.xml", desk / "list.xml")[1] == "no difference\n"
+    assert desk.run("diff", desk / "list.xml", desk / "list.xml")[1] == "aucune différence\nno difference\n"
 
 
 # -- with a node -----------------------------------------------------------------------------------------------------
@@ -204,8 +205,46 @@ def test_accept_and_override(desk, node):
     assert desk.run("accept", *config, "--json")[1]["lost"] == 5
     assert desk.run("override", *config, "--hours", 5)[0] == 0
     assert desk.run("override", "--config", node / "mssgw.toml")[0] == 2  # a reason is asked for
+    status, document, _ = desk.run("override", *config, "--hours", 0, "--json")
+    assert (status, document["in_force"], document["until"]) == (0, False, None)
+    said = desk.run("override", *config, "--hours", 0)[1]  # it said that the age does not count until now
+    assert said.startswith("La dérogation est levée")
+    assert "taken back" in said
     for name in ("accepted.json", "override.json"):
         assert json.loads((node / "data" / "trust" / name).read_text())["reason"] == "essai"
+
+
+def test_refusals_stand_in_french_first(desk):
+    """SMTP speaks ASCII English; a person at the command line reads French, then English."""
+    other = desk.pki.operator("mx.alpha.mssante.test", o="ENCORE UN")
+    other.write(desk.directory, "encore")
+    common = ("--anchors", desk / "anchors", "--revocation", "none")
+    for arguments, french, english in (
+            (("match", desk / "list.xml", ALPHA, desk / "encore.pem", *common), "n'est pas celui qui est inscrit pour", ALPHA),
+            (("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common), "n'est pas dans la liste", "not on the"),
+            (("verify", desk / "list.xml", *common, "--at", "2040-01-01"), "a expiré le", "expired on")):
+        status, _, said = desk.run(*arguments)
+        assert status == 1
+        assert french in said.splitlines()[0]
+        assert english in said.splitlines()[1]
+        _, document, _ = desk.run(*arguments, "--json")
+        assert french in document["reason_fr"]
+        assert english in document["reason"]
+
+
+def test_every_fault_has_its_sentence():
+    from mssgw.core.texts import TEXTS
+
+    assert {f"trust.fault.{each}" for each in Fault} <= set(TEXTS)
+
+
+def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
+    """There was no document at all."""
+    (tmp_path / "leaf.pem").write_bytes(desk.alpha.pem)
+    for arguments in (("verify", desk / "list.xml"), ("match", desk / "list.xml", ALPHA, desk / "alpha.pem"),
+                      ("diff", desk / "list.xml", desk / "list.xml")):
+        status, document, _ = desk.run(*arguments, "--anchors", tmp_path, "--json")
+        assert (status, document["valid"], document["fault"]) == (1, False, "anchors")
 
 
 # -- anchors ---------------------------------------------------------------------------------------------------------

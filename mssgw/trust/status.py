@@ -1,0 +1,84 @@
+"""What the background of a node last met, on disk, so that `mssgw trust show` can say it: addresses that fail, OCSP answers.
+
+Each worker notes its own news while it holds the lock (disk.py): fetch.json (an address that is well again leaves it)
+and ocsp.json (the newest answers). CRLs are read where they stand. Nobody decides by these files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mssgw.trust import disk
+from mssgw.trust.anchors import Anchors
+from mssgw.trust.feed import Feed
+from mssgw.trust.fetch import Failure, Fetcher
+from mssgw.trust.revocation import Crl, Ledger, RevocationError, read_crl
+
+MOST_FAILURES: Final = 200
+MOST_ANSWERS: Final = 200
+FORGOTTEN: Final = timedelta(days=2)  # an address that nobody asks any more; one that fails is tried every half hour
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One OCSP answer in a worker's memory."""
+
+    issuer: str  # SHA-256 of the authority
+    serial: str  # hex
+    this_update: datetime
+    next_update: datetime
+    revoked: bool
+
+
+def note(directory: Path, fetcher: Fetcher, feed: Feed, ledger: Ledger) -> None:
+    """Write what is new since this worker's last note. For the one worker that holds the lock."""
+    if fetcher.news:
+        known = {one.url: one for one in failures(directory)}
+        for url, news in fetcher.news.items():
+            if news:
+                known[url] = news
+            else:
+                known.pop(url, None)
+        fetcher.news.clear()
+        since = fetcher.clock.now() - FORGOTTEN
+        kept = sorted((one for one in known.values() if one.at > since), key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
+        disk.write(directory / "fetch.json", msgspec.json.encode(kept))
+    if feed.answered:
+        feed.answered = False
+        held = [Held(one.issuer, f"{one.serial:x}", one.this_update, one.next_update, one.revoked_at is not None)
+                for one in ledger.answers(MOST_ANSWERS)]
+        disk.write(directory / "ocsp.json", msgspec.json.encode(held))
+
+
+def failures(directory: Path) -> tuple[Failure, ...]:
+    """The addresses that fail, the latest first."""
+    return tuple(disk.read_json(directory / "fetch.json", list[Failure]) or ())
+
+
+def answers(directory: Path) -> tuple[Held, ...]:
+    return tuple(disk.read_json(directory / "ocsp.json", list[Held]) or ())
+
+
+def crls(directory: Path, anchors: Anchors) -> tuple[tuple[str, Crl], ...]:
+    """(authority, CRL) on disk, verified; the newest of each authority and scope."""
+    newest: dict[object, tuple[str, Crl]] = {}
+    for octets in _files(directory / "crl"):
+        for anchor in anchors.every:
+            try:
+                crl = read_crl(octets, anchor)
+            except RevocationError:
+                continue
+            held = newest.get((crl.issuer, crl.scope))
+            if held is None or crl.number >= held[1].number:
+                newest[crl.issuer, crl.scope] = anchor.certificate.label, crl
+    return tuple(sorted(newest.values(), key=lambda one: one[0]))
+
+
+def _files(directory: Path) -> Iterable[bytes]:
+    for path in sorted(directory.glob("*.crl")):
+        if octets := disk.read(path):
+            yield octets
