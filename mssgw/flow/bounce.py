@@ -113,6 +113,11 @@ class Reports:
             elif notice.queued is not None:
                 queue.add(tx, notice.queued)
 
+    def lost(self, tx: Transaction, about: Original, reason: str) -> None:
+        """Say in the audit that a failure is recorded which nobody could be told."""
+        audit.add(tx, "queue", "reported", "lost", about.trace, sender="<>", recipient=about.envelope.sender, message_id=about.message_id,
+                  where="nowhere", reply=reason)
+
     async def _notice(self, original: Original, sender: Address, action: Action, fates: list[Fate]) -> Notice:
         trace = new_trace()
         body = Body.of(self._write(original, sender, action, fates, trace))

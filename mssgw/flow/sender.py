@@ -6,7 +6,8 @@
 Rules per recipient: the class of the last reply decides; 4xx is tried again after [queue] retry_seconds and
 given up at give_up_hours, with the last words in the report. The domain's place in the list is asked at
 each attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery. A failure
-whose report has no room (full disk, full mailbox) is put off too, while what was sent counts at once.
+whose report has no room (full disk, full mailbox) is put off too, while what was sent counts at once: for as long again as
+mail is tried, then the failure counts without a report, which is an error in the log and an audit row.
 
 Crash: the lease ends and another worker goes on. Between the peer's 250 and our record the message may be
 sent twice, never lost (crash point `sender.sent`). A lease that runs out under a live attempt is renewed
@@ -245,11 +246,26 @@ class Sender:
         except LeaseLost:
             raise
         except MailError as error:  # no room for the report: what was sent must not be sent again for that
-            log(Event.REPORT_PUT_OFF, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
-            verdict = verdict.unreported(self._clock.now() + self._wait_of(delivery))
-            await self._store.write(lambda tx: self._write(tx, delivery, verdict, ()))
+            verdict = await self._record_unreported(delivery, verdict, original, error)
         crash_point("sender.recorded")
         self._tell(delivery, verdict)
+
+    async def _record_unreported(self, delivery: Delivery, verdict: _Verdict, original: Original, error: MailError) -> _Verdict:
+        """Put failures off until their sender can be told; when nobody could for so long, record them untold."""
+        now, patience = self._clock.now(), timedelta(hours=2 * self._settings.give_up_hours)
+        if now < delivery.received + patience or all(fate.action is not Action.FAILED for fate in verdict.fates):
+            log(Event.REPORT_PUT_OFF, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
+            later = verdict.unreported(now + self._wait_of(delivery))
+            await self._store.write(lambda tx: self._write(tx, delivery, later, ()))
+            return later
+        log(Event.REPORT_LOST, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
+
+        def write(tx: Transaction) -> None:
+            self._write(tx, delivery, verdict, ())
+            self._reports.lost(tx, original, str(error.reply))
+
+        await self._store.write(write)
+        return verdict
 
     def _write(self, tx: Transaction, delivery: Delivery, verdict: _Verdict, notices: Sequence[Notice]) -> None:
         if verdict.tell_delay:

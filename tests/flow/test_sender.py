@@ -377,6 +377,32 @@ async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(offi
     assert len(await office.inbox(people.jeanne)) == 1
 
 
+@pytest.mark.parametrize("where", ["prepare", "commit"])
+async def test_a_report_that_can_never_be_made_is_not_tried_for_ever(office, carrier, people, monkeypatch, where):
+    """A permanent refusal of the report put the failure off, again and again, without an end."""
+    carrier.script = [NEVER, NEVER, NEVER]
+
+    def never(_, told):
+        if told:
+            raise Refused("Never", code=554, enhanced="5.6.0")
+
+    trace = await office.enqueue(f"a@{THERE}")
+    monkeypatch.setattr(office.reports, where, never)
+    office.start()
+    (delivery,) = await office.settled(trace)
+    assert [one.state for one in delivery.recipients] == [State.QUEUED]
+    office.clock.advance(hours=office.config.queue.give_up_hours + 1)
+    (delivery,) = await office.settled(trace, attempts=2)
+    assert [one.state for one in delivery.recipients] == [State.QUEUED]  # the report may still find room
+    office.clock.advance(hours=office.config.queue.give_up_hours)
+    (delivery,) = await office.settled(trace, attempts=3)
+    assert [one.state for one in delivery.recipients] == [State.FAILED]
+    assert delivery.finished
+    rows = await office.store.read(lambda rx: audit.find(rx, trace=trace))
+    assert ("reported", "lost") in [(row.what, row.outcome) for row in rows]
+    assert await office.inbox(people.jeanne) == []
+
+
 FROM = b"From: jeanne.martin@alpha.mssante.test\r\n"
 
 
