@@ -77,7 +77,7 @@ def stores_are_sound(world: World) -> None:
 
 def test_any_worker_killed_at_random_moments(world):
     chance = random.Random(20261122)
-    senders = [Sender(world, MESSAGES // 2), Sender(world, MESSAGES // 2, 80_000)]
+    senders = [Sender(world, MESSAGES // 2), Sender(world, MESSAGES // 2, 300_000)]
     for sender in senders:
         sender.start()
     for kill in range(1, KILLS + 1):
@@ -97,7 +97,7 @@ def test_any_worker_killed_at_random_moments(world):
 def test_killed_at_each_named_point(world, point):
     crash_file = Path(world.environment["MSSGW_CRASH_FILE"])
     crash_file.write_text(point)
-    senders = [Sender(world, 3), Sender(world, 3, 120_000)]
+    senders = [Sender(world, 3), Sender(world, 3, 300_000)]
     for sender in senders:
         sender.start()
     for sender in senders:

@@ -33,7 +33,7 @@ async def main(base: Path, address: str, name: str, count: int) -> None:
 
     async def one(number: int) -> None:
         key = f"{name}-{number}"
-        size = 100_000 if number % 5 == 0 else 400
+        size = 300_000 if number % 5 == 0 else 400
         message = await new_message(store, hash(key) % 10**9, size=size)
         uid = await store.write(lambda tx: mailboxes.append(tx, box, message))
         say("appended", uid, message.content.blob)

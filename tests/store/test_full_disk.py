@@ -27,7 +27,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.parametrize("size", [3_000, 200_000])
+@pytest.mark.parametrize("size", [3_000, 400_000])
 async def test_a_disk_that_fills(small_disk, clock, size):
     config = make_config(small_disk, more="[limits]\nfree_disk = 0\n")
     store_package.migrate(config)

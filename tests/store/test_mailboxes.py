@@ -71,7 +71,7 @@ async def test_append_to_nowhere(store):
 
 async def test_equal_content_is_kept_once(store):
     box = await new_inbox(store)
-    one, two = await new_message(store, 1, size=200_000), await new_message(store, 1, size=200_000)
+    one, two = await new_message(store, 1, size=400_000), await new_message(store, 1, size=400_000)
     await store.write(lambda tx: mailboxes.append_many(tx, box, [one, two]))
     rows = await store.read(lambda rx: mailboxes.rows(rx, box, None))
     assert rows[0].content == rows[1].content

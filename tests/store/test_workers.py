@@ -71,7 +71,7 @@ async def test_a_name_is_taken_once(store, open_again):
 
 async def test_the_same_content_from_both(store, open_again):
     other, box = await open_again(), await new_inbox(store)
-    messages = [await new_message(one, 1, size=size) for size in (300, 100_000) for one in (store, other)]
+    messages = [await new_message(one, 1, size=size) for size in (300, 300_000) for one in (store, other)]
     await together(*(one.write(lambda tx, message=message: mailboxes.append(tx, box, message))
                      for message in messages * 3 for one in (store, other)))
     rows = await store.read(lambda rx: mailboxes.rows(rx, box, None))
