@@ -110,6 +110,11 @@ _TRAITS_FR = {
 }
 
 
+def trait_fr(name: str) -> str:
+    """The French name of a trait."""
+    return _TRAITS_FR[name]
+
+
 class BadCode(BadInput):
     fr = "Code absent du jeu de valeurs : {0}"
     en = "Code outside its value set: {0}"
@@ -284,15 +289,25 @@ class HostileXml(BadAnswer):
 
 
 class Unavailable(DmpError):
-    """`sent`: the request may have been acted on although no answer came (ask again by uniqueId)."""
+    """`sent`: the request may have been acted on although no answer came (ask again by uniqueId).
+
+    `retry_after`: seconds after which the server wants to be asked again; 0 when it did not say.
+    """
 
     fr = "Le DMP ne répond pas. Réessayez plus tard."
     en = "The DMP does not answer. Try again later."
     temporary = True
 
-    def __init__(self, what: str, *, sent: bool = True) -> None:
+    def __init__(self, what: str, *, sent: bool = True, retry_after: int = 0) -> None:
         super().__init__(what)
-        self.sent = sent
+        self.sent, self.retry_after = sent, retry_after
+
+    def sentence(self, language: Language = "fr") -> str:
+        if not self.retry_after:
+            return super().sentence(language)
+        if language == "fr":
+            return f"Le DMP est indisponible. Réessayez dans {self.retry_after} secondes."
+        return f"The DMP is not available. Try again in {self.retry_after} seconds."
 
 
 class CardError(DmpError):

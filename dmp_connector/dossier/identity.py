@@ -11,7 +11,7 @@ not compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -152,3 +152,18 @@ def _alike(name: str, one: str, other: str) -> bool:
         return one == other
     first, second = one.split("|")[0], other.split("|")[0]
     return _begins(first, second) or _begins(second, first)
+
+
+def told_otherwise(info: Sequence[str], document: Cda) -> tuple[str, ...]:
+    """Names of the traits in which XDS sourcePatientInfo (PID-5, PID-7, PID-8) and the document's header differ."""
+    said, lines = _traits(document), [line.partition("|") for line in info]
+    found = dict.fromkeys(said, "")
+    for field, _, value in lines:
+        if field == "PID-5" and value.endswith("^L"):
+            family, _, rest = value.partition("^")
+            found["birth name"], found["given names"] = plain_name(family), plain_name(rest.partition("^")[0])
+        elif field == "PID-7":
+            found["birth date"] = value[:8]
+        elif field == "PID-8" and value != "U":
+            found["sex"] = value
+    return tuple(name for name, value in found.items() if value and said[name] and not _alike(name, value, said[name]))

@@ -63,6 +63,11 @@ class RightsService:
                     _fill(row, RIGHTS, specialty=grant.speciality.code)
                 if grant.treating_doctor:
                     _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
+        if mode in ("ACTIVE", "TOUTE") and visitor.id not in record.grants and record.everybody is AuthorisationStatus.VALID:
+            # TD0.2 says VALIDE to whoever asks: so does the list, of the one who asks.
+            row = _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=visitor.id, **_name(visitor.name), mode="ACTIVE")
+            if record.everybody_treats:
+                _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
         for holder, name in record.blocked.items() if mode in ("INTERDITE", "TOUTE") else ():
             _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=holder, **_name(name), mode="INTERDITE")
         return root

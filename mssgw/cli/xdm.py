@@ -14,15 +14,21 @@ from typing import Annotated, Any
 import typer
 
 from dmp_connector import codes, xdm
-from dmp_connector.cda import describe
+from dmp_connector.cda import Cda, describe
 from dmp_connector.cda import read as read_cda
-from dmp_connector.errors import BadArchive, BadInput, DmpError
+from dmp_connector.client import Call
+from dmp_connector.dossier.identity import require_identity, same_person, told_otherwise
+from dmp_connector.errors import BadArchive, BadDocument, BadInput, DmpError, trait_fr
+from dmp_connector.french import french
 from dmp_connector.model import Document, Dtm, SubmissionSet
 from mssgw.cli.dmp.documents import entry_json
-from mssgw.cli.dmp.session import refused
-from mssgw.cli.frame import Family, Json, output
+from mssgw.cli.dmp.session import Options, Session, refused, verb
+from mssgw.cli.frame import Family, Json, of_os, output
 
 app = Family(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration of the node: compare with INSi.")]
+Address = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Who asks INSi: a dmp_actor of the configuration.")]
 
 _NAME = re.compile(r"ihe[_-]xdm.*\.zip", re.IGNORECASE)
 _MAX_FILE = 96 * 1024 * 1024
@@ -34,11 +40,18 @@ def read(
     extract: Annotated[
         Path | None, typer.Option("--extract", metavar="DIR", help="Write the documents there, under names of ours.")
     ] = None,
+    config: Config = None,
+    address: Address = "",
     json: Json = False,
 ) -> None:
-    """Documents and metadata of an archive; nothing of it is written unless --extract says where."""
+    """Documents and metadata of an archive; nothing of it is written unless --extract says where.
+
+    With --config and --as the patient's traits are compared with INSi's first.
+    """
     try:
         archives = [xdm.read(octets) for octets in _archives(file)]
+        for archive in archives:
+            _require_identity(config, address, _cdas(archive), json=json)
     except DmpError as error:
         refused(error, json=json)
         return
@@ -49,7 +62,7 @@ def read(
         lines += [
             f"  {d.entry.title or d.path}  {d.entry.type.label}  {d.entry.mime_type}  {len(d.content)} octets" for d in archive.documents
         ]
-        lines += [f"  remarque : {note}" for note in archive.notes]
+        lines += [f"  remarque : {note}" for note in map(french, (*archive.notes, *_doubts(archive)))]
     document: dict[str, Any] = {"ok": True, "archives": [_archive_json(a) for a in archives], "written": written}
     if len(archives) == 1:
         document |= _archive_json(archives[0])
@@ -70,8 +83,48 @@ def _archive_json(archive: xdm.XdmArchive) -> dict[str, Any]:
             }
             for s in archive.sets
         ],
-        "notes": list(archive.notes),
+        "notes": [*archive.notes, *_doubts(archive)],
     }
+
+
+def _cdas(archive: xdm.XdmArchive) -> list[Cda]:
+    """The documents of an archive that are CDA and carry an INS."""
+    kinds = {"text/xml", "application/xslt+xml"}
+    read = [_cda(d.content) for d in archive.documents if d.entry.mime_type in kinds and not d.is_signature]
+    return [document for document in read if document is not None]
+
+
+def _cda(content: bytes) -> Cda | None:
+    try:
+        document = read_cda(content)
+    except DmpError:
+        return None
+    return document if document.ins is not None else None
+
+
+def _doubts(archive: xdm.XdmArchive) -> list[str]:
+    """Who the patient is, said in two ways: between two documents, and between a document and its metadata."""
+    cdas = _cdas(archive)
+    doubts = [names for other in cdas[1:] if (names := same_person(cdas[0], other))]
+    for found in archive.documents:
+        document = _cda(found.content) if not found.is_signature and found.entry.mime_type.endswith("xml") else None
+        if document is not None and (names := told_otherwise(found.entry.source_patient_info, document)):
+            doubts.append(names)
+    return [f"doubtful identity, traits that differ: {', '.join(names)}" for names in doubts]
+
+
+def _require_identity(config: Path | None, address: str, documents: list[Cda], *, json: bool) -> None:
+    """Each document is about the person INSi knows. Without configuration nobody can be asked. Raises TraitsDiffer."""
+    if config is None or not documents:
+        return
+    ins = documents[0].ins
+
+    async def identity(s: Session) -> None:
+        known = await s.identities.qualified(Call(s.actor, ins))
+        for document in documents:
+            require_identity(document, known)
+
+    verb(Options(config, address, ins.value if ins else "", ins.oid if ins else "", json=json), identity)
 
 
 def _archives(file: Path) -> Iterator[bytes]:
@@ -114,23 +167,62 @@ def write(
     sender: Annotated[str, typer.Option("--sender", help="Name shown in README.TXT.")] = "mssgw",
     root: Annotated[str, typer.Option("--root", metavar="OID", help="OID of this system.")] = "1.2.250.1.213.1.1.9.1",
     at: Annotated[str, typer.Option("--at", help="Submission time, ISO 8601; default now.")] = "",
+    config: Config = None,
+    address: Address = "",
     json: Json = False,
 ) -> None:
-    """An archive of CDA documents; the same input and --at give the same octets."""
+    """An archive of CDA documents of one person; the same input and --at give the same octets.
+
+    With --config and --as the patient's traits are compared with INSi's first.
+    """
     try:
-        moment = Dtm.of(datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC))
+        _require_oid(root)
+        moment = Dtm.of(_moment(at))
         documents = [Document(describe(content), content) for content in (f.read_bytes() for f in files)]
+        _require_one_person([read_cda(d.content) for d in documents])
+        _require_identity(config, address, [read_cda(d.content) for d in documents], json=json)
         first = documents[0].entry
         submission = SubmissionSet(
             f"{root}.{moment}", root, first.patient, codes.load().content_type.require("07"), replace(first.authors[0]), moment, first.title
         )
         archive = xdm.write(submission, documents, sender=xdm.Sender(sender))
         target.write_bytes(archive)
-    except (OSError, ValueError) as error:
-        refused(BadInput(str(error)), json=json)
+    except OSError as error:
+        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json)
     except DmpError as error:
         refused(error, json=json)
     else:
         patient = read_cda(documents[0].content).title
         document = {"ok": True, "file": str(target), "bytes": len(archive), "documents": [entry_json(d.entry) for d in documents]}
         output(f"{target} : {len(archive)} octets, {len(documents)} document(s), {patient}", json=json, document=document)
+
+
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+
+
+def _require_oid(root: str) -> None:
+    """Room is left for the moment that makes an id of it: 64 characters in all. Raises BadInput."""
+    if not _OID.fullmatch(root) or len(root) > 48:
+        raise BadInput(
+            "--root is not an OID, digits and points of at most 48 characters, as 1.2.250.1.213.1.1.9.1",
+            fr="--root n'est pas un OID : des chiffres et des points, 48 caractères au plus, comme 1.2.250.1.213.1.1.9.1",
+        )
+
+
+def _moment(at: str) -> datetime:
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC)
+    except ValueError as error:
+        raise BadInput(
+            "--at is not ISO 8601, as 2026-11-22T10:00:00+01:00", fr="--at n'est pas au format ISO 8601, comme 2026-11-22T10:00:00+01:00"
+        ) from error
+
+
+def _require_one_person(documents: list[Cda]) -> None:
+    """One INS under two sets of traits is two persons. Raises BadDocument naming the traits."""
+    for other in documents[1:]:
+        if names := same_person(documents[0], other):
+            raise BadDocument(
+                f"the documents name their patient differently: {', '.join(names)}",
+                fr=f"les documents ne désignent pas leur patient de la même façon : {', '.join(trait_fr(name) for name in names)}",
+            )
