@@ -1,11 +1,9 @@
 """We hand mail to a real Postfix over mutual TLS, and read the reports it writes."""
 
 import asyncio
-import contextlib
 import os
-import signal
+import pwd
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,20 +14,13 @@ from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.protocol import dsn
 from mssgw.relay.client import Session, Target
 from tests.fakes import address
+from tests.peers.postfix import running
 from tests.smtp_peer import Pki, envelope, relay_settings
 
 pytestmark = [pytest.mark.peer("postfix"), pytest.mark.skipif(os.geteuid() != 0, reason="Postfix wants root")]
 
 MAIN_CF = """\
-compatibility_level = 3.6
-queue_directory = {home}/queue
-data_directory = {home}/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
 myhostname = mx.beta.test
-mydestination =
 virtual_mailbox_domains = beta.test
 virtual_mailbox_maps = inline:{{ {{ paul@beta.test = paul/ }} {{ back@beta.test = back/ }} {{ rené@beta.test = rene/ }} }}
 virtual_mailbox_base = {home}/mail
@@ -37,8 +28,6 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_mailbox_limit = 0
 message_size_limit = 5000000
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
 smtputf8_enable = yes
 smtpd_tls_security_level = encrypt
 smtpd_tls_req_ccert = yes
@@ -47,29 +36,6 @@ smtpd_tls_key_file = {server}
 smtpd_tls_CAfile = {ca}
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_recipient_restrictions = reject_unlisted_recipient
-maillog_file = {home}/log/mail.log
-maillog_file_prefixes = {home}
-alias_maps =
-alias_database =
-local_recipient_maps =
-"""
-MASTER_CF = """\
-127.0.0.1:{port} inet n - n - - smtpd
-pickup    unix n - n 60  1 pickup
-cleanup   unix n - n -   0 cleanup
-qmgr      unix n - n 300 1 qmgr
-rewrite   unix - - n -   - trivial-rewrite
-bounce    unix - - n -   0 bounce
-defer     unix - - n -   0 bounce
-trace     unix - - n -   0 bounce
-verify    unix - - n -   1 verify
-virtual   unix - n n -   - virtual
-error     unix - - n -   - error
-retry     unix - - n -   - error
-postlog   unix-dgram n - n - 1 postlogd
-tlsmgr    unix - - n 1000? 1 tlsmgr
-anvil     unix - - n -   1 anvil
-proxymap  unix - - n -   - proxymap
 """
 
 
@@ -107,27 +73,14 @@ class Postfix:
 def postfix():
     with tempfile.TemporaryDirectory(prefix="pf") as name:
         home = Path(name)
-        home.chmod(0o755)
-        for part in ("queue", "data", "etc", "log", "mail", "pki"):
-            (home / part).mkdir()
+        (home / "pki").mkdir()
         pki = Pki(home / "pki")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        import pwd
-
         user = pwd.getpwnam("postfix")
-        values = {"home": home, "server": pki.files["server"], "ca": pki.ca_file, "uid": user.pw_uid, "gid": user.pw_gid}
-        (home / "etc/main.cf").write_text(MAIN_CF.format(**values))
-        (home / "etc/master.cf").write_text(MASTER_CF.format(port=port))
-        subprocess.run(["chown", "postfix", home / "data", home / "queue", home / "mail"], check=True)
-        run = subprocess.run(["postfix", "-c", str(home / "etc"), "start"], capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
-        try:
+        main_cf = MAIN_CF.format(home=home, server=pki.files["server"], ca=pki.ca_file, uid=user.pw_uid, gid=user.pw_gid)
+        with running(home, main_cf, f"127.0.0.1:{port} inet n - n - - smtpd", owned=("mail",)):
             yield Postfix(home, pki, port)
-        finally:
-            subprocess.run(["postfix", "-c", str(home / "etc"), "stop"], capture_output=True, check=False)
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-                os.kill(int((home / "queue/pid/master.pid").read_text()), signal.SIGKILL)
 
 
 def letter(name, text="Bonjour\r\n.\r\n..\r\nfin\r\n"):
