@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 Domain = NewType("Domain", str)
@@ -62,6 +63,7 @@ class Address:
     domain: Domain
 
     @classmethod
+    @lru_cache(maxsize=4096)  # one message names the same few addresses again and again
     def parse(cls, text: str) -> Address:
         """Parse an addr-spec without angle brackets. Raises AddressError."""
         if (plain := _PLAIN.match(text)) and len(plain[1]) <= MAX_LOCAL and len(text) <= MAX_PATH:
