@@ -30,6 +30,8 @@ from mssgw.smime.ldap import LdapDirectory, directories
 from mssgw.store import Store, Transaction, audit, certificates
 from mssgw.trust import Decision, Step, Trust
 
+REMEMBERED = 4096  # addresses whose certificates are not read again for each message
+
 
 @dataclass(frozen=True)
 class Services:
@@ -39,6 +41,7 @@ class Services:
     submission: Submission
     hospital: HospitalRelay | None
     sender: Sender | None
+    learned: Learned
     directories: tuple[LdapDirectory, ...] = ()
 
     @classmethod
@@ -46,9 +49,9 @@ class Services:
         """Build everything and load the trust space. Raises ConfigError with every file that can't be used."""
         trust = Trust.of(config, clock, audit=DecisionAudit(store))
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
-        ldap = directories(config.ldap)
+        learned, ldap = Learned(store), directories(config.ldap)
         protection = Protection.of(
-            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, store, ldap),
+            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, learned, ldap),
             directory=files.holder if files else no_directory)
         house = House.of(config, store, clock, protection)
         await trust.start()
@@ -56,7 +59,7 @@ class Services:
             config, trust, Inbound(house, trust), Submission(house, trust),
             HospitalRelay(house, trust, config.hospital) if config.hospital else None,
             sender(config, store, clock, trust) if config.relay else None,
-            ldap,
+            learned, ldap,
         )
 
     async def run(self) -> None:
@@ -69,6 +72,7 @@ class Services:
                 if self.sender:
                     group.create_task(self.sender.run())
         finally:
+            self.learned.close()
             for directory in self.directories:
                 directory.close()
 
@@ -102,16 +106,48 @@ class Lookup:
     """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first), then
     the directories. What they can read is what their last valid mail said, else what they say in a directory."""
 
-    def __init__(self, files: CertificateFiles | None, store: Store, ldap: Sequence[LdapDirectory] = ()) -> None:
-        self._files, self._store, self._ldap = files, store, ldap
+    def __init__(self, files: CertificateFiles | None, learned: Learned, ldap: Sequence[LdapDirectory] = ()) -> None:
+        self._files, self._learned, self._ldap = files, learned, ldap
 
     async def __call__(self, address: Address) -> Sequence[Candidate]:
-        known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
-        spoken = said[0] if said else None
+        known, spoken = await self._learned.about(address)
         files = [Candidate(der, "file", spoken) for der in self._files.of(address)] if self._files else []
-        learned = [Candidate(one.der, one.source, spoken, one.seen) for one in sorted(known, key=lambda one: one.seen, reverse=True)]
+        learned = [Candidate(one.der, one.source, spoken, one.seen) for one in known]
         asked = [found for directory in self._ldap for found in await _asked(directory, address)]
         return [*files, *learned, *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
+
+
+class Learned:
+    """What valid signed mail taught the store about an address, read again when any worker learned something new."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._news = store.doorbell.subscribe(certificates.CHANGED)
+        self._remembered: dict[Address, tuple[list[certificates.Known], bytes | None]] = {}
+        self._generation = 0
+
+    async def about(self, address: Address) -> tuple[list[certificates.Known], bytes | None]:
+        """Certificates, last seen first, and capabilities (DER)."""
+        self._hear()
+        if (found := self._remembered.get(address)) is None:
+            generation = self._generation
+            known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
+            found = known, said[0] if said else None
+            self._hear()
+            if generation == self._generation:  # else what was read may be older than the news
+                if len(self._remembered) >= REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[address] = found
+        return found
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._news.close()
+
+    def _hear(self) -> None:
+        if self._news.take():
+            self._remembered.clear()
+            self._generation += 1
 
 
 async def _asked(directory: LdapDirectory, address: Address) -> Sequence[Candidate]:

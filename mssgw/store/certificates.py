@@ -1,6 +1,6 @@
 """Certificates of recipients, by address, with where and when they were seen; and what their software can read.
 
-Whoever asks decides which one is good: nothing here judges. History is kept.
+Whoever asks decides which one is good: nothing here judges. History is kept. A change rings `CHANGED`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from mssgw.core.address import Address
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.schema import from_microseconds
+
+
+CHANGED = "certificates"  # the topic of the doorbell
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ def add(tx: Transaction, address: Address, der: bytes, source: str, seen_at: dat
     """Remember a certificate; one already known keeps its first date."""
     tx.run(_ADD[tx.dialect], {"key": address.key, "fingerprint": hashlib.sha256(der).digest(), "der": der, "source": source,
                               "first_seen": seen_at, "seen": seen_at})
+    tx.ring(CHANGED)
 
 
 def of(rx: Reader, address: Address) -> list[Known]:
@@ -48,6 +52,7 @@ def of(rx: Reader, address: Address) -> list[Known]:
 
 def drop(tx: Transaction, address: Address, der: bytes) -> None:
     tx.run(_DROP, {"of": address.key, "print": hashlib.sha256(der).digest()})
+    tx.ring(CHANGED)
 
 
 def set_capabilities(tx: Transaction, address: Address, der: bytes, seen_at: datetime) -> None:
@@ -55,6 +60,7 @@ def set_capabilities(tx: Transaction, address: Address, der: bytes, seen_at: dat
     known = capabilities(tx, address)
     if known is None or known[1] <= seen_at:
         tx.run(_SET_CAPABILITY[tx.dialect], {"key": address.key, "der": der, "seen": seen_at})
+        tx.ring(CHANGED)
 
 
 def capabilities(rx: Reader, address: Address) -> tuple[bytes, datetime] | None:
