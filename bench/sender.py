@@ -31,29 +31,22 @@ from mssgw.flow.sender import Sender
 from mssgw.relay import outbound
 from mssgw.store import queue
 from mssgw.store.queue import NewQueued
+from tests.configurations import alpha
 from tests.smtp_peer import Pki
 
-TOML = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
+TABLES = """
 [relay]
 certificate = "client.pem"
 key = "file:client.pem"
 connections_per_operator = {connections}
 [queue]
 concurrency = {concurrency}
-[[domain]]
-name = "alpha.mssante.test"
 [[route]]
 domain = "beta.mssante.test"
 host = "127.0.0.1"
 port = {port}
 """
+
 
 
 class Sink(asyncio.Protocol):
@@ -108,7 +101,7 @@ def sink(directory, port):
 
 async def measure(directory, pki, port, options):
     clock = SystemClock()
-    text = TOML.format(port=port, connections=options.connections, concurrency=options.concurrency)
+    text = alpha(TABLES.format(port=port, connections=options.connections, concurrency=options.concurrency))
     config = parse(text, directory)
     store_package.migrate(config)
     store = await store_package.open(config, clock, worker="bench")

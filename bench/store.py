@@ -23,20 +23,9 @@ from mssgw.core.config import parse
 from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
 from mssgw.store import Store, accounts, facts, mailboxes, queue
 from mssgw.store.mailboxes import FlagOp, NewMessage, Want
+from tests.configurations import alpha
 
 DOMAIN = Domain("alpha.mssante.test")
-_CONFIG = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-store = "{store}"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
-[[domain]]
-name = "alpha.mssante.test"
-"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ async def many(store: Store, name: str, total: int, callers: int, work: Callable
 async def main(count: int, address: str, directory: Path) -> None:
     (directory / "master.key").write_bytes(bytes(32))
     (directory / "anchors").mkdir(exist_ok=True)
-    config = parse(_CONFIG.format(store=address if "://" in address else "sqlite:store.db"), directory)
+    config = parse(alpha(node=f'store = "{address if "://" in address else "sqlite:store.db"}"'), directory)
     store_package.migrate(config)
     store = await store_package.open(config, SystemClock(), worker="bench")
     account = await store.write(lambda tx: accounts.add(tx, accounts.NewAccount(Address("bench", DOMAIN))))

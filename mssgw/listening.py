@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from mssgw.core.config.base import Listen
@@ -37,6 +37,17 @@ def open_socket(listen: Listen) -> socket.socket:
         opened.close()
         raise OSError(error.errno, f"{error.strerror}: {listen}") from error
     return opened
+
+
+async def stop_listening(servers: Iterable[asyncio.Server | TlsListener], listeners: Iterable[socket.socket]) -> None:
+    """No new connections; those that are open stay."""
+    for server in servers:
+        if isinstance(server, TlsListener):
+            await server.stop()
+        else:
+            server.close()
+    for listener in listeners:
+        listener.close()
 
 
 class TlsListener:

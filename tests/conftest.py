@@ -18,22 +18,9 @@ import pytest
 from mssgw import store as store_package
 from mssgw.core.config import Config, parse
 from tests import postgres
+from tests.configurations import alpha
 
 START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-
-_CONFIG = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-store = "{store}"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
-[[domain]]
-name = "alpha.mssante.test"
-"""
-
 
 class TestClock:
     """Time stands still until the test moves it; sleepers wake when it passes their hour."""
@@ -113,7 +100,7 @@ def make_config(base: Path, store: str = "sqlite:store.db", more: str = "") -> C
         key.write_bytes(bytes(range(32)))
         key.chmod(0o600)
     (base / "anchors").mkdir(exist_ok=True)
-    return parse(_CONFIG.format(store=store) + more, base)
+    return parse(alpha(more, node=f'store = "{store}"'), base)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mssgw.imapd.connection import Connection
 from mssgw.imapd.replies import Bye
 from mssgw.imapd.session import Service
 from mssgw.imapd.wire import Wire
-from mssgw.listening import BACKLOG, TlsListener, open_socket
+from mssgw.listening import BACKLOG, TlsListener, open_socket, stop_listening
 from mssgw.observe import CONNECTIONS
 
 GRACE_SECONDS = 10.0
@@ -72,13 +72,7 @@ class Servers:
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
         """No new connections; BYE to those that wait; commands in progress may finish for `grace` seconds."""
         self._stopping = True
-        for server in self._servers:
-            if isinstance(server, TlsListener):
-                await server.stop()
-            else:
-                server.close()
-        for listener in self._listeners:
-            listener.close()
+        await stop_listening(self._servers, self._listeners)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while True:

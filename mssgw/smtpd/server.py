@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mssgw.core.config.base import Listen
-from mssgw.listening import BACKLOG, TlsListener, open_socket
+from mssgw.listening import BACKLOG, TlsListener, open_socket, stop_listening
 from mssgw.smtpd.port import Port, Profile
 from mssgw.smtpd.session import Session
 
@@ -55,13 +55,7 @@ class Servers:
 
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
         """No new connections; 421 to the idle; messages in progress may finish; every commit is awaited."""
-        for server in self._servers:
-            if isinstance(server, TlsListener):
-                await server.stop()
-            else:
-                server.close()
-        for listener in self._listeners:
-            listener.close()
+        await stop_listening(self._servers, self._listeners)
         await asyncio.gather(*(port.stop(grace) for port in self.ports.values()))
 
 

@@ -10,18 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mssgw.cli import main
-
-TOML = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
-[[domain]]
-name = "alpha.mssante.test"
-"""
+from tests.configurations import alpha
 
 
 def mssgw(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -46,7 +35,7 @@ class Node:
 
     def __init__(self, directory: Path) -> None:
         self.config = directory / "mssgw.toml"
-        self.config.write_text(TOML)
+        self.config.write_text(alpha())
         (directory / "anchors").mkdir()
         self.called = subprocess.CompletedProcess[bytes]([], 0, b"", b"")
 

@@ -108,6 +108,13 @@ class Office:
                 self.clock.advance(1)
         raise AssertionError("it never came to hold")
 
+    async def at_work(self):
+        """Until one delivery is under way."""
+        async def busy():
+            return self.carrier.busy == 1
+
+        await self.until(busy)
+
     async def states(self, trace):
         return {str(one.address): one.state for delivery in await self.show(trace) for one in delivery.recipients}
 
@@ -435,10 +442,7 @@ async def test_a_stop_lets_attempts_end_and_releases_nothing_unfinished(office, 
     trace = await office.enqueue(f"a@{THERE}")
     office.start()
 
-    async def at_work():
-        return carrier.busy == 1
-
-    await office.until(at_work)
+    await office.at_work()
     office.task.cancel()
     await turns()
     carrier.gate.set()
@@ -452,10 +456,7 @@ async def test_a_stop_releases_what_does_not_end(office, carrier, monkeypatch):
     trace = await office.enqueue(f"a@{THERE}")
     office.start()
 
-    async def at_work():
-        return carrier.busy == 1
-
-    await office.until(at_work)
+    await office.at_work()
     await office.stop()
     (delivery,) = await office.show(trace)
     assert (delivery.lease_until, delivery.due <= office.clock.now(), delivery.pending != ()) == (None, True, True)
@@ -466,10 +467,7 @@ async def test_a_long_attempt_keeps_its_lease(office, carrier, clock):
     trace = await office.enqueue(f"a@{THERE}")
     office.start()
 
-    async def at_work():
-        return carrier.busy == 1
-
-    await office.until(at_work)
+    await office.at_work()
     for _ in range(10):  # 200 s, the lease is 60 s
         clock.advance(20)
         now = clock.now()
@@ -491,10 +489,7 @@ async def test_a_lost_lease_records_nothing(office, carrier, clock):
     trace = await office.enqueue(f"a@{THERE}")
     office.start()
 
-    async def at_work():
-        return carrier.busy == 1
-
-    await office.until(at_work)
+    await office.at_work()
     later = clock.now() + timedelta(seconds=61)
     (stolen,) = await office.store.write(lambda tx: queue.claim(tx, later, 1, 600))
     carrier.gate.set()

@@ -19,6 +19,7 @@ from mssgw.flow.sender import Sender
 from mssgw.relay.client import Outcome
 from mssgw.store import audit, mailboxes, queue
 from mssgw.store.queue import State
+from tests.configurations import alpha
 from tests.smtp_peer import FakeServer, Pki
 from tests.store.messages import enqueue, inbox_of, new_account
 
@@ -65,21 +66,13 @@ async def test_workers_share_the_queue(config, store, open_again, clock):
     assert (await store.read(lambda rx: mailboxes.get(rx, box))).messages == 6
 
 
-TOML = """
-[node]
-hostname = "mx.alpha.mssante.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "anchors"
+
+TABLES = """
 [relay]
 certificate = "unused.pem"
 key = "file:unused"
 [queue]
 lease_seconds = 10
-[[domain]]
-name = "alpha.mssante.test"
 [[route]]
 domain = "beta.mssante.test"
 host = "127.0.0.1"
@@ -130,7 +123,7 @@ async def test_a_killed_worker_loses_nothing(tmp_path, point, twice):
     (tmp_path / "master.key").chmod(0o600)
     pki = Pki(tmp_path / "pki")
     async with FakeServer(pki.server_context()) as peer:
-        (tmp_path / "mssgw.toml").write_text(TOML.format(port=peer.port))
+        (tmp_path / "mssgw.toml").write_text(alpha(TABLES.format(port=peer.port)))
         config = load(tmp_path / "mssgw.toml")
         store_package.migrate(config)
         store = await store_package.open(config, SystemClock(), worker="test")

@@ -18,6 +18,7 @@ from mssgw.demo.whitelist import ListEntry, render, sign
 from mssgw.trust import anchors, igc_sante, importing
 from mssgw.trust.faults import Fault
 from mssgw.trust.refresh import Pending, State
+from tests.configurations import alpha
 from tests.trust.conftest import data
 
 ALPHA = "alpha.mssante.test"
@@ -140,19 +141,8 @@ def test_diff(desk):
 @pytest.fixture
 def node(desk, tmp_path):
     (tmp_path / "master.key").write_bytes(bytes(32))
-    (tmp_path / "mssgw.toml").write_text(f"""
-[node]
-hostname = "mx.test"
-data = "data"
-[seal]
-master_key = "file:master.key"
-[trust]
-anchors = "{desk / 'anchors'}"
-pki = "private"
-signer_common_names = ["alb.mssante.test"]
-[[domain]]
-name = "alpha.mssante.test"
-""")
+    (tmp_path / "mssgw.toml").write_text(alpha(trust='pki = "private"\nsigner_common_names = ["alb.mssante.test"]'))
+    (tmp_path / "anchors").symlink_to(desk / "anchors")
     return tmp_path
 
 

@@ -9,14 +9,15 @@ import json
 from datetime import timedelta
 
 from mssgw.trust import feed, status
-from tests.cli.desk import TOML, mssgw
+from tests.cli.desk import mssgw
+from tests.configurations import alpha
 from tests.trust.test_service import ALPHA, Scene, cast, in_this_process, later, scene  # noqa: F401 - fixtures
 
 
 async def shown(scene: Scene) -> tuple[int, dict, str]:
     """`mssgw trust show` on the directory of the scene's workers."""
     config = scene.directory / "mssgw.toml"
-    config.write_text(TOML.replace("[[domain]]", 'pki = "private"\nsigner_common_names = ["alb.mssante.test"]\n[[domain]]'))
+    config.write_text(alpha(trust='pki = "private"\nsigner_common_names = ["alb.mssante.test"]'))
     target = scene.directory / "data" / "trust"
     if not target.exists():
         target.mkdir()
@@ -94,7 +95,7 @@ async def test_two_workers_note_beside_each_other(scene: Scene) -> None:
 
 
 def test_show_without_any_list_names_what_fails(tmp_path) -> None:
-    (tmp_path / "mssgw.toml").write_text(TOML)
+    (tmp_path / "mssgw.toml").write_text(alpha())
     (tmp_path / "anchors").mkdir()
     done = mssgw("trust", "show", "--config", tmp_path / "mssgw.toml", "--json")
     found = json.loads(done.stdout)
