@@ -90,6 +90,14 @@ def _refusal(oid: bytes) -> SmimeError:
     return SmimeError(Reason.UNSUPPORTED, name_of(oid))
 
 
+@dataclass(frozen=True, slots=True)
+class Oaep:
+    """RSAES-OAEP without a label: the hash, and the hash of its mask function MGF1 (RFC 4055 4.1)."""
+
+    digest: Digest
+    mask: Digest
+
+
 # --- signatures ---------------------------------------------------------------------------------------------------------
 
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import hmac
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher as Primitive
@@ -29,8 +28,8 @@ from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from mssgw.core.config.smime import Smime
-from mssgw.smime import der, oids
-from mssgw.smime.algorithms import ABSENT, CIPHERS, Cipher, Digest, name_of, read_digest, read_identifier
+from mssgw.smime import der, legacy, oids
+from mssgw.smime.algorithms import ABSENT, CIPHERS, Cipher, Digest, Oaep, name_of, read_digest, read_identifier
 from mssgw.smime.ber import Stream
 from mssgw.smime.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
@@ -161,10 +160,7 @@ def _read_cipher(algorithm: bytes, authenticated: bool, reading: Reading) -> tup
             raise SmimeError(Reason.WEAK, f"GCM with a nonce of {len(nonce)} and a tag of {tag} octets")
         return cipher, nonce
     if oid == oids.RC2_CBC:
-        version, vector = der.inside(parameters, der.whole(parameters), der.SEQUENCE, 2, 2)
-        if der.small_integer(parameters, version) != 58:  # RFC 3370 5.2: 128 effective bits
-            raise SmimeError(Reason.UNSUPPORTED, "RC2 with less than 128 bits")
-        nonce = der.octet_content(parameters, vector)
+        cipher, nonce = legacy.read_rc2(parameters)
     else:
         nonce = der.octet_content(parameters, der.whole(parameters, der.OCTET_STRING))
     if len(nonce) != cipher.block:
@@ -177,15 +173,7 @@ def _decryptor(cipher: Cipher, key: bytes, nonce: bytes) -> Any:
         return Primitive(algorithms.AES(key), modes.GCM(nonce)).decryptor()
     if not cipher.legacy:
         return Primitive(algorithms.AES(key), modes.CBC(nonce)).decryptor()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from cryptography.hazmat.decrepit.ciphers import algorithms as decrepit
-
-        primitive = decrepit.TripleDES(key) if cipher.oid == oids.DES_EDE3_CBC else decrepit.RC2(key)
-        try:
-            return Primitive(primitive, modes.CBC(nonce)).decryptor()
-        except UnsupportedAlgorithm as error:
-            raise SmimeError(Reason.UNSUPPORTED, cipher.name) from error
+    return legacy.decryptor(cipher, key, nonce)
 
 
 def _pour(chunks: Iterable[Octets], decryptor: Any, write: Write, cipher: Cipher) -> bytes:
@@ -251,7 +239,7 @@ def _find(infos: bytes, readers: Sequence[Identity], reading: Reading) -> _Ours:
         if info[0] == der.SEQUENCE:
             found = _transport(infos, info, names, key_ids)
         elif info[0] == 0xA1:
-            found = _agreement(infos, info, names, key_ids)
+            found = _agreement(infos, info, names, key_ids, reading.legacy)
         elif info[0] == 0xA4 and reading.experimental:
             found = _encapsulation(infos, info, names, key_ids)
         else:
@@ -290,18 +278,18 @@ def _transport(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Our
     if oid == oids.RSA:
         return _Ours(reader, "rsa-v1.5", lambda: reader.key.decrypt(wrapped, None))
     if oid == oids.RSA_OAEP:
-        digest = _read_oaep(parameters)
-        return _Ours(reader, "rsa-oaep", lambda: reader.key.decrypt(wrapped, digest))
+        hashed = _read_oaep(parameters)
+        return _Ours(reader, "rsa-oaep", lambda: reader.key.decrypt(wrapped, hashed))
     raise SmimeError(Reason.UNSUPPORTED, f"key transport {name_of(oid)}")
 
 
 _SHA1: Final = Digest("sha1", oids.SHA1, "sha-1")
 
 
-def _read_oaep(parameters: bytes) -> Digest:
-    """RSAES-OAEP-params (RFC 4055 4.1): one hash for both, empty label. SHA-1, the default, is sound here and read."""
+def _read_oaep(parameters: bytes) -> Oaep:
+    """RSAES-OAEP-params (RFC 4055 4.1), empty label. SHA-1, the default, is sound here and read; so are two different hashes."""
     if parameters in (ABSENT, der.NULL):
-        return _SHA1
+        return Oaep(_SHA1, _SHA1)
     fields = {one[0]: parameters[one[2] : one[3]] for one in der.inside(parameters, der.whole(parameters), der.SEQUENCE, 3)}
     digest = _oaep_digest(fields[0xA0]) if 0xA0 in fields else _SHA1
     mask = _SHA1
@@ -310,13 +298,11 @@ def _read_oaep(parameters: bytes) -> Digest:
         if oid != oids.MGF1 or not of:
             raise SmimeError(Reason.UNSUPPORTED, "OAEP mask function")
         mask = _oaep_digest(of)
-    if mask != digest:
-        raise SmimeError(Reason.UNSUPPORTED, "OAEP with two different hashes")
     if 0xA2 in fields:
         oid, label = read_identifier(fields[0xA2])
         if oid != oids.P_SPECIFIED or label != der.octets(b""):
             raise SmimeError(Reason.UNSUPPORTED, "OAEP with a label")
-    return digest
+    return Oaep(digest, mask)
 
 
 def _oaep_digest(data: bytes) -> Digest:
@@ -335,7 +321,7 @@ _HKDF: Final[dict[bytes, hashes.HashAlgorithm]] = {
 _WRAPS: Final = {oids.AES128_WRAP: 16, oids.AES192_WRAP: 24, oids.AES256_WRAP: 32}
 
 
-def _agreement(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Ours | None:
+def _agreement(data: bytes, info: der.Tlv, names: Names, key_ids: Names, old: bool) -> _Ours | None:
     fields = der.inside(data, info, 0xA1, 5)
     ukm = None
     if len(fields) == 5 and fields[2][0] == 0xA1:
@@ -353,16 +339,18 @@ def _agreement(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Our
             reader = _match(data, rid, names, key_ids)
         if reader:
             scheme, wrapping = read_identifier(data[algorithm[1] : algorithm[3]])
-            return _derived(data, originator, scheme, wrapping, ukm, reader, der.octet_content(data, wrapped))
+            return _derived(data, originator, scheme, wrapping, ukm, reader, der.octet_content(data, wrapped), old)
     return None
 
 
 def _derived(data: bytes, originator: der.Tlv, scheme: bytes, wrapping: bytes, ukm: bytes | None,
-             reader: Identity, wrapped: bytes) -> _Ours:
+             reader: Identity, wrapped: bytes, old: bool) -> _Ours:
     wrap_oid = read_identifier(wrapping)[0] if wrapping else b""
-    if (scheme not in _X963 and scheme not in _HKDF) or wrap_oid not in _WRAPS:
+    if wrap_oid == oids.DES3_WRAP and not old:
+        raise SmimeError(Reason.WEAK, "3DES key wrap")
+    if (scheme not in _X963 and scheme not in _HKDF) or (wrap_oid not in _WRAPS and wrap_oid != oids.DES3_WRAP):
         raise SmimeError(Reason.UNSUPPORTED, f"key agreement {name_of(scheme)}")
-    size = _WRAPS[wrap_oid]
+    size = _WRAPS.get(wrap_oid, 24)
     key = der.inside(data, originator, 0xA0, 1, 1)[0]
     if key[0] != 0xA1:
         raise SmimeError(Reason.UNSUPPORTED, "key agreement with a static originator key")
@@ -378,6 +366,8 @@ def _derived(data: bytes, originator: der.Tlv, scheme: bytes, wrapping: bytes, u
             wrap_key = X963KDF(_X963[scheme], size, info).derive(secret)
         else:
             wrap_key = HKDF(_HKDF[scheme], size, ukm, info).derive(secret)  # RFC 8418 2.2: ukm is the salt
+        if wrap_oid == oids.DES3_WRAP:
+            return legacy.unwrap_3des(wrap_key, wrapped)
         return _aes_unwrap(wrap_key, wrapped)
 
     return _Ours(reader, name_of(scheme), unwrap)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem,
 
 from mssgw.core.config.base import Secret
 from mssgw.smime import keyfiles
-from mssgw.smime.algorithms import Digest, Signature, SignatureKind, pss_padding
+from mssgw.smime.algorithms import Oaep, Signature, SignatureKind, pss_padding
 from mssgw.smime.certificates import Certificate, check_public_key
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, Reason, SmimeError, Undecryptable
 from mssgw.smime.keyfiles import Material
@@ -37,8 +37,8 @@ class Key(Protocol):
     def sign(self, data: bytes, scheme: Signature) -> bytes:
         """Signature over `data` (the signed attributes), ECDSA as DER."""
 
-    def decrypt(self, wrapped: bytes, oaep: Digest | None) -> bytes:
-        """RSA: what was wrapped with PKCS#1 v1.5 (None) or OAEP with that hash. Raises Undecryptable."""
+    def decrypt(self, wrapped: bytes, oaep: Oaep | None) -> bytes:
+        """RSA: what was wrapped with PKCS#1 v1.5 (None) or OAEP with those hashes. Raises Undecryptable."""
 
     def agree(self, peer: Any) -> bytes:
         """ECDH: the shared secret with a public key of the same curve. Raises Undecryptable."""
@@ -85,7 +85,7 @@ class SoftKey:
             return private.sign(data)
         raise KeyUnavailable(detail=f"key of kind {type(private).__name__} can't sign {scheme.name}")
 
-    def decrypt(self, wrapped: bytes, oaep: Digest | None) -> bytes:
+    def decrypt(self, wrapped: bytes, oaep: Oaep | None) -> bytes:
         if not isinstance(self._private, rsa.RSAPrivateKey):
             raise Undecryptable
         way: padding.AsymmetricPadding = padding.PKCS1v15()
@@ -147,8 +147,8 @@ class FileKey(SoftKey):
 
 
 @cache
-def _oaep(digest: Digest) -> padding.OAEP:
-    return padding.OAEP(padding.MGF1(digest.hash), digest.hash, None)
+def _oaep(hashed: Oaep) -> padding.OAEP:
+    return padding.OAEP(padding.MGF1(hashed.mask.hash), hashed.digest.hash, None)
 
 
 def passphrase_of(reference: Secret | None) -> bytes | None:

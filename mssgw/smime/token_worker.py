@@ -113,7 +113,7 @@ class Session:
             case "unwrap-v1.5":
                 return bytes(key.decrypt(data, mechanism=Mechanism.RSA_PKCS))
             case "unwrap-oaep":
-                mechanism, mask, _ = hashed[request["hash"]]
+                mechanism, mask = hashed[request["hash"]][0], hashed[request["mask"]][1]
                 return bytes(key.decrypt(data, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=(mechanism, mask, None)))
             case "agree":
                 if not hasattr(key, "derive_key"):
@@ -145,6 +145,8 @@ def main() -> int:
 _BAD_INPUT = frozenset(("EncryptedDataInvalid", "EncryptedDataLenRange", "DataInvalid", "DataLenRange", "MechanismParamInvalid",
                         "MechanismInvalid", "ArgumentsBad", "FunctionFailed"))
 
+_NOT_KNOWN = frozenset(("MechanismParamInvalid", "MechanismInvalid", "ArgumentsBad"))  # of a mechanism with these parameters
+
 
 def _serve(session: Session, requests: IO[bytes], answers: IO[bytes]) -> int:
     from pkcs11.exceptions import PKCS11Error
@@ -161,6 +163,9 @@ def _serve(session: Session, requests: IO[bytes], answers: IO[bytes]) -> int:
         except PKCS11Error as error:
             name = type(error).__name__
             unwrapping = request["verb"] in ("unwrap-v1.5", "unwrap-oaep", "agree")
+            if request["verb"] == "unwrap-oaep" and name in _NOT_KNOWN:
+                send(answers, {"refused": "mechanism", "text": f"with {request['hash']} and {request['mask']}"})
+                continue
             if unwrapping and (name in _BAD_INPUT or name == "GeneralError"):
                 send(answers, {"refused": "data", "text": ""})
                 continue

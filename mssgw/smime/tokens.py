@@ -35,9 +35,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from mssgw.core.config.base import Secret
 from mssgw.observe import Event, log
 from mssgw.smime import der, token_worker
-from mssgw.smime.algorithms import Digest, Signature, SignatureKind, identifier, pss_padding
+from mssgw.smime.algorithms import Digest, Oaep, Signature, SignatureKind, identifier, pss_padding
 from mssgw.smime.certificates import Certificate
-from mssgw.smime.errors import KeyUnavailable, Undecryptable
+from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, Undecryptable
 from mssgw.smime.token_worker import receive, send
 
 PATIENCE: Final = 10.0  # seconds for one operation; cards take one
@@ -76,7 +76,7 @@ class Token:
         return self._worker.pid if self._worker else None
 
     def ask(self, request: dict[str, Any]) -> bytes:
-        """One operation. Raises KeyUnavailable; Undecryptable when the token says the input is bad."""
+        """One operation. Raises KeyUnavailable; Undecryptable when the token says the input is bad, SmimeError when it can't do that."""
         with self._lock:
             if self._worker is None:
                 self._start()
@@ -87,6 +87,8 @@ class Token:
                 return data
             if reply["refused"] == "data":
                 raise Undecryptable
+            if reply["refused"] == "mechanism":  # said by what stands outside, so it tells nobody anything
+                raise SmimeError(Reason.UNSUPPORTED, f"{request['verb']} {reply['text']}, which token {self.place.label} can't do")
             if reply["refused"] == "object":
                 raise KeyUnavailable(detail=f"token {self.place.label}: {reply['text']}")
             raise self._failed(f"{reply['refused']}: {reply['text']}")
@@ -205,10 +207,10 @@ class Pkcs11Key:
             raise KeyUnavailable(detail=f"token {self.token.place.label}: its signature does not fit the certificate") from error
         return signature
 
-    def decrypt(self, wrapped: bytes, oaep: Digest | None) -> bytes:
+    def decrypt(self, wrapped: bytes, oaep: Oaep | None) -> bytes:
         if oaep is None:
             return self._ask("unwrap-v1.5", wrapped)
-        return self._ask("unwrap-oaep", wrapped, hash=oaep.name)
+        return self._ask("unwrap-oaep", wrapped, hash=oaep.digest.name, mask=oaep.mask.name)
 
     def agree(self, peer: Any) -> bytes:
         mine = self._certificate.public_key

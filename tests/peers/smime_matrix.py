@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from mssgw.core.body import Body
 from mssgw.smime import entity
 from mssgw.smime.algorithms import MADE
+from mssgw.smime.decrypting import MODERN, Reading
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
 from tests.smime.letters import letter
@@ -56,8 +57,8 @@ class Desk:
         path.write_bytes(data if isinstance(data, bytes) else data.read())
         return path
 
-    def opened(self, data: bytes, *readers: Person) -> Opened:
-        return open_now(Body.of(data), [one.identity for one in readers], self.authority.validate, NOW)
+    def opened(self, data: bytes, *readers: Person, reading: Reading = MODERN) -> Opened:
+        return open_now(Body.of(data), [one.identity for one in readers], self.authority.validate, NOW, reading=reading)
 
 
 def signed(who: Person, authority: Authority, *, pss: bool = False, opaque: bool = False) -> Body:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mssgw.smime import EncryptionStatus
+from mssgw.smime import EncryptionStatus, Reason
+from mssgw.smime.decrypting import Reading
 from tests.peers.smime_matrix import ENTITY, TEXT, Desk, encrypted, mail, run, signed
 from tests.smime.people import ALICE, NOW
 
@@ -75,7 +76,9 @@ def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
 
 @pytest.mark.parametrize("options", [
     ["-keyopt", "rsa_padding_mode:oaep"], ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"],
-    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha512"]], ids=str)
+    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha512"],
+    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256", "-keyopt", "rsa_mgf1_md:sha1"],
+    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha384", "-keyopt", "rsa_mgf1_md:sha512"]], ids=str)
 def test_we_decrypt_its_oaep(desk: Desk, options: list[str]) -> None:
     who, cert, _ = desk.person("rsa")
     run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert, *options)
@@ -117,3 +120,19 @@ def test_what_is_only_for_a_password_is_said_so(desk: Desk) -> None:
     assert "password" in found.details[0]
 
 
+OLD = ["-provider", "legacy", "-provider", "default"]
+
+
+@pytest.mark.parametrize(("kind", "options", "cipher"), [
+    ("rsa", ["-rc2-40"], "rc2-40-cbc"), ("rsa", ["-rc2-64"], "rc2-64-cbc"), ("rsa", ["-rc2-128"], "rc2-128-cbc"),
+    ("rsa", ["-des3"], "des-ede3-cbc"),
+    ("p256", ["-rc2-128"], "rc2-128-cbc"), ("p256", ["-des3"], "des-ede3-cbc"), ("p256", ["-des3", "-des3-wrap"], "des-ede3-cbc"),
+    ("p384", ["-aes256", "-des3-wrap"], "aes256-cbc")], ids=str)
+def test_we_decrypt_its_old_ciphers_when_asked(desk: Desk, kind: str, options: list[str], cipher: str) -> None:  # RFC 3370, 3217
+    who, cert, _ = desk.person(kind)
+    run("openssl", "cms", "-encrypt", *OLD, "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", *options, "-recip", cert)
+    message = (desk.path / "m.eml").read_bytes()
+    got = desk.opened(message, who, reading=Reading(legacy=True))
+    assert got.verdict.ciphers[0].endswith(f"+{cipher}")
+    assert TEXT.encode() in got.readable.read()
+    assert desk.opened(message, who).verdict.reasons == (Reason.WEAK,)

@@ -107,6 +107,36 @@ def test_decryption(hsm: Hsm, authority: Authority, kind: str, oaep: bool) -> No
     assert ENTITY.split(b"\r\n\r\n")[1] in got.readable.read()
 
 
+@pytest.mark.peer("openssl")
+def test_oaep_with_sha1_is_all_softhsm_can_do(hsm: Hsm, authority: Authority, tmp_path: Path) -> None:  # RFC 3560
+    """Any other hash is a refusal that says so, and no fault of the token: it goes on."""
+    from mssgw.core.body import Body
+    from mssgw.smime.opening import Opened, open_now
+    from tests.smime.test_attacks_on_encryption import hidden
+
+    bob = authority.issue("rsa", BOB, number=1)
+    key = hsm.load(bob, "reader", "02")
+    cert, _ = bob.write(tmp_path, "bob")
+    (tmp_path / "in").write_bytes(ENTITY)
+
+    def encrypted(*options: str) -> Body:
+        made = subprocess.run(["openssl", "cms", "-encrypt", "-aes256", "-in", tmp_path / "in", "-recip", cert, "-keyopt",
+                               "rsa_padding_mode:oaep", *options], check=True, capture_output=True).stdout
+        return Body.of(made)
+
+    def opened(body: Body) -> Opened:
+        return open_now(body, [sealed(key, bob)], authority.validate, NOW)
+
+    assert ENTITY.split(b"\r\n\r\n")[1] in opened(encrypted()).readable.read()
+    worker = hsm.token.worker_pid
+    for body in (opaque(hidden(bob, "aes256-gcm", oaep=True)), encrypted("-keyopt", "rsa_oaep_md:sha1", "-keyopt", "rsa_mgf1_md:sha256")):
+        found = opened(body).verdict
+        assert found.reasons == (smime.Reason.UNSUPPORTED,)
+        assert "which token igc can't do" in found.details[0]
+    assert opened(encrypted()).verdict.encryption is smime.EncryptionStatus.DECRYPTED
+    assert hsm.token.worker_pid == worker
+
+
 def test_a_bad_ciphertext_is_no_fault_of_the_token(hsm: Hsm, bob: Person) -> None:
     key = hsm.load(bob, "reader", "02")
     assert key.sign(b"x", SIGNATURES["rsa-sha256"])
