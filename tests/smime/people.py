@@ -29,7 +29,9 @@ MAKE: dict[str, Any] = {
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "x25519": x25519.X25519PrivateKey.generate,
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "mldsa44": mldsa.MLDSA44PrivateKey.generate,
     "mldsa65": mldsa.MLDSA65PrivateKey.generate,
+    "mldsa87": mldsa.MLDSA87PrivateKey.generate,
     "mlkem768": mlkem.MLKEM768PrivateKey.generate,
 }
 
