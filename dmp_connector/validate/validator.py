@@ -1,8 +1,8 @@
 """Validator: the three gates in order, XSD, header rules, schematrons; the last two need what the operator installed.
 
-`kit` is the folder of the ANS conformance kit (TestContenuCDA): `infrastructure/cda/CDA_extended.xsd` and
-`schematrons/`. Without it only the header rules run, and `levels` says so. The kit's licence is not settled:
-it is not shipped.
+`kit` is the folder of the ANS conformance kit (`Kit`). Without it only the header rules run, and `levels` says so.
+With it the generic schematrons judge every document, and those of its model the documents that follow one. The
+kit's licence is not settled: it is not shipped.
 """
 
 from __future__ import annotations
@@ -18,17 +18,12 @@ from lxml import etree
 
 from dmp_connector.cda.read import MAX_CDA, Cda, read
 from dmp_connector.child import Child, ChildGone
-from dmp_connector.errors import BadDocument, BadSettings, Unavailable
+from dmp_connector.errors import BadDocument, Unavailable
 from dmp_connector.pdf import MAX_PDF
 from dmp_connector.validate.findings import Finding
 from dmp_connector.validate.header import check_header
+from dmp_connector.validate.kit import Kit, Models, versions_for
 
-GENERIC = (
-    "profils/structurationMinimale/ASIP-STRUCT-MIN-StrucMin.sch",
-    "profils/IHE.sch",
-    "profils/CI-SIS_ModelesDeContenusCDA.sch",
-    "profils/CI-SIS_Modeles_ANS.sch",
-)
 _START_SECONDS = 120.0
 _CHECK_SECONDS = 60.0
 
@@ -37,43 +32,49 @@ class Validator:
     """Thread-safe; `close` ends the worker. `max_pdf`, `max_bytes`: octets taken."""
 
     def __init__(
-        self, kit: Path | None = None, *, schematrons: Sequence[str] = GENERIC, max_pdf: int = MAX_PDF, max_bytes: int = MAX_CDA
+        self, kit: Path | None = None, *, models: Sequence[str] = ("auto",), max_pdf: int = MAX_PDF, max_bytes: int = MAX_CDA
     ) -> None:
-        if kit is not None and not kit.is_dir():
-            raise BadSettings(f"validation kit: {kit} is not a folder")
-        self._kit, self._max_pdf, self._max_bytes = kit, max_pdf, max_bytes
-        paths = [kit / "schematrons" / s for s in schematrons] if kit else []
-        self._worker = SchematronWorker([p for p in paths if p.is_file()]) if any(p.is_file() for p in paths) else None
+        self._kit, self._models = Kit(kit) if kit is not None else None, Models.of(models)
+        self._max_pdf, self._max_bytes = max_pdf, max_bytes
+        self._worker = SchematronWorker(self._kit.generic) if self._kit and self._kit.generic else None
 
     @property
     def levels(self) -> tuple[str, ...]:
         """Which gates are installed, for the audit and for `doctor`."""
-        return ("header", *(("xsd",) if self._xsd_path else ()), *(("schematron",) if self._worker else ()))
-
-    @cached_property
-    def _xsd_path(self) -> Path | None:
-        path = self._kit / "infrastructure" / "cda" / "CDA_extended.xsd" if self._kit else None
-        return path if path and path.is_file() else None
+        return ("header", *(("xsd",) if self._kit and self._kit.xsd else ()), *(("schematron",) if self._worker else ()))
 
     @cached_property
     def _xsd(self) -> etree.XMLSchema | None:
-        return etree.XMLSchema(etree.parse(str(self._xsd_path))) if self._xsd_path else None
+        path = self._kit.xsd if self._kit else None
+        return etree.XMLSchema(etree.parse(str(path))) if path else None
 
     def check(self, content: bytes, *, schematron: bool = True) -> tuple[Finding, ...]:
         """Every finding. Raises BadDocument when it is no CDA at all, Unavailable when the worker fails. Blocks."""
         document = read(content, max_bytes=self._max_bytes)
-        found = [*self._check_xsd(document), *check_header(document, max_pdf=self._max_pdf)]
-        if schematron and self._worker is not None:
-            found += self._worker.check(etree.tostring(document.root, encoding="UTF-8"))
+        found = [*self._absent, *self._check_xsd(document), *check_header(document, max_pdf=self._max_pdf)]
+        if schematron and self._worker is not None and self._kit is not None:
+            paths = [[str(self._kit.model(name)) for name in versions] for versions in versions_for(document, self._models)]
+            found += self._worker.check(etree.tostring(document.root, encoding="UTF-8"), paths)
         return tuple(found)
+
+    @cached_property
+    def _absent(self) -> tuple[Finding, ...]:
+        """What every document should be judged by and is not: told with each, lest silence pass for a verdict."""
+        parts = self._kit.missing_for_all if self._kit else ()
+        return tuple(
+            Finding("kit", "warning", part, "is not installed: not checked", "n'est pas installé : non vérifié") for part in parts
+        )
 
     def require(self, content: bytes, *, schematron: bool = True) -> tuple[Finding, ...]:
         """Warnings, or BadDocument with the first three errors and their number."""
         found = self.check(content, schematron=schematron)
         errors = [f for f in found if f.severity == "error"]
         if errors:
-            rest = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
-            raise BadDocument("; ".join(str(f) for f in errors[:3]) + rest)
+            more = len(errors) - 3
+            raise BadDocument(
+                "; ".join(str(f) for f in errors[:3]) + (f" (and {more} more)" if more > 0 else ""),
+                fr=" ; ".join(f.in_french for f in errors[:3]) + (f" (et {more} de plus)" if more > 0 else ""),
+            )
         return found
 
     def _check_xsd(self, document: Cda) -> list[Finding]:
@@ -96,10 +97,12 @@ class SchematronWorker:
         self._child: Child | None = None
         self._lock = threading.Lock()
 
-    def check(self, document: bytes) -> list[Finding]:
-        """Findings of every schema. Raises Unavailable: no saxonche, a schema that does not compile, a hang."""
+    def check(self, document: bytes, models: Sequence[Sequence[str]] = ()) -> list[Finding]:
+        """Findings of every generic schema, and of each model's best version (`models`: paths). Raises Unavailable: no
+        saxonche, a generic schema that does not compile, a hang."""
+        message = json.dumps([list(map(str, versions)) for versions in models]).encode() + b"\n" + document
         with self._lock:
-            answer = self._ask(self._child or self._start(), document, _CHECK_SECONDS)
+            answer = self._ask(self._child or self._start(), message, _CHECK_SECONDS)
         return [Finding(name, severity, where, message) for name, severity, where, message in answer["findings"]]
 
     def close(self) -> None:

@@ -3,8 +3,10 @@
 Run as `python -m dmp_connector.validate.worker`. Compiling takes seconds and hundreds of megabytes, so it
 never happens in the process that serves; a document that hangs or kills Saxon takes only this process along.
 
-Wire: `child`. First the schema paths as JSON, answered
-by their names; then one document per message, answered by a JSON list of [schema, severity, where, message].
+Wire: `child`. First the paths of the generic schemas as JSON, answered by their names. Then one document per
+message, after a line of JSON: for each model of the document the paths of its versions. Answered by a list of
+[schema, severity, where, message]; of the versions of a model the one that finds least speaks. A schema of a model
+is compiled when the first document needs it; one that does not compile, or is not there, is a warning.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dmp_connector.child import receive, send
 from dmp_connector.errors import DmpError
 from dmp_connector.validate.schematron import compile_schema
 
+_MODELS = 24  # compiled schemas of models kept at once
 _STEP = re.compile(r"Q\{[^}]*\}")
 
 
@@ -36,31 +39,74 @@ def main() -> None:
         return
     with PySaxonProcessor(license=False) as processor:
         compiler = processor.new_xslt30_processor()
+        models = _Models(compiler)
         try:
-            sheets = {
-                Path(p).stem: compiler.compile_stylesheet(stylesheet_text=compile_schema(Path(p)).decode()) for p in json.loads(opening)
-            }
+            sheets = {Path(p).stem: _compiled(compiler, p) for p in json.loads(opening)}
         except (DmpError, RuntimeError) as error:
             send(outward, json.dumps({"error": str(error)}).encode())
             return
         send(outward, json.dumps({"schemas": list(sheets)}).encode())
-        while (document := receive(inward)) is not None:
-            send(outward, json.dumps(_check(processor, sheets, document)).encode())
+        while (message := receive(inward)) is not None:
+            wanted, _, document = message.partition(b"\n")
+            send(outward, json.dumps(_check(processor, sheets, models, json.loads(wanted), document)).encode())
 
 
-def _check(processor: Any, sheets: dict[str, Any], document: bytes) -> dict[str, Any]:
+def _compiled(compiler: Any, path: str) -> Any:
+    return compiler.compile_stylesheet(stylesheet_text=compile_schema(Path(path)).decode())
+
+
+class _Models:
+    """Schemas of models, compiled once; the ones used least recently leave."""
+
+    def __init__(self, compiler: Any) -> None:
+        self._compiler = compiler
+        self._kept: dict[str, Any] = {}
+
+    def get(self, path: str) -> Any:
+        """The sheet, or the error why there is none."""
+        sheet = self._kept.pop(path, None)
+        if sheet is None:
+            try:
+                sheet = _compiled(self._compiler, path)
+            except (DmpError, RuntimeError) as error:
+                sheet = error
+        self._kept[path] = sheet
+        if len(self._kept) > _MODELS:
+            del self._kept[next(iter(self._kept))]
+        return sheet
+
+
+def _check(processor: Any, sheets: dict[str, Any], models: _Models, wanted: list[list[str]], document: bytes) -> dict[str, Any]:
     try:
         node = processor.parse_xml(xml_text=document.decode("utf-8"))
-        found = []
-        for name, sheet in sheets.items():
-            answer = sheet.transform_to_string(xdm_node=node)
-            for finding in etree.fromstring(answer.encode("utf-8")).iter("finding"):
-                severity = "warning" if finding.get("role") in {"warning", "warn", "info", "information"} else "error"
-                where = _STEP.sub("", finding.get("location", ""))
-                found.append([name, severity, where, " ".join("".join(map(str, finding.itertext())).split())])
+        found = [finding for name, sheet in sheets.items() for finding in _run(name, sheet, node)]
+        for versions in wanted:
+            found += _best(models, versions, node)
         return {"findings": found}
     except (RuntimeError, ValueError, etree.XMLSyntaxError) as error:  # Saxon tells its errors as RuntimeError
         return {"error": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _best(models: _Models, versions: list[str], node: Any) -> list[list[str]]:
+    """The findings of the version that finds least; when none can run, why."""
+    found, broken = [], []
+    for path in versions:
+        sheet = models.get(path)
+        if isinstance(sheet, Exception):
+            broken.append([Path(path).stem, "warning", "kit", f"this schematron cannot run: {sheet}"[:500]])
+        else:
+            found.append(_run(Path(path).stem, sheet, node))
+    return min(found, key=lambda one: sum(severity == "error" for _, severity, _, _ in one)) if found else broken
+
+
+def _run(name: str, sheet: Any, node: Any) -> list[list[str]]:
+    answer = sheet.transform_to_string(xdm_node=node)
+    found = []
+    for finding in etree.fromstring(answer.encode("utf-8")).iter("finding"):
+        severity = "warning" if finding.get("role") in {"warning", "warn", "info", "information"} else "error"
+        where = _STEP.sub("", finding.get("location", ""))
+        found.append([name, severity, where, " ".join("".join(map(str, finding.itertext())).split())])
+    return found
 
 
 if __name__ == "__main__":

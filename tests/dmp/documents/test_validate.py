@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+from lxml import etree
 
 from dmp_connector.cda import build_level1
+from dmp_connector.cda.read import read
+from dmp_connector.doctor import Station, examine
 from dmp_connector.errors import BadDocument, BadSettings, Unavailable
-from dmp_connector.validate import Validator
+from dmp_connector.validate import GENERIC, Kit, Validator, worker
+from dmp_connector.validate.kit import Models, versions_for
 from dmp_connector.validate.schematron import BadSchematron, compile_schema
 from tests.dmp.conftest import need_package
 
@@ -69,6 +74,84 @@ def test_negative_controls(validator, wanted, old, new):
     assert any(f.source == "ASIP-STRUCT-MIN-StrucMin" and f.severity == "error" for f in validator.check(content))
     with pytest.raises(BadDocument):
         validator.require(content)
+
+
+def test_every_example_passes_the_schematron_of_its_model(validator):
+    """The kit's own examples name the schematron they were made for; the templateId leads there."""
+    judged = {}
+    for path in EXAMPLES:
+        document = read(path.read_bytes())
+        wanted = versions_for(document, Models())
+        judged[path.stem] = wanted
+        models = [[str(Kit(KIT).model(name)) for name in versions] for versions in wanted]
+        found = validator._worker.check(etree.tostring(document.root), models)
+        if path.stem != "01_Modèles_contenus_CDA":  # a catalogue of sections, no document of its model
+            assert [f for f in found if f.source not in _SCHEMAS.values()] == [], path.name
+    assert judged["VAC_2023.01"] == (("VAC_2023.01",),)
+    assert judged["CSE-CS8_2025.01"] == (("CSE-CS8_2025.01",),)
+    assert judged["TLM-CR_2022.01"] == (("TLM-CR_2022.01",),)  # by its type code: its template is every level 1 document's
+    assert judged["DOC_NON_STRUCTURE_CDA-R2-N1"] == ()
+    assert len(judged["BIO-CR-BIO_2024.01_TSH_1"][0]) == 3  # names no version: the one it fits best
+
+
+def test_a_document_that_breaks_its_model_is_refused_by_its_schematron(validator):
+    content = next(p for p in EXAMPLES if p.stem == "VAC_2023.01").read_bytes()
+    broken = content.replace(b'<code code="11369-6"', b'<code code="87273-9"', 1)
+    assert any(f.source == "CI-SIS_VAC_2023.01" and f.severity == "error" for f in validator.check(broken))
+
+
+def test_only_the_models_of_the_setting_run(kit):
+    document = read(next(p for p in EXAMPLES if p.stem == "VAC_2023.01").read_bytes())
+    assert versions_for(document, Models.of(["auto"])) == (("VAC_2023.01",),)
+    assert versions_for(document, Models.of(["none"])) == ()
+    assert versions_for(document, Models.of(["VSM_2023.01"])) == ()
+    assert versions_for(document, Models.of(["VSM_2023.01", "VAC_2023.01"])) == (("VAC_2023.01",),)
+    with pytest.raises(BadSettings, match="VSM_1999"):
+        Validator(kit, models=["VSM_1999"])
+
+
+def partial_kit(tmp_path, *parts: str):
+    """The installed kit with only these of its parts."""
+    for part in ("infrastructure", "jeuxDeValeurs", *parts):
+        target = tmp_path / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(KIT.resolve() / part)
+    return tmp_path
+
+
+def test_parts_that_are_not_installed_are_said(tmp_path, kit, wanted):
+    need_package("saxonche")
+    part = partial_kit(tmp_path, "schematrons/profils/IHE.sch", "schematrons/abstract", "schematrons/include")
+    validator = Validator(part)
+    try:
+        found = validator.check(build_level1(wanted))
+        assert {(f.source, f.severity) for f in found} == {("kit", "warning")}
+        assert [f.where for f in found] == [f"schematrons/{name}" for name in GENERIC if name != "profils/IHE.sch"]
+        validator.require(build_level1(wanted))
+        vaccines = validator.check(next(p for p in EXAMPLES if p.stem == "VAC_2023.01").read_bytes())
+        assert any(f.source == "CI-SIS_VAC_2023.01" and "cannot run" in f.message for f in vaccines)
+    finally:
+        validator.close()
+
+
+def test_the_doctor_names_the_missing_parts(tmp_path, kit):
+    (part,) = [c for c in examine(Station(kit=partial_kit(tmp_path)), datetime.now(UTC)) if c.name == "kit de validation"]
+    assert not part.holds
+    assert "1 parties communes sur 5" in part.seen
+    assert "schematrons/profils/IHE.sch" in part.advice
+    assert "CI-SIS_VAC_2023.01.sch" in part.advice
+    (whole,) = [c for c in examine(Station(kit=kit), datetime.now(UTC)) if c.name == "kit de validation"]
+    assert (whole.holds, whole.advice) == (True, "")
+
+
+def test_the_worker_keeps_a_bounded_number_of_models(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(worker, "_compiled", lambda _compiler, path: compiled.append(path) or path)
+    monkeypatch.setattr(worker, "_MODELS", 2)
+    models = worker._Models(None)
+    for path in ("a", "b", "a", "c", "a", "b"):
+        assert models.get(path) == path
+    assert compiled == ["a", "b", "c", "b"]
 
 
 def test_without_the_kit_the_header_rules_still_stand(wanted):

@@ -327,7 +327,7 @@ def test_users_are_told_in_french_first() -> None:
         Ins.typed("275126322074973")
     assert error.value.sentence() == "Le matricule INS saisi n'est pas valide : la clé ne correspond pas au numéro ; comparez avec la carte"
     assert "key does not match" in error.value.sentence("en")
-    assert TraitsDiffer(("birth date",)).sentence().endswith(": date de naissance")
+    assert "INSi : date de naissance." in TraitsDiffer(("birth date",)).sentence()
 
 
 def test_every_error_has_both_sentences() -> None:
