@@ -68,7 +68,8 @@ class Limits:
     xml_depth: int = 100
     parts: int = 200
     connect_seconds: float = 10.0
-    answer_seconds: float = 60.0
+    answer_seconds: float = 60.0  # silence of the other side
+    exchange_seconds: float = 900.0  # a whole exchange, however slowly it trickles
     documents_per_query: int = 20  # GetDocumentsAndAssociations batch (PDSM4DMP, exemples_usage)
 
 
@@ -78,7 +79,7 @@ class DmpSettings:
 
     `url`: .../si-dmp-server/v2/services, https. `service_urls` overrides single services.
     `certificate`, `key`: PEM files of the TLS client (ORG_AUTH_CLI); both None when a local TLS relay holds
-    the card's key, then `relay` is its http://127.0.0.1:port. `anchors`: CA certificates, one PEM file.
+    the card's key, then `relay` is its unix:/path of a socket, or http://127.0.0.1:port. `anchors`: CA certificates, one PEM file.
     """
 
     url: str
@@ -134,10 +135,12 @@ def _require_https(address: str, name: str) -> None:
 
 def _require_loopback(address: str) -> None:
     """The leg to the relay is clear text: it must not leave the machine (dmp.md 8.3)."""
+    if address.startswith("unix:/"):
+        return
     parts = urlsplit(address)
     try:
         local = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         local = False
     if not local:
-        raise BadSettings("relay: http://127.0.0.1:PORT expected")
+        raise BadSettings("relay: unix:/path or http://127.0.0.1:PORT expected", fr="relay : unix:/chemin ou http://127.0.0.1:PORT attendu")

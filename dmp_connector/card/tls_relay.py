@@ -1,19 +1,21 @@
-"""Mutual TLS with a key that cannot leave its card: a supervised stunnel on the loopback (dmp.md 8.3, crypto.md 5).
+"""Mutual TLS with a key that cannot leave its card: a supervised stunnel at a private socket (dmp.md 8.3, crypto.md 5).
 
 Python's `ssl` takes keys from files only. stunnel with OpenSSL's pkcs11 engine takes them from the token; the
-client speaks plain HTTP to 127.0.0.1:PORT and stunnel carries it, verified against our anchors and the DMP's
-host name. The configuration, PIN included, goes over stunnel's standard input: never on disk, never in argv.
+client speaks plain HTTP to a Unix socket and stunnel carries it, verified against our anchors and the DMP's
+host name. The socket is 0600 in a directory of 0700: other users of the workstation cannot reach it. The
+configuration, PIN included, goes over stunnel's standard input: never on disk, never in argv.
 
 Supervised: started and checked before the first call, restarted a few times when it dies, ended with the
-session or when the card leaves; then every connection is cut and the port is closed.
+session or when the card leaves; then every connection is cut and the socket is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
-import socket
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +69,7 @@ class TlsRelay:
     pin: str = field(repr=False)
     _process: asyncio.subprocess.Process | None = field(default=None, init=False, repr=False)
     _supervisor: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
-    _port: int = field(default=0, init=False)
+    _folder: Path | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _log: list[str] = field(default_factory=list, init=False, repr=False)
 
@@ -81,7 +83,13 @@ class TlsRelay:
     @property
     def url(self) -> str:
         """What `DmpSettings.relay` wants."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"unix:{self._socket}"
+
+    @property
+    def _socket(self) -> Path:
+        if self._folder is None:
+            raise RelayDown("not started")
+        return self._folder / "relay"
 
     @property
     def running(self) -> bool:
@@ -96,8 +104,12 @@ class TlsRelay:
         """Start and wait until it listens. Raises BadSettings (not installed), CardUnreadable (the token refused)."""
         if self._closed:
             raise RelayDown("closed")
-        self._port = self._port or _free_port()
-        await self._launch()
+        self._folder = _private_folder()
+        try:
+            await self._launch()
+        except BaseException:
+            self._forget()
+            raise
         self._supervisor = asyncio.create_task(self._supervise(), name="tls relay")
 
     async def close(self) -> None:
@@ -110,6 +122,11 @@ class TlsRelay:
             with suppress(asyncio.CancelledError):
                 await supervisor
         await self._kill()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def require_running(self) -> None:
         """Raise RelayDown."""
@@ -120,8 +137,15 @@ class TlsRelay:
         program = shutil.which(self.settings.stunnel)
         if program is None:
             raise BadSettings(f"{self.settings.stunnel} is not installed (package stunnel4)")
+        self._socket.unlink(missing_ok=True)  # of one that died
         self._process = await asyncio.create_subprocess_exec(
-            program, "-fd", "0", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            program,
+            "-fd",
+            "0",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            umask=0o177,  # stunnel makes the socket: 0600
         )
         stdin = self._process.stdin
         if stdin is None:
@@ -193,6 +217,7 @@ class TlsRelay:
             "anchors": str(s.anchors),
             "connect": s.connect or f"{s.host}:{s.port}",
             "host": s.host,
+            "socket": str(self._socket),
         }
         for name, value in values.items():
             if not _PLAIN.fullmatch(value):
@@ -203,7 +228,7 @@ class TlsRelay:
             "engineCtrl = LIST_ADD:1\nengineCtrl = LOAD\n"
             f"engineCtrl = MODULE_PATH:{values['module']}\nengineCtrl = PIN:{values['pin']}\nengineCtrl = INIT\n"
             "[dmp]\nclient = yes\n"
-            f"accept = 127.0.0.1:{self._port}\nconnect = {values['connect']}\n"
+            f"accept = {values['socket']}\nconnect = {values['connect']}\n"
             f"engineId = pkcs11\nkey = {values['uri']}\ncert = {values['certificate']}\n"
             f"CAfile = {values['anchors']}\nverifyChain = yes\ncheckHost = {values['host']}\nsni = {values['host']}\n"
             f"sslVersion = TLSv1.2\nciphers = {_CIPHERS}\nsecurityLevel = {s.security_level}\n"
@@ -211,11 +236,15 @@ class TlsRelay:
         )
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def _private_folder() -> Path:
+    """0700, and its name short enough for a socket (108 octets, unix(7)). Raises BadSettings."""
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), None, "/tmp"):  # noqa: S108 - the folder is private
+        with suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="dmp-", dir=place or None))
+            if len(os.fsencode(folder)) < 90 and _PLAIN.fullmatch(str(folder)):
+                return folder
+            folder.rmdir()
+    raise BadSettings("TLS relay: no place for its socket", fr="relais TLS : aucun dossier pour son socket")
 
 
 __all__ = ["CardRemoved", "RelayDown", "RelaySettings", "TlsRelay"]

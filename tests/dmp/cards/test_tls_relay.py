@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -69,8 +71,7 @@ def relay_of(cps, tmp_path, port, anchors, **changes):
 
 
 async def ask(relay) -> bytes:
-    port = int(relay.url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_unix_connection(relay.url.removeprefix("unix:"))
     try:
         writer.write(b"POST / HTTP/1.1\r\nHost: dmp.test\r\n\r\n")
         await writer.drain()
@@ -93,19 +94,40 @@ async def test_a_server_of_another_name_is_refused(cps, tmp_path, ca):
             await ask(relay)
 
 
-async def test_after_close_the_port_is_shut_and_connections_are_cut(cps, tmp_path, ca):
+async def test_after_close_the_socket_is_gone_and_connections_are_cut(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors):
         relay = relay_of(cps, tmp_path, port, anchors)
         await relay.start()
-        local = int(relay.url.rpartition(":")[2])
-        _, writer = await asyncio.open_connection("127.0.0.1", local)
+        local = Path(relay.url.removeprefix("unix:"))
+        reader, writer = await asyncio.open_unix_connection(local)
         await relay.close()
         with pytest.raises(RelayDown):
             relay.require_running()
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
         with pytest.raises(OSError):  # noqa: PT011 - which one depends on the moment
-            await asyncio.open_connection("127.0.0.1", local)
+            await asyncio.open_unix_connection(local)
         writer.close()
         assert relay.pin == ""
+        assert not local.parent.exists()
+
+
+async def test_only_the_owner_reaches_the_relay(cps, tmp_path, ca):
+    async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
+        assert modes(relay) == (0o600, 0o700)
+        assert not listening_on_the_loopback(relay)
+
+
+def modes(relay) -> tuple[int, int]:
+    local = Path(relay.url.removeprefix("unix:"))
+    return local.stat().st_mode & 0o777, local.parent.stat().st_mode & 0o777
+
+
+def listening_on_the_loopback(relay) -> set[str]:
+    """Sockets of stunnel in state LISTEN (0A), proc(5)."""
+    mine = {os.readlink(f) for f in Path(f"/proc/{relay._process.pid}/fd").iterdir() if f.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"} & mine
 
 
 async def test_a_relay_that_dies_is_started_again(cps, tmp_path, ca):

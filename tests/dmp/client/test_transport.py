@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from dmp_connector.client import Dmp
-from dmp_connector.errors import BadCertificate, BadInput, Refused, Unavailable
+from dmp_connector.errors import BadCertificate, BadInput, BadSettings, Refused, Unavailable
 from dmp_connector.insi import Insi, InsiSettings, Outcome, VitaleIdentity
 from dmp_connector.model import Sex
 from dmp_connector.settings import DmpSettings, Limits
@@ -58,6 +59,44 @@ async def test_trace_continues_its_numbers(dmp_running: Running, call_of, tmp_pa
         async with Dmp(settings, dmp_running.signer) as dmp:
             await dmp.td02_existence(call_of("PATIENT"))
     assert sorted(int(name[:4]) for name in os.listdir(tmp_path)) == [1, 1, 2, 2]
+
+
+async def test_all_who_trace_into_a_directory_share_its_numbers(dmp_running: Running, call_of, tmp_path: Path) -> None:
+    """The DMP's client and INSi's each began at 1, and the second lost its files to the first."""
+    settings = replace(dmp_running.settings, trace=tmp_path)
+    insi_url = settings.url.replace("/si-dmp-server/v2/services", "/insi")
+    async with Dmp(settings, dmp_running.signer) as dmp, Exchange.of(settings) as exchange:
+        insi = Insi(InsiSettings(url=insi_url, authorisation="IDAM-1", emitter="899700367909"), exchange)
+        for _ in range(2):
+            await dmp.td02_existence(call_of("PATIENT"))
+            await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28))
+        await asyncio.gather(*(dmp.td02_existence(call_of("PATIENT")) for _ in range(5)))
+    assert [name[:-5] for name in sorted(os.listdir(tmp_path))][:8] == [
+        "0001-TD0.2-request", "0001-TD0.2-response", "0002-INSi-rechercherInsAvecTraitsIdentite-request",
+        "0002-INSi-rechercherInsAvecTraitsIdentite-response", "0003-TD0.2-request", "0003-TD0.2-response",
+        "0004-INSi-rechercherInsAvecTraitsIdentite-request", "0004-INSi-rechercherInsAvecTraitsIdentite-response",
+    ]  # fmt: skip
+    assert sorted(int(name[:4]) for name in os.listdir(tmp_path)) == sorted([*range(1, 10), *range(1, 10)])
+
+
+async def test_an_answer_that_was_cut_is_traced_as_far_as_it_came(dmp_running: Running, dmp_keys: Keys, tmp_path: Path) -> None:
+    cut = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 400\r\n\r\n<half"
+    async with Scripted(dmp_keys, cut) as server, Exchange.of(replace(dmp_running.settings, trace=tmp_path)) as exchange:
+        with pytest.raises(Unavailable):
+            await exchange.post("TD9.9", server.url, "text/xml", b"<a/>")
+    assert sorted(os.listdir(tmp_path)) == ["0001-TD9.9-incomplete.http", "0001-TD9.9-request.http"]
+    assert (tmp_path / "0001-TD9.9-incomplete.http").read_bytes() == b"<half"
+
+
+async def test_a_trace_that_cannot_be_written_stops_the_call(dmp_running: Running, call_of, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadSettings, match="trace"):
+        Dmp(replace(dmp_running.settings, trace=tmp_path / "file"), dmp_running.signer)
+    directory = tmp_path / "gone"
+    async with Dmp(replace(dmp_running.settings, trace=directory), dmp_running.signer) as dmp:
+        directory.rmdir()
+        with pytest.raises(BadSettings, match="nothing goes out untraced"):
+            await dmp.td02_existence(call_of("PATIENT"))
 
 
 async def test_nobody_there(dmp_running: Running, call_of) -> None:
@@ -116,6 +155,27 @@ class Scripted:
         await self._server.wait_closed()
 
 
+class Trickling(Scripted):
+    """Sends a blank now and then, as long as somebody listens."""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.answers[0] or b"")
+        try:
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.wait_for(reader.read(65536), 0.01)
+        except (TimeoutError, OSError):
+            await self._serve_on(writer)
+
+    async def _serve_on(self, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("answer", "sent"),
     [
@@ -133,6 +193,58 @@ async def test_answers_that_are_no_answers(dmp_running: Running, dmp_keys: Keys,
             await exchange.post("TD", server.url, "text/xml", b"<a/>")
         assert error.value.sent is sent
         assert server.requests == (1 if sent else 2)  # a 503 was not acted on: tried once more
+
+
+async def test_a_server_that_says_when_to_come_back_is_not_asked_again_at_once(dmp_running: Running, dmp_keys: Keys) -> None:
+    answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n"
+    async with Scripted(dmp_keys, answer, answer) as server, Exchange.of(dmp_running.settings) as exchange:
+        with pytest.raises(Unavailable) as error:
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+        assert (error.value.sent, error.value.retry_after, server.requests) == (False, 120, 1)
+    assert error.value.sentence("fr") == "Le DMP est indisponible. Réessayez dans 120 secondes."
+
+
+@pytest.mark.parametrize(
+    "header", [b"soon", b"-5", b"99999999999999999999", b"\xd9\xa3", b"Wed, 21 Oct 2026 07:28:00 GMT", b"", b"12 34"]
+)
+async def test_a_retry_after_that_cannot_be_read_is_none(dmp_running: Running, dmp_keys: Keys, header: bytes) -> None:
+    answer = b"HTTP/1.1 503 Busy\r\nRetry-After: " + header + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    async with Scripted(dmp_keys, answer, answer) as server, Exchange.of(dmp_running.settings) as exchange:
+        with pytest.raises(Unavailable) as error:
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+    assert error.value.retry_after == 0
+
+
+@pytest.mark.parametrize("media_type", [b"text/html", b"", b"application/json"])
+async def test_a_page_with_200_is_no_answer(dmp_running: Running, dmp_keys: Keys, media_type: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: " + media_type + b"\r\nContent-Length: 13\r\n\r\n<html></html>"
+    async with Scripted(dmp_keys, answer) as server, Exchange.of(dmp_running.settings) as exchange:
+        with pytest.raises(Unavailable, match="instead of SOAP") as error:
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+    assert error.value.sent
+
+
+async def test_a_compressed_answer_is_not_unpacked(dmp_running: Running, dmp_keys: Keys) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    async with Scripted(dmp_keys, head + bomb) as server, Exchange.of(dmp_running.settings) as exchange:
+        with pytest.raises(Unavailable, match="compressed"):
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+
+
+async def test_an_answer_that_trickles_ends_by_the_clock(dmp_running: Running, dmp_keys: Keys) -> None:
+    context = client_context(dmp_running.settings)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 4000000\r\n\r\n"
+    async with Trickling(dmp_keys, head) as server, Exchange(context, Limits(exchange_seconds=0.5)) as exchange:
+        with pytest.raises(Unavailable, match="too long") as error:
+            await exchange.post("TD", server.url, "text/xml", b"<a/>")
+    assert error.value.sent
+
+
+async def test_a_relay_leads_to_its_own_host_only(dmp_running: Running) -> None:
+    async with Exchange(None, Limits(), relay="unix:/nowhere", relayed="dmp.test") as exchange:
+        with pytest.raises(BadSettings, match=r"leads to dmp\.test, not to insi\.test"):
+            await exchange.post("INSi", "https://insi.test/x", "text/xml", b"<a/>")
 
 
 async def test_an_endless_answer_is_cut(dmp_running: Running, dmp_keys: Keys) -> None:
@@ -169,13 +281,18 @@ async def test_rubbish_is_a_bad_answer(dmp_running: Running, dmp_keys: Keys, cal
 class Relay:
     """Stands for the local TLS relay of a card: clear text in, mutual TLS out (crypto.md 5)."""
 
-    def __init__(self, settings: DmpSettings) -> None:
+    def __init__(self, settings: DmpSettings, socket: Path | None = None) -> None:
         self._context = client_context(settings)
         self._port = urlsplit(settings.url).port
+        self._socket = socket
         self.heads: list[bytes] = []
         self._sessions: list[asyncio.Task[None] | None] = []
 
     async def __aenter__(self) -> Relay:
+        if self._socket is not None:
+            self._server = await asyncio.start_unix_server(self._serve, self._socket)
+            self.url = f"unix:{self._socket}"
+            return self
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -206,8 +323,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-async def test_a_card_key_through_the_local_relay(dmp_running: Running, call_of) -> None:
-    async with Relay(dmp_running.settings) as relay:
+@pytest.mark.parametrize("unix", [True, False])
+async def test_a_card_key_through_the_local_relay(dmp_running: Running, call_of, tmp_path: Path, unix: bool) -> None:
+    async with Relay(dmp_running.settings, tmp_path / "relay" if unix else None) as relay:
         settings = replace(dmp_running.settings, certificate=None, key=None, relay=relay.url)
         async with Dmp(settings, dmp_running.signer) as dmp:
             assert (await dmp.td02_existence(call_of("PATIENT"))).state.value == "ACTIVE"
