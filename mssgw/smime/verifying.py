@@ -12,11 +12,11 @@ Trust and address binding are not here: `opening` asks `core.pki.Validate` and c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
@@ -27,6 +27,8 @@ from mssgw.smime.ber import BerError, Stream, may_be_indefinite
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.enveloped import Octets, Write
 from mssgw.smime.errors import Reason, SmimeError
+
+T = TypeVar("T")
 
 MAX_CERTIFICATES = 20  # read of one message (crypto.md 9, 19)
 MAX_SIGNERS = 8
@@ -245,18 +247,13 @@ class _Attributes:
         """Each attribute at most once, with exactly one value (RFC 5652 11). Raises SmimeError, DerError."""
         found: dict[bytes, bytes] = {}
         for one in der.inside(data, signed, 0xA0, MAX_ATTRIBUTES):
-            parts = der.inside(data, one, der.SEQUENCE, 2)
-            if len(parts) != 2 or parts[1][0] != der.SET:
-                raise SmimeError(Reason.ATTRIBUTES, "attribute")
-            name = data[parts[0][1] : parts[0][3]]
-            if name not in _SINGLE:
+            attribute = _attribute(data[one[1] : one[3]])
+            if attribute is None:
                 continue
+            name, value = attribute
             if name in found:
                 raise SmimeError(Reason.ATTRIBUTES, "an attribute twice")
-            value = der.read(data, parts[1][2], parts[1][3]) if parts[1][2] < parts[1][3] else None
-            if value is None or value[3] != parts[1][3]:
-                raise SmimeError(Reason.ATTRIBUTES, "an attribute without exactly one value")
-            found[name] = data[value[1] : value[3]]
+            found[name] = value
         made = cls(content_type=found.get(oids.CONTENT_TYPE), capabilities=found.get(oids.SMIME_CAPABILITIES))
         made._read_values(found)
         return made
@@ -310,6 +307,35 @@ _SINGLE = frozenset((oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME, 
                      oids.RECEIPT_REQUEST, oids.ML_EXPANSION_HISTORY, oids.MSG_SIG_DIGEST))
 
 
+_LASTING = 1024  # octets of what may well be the same in the signer's next message
+
+
+def _lasting(parse: Callable[..., T]) -> Callable[..., T]:
+    """Remember the answers for short octets: most attributes of a signer are the same in all their messages."""
+    remembered = lru_cache(maxsize=1024)(parse)
+
+    @wraps(parse)
+    def answer(octets: bytes, *more: Any) -> T:
+        return (remembered if len(octets) <= _LASTING else parse)(octets, *more)
+
+    return answer
+
+
+@_lasting
+def _attribute(octets: bytes) -> tuple[bytes, bytes] | None:
+    """(type, its one value) of an attribute that we use. Raises SmimeError, DerError."""
+    parts = der.inside(octets, der.whole(octets), der.SEQUENCE, 2)
+    if len(parts) != 2 or parts[1][0] != der.SET:
+        raise SmimeError(Reason.ATTRIBUTES, "attribute")
+    name = octets[parts[0][1] : parts[0][3]]
+    if name not in _SINGLE:
+        return None
+    value = der.read(octets, parts[1][2], parts[1][3]) if parts[1][2] < parts[1][3] else None
+    if value is None or value[3] != parts[1][3]:
+        raise SmimeError(Reason.ATTRIBUTES, "an attribute without exactly one value")
+    return name, octets[value[1] : value[3]]
+
+
 def _moment(value: bytes) -> datetime:
     """Signing time in the forms of RFC 5652 11.3. Raises SmimeError."""
     element = der.whole(value, value[0])
@@ -319,6 +345,7 @@ def _moment(value: bytes) -> datetime:
         raise SmimeError(Reason.ATTRIBUTES, str(error)) from error
 
 
+@_lasting
 def _certificate_hash(value: bytes, default: str) -> tuple[str, bytes]:
     """(hash name, hash of the first certificate) of SigningCertificate or -V2 (RFC 5035 3, 4)."""
     certs = der.inside(value, der.whole(value), der.SEQUENCE, 2, 1)[0]
