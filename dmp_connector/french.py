@@ -65,7 +65,17 @@ CATALOGUE: Final[dict[str, str]] = {
         "{} : recherchez d'abord le document (TD3.1), son entryUUID est nécessaire",
     "TD0.5 needs a family name": "TD0.5 : un nom de famille est nécessaire",
     "{}: the data are about another patient than the call": "{} : les données concernent un autre patient que l'appel",
-    "code table {}.json: name, version and date are required": "table de codes {}.json : nom, version et date sont obligatoires",
+    "code table {}.json in {}: name, version and date are required":
+        "table de codes {}.json dans {} : nom, version et date sont obligatoires",
+    "code table {}.json: concepts are lists of code, system and label ({})":
+        "table de codes {}.json : chaque concept est une liste code, système, libellé ({})",
+    "include {} does not exist": "l'inclusion {} n'existe pas",
+    "phase {} is not there": "la phase {} est absente",
+    "more than {} includes": "plus de {} inclusions",
+    "an include cannot be the root": "une inclusion ne peut pas être la racine",
+    "{}: pattern {} is-a {}, which is not there": "{} : le motif {} est un {}, qui est absent",
+    "rule {} extends itself": "la règle {} s'étend elle-même",
+    "abstract rule {} is not there": "la règle abstraite {} est absente",
     "code table {}.json in {}: {}": "table de codes {}.json dans {} : {}",
     "{}: an https address is needed": "{} : une adresse https est nécessaire",
     "relay: http://127.0.0.1:PORT expected": "relay : http://127.0.0.1:PORT attendu",

@@ -157,11 +157,11 @@ def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
 def _field(raw: Any, name: str, read: Callable[[Any], T], within: str = "") -> T:
     """One field of the card. Raises CardUnreadable naming the field, never its value."""
     if not isinstance(raw, dict) or name not in raw:
-        raise CardUnreadable(f"the field {within}{name} of the card is missing")
+        raise CardUnreadable(f"the field {within + name} of the card is missing")
     try:
         return read(raw[name])
     except (ValueError, TypeError, AttributeError) as error:
-        raise CardUnreadable(f"the field {within}{name} of the card cannot be read") from error
+        raise CardUnreadable(f"the field {within + name} of the card cannot be read") from error
 
 
 def _beneficiary(raw: Any, within: str) -> Beneficiary:

@@ -148,12 +148,13 @@ class DossierService:
     async def search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
         """TD0.5, regulation only."""
         if call.mode is not AccessMode.CENTRE_15 or call.actor.structure.id not in self._desk.rules.regulation_structures:
-            await self._desk.note(call, Action.SEARCH.value, "refused")
-            raise NotEntitled(
+            error = NotEntitled(
                 "TD0.5 is for regulation structures in mode centre_15",
                 fr="La recherche sans INS (TD0.5) est réservée aux structures de régulation médicale, en mode centre_15.",
                 en="The search without INS (TD0.5) is for medical regulation structures, in mode centre_15.",
             )
+            await self._desk.refused(call, Action.SEARCH, error)
+            raise error
         return tuple(await self._done(call, Action.SEARCH, self._desk.dmp.td05_search(call, query)))
 
     def possible(self, call: Call, dossier: Dossier) -> frozenset[Action]:

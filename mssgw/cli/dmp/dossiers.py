@@ -199,7 +199,7 @@ def block(
     config: ConfigFile,
     address: As,
     patient: PatientIns,
-    professional: Annotated[str, typer.Argument(metavar="[PS_IDNAT]", help="Whom the patient wants to block.")] = "",
+    professional: Annotated[str, typer.Argument(metavar="PS_IDNAT", help="Whom the patient wants to block.")] = "",
     oid: Oid = "",
     json: Json = False,
 ) -> None:
