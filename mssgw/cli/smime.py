@@ -93,7 +93,7 @@ def sign(file: Source, key: Key, cert: Cert = None,
     with _sentences():
         who, now = _identity(cert, key, passphrase, chain), datetime.now(UTC)
         warnings = _warned(fitness.doubts(who.certificate, "sign", now))
-        made, facts = files.sign(_read(file), who, now, pss=pss, opaque=opaque, header_protection=header_protection)
+        made, facts = files.sign(_message(file), who, now, pss=pss, opaque=opaque, header_protection=header_protection)
         _write(made, out, json, facts | {"warnings": warnings})
 
 
@@ -107,7 +107,7 @@ def encrypt(file: Source, to: Annotated[list[Path], typer.Option("--to", metavar
     with _sentences():
         found = [_reader(path, datetime.now(UTC)) for path in to]
         warnings = _warned([doubt for _, doubts in found for doubt in doubts])
-        made, facts = files.encrypt(_read(file), [one for one, _ in found], cipher, oaep=oaep, experimental=experimental)
+        made, facts = files.encrypt(_message(file), [one for one, _ in found], cipher, oaep=oaep, experimental=experimental)
         _write(made, out, json, facts | {"warnings": warnings})
 
 
@@ -125,6 +125,13 @@ def _read(file: str) -> Body:
     if not body.read(0, 4096).strip() and body.size <= 4096:
         raise failure(say("smime.empty-message", file=file), fault="empty")
     return files.as_message(body)
+
+
+def _message(file: str) -> Body:
+    body = _read(file)
+    if not files.is_message(body):
+        raise failure(say("smime.not-a-message", file=file), fault="not-a-message")
+    return body
 
 
 def _write(body: Body, out: str, json: bool, facts: dict[str, Any]) -> None:

@@ -170,6 +170,14 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le message n'est pas chiffré ; rien n'est écrit.",
         "en": "The message is not encrypted; nothing is written.",
     },
+    "smime.not-a-message": {
+        "fr": "{file} : ce n'est pas un message, il ne commence pas par un en-tête. Pour un texte seul, mettez devant lui une ligne vide.",
+        "en": "{file}: this is no message, it does not begin with a header. For a bare text, put an empty line before it.",
+    },
+    "smime.doubt.authority": {
+        "fr": "ATTENTION : le certificat de {subject} est celui d'une autorité, pas d'une personne ni d'un service.",
+        "en": "WARNING: the certificate of {subject} is an authority's, not a person's or a service's.",
+    },
     "smime.empty-message": {"fr": "{file} : le message est vide.", "en": "{file}: the message is empty."},
     "cli.file.ENOENT": {"fr": "ce fichier n'existe pas", "en": "there is no such file"},
     "cli.file.EACCES": {"fr": "pas le droit de lire ou d'écrire ce fichier", "en": "no permission to read or write this file"},

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pybase64
 
 from mssgw.core.body import Body, BodyWriter
+from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose
 from mssgw.smime import entity, keyfiles, keys, oids
 from mssgw.smime.algorithms import MADE
@@ -19,6 +20,7 @@ from mssgw.smime.keyfiles import Material
 from mssgw.smime.keys import Identity, SoftKey
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
 
+MAX_HEADER: Final = 1 << 20
 _CMS: Final = (oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.COMPRESSED_DATA)
 _HEADER: Final = b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: %b\r\n\r\n"
 
@@ -68,6 +70,15 @@ def _paired(found: Sequence[Certificate], private: Sequence[Any]) -> Identity:
             if keyfiles.belongs(one, own):
                 return Identity(own, SoftKey(one), tuple(each for each in found if each != own and not each.self_issued))
     raise KeyFileError(FileProblem.NOT_OF_CERTIFICATE)
+
+
+def is_message(body: Body) -> bool:
+    """Whether it begins with header fields, or an empty line. Of a plain text file the first lines would be lost as such."""
+    start = entity.header_end(body)
+    if start > MAX_HEADER:
+        return False
+    fields = Headers.parse(body.read(0, start)).fields
+    return all(field.name or (at == 0 and field.raw.startswith(b"From ")) for at, field in enumerate(fields))  # mbox has such a line
 
 
 def as_message(body: Body) -> Body:

@@ -34,7 +34,7 @@ Use = Literal["sign", "encrypt"]
 class Doubt:
     """Why readers may not accept what is made with a certificate. `word` is stable, for programs."""
 
-    word: Literal["purpose", "expired", "not-yet-valid"]
+    word: Literal["purpose", "authority", "expired", "not-yet-valid"]
     facts: dict[str, str]
 
     def sentence(self, language: Language) -> str:
@@ -48,7 +48,9 @@ def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
     else:
         one.require_encryption_use()
     found = []
-    purposes, policies = _purposes(one)
+    purposes, policies, authority = _purposes(one)
+    if authority:
+        found.append(Doubt("authority", {"subject": one.name}))
     if purposes and not any(oid in purposes for oid in _MAIL):
         named = ", ".join(_SPOKEN.get(oid, oid.dotted_string) for oid in purposes[:6])
         if any(policy.startswith(IGC_SANTE) for policy in policies):
@@ -66,13 +68,14 @@ def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def _purposes(one: Certificate) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Extended key usages and policies; none when the extension is absent."""
+def _purposes(one: Certificate) -> tuple[tuple[Any, ...], tuple[str, ...], bool]:
+    """Extended key usages and policies, none when the extension is absent; whether it is an authority."""
     try:
         extensions = one.parsed.extensions
         extended = [each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
         policies = [each.value for each in extensions if isinstance(each.value, x509.CertificatePolicies)]
         return (tuple(oid for each in extended for oid in each),
-                tuple(info.policy_identifier.dotted_string for each in policies for info in each))
+                tuple(info.policy_identifier.dotted_string for each in policies for info in each),
+                any(each.value.ca for each in extensions if isinstance(each.value, x509.BasicConstraints)))
     except BROKEN as error:
         raise SmimeError(Reason.MALFORMED, "certificate extensions can't be read") from error

@@ -367,3 +367,26 @@ def test_decrypting_what_is_not_encrypted_says_so(desk: Desk) -> None:
     bob = ("--cert", desk.path / "bob.pem", "--key", desk.path / "bob.key")
     assert desk.json("decrypt", desk.path / "m.eml", *bob, status=1)["fault"] == "not-encrypted"
     assert "n'est pas chiffré" in desk("decrypt", desk.path / "m.eml", *bob).stderr.decode()
+
+
+@pytest.mark.parametrize("given", [
+    b"Bonjour le monde\nDeux lignes\n", b"Bonjour le monde\n\nDeux lignes\n", b"Note: ceci\nDeux lignes\n\nx\n", bytes(range(256)) * 20,
+    b"x" * 3_000_000])
+def test_a_bare_text_lost_its_first_lines(desk: Desk, given: bytes) -> None:
+    """They were taken for a broken header and left out, without a word."""
+    alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
+    for arguments in (("sign", "-", *alice), ("encrypt", "-", "--to", desk.path / "bob.pem")):
+        done = desk(*arguments, given=given)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert "ce n'est pas un message" in done.stderr.decode()
+        if len(given) < 100:
+            assert b"Deux lignes" in desk("sign", "-", *alice, given=b"\n" + given).stdout
+    mbox = b"From alice Mon Nov 23\n" + letter().read()
+    assert desk("sign", "-", *alice, given=mbox).returncode == 0
+
+
+def test_an_authority_as_recipient_is_warned_of(desk: Desk) -> None:
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "auth.key", "-out", "auth.pem",
+                    "-subj", "/CN=Essai"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    found = desk.json("encrypt", desk.path / "m.eml", "--to", desk.path / "auth.pem")
+    assert [one["code"] for one in found["warnings"]] == ["authority"]
