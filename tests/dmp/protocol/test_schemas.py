@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from dmp_connector import soap
+from dmp_connector import soap, vihf
 from dmp_connector.client import Call, Dmp, FindDocuments, IdentityQuery, ListBy, OtpChannel
+from dmp_connector.ebxml.read import read_registry
 from dmp_connector.errors import Refused
+from dmp_connector.insi import Insi, InsiSettings, VitaleIdentity
 from dmp_connector.model import AccessMode, AuthenticationMode, AvailabilityStatus, Code, Document, Dtm, Patient, Sex, Visibility
+from dmp_connector.simulator.signature import verify_submission
 from dmp_connector.transport import Exchange
 from tests.dmp.client.test_documents import entry_of, submission_of, submit
 from tests.dmp.client.test_dossiers import administrative
-from tests.dmp.conftest import Running, structure
+from tests.dmp.conftest import Running, practitioner, structure
 from tests.dmp.protocol import schemas
 
 pytestmark = pytest.mark.asyncio
@@ -51,6 +59,8 @@ async def everything(dmp: Dmp, running: Running, call_of, doctor) -> None:
     data = await dmp.td13a_read(legacy)
     await dmp.td13b_modify(legacy, data)
     await dmp.td15a_create_access(legacy, OtpChannel.EMAIL, "a@example.test")
+    await dmp.td15b_update_otp(legacy, OtpChannel.SMS, "0612345678", change=True)
+    await dmp.td15d_unblock(legacy)
     await dmp.td14_close(legacy, data, "demande")
     await dmp.td12_reactivate(legacy, data, consent_at=datetime.now(UTC))
     await dmp.td16_professionals(call)
@@ -67,6 +77,9 @@ async def everything(dmp: Dmp, running: Running, call_of, doctor) -> None:
     await submit(dmp, call, b"<second/>", replaces=entry.entry_uuid)
     documents = [Document(entry_of(call, dmp.new_oid()), b"<one/>"), Document(entry_of(call, dmp.new_oid()), b"<two/>")]
     await dmp.td21_submit(call, submission_of(dmp, call), documents)
+    secretary = practitioner(profession=Code("SECRETARIAT_MEDICAL", "1.2.250.1.213.1.1.4.6", "Secrétariat médical"), speciality=None)
+    by_staff = replace(call, actor=replace(call.actor, practitioner=secretary, staff_card=True))
+    await dmp.td22_submit(by_staff, submission_of(dmp, by_staff), [Document(entry_of(by_staff, dmp.new_oid()), b"<by_staff/>")])
     moment = Dtm.of(datetime.now(UTC))
     await dmp.td31a_find(
         call,
@@ -91,26 +104,95 @@ async def everything(dmp: Dmp, running: Running, call_of, doctor) -> None:
     await dmp.td33c_delete(call, mine)
 
 
-async def test_every_request_and_every_registry_answer_is_valid(dmp_running: Running, call_of, doctor) -> None:
+async def identities(insi: Insi, running: Running) -> None:
+    """One call of each operation of INSi."""
+    await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28), "75115")
+    holder = running.ins("CORSE").value
+    await insi.by_vitale(VitaleIdentity(holder=holder, birth_date="19800302", birth_name="CORSE", read_at=datetime.now(UTC)))
+
+
+def operations(client: type) -> set[str]:
+    """The public methods that send something."""
+    return {name for name, member in inspect.getmembers(client, inspect.iscoroutinefunction) if re.match(r"td\d|by_", name)}
+
+
+def watched(client: Any, called: set[str]) -> Any:
+    """`client`, which notes what is called on it."""
+
+    def noting(name: str, method: Any) -> Any:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            called.add(name)
+            return method(*arguments, **options)
+
+        return wrapped
+
+    for name in operations(type(client)):
+        setattr(client, name, noting(name, getattr(client, name)))
+    return client
+
+
+@pytest.fixture
+def recorder(dmp_running: Running) -> Recorder:
+    return Recorder(Exchange.of(dmp_running.settings))
+
+
+async def test_every_request_and_every_registry_answer_is_valid(dmp_running: Running, call_of, doctor, recorder: Recorder) -> None:
     schemas.require_schemas()
-    recorder = Recorder(Exchange.of(dmp_running.settings))
+    called: set[str] = set()
+    settings = InsiSettings(dmp_running.settings.url.replace("/si-dmp-server/v2/services", "/insi"), "IDAM-1", "899700367909")
     async with Dmp(dmp_running.settings, dmp_running.signer, exchange=recorder) as dmp:
-        await everything(dmp, dmp_running, call_of, doctor)
+        await everything(watched(dmp, called), dmp_running, call_of, doctor)
+        await identities(watched(Insi(settings, recorder), called), dmp_running)
+    assert called == operations(Dmp) | operations(Insi)  # a new transaction belongs into `everything`
     validated: dict[str, set[str]] = {}
     for name, (media_type, body), (answer_type, answer) in recorder.seen:
         request = soap.read(media_type, body, dmp_running.settings.limits)
         assert request.payload is not None
         validated.setdefault(name, set()).add(schemas.require_valid(request.payload, request.parts))
+        require_one_assertion(name, request)
+        if name in {"TD2.1", "TD2.2"}:
+            require_signed(request, dmp_running)
         reply = soap.read(answer_type, answer, dmp_running.settings.limits)
         assert reply.payload is not None
         if "ebxml-regrep" in reply.payload.tag or "xds-b" in reply.payload.tag:
             schemas.require_valid(reply.payload, reply.parts)
-    proprietary = {"TD0.3", "TD0.4", "TD1.5a", "TD1.6"}
-    assert {name for name, kinds in validated.items() if kinds == {""}} == proprietary
-    assert validated.keys() - proprietary == {
-        "TD0.2", "TD0.5", "TD1.1", "TD1.2", "TD1.3a", "TD1.3b", "TD1.4", "TD2.1",
+    assert {name for name, kinds in validated.items() if kinds == {""}} == PROPRIETARY
+    assert validated.keys() - PROPRIETARY == {
+        "TD0.2", "TD0.5", "TD1.1", "TD1.2", "TD1.3a", "TD1.3b", "TD1.4", "TD2.1", "TD2.2",
         "TD3.1a", "TD3.1b", "TD3.2", "TD3.3a", "TD3.3b", "TD3.3c", "TD3.3d",
     }  # fmt: skip
+
+
+PROPRIETARY = {
+    "TD0.3", "TD0.4", "TD1.5a", "TD1.5b", "TD1.5d", "TD1.6", "INSi-rechercherInsAvecTraitsIdentite", "INSi-rechercherInsAvecCarteVitale",
+}  # fmt: skip
+"""Services without a public schema."""
+
+
+def require_one_assertion(name: str, request: soap.Envelope) -> None:
+    """Each call of the DMP has its own VIHF; INSi knows contexts instead."""
+    if name.startswith("INSi"):
+        assert request.security is None
+        return
+    assert request.security is not None
+    (assertion,) = request.security
+    assert vihf.read(assertion).id
+
+
+def require_signed(request: soap.Envelope, running: Running) -> None:
+    """Signature01 holds and names every document and the set (XAdES, IHE DSG)."""
+    assert request.payload is not None
+    registry = read_registry(request.payload)
+    contents = {part.content: None for part in request.parts.values()}
+    (signature,) = [content for content in contents if b"IHEManifest" in content]
+    documents = [
+        Document(entry, next(c for c in contents if hashlib.sha1(c, usedforsecurity=False).hexdigest() == entry.hash))
+        for entry in registry.entries
+        if entry.type.code != "E1762"
+    ]
+    assert documents
+    signer = verify_submission(signature, registry.submission_sets[0].unique_id, documents)
+    assert signer.public_bytes(Encoding.DER) == running.signer.certificate
 
 
 async def test_registry_failures_are_valid_too(dmp_running: Running, call_of) -> None:
