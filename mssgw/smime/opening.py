@@ -380,6 +380,8 @@ class _Opening:
         start = part.body_start
         if self.ciphers and not _has_header(part):
             structural, start = Headers(()), part.header_start  # a bare text: all of it is content
+        elif not own.fields:
+            own = inner.without(is_structural)  # a saved smime.p7m: there is nothing outside that these could contradict
         writer = BodyWriter()
         writer.write(bytes(own) + b"MIME-Version: 1.0\r\n" + bytes(structural) + b"\r\n")
         for chunk in mime.raw_chunks(body, start, part.body_end):

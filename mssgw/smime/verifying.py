@@ -288,7 +288,8 @@ class _Attributes:
         if self.message_digest is None:
             raise SmimeError(Reason.ATTRIBUTES, "message digest attribute missing")
         if digest.oid not in content.digests:
-            raise SmimeError(Reason.ATTRIBUTES, "digest algorithm was not announced")
+            raise SmimeError(Reason.ATTRIBUTES, "digest algorithm was not announced" if content.digests else
+                             "a detached signature, without the content that it is about")
         if self.protection is not None:
             expected = data[digest_algorithm[1] : digest_algorithm[3]] + b"\xa1" + data[algorithm[1] + 1 : algorithm[3]]
             inside = der.whole(self.protection)

@@ -390,3 +390,22 @@ def test_an_authority_as_recipient_is_warned_of(desk: Desk) -> None:
                     "-subj", "/CN=Essai"], cwd=desk.path, capture_output=True, check=True, timeout=60)
     found = desk.json("encrypt", desk.path / "m.eml", "--to", desk.path / "auth.pem")
     assert [one["code"] for one in found["warnings"]] == ["authority"]
+
+
+def test_a_whole_message_inside_keeps_its_header(desk: Desk) -> None:
+    """`openssl cms -encrypt -in message` hides the header too; From, To and Subject were lost at decryption."""
+    done = subprocess.run(["openssl", "cms", "-encrypt", "-in", "m.eml", "-aes256", "-outform", "PEM", "alice.pem"], cwd=desk.path,
+                          capture_output=True, check=True, timeout=60)
+    alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
+    found = desk("decrypt", "-", *alice, given=done.stdout).stdout
+    assert b"Subject: XDM/1.0/DDM+Compte rendu\r\n" in found
+    assert b"From: Alice Martin" in found
+    assert b"Voici le compte rendu" in found
+
+
+def test_a_detached_signature_alone_says_what_is_missing(desk: Desk) -> None:
+    subprocess.run(["openssl", "cms", "-sign", "-in", "m.eml", "-signer", "alice.pem", "-inkey", "alice.key", "-outform", "DER",
+                    "-out", "alone.p7s"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    done = desk("verify", desk.path / "alone.p7s", "--anchors", desk.path / "anchors", "--at", AT)
+    assert done.returncode == 1
+    assert b"without the content that it is about" in done.stderr
