@@ -62,7 +62,7 @@ class Actions:
 class Limits:
     """Bounds of what is sent and believed. Bytes, counts, seconds."""
 
-    document_bytes: int = 50 * 1024 * 1024
+    document_bytes: int = 20 * 1024 * 1024  # a CDA: twice the largest PDF, for base64 and its header
     answer_bytes: int = 80 * 1024 * 1024
     xml_bytes: int = 16 * 1024 * 1024
     xml_depth: int = 100

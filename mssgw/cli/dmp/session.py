@@ -35,7 +35,7 @@ from dmp_connector.dossier.workflow import CreationWorkflow
 from dmp_connector.errors import BadIns, DmpError, NoReader, Refused
 from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins, InsKind, Practitioner, Structure
-from dmp_connector.settings import DmpSettings, Software
+from dmp_connector.settings import DmpSettings, Limits, Software
 from dmp_connector.signer import FileSigner, Signer
 from dmp_connector.store import DmpStore
 from dmp_connector.transport import Exchange
@@ -229,6 +229,7 @@ def _settings(table: DmpTable, options: Options, relay: TlsRelay | None) -> DmpS
         software=Software("mssgw", __version__, homologation=homologation),
         legacy_dossier_management=table.legacy_dossier_management,
         production=table.production,
+        limits=Limits(document_bytes=2 * table.max_pdf_octets),
         trace=options.trace,
         trace_in_production=table.trace_in_production,
     )
