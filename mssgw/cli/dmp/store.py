@@ -11,7 +11,7 @@ from dmp_connector.store import DmpStore, StoreKeys
 from mssgw.cli.frame import failure
 from mssgw.core.config import Config
 
-_LABEL = b"mssgw dmp store"  # RFC 5869 info: no other key of the node comes out of this
+_LABEL = b"mssgw dmp store"  # HKDF info: no other key of the node comes out of this
 
 
 def open_store(config: Config, path: Path) -> DmpStore:
