@@ -9,7 +9,7 @@
 
 `read` takes all of it; what can't be opened is remembered, and told only when it is what was needed: a bundle whose
 key is encrypted still gives its certificates. Files come from strangers too (a recipient's certificate), so all is
-bounded: 1 MB, 100 blocks. Nothing here says more of a passphrase than "missing" or "wrong".
+bounded: 1 MB, 100 blocks, ten million iterations. Nothing here says more of a passphrase than "missing" or "wrong".
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from mssgw.smime.errors import FileProblem, KeyFileError, SmimeError
 
 MAX_FILE: Final = 1024 * 1024
 MAX_BLOCKS: Final = 100
+MAX_ELEMENTS: Final = 10_000
+MAX_ITERATIONS: Final = 10_000_000  # openssl makes 2,048, a careful program a million; ours takes 3 s for this
+MAX_SCRYPT: Final = 1 << 23  # cost times block size: 1 GiB
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 _KEYS = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
@@ -193,6 +196,7 @@ class _Found:
 
     def _pkcs12(self, data: bytes) -> bool:
         try:
+            require_cheap(data)
             bundle = _opened(data, self.passphrase)
             held = [one.certificate for one in (bundle.cert, *bundle.additional_certs) if one]
             if len(held) > MAX_BLOCKS:
@@ -200,6 +204,8 @@ class _Found:
             self.certificates += [certificate(one.public_bytes(serialization.Encoding.DER)) for one in held]
             if bundle.key is not None:
                 self.keys.append(bundle.key)
+        except KeyFileError as error:
+            self.problem = self.problem or error
         except UnsupportedAlgorithm:
             self._failed(FileProblem.UNSUPPORTED, "PKCS12")
         except (SmimeError, *BROKEN):  # damage and a wrong passphrase look the same here
@@ -224,6 +230,7 @@ def _private(load: Any, data: bytes, passphrase: bytes | None) -> Any:
         except TypeError:  # encrypted
             if passphrase is None:
                 raise KeyFileError(FileProblem.PASSPHRASE_MISSING) from None
+            require_cheap(data if data[:1] == b"0" else _unarmoured(data.partition(b"-----\n")[2].partition(b"-----")[0]))
             return load(data, passphrase)
         except ValueError:
             return _with_right_exponents(load(data, None, unsafe_skip_rsa_key_validation=True))
@@ -244,6 +251,32 @@ def _with_right_exponents(key: Any) -> Any:
         raise ValueError("not a key")
     return rsa.RSAPrivateNumbers(p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q),
                                  numbers.public_numbers).private_key()  # all of it is validated here
+
+
+def require_cheap(data: bytes) -> None:
+    """What a passphrase goes through is bounded: iterations of PBKDF2 and PKCS#12, memory of scrypt. Raises KeyFileError.
+
+    Found by their shape, a salt and then numbers, wherever they stand in definite DER; PKCS#12 nests it in octet strings.
+    """
+    waiting, seen = [(0, len(data))], 0
+    while waiting and seen < MAX_ELEMENTS:
+        start, end = waiting.pop()
+        try:
+            found = der.split(data, start, end, MAX_BLOCKS)
+        except der.DerError:
+            continue  # an octet string of something else, or nothing for us to open
+        seen += len(found)
+        for at, (tag, _, inner, stop) in enumerate(found):
+            if tag & 0x20 or (tag in (der.OCTET_STRING, 0x80) and data[inner:inner + 1] == b"0"):
+                waiting.append((inner, stop))
+            elif tag == der.OCTET_STRING:
+                _require_cheap([int.from_bytes(data[one[2]:one[3]], "big") for one in found[at + 1:at + 4] if one[0] == der.INTEGER])
+
+
+def _require_cheap(numbers: Sequence[int]) -> None:
+    costly = numbers[0] * numbers[1] > MAX_SCRYPT or numbers[2] > 64 if len(numbers) == 3 else bool(numbers) and numbers[0] > MAX_ITERATIONS
+    if costly:
+        raise KeyFileError(FileProblem.UNSUPPORTED, "more iterations than we make")
 
 
 def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mssgw.core.config.base import Secret
-from mssgw.smime import keyfiles, keys
+from mssgw.smime import der, keyfiles, keys
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
 from mssgw.smime.keyfiles import Material
 from tests.smime.people import ALICE, BOB, Authority, Person
@@ -159,6 +159,35 @@ def test_many_beginnings_without_an_end_cost_nothing() -> None:
     """Each was searched to the end of the file."""
     with pytest.raises(KeyFileError):
         _ = keyfiles.read(b"-----BEGIN CERTIFICATE-----" * 38000).key
+
+
+@pytest.mark.parametrize("shape", ["pkcs8-der", "pkcs8-aes", "pkcs8-scrypt", "pkcs12"])
+def test_a_passphrase_that_takes_for_ever_is_not_tried(shelf: Shelf, shape: str) -> None:
+    """The number of iterations is the file's word: two thousand million of them held a thread for an hour."""
+    data = shelf.openssl(*SEALED[shape])
+    pem = data.startswith(b"-----")
+    octets = pybase64.b64decode(b"".join(data.splitlines()[1:-1])) if pem else data
+    count, most = (b"\x02\x02\x40\x00", b"\x02\x02\x7f\xff") if shape == "pkcs8-scrypt" else (b"\x02\x02\x08\x00", b"")
+    assert count in octets
+    keyfiles.require_cheap(octets)
+    costly = octets.replace(count, most) if most else _grown(octets, count, der.integer(0x7FFFFFFF))
+    costly = costly.replace(b"\x02\x01\x08\x02\x01\x01", b"\x02\x01\x7f\x02\x01\x7f") if most else costly  # block size, parallelism
+    given_ = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + pybase64.encodebytes(costly) + b"-----END ENCRYPTED PRIVATE KEY-----\n"
+    found = keyfiles.read(given_ if pem else costly, b"secret")
+    assert found.problem is not None
+    assert found.problem.problem is FileProblem.UNSUPPORTED
+
+
+def _grown(octets: bytes, count: bytes, other: bytes) -> bytes:
+    """DER with each `count` replaced by a longer element, and the lengths around it mended."""
+    def mended(start: int, end: int) -> bytes:
+        made = b""
+        for tag, at, inner, stop in der.split(octets, start, end, 100):
+            deep = tag & 0x20 or (tag in (der.OCTET_STRING, 0x80) and octets[inner:inner + 1] == b"0")
+            made += other if octets[at:stop] == count else der.tlv(tag, mended(inner, stop) if deep else octets[inner:stop])
+        return made
+
+    return mended(0, len(octets))
 
 
 _PIECES = st.one_of(st.binary(max_size=80), st.sampled_from([
