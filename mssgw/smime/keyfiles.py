@@ -214,12 +214,14 @@ class _Found:
 
 
 def _opened(data: bytes, passphrase: bytes | None) -> pkcs12.PKCS12KeyAndCertificates:
-    try:
-        return pkcs12.load_pkcs12(data, passphrase)
-    except ValueError:
-        if passphrase is None:
-            raise
-        return pkcs12.load_pkcs12(data, None)  # it has none: the passphrase was meant for another file
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # BER, as NSS and Windows write it
+        try:
+            return pkcs12.load_pkcs12(data, passphrase)
+        except ValueError:
+            if passphrase is None:
+                raise
+            return pkcs12.load_pkcs12(data, None)  # it has none: the passphrase was meant for another file
 
 
 def _private(load: Any, data: bytes, passphrase: bytes | None) -> Any:

@@ -95,6 +95,14 @@ def test_pkcs12_in_pem_and_its_chain(shelf: Shelf) -> None:
         assert keys.load_certificates(given_, b"secret")[0] == shelf.alice.certificate
 
 
+def test_pkcs12_in_ber(shelf: Shelf) -> None:
+    """NSS and Windows write no lengths; the library's warning made it a wrong passphrase."""
+    data = shelf.openssl(*SEALED["pkcs12"])
+    inner = der.whole(data)
+    for given_ in (b"0\x80" + data[inner[2]:] + b"\0\0", data + b"\n"):
+        assert keyfiles.read(given_, b"secret").certificate == shelf.alice.certificate
+
+
 def test_bundles_in_any_order_with_text_between(shelf: Shelf) -> None:
     """`openssl pkcs12` writes Bag Attributes; the holder's certificate was expected first, the key alone in its file."""
     (shelf.path / "a.p12").write_bytes(shelf.openssl(*SEALED["pkcs12"]))
