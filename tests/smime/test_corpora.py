@@ -12,17 +12,22 @@ from typing import Any
 import pybase64
 import pytest
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mssgw.core.body import Body
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.smime import Reason, der, keys
-from mssgw.smime.algorithms import DIGESTS, SHA256, Oaep, pss_padding, read_signature
+from mssgw.smime import Reason, der, keys, oids
+from mssgw.smime.algorithms import DIGESTS, SHA256, Oaep, identifier, pss_padding, read_signature
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.decrypting import _SHA1, Reading
 from mssgw.smime.errors import SmimeError, Undecryptable
 from mssgw.smime.keys import Identity, SoftKey, load_private
 from mssgw.smime.opening import Opened, open_now
+from mssgw.smime.recipients import kem_info
 from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "crypto"
@@ -240,3 +245,16 @@ def test_signatures(name: str, scheme: str) -> None:
                 holds = False
             assert holds == (case["result"] == "valid") or case["result"] == "acceptable", case["comment"]
     assert counted > 50
+
+
+def test_key_derivation_of_the_example_in_rfc9936() -> None:  # RFC 9936 C, RFC 9629 5
+    """The library has no ML-KEM-512, so decapsulation is left out: from its shared secret to the content key."""
+    wrapping = identifier(oids.AES128_WRAP)
+    info = kem_info(wrapping, 16, None)
+    assert info.hex() == "3010300b0609608648016503040105020110"
+    secret = bytes.fromhex("7df12d412ae299a24fde6d7c3bb8e3194c80ad3c733dcf2775e09fe8bedb86d8")
+    key = HKDF(hashes.SHA256(), 16, None, info).derive(secret)
+    assert key.hex() == "cf453a3e2bae0a78701b8206c185a008"
+    content_key = aes_key_unwrap(key, bytes.fromhex("c050e4392f9c14dd0ac2220203f317d701f94f9dd92778f5"))
+    sealed = bytes.fromhex("94c8689a99d2c38e192fa6ba085cf1786c57c7402b54fc93c30a4a4533")
+    assert AESGCM(content_key).decrypt(bytes.fromhex("5ca57468b81bf03b8da7186c"), sealed, None) == b"Hello, world!"
