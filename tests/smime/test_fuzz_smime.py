@@ -16,8 +16,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mssgw import smime
+from mssgw.core.address import Address
 from mssgw.core.body import Body
-from mssgw.smime import capabilities, certificates, decrypting, der, recipients, verifying
+from mssgw.smime import (
+    capabilities,
+    certificates,
+    decrypting,
+    der,
+    ess,
+    ldap,
+    ldap_messages,
+    legacy,
+    oids,
+    receipts,
+    recipients,
+    verifying,
+)
 from mssgw.smime.algorithms import MADE
 from mssgw.smime.armour import decode
 from mssgw.smime.ber import BerError, Stream
@@ -27,8 +41,9 @@ from mssgw.smime.errors import SmimeError
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.signed import Signer
 from tests.fuzz import LONG, watched
-from tests.smime.forge import ENTITY, clear, compressed, opaque
+from tests.smime.forge import ENTITY, clear, compressed, enveloped, opaque
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
+from tests.smime.test_receipts import Asking, history, one_value, request
 
 SHORT = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 LARGEST = 1 << 20  # octets
@@ -38,6 +53,20 @@ AUTHORITY = Authority()
 @cache
 def person(kind: str, address: str) -> Person:
     return AUTHORITY.issue(kind, address, number=1 if address == BOB else 0)
+
+
+@cache
+def asking() -> bytes:
+    """Signed, with a wish for a receipt and a mail list on the way."""
+    signer = Asking(person("rsa", ALICE).identity, (oids.RECEIPT_REQUEST, one_value(request())),
+                    (oids.ML_EXPANSION_HISTORY, one_value(history(b"\x80\x00"))))
+    before, after = signer.opaque(len(ENTITY), hashlib.sha256(ENTITY).digest(), NOW)
+    return before + ENTITY + after
+
+
+@cache
+def asked_for() -> receipts.Signed:
+    return receipts.parse(asking())
 
 
 @cache
@@ -53,6 +82,10 @@ def seeds() -> tuple[bytes, ...]:
             encrypt([ENTITY], len(ENTITY), [way], MADE[cipher], out.append)
             found.append(b"".join(out))
     found.append(compressed(ENTITY))
+    for oid, parameters, key in ((oids.RC2_CBC, der.sequence(der.integer(160), der.octets(bytes(8))), b"12345"),
+                                 (oids.DES_EDE3_CBC, der.octets(bytes(8)), bytes(range(24)))):
+        found.append(enveloped(person("rsa", BOB), oids.ENVELOPED_DATA, oid, parameters, key, bytes(range(96))))
+    found += [asking(), receipts.make(asked_for(), person("rsa", BOB).identity, NOW)]
     return (*found, *map(_loosened, found))
 
 
@@ -115,7 +148,7 @@ def one_message(draw: random.Random) -> None:
     got.verdict.results("mx").encode("ascii")
     assert got.verdict.banner("fr")
     assert got.verdict.to_json()
-    if got.verdict.valid:
+    if got.verdict.valid and got.verdict.layers[-1] != "receipt":
         assert b"Bonjour" in got.readable.read()
 
 
@@ -123,10 +156,28 @@ def one_stream(draw: random.Random) -> None:
     data = mutated(draw.choice(seeds()), draw) if draw.random() < 0.8 else draw.randbytes(draw.randint(0, 200))
     for work in (lambda: Stream([data]).element(), lambda: list(Stream(_cut(data, draw)).octets()), lambda: der.split(data, 0, len(data)),
                  lambda: verifying.read(Stream(_cut(data, draw)), lambda _: None), lambda: capabilities.read(data),
-                 lambda: decrypting.decrypt(lambda: Stream(_cut(data, draw)), [person("rsa", BOB).identity], lambda: lambda _: None)):
+                 lambda: decrypting.decrypt(lambda: Stream(_cut(data, draw)), [person("rsa", BOB).identity], lambda: lambda _: None),
+                 lambda: _receipt(data), lambda: ess.read_request(data), lambda: ess.read_history(data), lambda: legacy.read_rc2(data),
+                 lambda: _directory(data)):
         try:
             work()
         except (SmimeError, der.DerError):
+            continue
+
+
+def _receipt(data: bytes) -> None:
+    one = receipts.parse(data)
+    receipts.requested(one)
+    receipts.history(one)
+    receipts.verify(one, asked_for())
+
+
+def _directory(data: bytes) -> None:
+    """As the value of an entry, and as what a server says."""
+    for work in (ldap._read, ldap_messages.frame, ldap_messages.read):
+        try:
+            work(data)
+        except (SmimeError, der.DerError, ldap_messages.LdapError):
             continue
 
 
@@ -190,7 +241,6 @@ def test_fuzz_any_message(data: bytes) -> None:
 @given(st.binary(max_size=600), st.booleans())
 def test_fuzz_whatever_is_submitted_leaves_readable(data: bytes, header: bool) -> None:
     """Any octets as a message: signed, encrypted, and read back as something valid."""
-    from mssgw.core.address import Address
     from mssgw.smime.protecting import protect_now
 
     body = Body.of((f"From: <{ALICE}>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n".encode() if header else b"") + data)
