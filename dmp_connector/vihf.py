@@ -171,6 +171,13 @@ class Claims:
     version: str
     homologation: str
     secret: bool
+    saml_version: str = ""
+    issuer_format: str = ""
+    context_class: str = ""
+    audience: bool = False
+    resource: str = ""  # Ressource_URN
+    software: tuple[str, str] = ("", "")  # LPS_Nom, LPS_Version
+    confidentiality: tuple[Code, ...] = ()
 
 
 def read(element: etree._Element) -> Claims:
@@ -209,6 +216,13 @@ def read(element: etree._Element) -> Claims:
         version=plain.get("VIHF_Version", ""),
         homologation=plain.get("LPS_ID_HOMOLOGATION_DMP", ""),
         secret=bool(coded.get(CONFIDENTIALITY)),
+        saml_version=element.get("Version", ""),
+        issuer_format=issuer.get("Format", "") if (issuer := element.find(f"{{{SAML}}}Issuer")) is not None else "",
+        context_class=_text(element, "AuthnStatement", "AuthnContext", "AuthnContextClassRef"),
+        audience=next(element.iter(f"{{{SAML}}}AudienceRestriction"), None) is not None,
+        resource=plain.get("Ressource_URN", ""),
+        software=(plain.get("LPS_Nom", ""), plain.get("LPS_Version", "")),
+        confidentiality=tuple(coded.get(CONFIDENTIALITY, ())),
     )
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from lxml import etree
 
-from dmp_connector import mtom, xades
+from dmp_connector import mtom
+from dmp_connector.codes import load
 from dmp_connector.ebxml import names, write
 from dmp_connector.ebxml.query import StoredQuery, read_query
 from dmp_connector.ebxml.read import read_registry
@@ -19,19 +20,17 @@ from dmp_connector.model.documents import Association, AvailabilityStatus, Code,
 from dmp_connector.model.dossier import AuthorisationStatus
 from dmp_connector.model.people import AccessMode
 from dmp_connector.simulator.gate import Gate, GateRefused, Visitor
+from dmp_connector.simulator.metadata import is_signature, require_complete
 from dmp_connector.simulator.registry import Stored, refuse
 from dmp_connector.simulator.rights import Column, Reach, Right, deny, reach
 from dmp_connector.simulator.rights_service import require_active
 from dmp_connector.simulator.signature import verify_submission
 from dmp_connector.simulator.world import Record, World
 
-_REQUIRED_CODES = ("type", "class_code", "format", "facility", "practice")
-_REQUIRED = ("unique_id", "title", "confidentiality", "mime_type", "language", "source_patient_id", "legal_authenticator")
-
 
 class DocumentService:
     def __init__(self, world: World, gate: Gate, repository: str) -> None:
-        self._world, self._gate, self._repository = world, gate, repository
+        self._world, self._gate, self._repository, self._codes = world, gate, repository, load()
 
     # ---- ITI-41
 
@@ -41,6 +40,7 @@ class DocumentService:
         column = visitor.column(record, self._world.now())
         if reach(Right.FEED, column, air=visitor.air) is Reach.NONE:
             raise deny(Right.FEED, "alimentation fermée à l'authentification indirecte renforcée" if visitor.air else "")
+        self._require_unblocked(record, visitor, Right.FEED)
         if not parts:
             raise GateRefused("SIMMtomRequired", "MTOM/XOP est obligatoire (EX_2.1-1260)")
         found = read_registry(payload)
@@ -51,7 +51,7 @@ class DocumentService:
             raise refuse("XDSPatientIdDoesNotMatch", "le lot et le VIHF ne désignent pas le même patient")
         contents = self._contents(payload, parts, found.entries)
         for entry in found.entries:
-            self._require_complete(entry, contents[entry.entry_uuid], visitor)
+            require_complete(entry, contents[entry.entry_uuid], visitor, self._codes)
             record.documents.require_new(entry.unique_id, entry.hash)
         self._require_members(found.associations, submission, found.entries)
         self._require_signed(submission, found.entries, contents, found.associations)
@@ -71,24 +71,6 @@ class DocumentService:
         if unknown := found.keys() - symbols:
             raise refuse("XDSMissingDocumentMetadata", ", ".join(sorted(unknown)))
         return found
-
-    def _require_complete(self, entry: DocumentEntry, content: bytes, visitor: Visitor) -> None:
-        if entry.patient != visitor.ins:
-            raise refuse("XDSPatientIdDoesNotMatch", f"{entry.unique_id}: autre patient")
-        lacking = [name for name in _REQUIRED_CODES if not getattr(entry, name).code]
-        lacking += [name for name in _REQUIRED if not getattr(entry, name)]
-        if entry.service_start is None:
-            lacking.append("serviceStartTime")
-        if not any(author.person for author in entry.authors):
-            lacking.append("authorPerson")
-        if lacking:
-            raise refuse("XDSRegistryMetadataError", f"{entry.unique_id}: métadonnées absentes : {', '.join(lacking)}")
-        if entry.confidentiality[0].code not in ("N", "R", "V"):
-            raise refuse("XDSRegistryMetadataError", f"{entry.unique_id}: la première confidentialité est N, R ou V")
-        try:
-            entry.require_matches(content)
-        except BadDocument as error:
-            raise refuse("XDSRepositoryMetadataError", f"{entry.unique_id}: {error}") from error
 
     @staticmethod
     def _require_members(arrows: tuple[Association, ...], submission: SubmissionSet, entries: tuple[DocumentEntry, ...]) -> None:
@@ -150,6 +132,7 @@ class DocumentService:
         asked = read_query(payload)
         if asked.return_type == "ObjectRef":
             self._require(Right.LOCATE, record, visitor)
+            self._require_unblocked(record, visitor, Right.LOCATE)
         else:
             self._require(Right.FIND, record, visitor)
             self._require_may_consult(record, visitor, Right.FIND)
@@ -286,6 +269,7 @@ class DocumentService:
         except (KeyError, IndexError, ValueError) as error:
             raise refuse("XDSMetadataUpdateError", "OriginalStatus et NewStatus attendus") from error
         if new is AvailabilityStatus.DELETED:
+            self._require_unblocked(record, visitor, Right.DELETE)
             self._require(Right.DELETE, record, visitor, stored)
         else:
             self._require_may_consult(record, visitor, Right.ARCHIVE)
@@ -326,12 +310,16 @@ class DocumentService:
             return column in (Column.TREATING, Column.TREATING_BRIS_DE_GLACE)
         return any(author.person and author.person.id == visitor.id for author in stored.current.authors)
 
+    def _require_unblocked(self, record: Record, visitor: Visitor, right: Right) -> None:
+        """Whom the patient blocked has no access in any mode (PDSM4DMP, TD0.2)."""
+        if record.authorisation(visitor.id, visitor.structure, now=self._world.now()) is AuthorisationStatus.FORBIDDEN:
+            raise deny(right, "professionnel bloqué par le patient")
+
     def _require_may_consult(self, record: Record, visitor: Visitor, right: Right) -> None:
         """Authorisation in normal mode, no opposition in the two others, no block in any."""
         now = self._world.now()
+        self._require_unblocked(record, visitor, right)
         status = record.authorisation(visitor.id, visitor.structure, now=now)
-        if status is AuthorisationStatus.FORBIDDEN:
-            raise deny(right, "professionnel bloqué par le patient")
         if visitor.mode is AccessMode.BRIS_DE_GLACE:
             if record.oppositions.bris_de_glace:
                 raise deny(right, "le patient s'oppose au bris de glace")
@@ -358,10 +346,6 @@ class DocumentService:
                 return record.authorisation(visitor.id, visitor.structure, now=now) is AuthorisationStatus.VALID
             case _:
                 return False
-
-
-def is_signature(entry: DocumentEntry) -> bool:
-    return entry.class_code.code == xades.CLASS.code
 
 
 def response() -> etree._Element:

@@ -1,4 +1,4 @@
-"""Who is calling. Order: certificate of the assertion -> signature -> age -> single use -> content -> profile.
+"""Who is calling. Order: certificate of the assertion -> signature -> age -> single use -> form -> content -> profile.
 
 Everything after the signature is read from what the verifier returned, not from the message. Refusals are
 SOAP faults with the codes of WS-Security, or the DMP's own where the sources know them (dmp.md 1.6).
@@ -22,6 +22,7 @@ from signxml.exceptions import InvalidSignature as SignatureRefused
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from dmp_connector import vihf
+from dmp_connector.codes import load
 from dmp_connector.dsig import DS
 from dmp_connector.errors import BadAnswer, BadIns
 from dmp_connector.model.documents import Code
@@ -35,6 +36,7 @@ DOCTOR, PHARMACIST = "10", "21"
 PROFESSIONS = "1.2.250.1.71.1.2.7"
 OCCUPATIONAL_MEDICINE = "SM25"
 STAFF_SYSTEM = "1.2.250.1.213.1.1.4.6"
+ISSUER_FORMATS = tuple(f"urn:oasis:names:tc:SAML:1.1:{name}:X509SubjectName" for name in ("nameid-format", "nameidformat"))
 MODE_SYSTEMS = ("1.2.250.1.213.1.1.4.248", "1.2.250.1.213.1.1.4.336")
 
 
@@ -95,6 +97,7 @@ class Gate:
 
     def __init__(self, config: SimulatorConfig, now: Callable[[], datetime]) -> None:
         self._config, self._now = config, now
+        self._skew, self._codes = timedelta(seconds=config.skew_seconds), load()
         self._anchors = x509.load_pem_x509_certificates(config.client_anchors.read_bytes())
         self._seen: dict[str, datetime] = {}
         self._lock = threading.Lock()
@@ -119,6 +122,7 @@ class Gate:
             raise GateRefused("wsse:InvalidSecurityToken", str(error)) from error
         self._require_issuer(claims, signing, peer)
         self._require_fresh(claims)
+        self._require_form(claims)
         return self._visitor(claims)
 
     def _certificate(self, assertion: etree._Element) -> x509.Certificate:
@@ -179,7 +183,7 @@ class Gate:
                 raise GateRefused("DMPInvalidCertificate", "TLS and signature certificates belong to different structures")
 
     def _require_fresh(self, claims: vihf.Claims) -> None:
-        now, skew = self._now(), timedelta(seconds=self._config.skew_seconds)
+        now, skew = self._now(), self._skew
         life = timedelta(seconds=self._config.vihf_seconds)
         if claims.issued is None or not claims.id:
             raise GateRefused("wsse:InvalidSecurityToken", "IssueInstant and ID are needed")
@@ -191,6 +195,25 @@ class Gate:
             if claims.id in self._seen:
                 raise GateRefused("wsse:FailedAuthentication", "This VIHF was already used")
             self._seen[claims.id] = until + 2 * skew
+
+    def _require_form(self, claims: vihf.Claims) -> None:
+        """What the mapping table asks of every VIHF, whoever sends it (dmp.md 2)."""
+        code, _, system = claims.sector.partition("^")
+        secret = [c for c in claims.confidentiality if (c.code, c.system) != (vihf.SECRET_CONNECTION.code, vihf.SECRET_CONNECTION.system)]
+        for holds, text in (
+            (claims.saml_version == "2.0", "Assertion/@Version 2.0"),
+            (claims.issuer_format in ISSUER_FORMATS, "Issuer/@Format X509SubjectName"),
+            (claims.context_class, "AuthnContextClassRef"),
+            (not claims.audience, "AudienceRestriction must not be filled"),
+            (claims.resource == "urn:dmp", "Ressource_URN urn:dmp"),
+            (self._codes.facility.find(code, system), "Secteur_Activite of JDV_J61"),
+            (all(claims.software), "LPS_Nom and LPS_Version"),
+            (not claims.roles or claims.roles[0] in self._codes.subject_role, "subject:role of JDV_J65"),
+            (not secret, "confidentiality-code: INVISIBLE_REPRESENTANTS_LEGAUX only"),
+            (claims.authenticated is None or claims.authenticated <= self._now() + self._skew, "AuthnInstant in the future"),
+        ):
+            if not holds:
+                raise GateRefused("wsse:InvalidSecurityToken", f"VIHF: {text}")
 
     def _visitor(self, claims: vihf.Claims) -> Visitor:
         try:
