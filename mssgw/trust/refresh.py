@@ -171,8 +171,8 @@ class ListKeeper:
         disk.write_json(self.directory / "override.json", self._override)
         self._changed("override.json")
         log(Event.TRUST_OVERRIDE, "warning", who=word.who, reason=word.reason, until=f"{word.until:%Y-%m-%dT%H:%MZ}")
-        self._tell(Decision(Step.LIST, "override", Fault.LIST_TOO_OLD.value, operator=word.who,
-                            detail=f"age does not count until {word.until:%Y-%m-%dT%H:%MZ}: {word.reason}"))
+        said = f"age does not count until {word.until:%Y-%m-%dT%H:%MZ}" if word.until > word.at else "override taken back, age counts again"
+        self._tell(Decision(Step.LIST, "override", Fault.LIST_TOO_OLD.value, operator=word.who, detail=f"{said}: {word.reason}"))
 
     def _changed(self, *names: str) -> bool:
         stamps = {name: disk.stamp(self.directory / name) for name in names}

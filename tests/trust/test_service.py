@@ -217,6 +217,13 @@ async def test_the_list_itself_too_old_then_an_audited_override(scene):
     await trust.tick()
     assert trust.require(ALPHA, scene.alpha.der)
     assert "ANS est en panne" in next(each.detail for each in scene.told if each.outcome == "override")
+    refresh.override(scene.directory / "data", "op", "revenue", scene.clock.now(), hours=0)
+    await trust.tick()
+    assert fault(trust.require, ALPHA, scene.alpha.der) is Fault.LIST_TOO_OLD
+    assert scene.told[-2].detail == "override taken back, age counts again: revenue"  # it said: does not count until now
+    refresh.override(scene.directory / "data", "op", "encore", scene.clock.now(), hours=24)
+    await trust.tick()
+    assert trust.require(ALPHA, scene.alpha.der)
     await later(trust, scene.clock, hours=25)
     assert fault(trust.require, ALPHA, scene.alpha.der) is Fault.LIST_TOO_OLD
 
