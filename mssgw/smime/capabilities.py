@@ -32,13 +32,14 @@ MODERN: Final = Capabilities((AES256_GCM, AES128_GCM, AES256_CBC, AES128_CBC), o
 
 
 @lru_cache(maxsize=256)
-def own(holder: Certificate) -> bytes:
-    """Our own list, for the signed attribute: strongest first, key management last."""
+def own(holder: Certificate, oaep: bool = True) -> bytes:
+    """Our own list, for the signed attribute: strongest first, key management last. `oaep`: the key can unwrap it."""
     entries = [identifier(one.oid) for one in (AES256_GCM, AES128_GCM, AES256_CBC, AES128_CBC)]
     if isinstance(holder.public_key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey):
         entries.append(identifier(oids.ECDH_SHA256, identifier(oids.AES256_WRAP)))  # RFC 5753 7.3
     else:
-        entries.append(identifier(oids.RSA_OAEP, der.sequence()))
+        if oaep:
+            entries.append(identifier(oids.RSA_OAEP, der.sequence()))
         entries.append(identifier(oids.RSA, der.NULL))
     return der.sequence(*entries)
 

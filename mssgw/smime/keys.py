@@ -31,6 +31,10 @@ class Key(Protocol):
     """One private key. Every method may raise KeyUnavailable."""
 
     @property
+    def oaep(self) -> bool:
+        """Whether others may use RSA-OAEP for it: said in our capabilities."""
+
+    @property
     def executor(self) -> Executor | None:
         """Where operations with this key run; None is the shared pool of all cores."""
 
@@ -60,6 +64,7 @@ class SoftKey:
     """A private key in memory."""
 
     executor: Executor | None = None
+    oaep = True
 
     def __init__(self, private: Any) -> None:
         self._loaded: Any = private

@@ -46,7 +46,7 @@ class Signer:
             (oids.CONTENT_TYPE, oids.DATA),
             (oids.SIGNING_TIME, moment),
             (oids.MESSAGE_DIGEST, digest),
-            (oids.SMIME_CAPABILITIES, capabilities.own(self.identity.certificate)),
+            (oids.SMIME_CAPABILITIES, capabilities.own(self.identity.certificate, self.identity.key.oaep)),
             (oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(
                 der.octets(certificate_hash), issuer_serial(self.identity.certificate))))),  # RFC 5035 3: SHA-256 is the default
             (oids.ALGORITHM_PROTECTION, der.sequence(protection)),

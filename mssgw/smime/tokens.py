@@ -179,6 +179,8 @@ class Pkcs11Key:
         self.token, self._certificate = token, certificate
         self._name = {"label": label, "id": identifier}
 
+    oaep = False  # cards can't do it, SoftHSM only with SHA-1: nobody is invited to it, and what comes is tried
+
     @property
     def executor(self) -> Executor | None:
         return self.token.executor

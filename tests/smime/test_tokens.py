@@ -137,6 +137,20 @@ def test_oaep_with_sha1_is_all_softhsm_can_do(hsm: Hsm, authority: Authority, tm
     assert hsm.token.worker_pid == worker
 
 
+def test_nobody_is_invited_to_use_oaep_for_a_token(hsm: Hsm, alice: Person) -> None:
+    """Cards have no OAEP and SoftHSM only with SHA-1: mail that answers our capabilities must be readable here."""
+    from mssgw.smime import capabilities, verifying
+    from mssgw.smime.signed import Signer
+
+    for key, invited in ((hsm.load(alice, "mx", "01"), False), (alice.identity.key, True)):
+        content = verifying.parse_detached(Signer(smime.Identity(alice.certificate, key)).sign(bytes(32), NOW))
+        content.digests = dict.fromkeys(content.digest_identifiers, bytes(32))
+        (check,) = verifying.signatures(content)
+        said = capabilities.stated(check.capabilities)
+        assert said
+        assert said.oaep is invited
+
+
 def test_a_bad_ciphertext_is_no_fault_of_the_token(hsm: Hsm, bob: Person) -> None:
     key = hsm.load(bob, "reader", "02")
     assert key.sign(b"x", SIGNATURES["rsa-sha256"])
