@@ -18,8 +18,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mssgw.core.body import Body
+from mssgw.core.errors import NotTrusted
+from mssgw.core.pki import Evidence, Purpose
+from mssgw.smime import files
 from mssgw.smime.certificates import Certificate
+from mssgw.smime.opening import open_now
 from tests.cli.desk import mssgw
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, usage
@@ -321,9 +328,9 @@ def test_a_saved_attachment_is_read_as_it_is(desk: Desk) -> None:
     sealed_ = desk("encrypt", desk.path / "m.eml", "--to", desk.path / "bob.pem").stdout
     armoured = sealed_.partition(b"\r\n\r\n")[2]
     bob = ("--cert", desk.path / "bob.pem", "--key", desk.path / "bob.key")
-    for given in (base64.b64decode(armoured), armoured, b"-----BEGIN PKCS7-----\n" + armoured + b"-----END PKCS7-----\n",
+    for saved in (base64.b64decode(armoured), armoured, b"-----BEGIN PKCS7-----\n" + armoured + b"-----END PKCS7-----\n",
                   b"\n-----BEGIN CMS-----\r\n" + armoured + b"-----END CMS-----"):
-        done = desk("decrypt", "-", *bob, given=given)
+        done = desk("decrypt", "-", *bob, given=saved)
         assert done.returncode == 0, done.stderr.decode()
         assert b"Voici le compte rendu" in done.stdout
 
@@ -409,3 +416,20 @@ def test_a_detached_signature_alone_says_what_is_missing(desk: Desk) -> None:
     done = desk("verify", desk.path / "alone.p7s", "--anchors", desk.path / "anchors", "--at", AT)
     assert done.returncode == 1
     assert b"without the content that it is about" in done.stderr
+
+
+_STARTS = st.sampled_from([
+    b"", b"0\x80\x06\x09", b"0\x82\xff\xff\x06\x09*\x86H\x86\xf7\r\x01\x07\x03", b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----\n",
+    b"MIIG3gYJKoZIhvcNAQcDoIIGzzCCBssCAQExDTALBglghkgBZQMEAgEwCwYJKoZIhvcNAQcB", b"From a\n", b"From: a@b.test\n"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(_STARTS, st.binary(max_size=200))
+def test_fuzz_what_people_hand_to_the_verbs(start: bytes, rest: bytes) -> None:
+    body = files.as_message(Body.of(start + rest))
+    files.is_message(body)
+    assert open_now(body, [], _nobody, NOW).verdict.banner("fr")
+
+
+def _nobody(_certificate: bytes, _purpose: Purpose, _at: datetime) -> Evidence:
+    raise NotTrusted
