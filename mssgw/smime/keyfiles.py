@@ -230,17 +230,24 @@ def _private(load: Any, data: bytes, passphrase: bytes | None) -> Any:
         try:
             return load(data, None)
         except TypeError:  # encrypted
-            if passphrase is None:
-                raise KeyFileError(FileProblem.PASSPHRASE_MISSING) from None
-            require_cheap(data if data[:1] == b"0" else _unarmoured(data.partition(b"-----\n")[2].partition(b"-----")[0]))
-            return load(data, passphrase)
+            return _unsealed(load, data, passphrase)
         except ValueError:
             return _with_right_exponents(load(data, None, unsafe_skip_rsa_key_validation=True))
     except UnsupportedAlgorithm as error:
         raise KeyFileError(FileProblem.UNSUPPORTED) from error
     except (ValueError, TypeError, OverflowError) as error:
-        wrong = "password" in str(error).lower()
-        raise KeyFileError(FileProblem.PASSPHRASE_WRONG if wrong else FileProblem.DAMAGED) from error
+        raise KeyFileError(FileProblem.DAMAGED) from error
+
+
+def _unsealed(load: Any, data: bytes, passphrase: bytes | None) -> Any:
+    """An encrypted private key. Of 256 wrong passphrases one gives good padding and a broken key: both have one face."""
+    if passphrase is None:
+        raise KeyFileError(FileProblem.PASSPHRASE_MISSING)
+    require_cheap(data if data[:1] == b"0" else _unarmoured(data.partition(b"-----\n")[2].partition(b"-----")[0]))
+    try:
+        return load(data, passphrase)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise KeyFileError(FileProblem.PASSPHRASE_WRONG) from error
 
 
 def _with_right_exponents(key: Any) -> Any:

@@ -86,6 +86,15 @@ def test_encrypted_keys(shelf: Shelf, shape: str) -> None:
         assert "wrong" not in (caught.value.what)
 
 
+def test_a_wrong_passphrase_whose_padding_happens_to_fit(shelf: Shelf) -> None:
+    """One in 256 does; the file was called damaged then."""
+    data = shelf.openssl("pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES", "-iter", "1", "-in", "bob.key", "-passout", "pass:secret")
+    for number in range(1500):
+        with pytest.raises(KeyFileError) as caught:
+            _ = keyfiles.read(data, b"wrong %d" % number).key
+        assert caught.value.problem is FileProblem.PASSPHRASE_WRONG
+
+
 def test_pkcs12_in_pem_and_its_chain(shelf: Shelf) -> None:
     data = shelf.openssl(*SEALED["pkcs12"])
     for given_ in (data, pybase64.b64encode(data), b"-----BEGIN PKCS12-----\n" + pybase64.encodebytes(data) + b"-----END PKCS12-----\n"):
