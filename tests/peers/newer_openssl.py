@@ -22,7 +22,8 @@ class NewerOpenSsl:
     def __init__(self, path: Path) -> None:
         self._lib = ctypes.CDLL(str(path))
         for name in ("BIO_new_mem_buf", "BIO_new", "BIO_s_mem", "PEM_read_bio_PrivateKey", "PEM_read_bio_X509", "d2i_CMS_bio",
-                     "CMS_encrypt", "CMS_sign", "CMS_add1_signer", "EVP_get_cipherbyname", "EVP_get_digestbyname", "OPENSSL_sk_new_null"):
+                     "CMS_encrypt", "CMS_sign", "CMS_add1_signer", "EVP_get_cipherbyname", "EVP_get_digestbyname", "OPENSSL_sk_new_null",
+                     "EVP_PKEY_CTX_new", "X509_get_pubkey"):
             getattr(self._lib, name).restype = ctypes.c_void_p
         self._lib.OpenSSL_version.restype = ctypes.c_char_p
         self._lib.ERR_get_error.restype = ctypes.c_ulong
@@ -102,3 +103,25 @@ class NewerOpenSsl:
         made, out = self._need(self._lib.CMS_encrypt(readers, self._in(content), kind, BINARY)), self._new()
         self._need(self._lib.i2d_CMS_bio(out, made))
         return self._out(out)
+
+    # ML-KEM without CMS: 3.5 has the primitive and no KEMRecipientInfo
+
+    def _context(self, key: ctypes.c_void_p) -> ctypes.c_void_p:
+        return self._need(self._lib.EVP_PKEY_CTX_new(key, None))
+
+    def decapsulate(self, ciphertext: bytes, certificate: bytes, key: bytes) -> bytes:
+        context = self._context(self._pair(certificate, key)[1])
+        self._need(self._lib.EVP_PKEY_decapsulate_init(context, None))
+        secret, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+        self._need(self._lib.EVP_PKEY_decapsulate(context, secret, ctypes.byref(size), ciphertext, ctypes.c_size_t(len(ciphertext))))
+        return secret.raw[: size.value]
+
+    def encapsulate(self, certificate: bytes) -> tuple[bytes, bytes]:
+        """(shared secret, ciphertext)."""
+        cert = self._need(self._lib.PEM_read_bio_X509(self._in(certificate), None, None, None))
+        context = self._context(self._need(self._lib.X509_get_pubkey(cert)))
+        self._need(self._lib.EVP_PKEY_encapsulate_init(context, None))
+        secret, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+        ciphertext, length = ctypes.create_string_buffer(4096), ctypes.c_size_t(4096)
+        self._need(self._lib.EVP_PKEY_encapsulate(context, ciphertext, ctypes.byref(length), secret, ctypes.byref(size)))
+        return secret.raw[: size.value], ciphertext.raw[: length.value]

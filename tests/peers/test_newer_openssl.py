@@ -1,19 +1,27 @@
-"""OpenSSL 3.5: Ed25519 and ML-DSA signatures in CMS, both directions; and what it still can't read."""
+"""OpenSSL 3.5: Ed25519 and ML-DSA signatures in CMS, both directions; what it can't read; and its ML-KEM beside asn1crypto."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import pytest
+from asn1crypto import algos, cms, core
+from asn1crypto import x509 as asn1
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
-from mssgw.smime import recipients, verifying
-from mssgw.smime.algorithms import MADE
+from mssgw.smime import der, oids, recipients, verifying
+from mssgw.smime.algorithms import MADE, identifier
 from mssgw.smime.ber import Stream
 from mssgw.smime.decrypting import Reading, decrypt
 from mssgw.smime.enveloped import encrypt
 from mssgw.smime.signed import Signer
 from tests.peers.newer_openssl import NewerOpenSsl
 from tests.peers.smime_matrix import ENTITY
+from tests.smime.forge import content_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
 
@@ -80,3 +88,63 @@ def test_what_is_beyond_it(openssl: NewerOpenSsl, authority: Authority, kind: st
         openssl.decrypt(hidden(who, "aes256-gcm"), who.pem(), who.key_pem())
     with pytest.raises(openssl.Refused, match="not supported for this keytype"):
         openssl.encrypt(ENTITY, who.pem(), "aes-256-cbc")
+
+
+class KemRecipientInfo(core.Sequence):  # type: ignore[misc]
+    """RFC 9629 3, in the words of asn1crypto."""
+
+    _fields = [  # noqa: RUF012 - asn1crypto's way
+        ("version", core.Integer), ("rid", cms.RecipientIdentifier), ("kem", algos.AlgorithmIdentifier), ("kemct", core.OctetString),
+        ("kdf", algos.AlgorithmIdentifier), ("kek_length", core.Integer), ("ukm", core.OctetString, {"explicit": 0, "optional": True}),
+        ("wrap", algos.AlgorithmIdentifier), ("encrypted_key", core.OctetString)]
+
+
+class OtherInfo(core.Sequence):  # type: ignore[misc]
+    """CMSORIforKEMOtherInfo (RFC 9629 5)."""
+
+    _fields = [("wrap", algos.AlgorithmIdentifier), ("kek_length", core.Integer),  # noqa: RUF012
+               ("ukm", core.OctetString, {"explicit": 0, "optional": True})]
+
+
+def hkdf_sha256(secret: bytes, info: bytes) -> bytes:
+    """HKDF with no salt, one block."""
+    return hmac.digest(hmac.digest(bytes(32), secret, "sha256"), info + b"\1", "sha256")
+
+
+def kek(secret: bytes, info: KemRecipientInfo) -> bytes:
+    there = [name for name in ("wrap", "kek_length", "ukm") if info[name].native is not None]
+    return hkdf_sha256(secret, OtherInfo({name: info[name] for name in there}).dump())
+
+
+def test_its_kem_and_asn1crypto_read_our_recipient(openssl: NewerOpenSsl, authority: Authority) -> None:  # RFC 9629, 9936
+    """Neither has KEM recipients, each has a half: ML-KEM there, ASN.1 here; derivation is the standard library's."""
+    who, content_key = authority.issue("mlkem768", BOB, number=1), bytes(range(32))
+    other = cms.RecipientInfo.load(recipients.recipient(who.certificate, oaep=False, experimental=True).wrap(content_key)).chosen
+    assert other["ori_type"].dotted == "1.2.840.113549.1.9.16.13.3"
+    info = KemRecipientInfo.load(other["ori_value"].dump(), strict=True)
+    assert (info["version"].native, info["kem"]["algorithm"].dotted, info["kdf"]["algorithm"].dotted, info["kek_length"].native) == (
+        0, "2.16.840.1.101.3.4.4.2", "1.2.840.113549.1.9.16.3.28", 32)
+    assert info["rid"].chosen["serial_number"].native == who.cert.serial_number
+    secret = openssl.decapsulate(info["kemct"].native, who.pem(), who.key_pem())
+    assert aes_key_unwrap(kek(secret, info), info["encrypted_key"].native) == content_key
+
+
+@pytest.mark.parametrize("material", [None, b"material"], ids=["plain", "with keying material"])
+def test_we_read_what_its_kem_and_asn1crypto_make(openssl: NewerOpenSsl, authority: Authority, material: bytes | None) -> None:
+    who, content_key, vector = authority.issue("mlkem768", BOB, number=1), bytes(range(32)), bytes(16)
+    secret, ciphertext = openssl.encapsulate(who.pem())
+    ours = asn1.Certificate.load(who.der)
+    fields: dict[str, object] = {
+        "version": 0, "kem": {"algorithm": "2.16.840.1.101.3.4.4.2"}, "kemct": ciphertext, "kek_length": 32, "encrypted_key": b"",
+        "kdf": {"algorithm": "1.2.840.113549.1.9.16.3.28"}, "wrap": {"algorithm": "2.16.840.1.101.3.4.1.45"},
+        "rid": cms.RecipientIdentifier("issuer_and_serial_number", {"issuer": ours.issuer, "serial_number": ours.serial_number})}
+    info = KemRecipientInfo(fields | ({"ukm": material} if material else {}))
+    info["encrypted_key"] = aes_key_wrap(kek(secret, info), content_key)
+    ori = der.explicit(4, oids.ORI_KEM, info.dump())
+    padded = ENTITY + bytes((16 - len(ENTITY) % 16,)) * (16 - len(ENTITY) % 16)
+    hidden = der.sequence(oids.DATA, identifier(oids.AES256_CBC, der.octets(vector)),
+                          der.tlv(0x80, Cipher(AES(content_key), CBC(vector)).encryptor().update(padded)))
+    made = content_info(oids.ENVELOPED_DATA, der.sequence(der.integer(3), der.tlv(der.SET, ori), hidden))
+    plain: list[bytes] = []
+    found = decrypt(lambda: Stream([made]), [who.identity], lambda: lambda chunk: plain.append(bytes(chunk)), Reading(experimental=True))
+    assert (found.transport, b"".join(plain)) == ("ml-kem-768", ENTITY)
