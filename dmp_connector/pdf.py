@@ -217,7 +217,7 @@ def _check_output_intent(pdf: pikepdf.Pdf) -> None:
     """Device colours need an output intent (6.2.3.3); a file with none is taken only when it draws no device colour."""
     intents = pdf.Root.get("/OutputIntents")
     for intent in intents if isinstance(intents, pikepdf.Array) else ():
-        if _name(intent.get("/S")) == "/GTS_PDFA1" and "/DestOutputProfile" in intent:
+        if isinstance(intent, pikepdf.Dictionary) and _name(intent.get("/S")) == "/GTS_PDFA1" and "/DestOutputProfile" in intent:
             return
     for page in pdf.pages:
         try:

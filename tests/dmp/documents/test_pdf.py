@@ -147,6 +147,16 @@ def test_pdfs_by_other_makers_are_told_apart():
     assert sorted(verdicts.values()) == ["6.1.4"] * 5 + ["6.7.11"] + ["B"] * 4
 
 
+def test_an_output_intent_that_is_no_dictionary_is_none(pdf):
+    """Found by fuzzing: a null in /OutputIntents was a traceback."""
+    with pikepdf.open(io.BytesIO(pdf)) as opened:
+        opened.Root.OutputIntents = pikepdf.Array([None, 5, pikepdf.Name("/GTS_PDFA1")])
+        written = io.BytesIO()
+        opened.save(written, object_stream_mode=pikepdf.ObjectStreamMode.disable, force_version="1.4", fix_metadata_version=False)
+    with contextlib.suppress(BadDocument):  # a letter that draws no device colour needs none
+        require_pdfa1(written.getvalue())
+
+
 @given(st.binary(max_size=400))
 @settings(max_examples=100)
 def test_any_octets_are_refused_with_a_sentence(data):
