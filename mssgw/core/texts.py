@@ -107,7 +107,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Plusieurs signataires, qui ne sont pas tous du même avis ou de la même valeur.",
         "en": "Several signers who do not all agree or do not all hold.",
     },
-    "smime.reason.from-not-signer": {"fr": "L'expéditeur affiché n'est pas le signataire, ou aucun n'est affiché.", "en": "The sender shown is not the signer, or none is shown."},
+    "smime.reason.from-not-signer": {
+        "fr": "L'expéditeur affiché n'est pas le signataire, ou aucun n'est affiché.",
+        "en": "The sender shown is not the signer, or none is shown.",
+    },
     "smime.reason.several-from": {
         "fr": "Le message affiche plusieurs expéditeurs, ou un expéditeur illisible.",
         "en": "The message shows several senders, or one that can't be read.",
