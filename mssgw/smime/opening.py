@@ -216,6 +216,8 @@ class _Opening:
         if second.size > MAX_SIGNATURE * 2:
             raise SmimeError(Reason.LIMIT, "signature over 1 MB")
         content = verifying.parse_detached(b"".join(_decoded(body, second)))
+        if content.content_type != oids.DATA:
+            raise SmimeError(Reason.UNSUPPORTED, "signed content that is no message")
         signed = Rope(Range(body, first.header_start, first.body_end))
         for step in (None, _crlf):
             hashing = Hashing(content.digest_identifiers)

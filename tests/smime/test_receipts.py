@@ -20,6 +20,7 @@ from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.receipts import Signed
 from mssgw.smime.signed import Signer
 from tests.peers.smime_matrix import mail
+from tests.smime.forge import ENTITY, clear, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
 ANNE = "anne@beta.mssante.test"
@@ -139,6 +140,15 @@ def test_signed_content_of_another_kind_is_no_message(authority: Authority, alic
     assert not found.verdict.valid
     assert found.verdict.reasons[0] is Reason.UNSUPPORTED
     assert not found.unwrapped
+
+
+def test_a_signature_over_another_kind_of_content_is_not_one_over_a_part(authority: Authority, alice: Person) -> None:
+    """Detached: what was signed as a receipt or a time stamp is not what stands beside it."""
+    info = signer_info(alice, plain_attributes(ENTITY, content_type=oids.RECEIPT))
+    for kind in (oids.DATA, oids.RECEIPT):
+        found = open_now(clear(ENTITY, signed_data([info], [alice], content_type=kind)), [], authority.validate, NOW).verdict
+        assert found.signature.value == "invalid"
+    assert found.reasons == (Reason.UNSUPPORTED,)
 
 
 # --- who is due one (RFC 2634 2.3) --------------------------------------------------------------------------------------
