@@ -24,8 +24,10 @@ from hypothesis import strategies as st
 from mssgw.core.body import Body
 from mssgw.core.errors import NotTrusted
 from mssgw.core.pki import Evidence, Purpose
+from mssgw.core.texts import TEXTS
 from mssgw.smime import files
 from mssgw.smime.certificates import Certificate
+from mssgw.smime.errors import FileProblem, Reason
 from mssgw.smime.opening import open_now
 from tests.cli.desk import mssgw
 from tests.smime.letters import attachment, letter
@@ -290,7 +292,7 @@ def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
     """The page said so, and the command refused the key of 1024 bits."""
     (desk.path / "bob.rfc").write_bytes((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes())
     bob = ("--cert", DATA / "rfc4134/BobRSASignByCarl.cer", "--key", desk.path / "bob.rfc")
-    for name in ("5.1.bin", "5.3.eml"):
+    for name in ("5.1.bin", "5.2.bin", "5.3.eml"):
         done = desk("decrypt", DATA / "rfc4134" / name, *bob, "--legacy")
         assert done.returncode == 0, done.stderr.decode()
         assert b"This is some sample content." in done.stdout
@@ -416,6 +418,11 @@ def test_a_detached_signature_alone_says_what_is_missing(desk: Desk) -> None:
     done = desk("verify", desk.path / "alone.p7s", "--anchors", desk.path / "anchors", "--at", AT)
     assert done.returncode == 1
     assert b"without the content that it is about" in done.stderr
+
+
+def test_every_reason_and_every_problem_of_a_file_has_its_sentence() -> None:
+    wanted = {f"smime.reason.{one}" for one in Reason} | {f"smime.file.{one}" for one in FileProblem}
+    assert wanted <= set(TEXTS)
 
 
 _STARTS = st.sampled_from([
