@@ -66,6 +66,8 @@ def _kind(kind: Any) -> str:
 
 
 def _example(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"[{_example(get_args(kind)[0])}]"
     return {Secret: '"file:secret"', Path: '"path"'}.get(kind, '"…"')
 
 
