@@ -324,8 +324,8 @@ class CardError(DmpError):
 
 
 class NoReader(CardError):
-    fr = "Aucun lecteur de carte n'est branché."
-    en = "No card reader is connected."
+    fr = "Aucun lecteur de carte n'est utilisable."
+    en = "No card reader can be used."
 
 
 class NoCard(CardError):

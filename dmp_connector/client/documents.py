@@ -228,6 +228,12 @@ class Documents(Caller):
         """TD3.3c - suppression. `entry` needs entry_uuid; its status is taken as Approved when unknown."""
         await self._status("TD3.3c", call, entry, AvailabilityStatus.DELETED)
 
+    async def td33c_delete_located(self, call: Call, entry_uuid: str) -> None:
+        """TD3.3c by who may not read metadata and knows the entryUUID from TD3.1b (EX_3.3-1060); the entry is Approved."""
+        slots = (("OriginalStatus", (AvailabilityStatus.APPROVED.value,)), ("NewStatus", (AvailabilityStatus.DELETED.value,)))
+        arrow = Association(Association.UPDATE_STATUS, _SET, entry_uuid, slots=slots)
+        await self._update("TD3.3c", call, write.submit_objects(self._update_set("TD3.3c", call), (), [arrow], set_id=_SET))
+
     async def td33d_archive(self, call: Call, entry: DocumentEntry, archived: bool) -> None:
         """TD3.3d - archivage / désarchivage."""
         await self._status("TD3.3d", call, entry, AvailabilityStatus.ARCHIVED if archived else AvailabilityStatus.APPROVED)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from dmp_connector.dossier.rights import Action, Right, column_of, right
 from dmp_connector.errors import (
@@ -35,6 +36,29 @@ MIN_REASON = 10  # characters: "urgence" alone is no reason
 _CONSULTING = frozenset({Action.FIND, Action.RETRIEVE, Action.RETRIEVE_MASKED})
 _QUALIFIED = frozenset({InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO})
 _FOR_TESTS = frozenset({InsKind.NIR_TEST, InsKind.NIR_DEMO})
+
+
+_ACTS: Final = {  # what an action is, in words: "de {}", "to {}"
+    Action.EXISTS: ("vérifier l'existence du DMP", "ask whether there is a DMP"),
+    Action.DECLARE: ("déclarer une autorisation", "declare an authorisation"),
+    Action.REMOVE: ("rendre une autorisation", "give back an authorisation"),
+    Action.REMOVE_TREATING: ("rendre le rôle de médecin traitant", "give back the role of treating doctor"),
+    Action.LIST: ("lister les DMP autorisés", "list authorised dossiers"),
+    Action.SEARCH: ("chercher un patient sans INS", "search a patient without INS"),
+    Action.ADMINISTER: ("gérer le DMP", "manage the DMP"),
+    Action.READ_ADMINISTRATIVE: ("lire les données administratives", "read the administrative data"),
+    Action.PROFESSIONALS: ("lister les professionnels autorisés", "list authorised professionals"),
+    Action.FEED: ("déposer un document", "file a document"),
+    Action.FIND: ("consulter la liste des documents", "consult the list of documents"),
+    Action.LOCATE: ("retrouver un document par son identifiant", "locate a document by its id"),
+    Action.RETRIEVE: ("lire un document", "read a document"),
+    Action.RETRIEVE_MASKED: ("lire un document masqué", "read a masked document"),
+    Action.MASK: ("masquer un document", "mask a document"),
+    Action.UNMASK: ("démasquer un document", "unmask a document"),
+    Action.MAKE_VISIBLE: ("rendre un document visible", "make a document visible"),
+    Action.DELETE: ("supprimer un document", "delete a document"),
+    Action.ARCHIVE: ("archiver un document", "archive a document"),
+}
 
 
 class Condition(enum.StrEnum):
@@ -271,10 +295,14 @@ def _entitlement(request: AccessRequest) -> Reason:
     if request.action is Action.FEED and actor.authentication is AuthenticationMode.AIR:
         allowed = Right.NO
     if allowed is Right.NO or (allowed is Right.REGULATION and request.mode is not AccessMode.CENTRE_15):
-        fr = f"{request.action} n'est pas ouvert au profil « {column} »."
-        return _fails(condition, NotEntitled(f"{request.action} / {column}", fr=fr, en=f"{request.action} is not open to « {column} »."))
+        act_fr, act_en = _ACTS[request.action]
+        fr = f"Le profil « {column} » ne permet pas de {act_fr} ({request.action})."
+        en = f"The profile « {column} » does not allow to {act_en} ({request.action})."
+        return _fails(condition, NotEntitled(f"{request.action} / {column}", fr=fr, en=en))
     if allowed is Right.OWN and not request.own:
-        fr = f"{request.action} : seuls vos propres documents le permettent."
-        return _fails(condition, NotEntitled("own documents only", fr=fr, en=f"{request.action}: only on documents of your own."))
+        act_fr, act_en = _ACTS[request.action]
+        fr = f"Vous ne pouvez {act_fr} que s'il est de vous ({request.action})."
+        en = f"You can {act_en} only when it is your own ({request.action})."
+        return _fails(condition, NotEntitled("own documents only", fr=fr, en=en))
     treating = " (médecin traitant)" if dossier.treating_doctor else ""
     return _holds(condition, f"Profil « {column} »{treating} : {request.action} permis.")

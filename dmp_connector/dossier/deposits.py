@@ -26,7 +26,7 @@ from dmp_connector.client import Call
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.identity import NOTHING_TYPED, Identities, Qualified, Typed, require_identity
-from dmp_connector.dossier.pdf_document import PdfRequest, document_id, level1_of, require_title
+from dmp_connector.dossier.pdf_document import PdfRequest, document_id, level1_of, require_day, require_title
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import (
     AccessDenied,
@@ -124,6 +124,7 @@ class Deposits:
         require_title(request.title)
         await asyncio.to_thread(require_pdfa1, request.pdf, max_bytes=self._max_pdf)
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
+        require_day(request.act, born=known.patient.birth_date, today=self._desk.now().astimezone().date())
         unique_id, before = await self._identifier(call, request)
         if before is not None:
             return await self._known(call, before, request, progress)

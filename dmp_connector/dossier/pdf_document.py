@@ -78,3 +78,13 @@ def require_title(title: str) -> None:
             f"the title has {size} octets in UTF-8, the DMP takes {MAX_TITLE}",
             fr=f"le titre compte {size} octets en UTF-8, le DMP en accepte {MAX_TITLE} ; raccourcissez-le",
         )
+
+
+def require_day(act: date | None, *, born: date, today: date) -> None:
+    """Raise BadDocument: an act of the future, or before the patient was born."""
+    if act is not None and act > today:
+        raise BadDocument("the act lies in the future (--date)", fr="la date de l'acte est dans le futur (--date)")
+    if act is not None and act < born:
+        raise BadDocument(
+            "the act lies before the patient's birth (--date)", fr="la date de l'acte précède la naissance du patient (--date)"
+        )

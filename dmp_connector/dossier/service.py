@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 from dmp_connector.client import Call, IdentityQuery, ListBy, ListMode
 from dmp_connector.dossier.access import NotEntitled
 from dmp_connector.dossier.desk import Desk
-from dmp_connector.dossier.rights import Action, possible
+from dmp_connector.dossier.rights import Action, Right, column_of, possible, right
 from dmp_connector.errors import (
     BadInput,
     DocumentUnknown,
@@ -203,7 +203,12 @@ class DossierService:
         return True
 
     async def delete(self, call: Call, unique_id: str, *, reason: str = "", confirmed: bool = False) -> bool:
-        """TD3.3c. What is deleted already is unknown."""
+        """TD3.3c. What is deleted already is unknown. Who feeds but may not read metadata deletes too (EX_3.3-1060)."""
+        if right(Action.FIND, column_of(call.actor, call.mode, treating_doctor=False)) is Right.NO:
+            uuid = await self._desk.asked(call, Action.LOCATE, self._desk.dmp.td31b_locate(call, unique_id))
+            await self._desk.decided(call, await self._desk.existence(call), Action.DELETE, reason=reason, confirmed=confirmed)
+            await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete_located(call, uuid), document=unique_id)
+            return True
         entry = await self._entry(call, unique_id)
         await self._judged(call, Action.DELETE, entry, reason=reason, confirmed=confirmed)
         await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete(call, entry), document=unique_id)

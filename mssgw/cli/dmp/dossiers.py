@@ -32,7 +32,8 @@ def dossier_text(dossier: Dossier) -> str:
     if dossier.attached_to_mes:
         lines.append("Géré par Mon espace santé.")
     if dossier.closure:
-        lines.append(f"Fermé le {dossier.closure.at or '?'} : {dossier.closure.text}")
+        at = dossier.closure.at
+        lines.append(f"Fermé le {f'{at:%d/%m/%Y}' if at else '?'} : {dossier.closure.text}")
     return "\n".join(lines)
 
 

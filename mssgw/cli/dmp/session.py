@@ -23,6 +23,7 @@ from dmp_connector.card.pkcs11 import KNOWN_MODULES, CardSession, Pkcs11CardRead
 from dmp_connector.card.readers import pair, slots
 from dmp_connector.card.tls_relay import RelaySettings, TlsRelay
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleCard, parse_card
+from dmp_connector.cda.read import INS_OIDS
 from dmp_connector.client import Call, Dmp
 from dmp_connector.dossier.access import AuditRecord
 from dmp_connector.dossier.announcement import announcements
@@ -94,6 +95,11 @@ class Session:
     @property
     def ins(self) -> Ins:
         """The patient of the options: typed by a person, so its key is checked. Raises BadIns."""
+        if self.oid not in INS_OIDS:
+            raise BadIns(
+                f"--oid: no INS is issued under {self.oid}; known: {', '.join(INS_OIDS)}",
+                fr=f"--oid : aucun INS n'est émis sous {self.oid} ; connus : {', '.join(INS_OIDS)}",
+            )
         return Ins.typed(self.options.patient, self.oid)
 
     @property
@@ -253,11 +259,14 @@ def _file_signer(who: DmpActor) -> Signer:
     return FileSigner.load(who.certificate, who.key.path)
 
 
+_G15 = "1.2.250.1.71.1.2.7"
+
+
 def _actor(who: DmpActor, now: datetime, tables: codes.CodeTables) -> Actor:
     kind = {"card": AuthenticationMode.DIRECT, "psc": AuthenticationMode.AIR, "structure": AuthenticationMode.INDIRECT}[who.authentication]
     known = tables.subject_role
     speciality = (known.find(who.speciality) or Code(who.speciality, "1.2.250.1.71.4.2.5")) if who.speciality else None
-    profession = known.require(who.profession, "1.2.250.1.71.1.2.7")
+    profession = known.find(who.profession, _G15) or known.require(who.profession)  # a secretary, an automaton: A00
     practitioner = Practitioner(who.id, who.family, who.given, profession, speciality)
     return Actor(practitioner, _structure(who, tables), kind, now, staff_card=who.staff_card, evidence=who.address)
 
@@ -363,5 +372,6 @@ def refused(error: DmpError, *, json: bool) -> None:
             document |= {"code": error.code, "text": error.text}
         output("", json=True, document=document)
         raise typer.Exit(1)
-    reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if len(error.reasons) > 1 else ""
+    several = len({text for _, _, text in error.reasons}) > 1
+    reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if several else ""
     raise failure(Said(fr + reasons, en).prefixed("mssgw dmp"))

@@ -45,7 +45,7 @@ def whose(record: AuditRecord, *, whole: bool) -> str:
 
 def _lines(r: AuditRecord, *, whole: bool) -> list[str]:
     reason = f"  motif : {r.reason}" if r.reason else ""
-    lines = [f"{r.at:%Y-%m-%d %H:%M:%S}  {r.who}  {whose(r, whole=whole):15}  {r.mode:14} {r.what:22} {r.outcome}{reason}"]
+    lines = [f"{r.at.astimezone():%Y-%m-%d %H:%M:%S}  {r.who}  {whose(r, whole=whole):15}  {r.mode:14} {r.what:22} {r.outcome}{reason}"]
     lines += [f"{_INDENT}{'✔' if holds else '✘'} {name} : {text}" for name, holds, text in r.conditions]
     if r.facts:
         lines.append(_INDENT + ", ".join(f"{name}={value}" for name, value in r.facts))

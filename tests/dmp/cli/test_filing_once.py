@@ -82,6 +82,13 @@ def test_the_day_of_the_act_is_in_the_metadata(mssgw, pdf):
     assert datetime.fromisoformat(entry["service_start"]).astimezone().date() == date(2026, 1, 2)
 
 
+@pytest.mark.parametrize(("day", "words"), [("2999-01-01", "futur"), ("1900-01-01", "naissance")])
+def test_an_act_of_the_future_or_before_the_birth_is_refused(mssgw, pdf, day, words):
+    refused = submit(mssgw, pdf, "--date", day)
+    assert refused.status == 1
+    assert words in refused.document["sentence"]
+
+
 def test_another_visibility_is_not_silently_kept(mssgw, pdf):
     submit(mssgw, pdf)
     refused = submit(mssgw, pdf, "--mask")

@@ -102,6 +102,7 @@ async def everything(dmp: Dmp, running: Running, call_of, doctor) -> None:
     await dmp.td33d_archive(call, mine, True)
     (mine,) = await dmp.td31a_by_unique_id(call, [documents[0].entry.unique_id])
     await dmp.td33c_delete(call, mine)
+    await dmp.td33c_delete_located(call, await dmp.td31b_locate(call, documents[1].entry.unique_id))
 
 
 async def identities(insi: Insi, running: Running) -> None:
