@@ -104,6 +104,45 @@ async def test_one_question_for_all_who_wait(bob: Person) -> None:
         one.close()
 
 
+async def test_no_more_questions_at_a_time_than_were_set(bob: Person) -> None:
+    waiting, most = 0, 0
+    gate = asyncio.Event()
+
+    async def counting(visit: Visit) -> None:
+        nonlocal waiting, most
+        while True:
+            number, _, _ = await visit.request()
+            waiting += 1
+            most = max(most, waiting)
+            if waiting == 2:
+                gate.set()
+            await gate.wait()
+            waiting -= 1
+            await visit.say(result(number, 0x65))
+
+    async with fake_ldap(counting) as house:
+        one = directory(house, connections=2)
+        await asyncio.gather(*(one.find(Address.parse(f"a{number}@beta.mssante.test")) for number in range(12)))
+        assert (house.searches, most) == (12, 2)
+        assert house.visits == 2  # connections are used again
+        one.close()
+
+
+async def test_an_idle_connection_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ldap, "IDLE", 0.0)
+    left = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        number, _, _ = await visit.request()
+        await visit.say(result(number, 0x65))
+        if (await visit.request())[1] == 0x42:  # UnbindRequest
+            left.set()
+
+    async with fake_ldap(script) as house:
+        assert await directory(house).find(WHO) == ()
+        await asyncio.wait_for(left.wait(), 5)
+
+
 async def test_other_domains_are_not_asked_about() -> None:
     async with fake_ldap(knows(None)) as house:
         one = directory(house, domains=(Domain("alpha.mssante.test"),))
