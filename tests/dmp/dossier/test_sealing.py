@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -227,6 +229,21 @@ def test_a_store_of_version_1_is_sealed_when_it_is_opened(url, tmp_path):
     store.close()
     assert lies_in_clear(url, tmp_path) == []
     DmpStore.open(url, STORE_KEYS).close()
+
+
+def test_another_writer_is_no_obstacle_to_sealing(tmp_path):
+    """VACUUM wants the file for itself; what it would free is overwritten already."""
+    url = f"sqlite:{tmp_path / 'dmp.db'}"
+    filled(url).close()
+    engine = t.open_engine(url)
+    sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=0"))
+    with closing(sqlite3.connect(tmp_path / "dmp.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        t.forget_free_pages(engine)
+    engine.dispose()
+    store = DmpStore.open(url, STORE_KEYS)
+    require_whole(store)
+    store.close()
 
 
 def test_a_store_of_version_1_with_a_row_nobody_can_read_stays_as_it_was(url):
