@@ -25,7 +25,7 @@ from typing import Final
 from mssgw.core.address import Address
 from mssgw.core.config.ldap import Ldap, require_url
 from mssgw.core.errors import ConfigError
-from mssgw.observe import Event, log
+from mssgw.observe import Event, log, log_bug
 from mssgw.smime import der, oids, verifying
 from mssgw.smime import ldap_messages as messages
 from mssgw.smime.ber import BerError, Stream
@@ -135,9 +135,12 @@ class LdapDirectory:
             standing.close()
 
     async def look(self) -> None:
-        """Log what is wrong before the first message meets it."""
-        for problem in await self.problems():
-            log(Event.SMIME_LDAP_FAILED, "error", directory=self._place, reason=problem)
+        """Log what is wrong before the first message meets it. Raises nothing: mail does not stand still for a look."""
+        try:
+            for problem in await self.problems():
+                log(Event.SMIME_LDAP_FAILED, "error", directory=self._place, reason=problem)
+        except Exception as error:
+            log_bug(error)
 
     async def problems(self) -> list[str]:
         """What keeps the servers from answering: a sentence each. Reads the base, changes nothing."""

@@ -204,7 +204,7 @@ async def connect(server: Server, login: Login) -> Connection:
             await connection.start_tls(server)
         if login.name or login.external:
             await connection.bind(login)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a host name that is none
         connection.close()
         raise LdapError(reason(error)) from error
     except BaseException:

@@ -335,6 +335,16 @@ async def test_what_is_no_answer_is_unknown(script) -> None:
         assert not one._servers[0].idle
 
 
+@pytest.mark.parametrize("url", ["ldaps://a..b", "ldap://.x", "ldap://" + "x" * 70 + ".example", "ldaps://127.0.0.1:1"])
+async def test_a_host_that_is_none_is_a_problem_and_no_crash(url: str) -> None:
+    """The encoding of host names raises what is no OSError; found while reading the code."""
+    one = LdapDirectory(Ldap((url,), "dc=x", timeout_seconds=1))
+    with pytest.raises(DirectoryUnavailable):
+        await one.find(WHO)
+    assert len(await one.problems()) == 1
+    await one.look()
+
+
 async def test_silence_ends() -> None:
     async def silent(visit: Visit) -> None:
         await visit.reader.read()
