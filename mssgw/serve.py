@@ -61,6 +61,7 @@ class Parent:
         self.lifeline_read, self.lifeline_write = os.pipe()
         self.stop_deadline: float | None = None
         self.never_ready = False
+        self.was_ready = False
 
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -140,6 +141,7 @@ class Parent:
             if data := os.read(fd, 4096):
                 pipes[fd].last_beat = time.monotonic()
                 pipes[fd].ready |= READY in data
+                self.was_ready |= pipes[fd].ready
 
     def _reap(self) -> None:
         for worker in self.workers:
@@ -152,7 +154,7 @@ class Parent:
             if self.stop_deadline is None:
                 news = f"worker {worker.index} (pid {worker.pid}) ended after {lived:.1f} s; restart in {delay:.0f} s"
                 print(f"mssgw: {news}", file=sys.stderr)
-                self.never_ready = not worker.ready and not any(w.ready for w in self.workers) and worker.deaths >= 3
+                self.never_ready = not self.was_ready and worker.deaths >= 3
             self._forget(worker)
 
     def _forget(self, worker: Worker) -> None:

@@ -117,6 +117,23 @@ def test_worker_that_never_gets_ready_ends_the_parent(scene):
     assert b"worker 0" in one.parent.stderr.read()
 
 
+def test_workers_killed_young_many_times_do_not_end_a_parent_that_was_ready(scene, tmp_path):
+    """Regression: three early deaths while no neighbour was ready ended a node that had been at work."""
+    body = f"""
+        try:
+            os.close(os.open({str(tmp_path / "worked")!r}, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            os._exit(3)
+        os.write(heartbeat, serve.READY)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    one = scene(1, body)
+    for _ in range(4):
+        one.starts(1)
+    one.parent.terminate()
+    assert one.parent.wait(20) == 0
+
+
 def test_exception_in_a_worker_is_said_and_the_worker_restarted(scene):
     one = scene(1, 'os.write(heartbeat, serve.READY); raise RuntimeError("boom")')
     first = one.starts(1)
