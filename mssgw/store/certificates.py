@@ -16,7 +16,6 @@ from mssgw.store import schema
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.schema import from_microseconds
 
-
 CHANGED = "certificates"  # the topic of the doorbell
 
 
