@@ -47,7 +47,7 @@ _SHRINK = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted"))
 _FLAG = sa.update(schema.message).where(_IN_BOX, _AMONG).values(flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
 _FLAG_ONE = sa.update(schema.message).where(_IN_BOX, _message.uid == sa.bindparam("only")).values(
     flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
-_MEASURE = sa.select(_message.uid, _message.flags, _message.size).where(_IN_BOX).order_by(_message.uid)
+_MEASURE = sa.select(_message.uid, _message.flags, _message.size).where(_IN_BOX, _AMONG).order_by(_message.uid)
 _DELETE = sa.delete(schema.message).where(_IN_BOX, _AMONG)
 _LOG = sa.insert(schema.expunged)
 _COPIED = ("flags", "internal_date", "size", "header_size", "content_id", "original_id")
@@ -154,7 +154,7 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
     if not uids:
         return []
     lock(tx, mailbox)
-    found = tx.raw(_MEASURE.where(_AMONG), {"box": mailbox, "uids": uids})
+    found = tx.raw(_MEASURE, {"box": mailbox, "uids": uids})
     if not found:
         return []
     gone = [uid for uid, _, _ in found]
