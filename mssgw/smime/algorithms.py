@@ -98,6 +98,41 @@ class Oaep:
     mask: Digest
 
 
+SHA1: Final = Digest("sha1", oids.SHA1, "sha-1")  # inside OAEP only, where it is sound
+
+
+def _oaep_sha256() -> bytes:
+    hashed = identifier(oids.SHA256, der.NULL)
+    return identifier(oids.RSA_OAEP, der.sequence(  # RFC 4055 4.1; pSource is the default
+        der.explicit(0, hashed), der.explicit(1, identifier(oids.MGF1, hashed))))
+
+
+OAEP_SHA256: Final = _oaep_sha256()  # the one we make
+
+
+def read_oaep(parameters: bytes) -> Oaep:
+    """RSAES-OAEP-params (RFC 4055 4.1), empty label. SHA-1, the default, is sound here and read; so are two different hashes."""
+    if parameters in (ABSENT, der.NULL):
+        return Oaep(SHA1, SHA1)
+    fields = {one[0]: parameters[one[2] : one[3]] for one in der.inside(parameters, der.whole(parameters), der.SEQUENCE, 3)}
+    digest = _oaep_digest(fields[0xA0]) if 0xA0 in fields else SHA1
+    mask = SHA1
+    if 0xA1 in fields:
+        oid, of = read_identifier(fields[0xA1])
+        if oid != oids.MGF1 or not of:
+            raise SmimeError(Reason.UNSUPPORTED, "OAEP mask function")
+        mask = _oaep_digest(of)
+    if 0xA2 in fields:
+        oid, label = read_identifier(fields[0xA2])
+        if oid != oids.P_SPECIFIED or label != der.octets(b""):
+            raise SmimeError(Reason.UNSUPPORTED, "OAEP with a label")
+    return Oaep(digest, mask)
+
+
+def _oaep_digest(data: bytes) -> Digest:
+    return SHA1 if read_identifier(data)[0] == oids.SHA1 else read_digest(data)
+
+
 # --- signatures ---------------------------------------------------------------------------------------------------------
 
 

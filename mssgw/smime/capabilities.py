@@ -13,8 +13,22 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
 from mssgw.smime import der, oids
-from mssgw.smime.algorithms import AES128_CBC, AES128_GCM, AES256_CBC, AES256_GCM, CIPHERS, Cipher, identifier, read_identifier
+from mssgw.smime.algorithms import (
+    AES128_CBC,
+    AES128_GCM,
+    AES256_CBC,
+    AES256_GCM,
+    CIPHERS,
+    OAEP_SHA256,
+    SHA256,
+    Cipher,
+    Oaep,
+    identifier,
+    read_identifier,
+    read_oaep,
+)
 from mssgw.smime.certificates import Certificate
+from mssgw.smime.errors import SmimeError
 
 MAX_CAPABILITIES = 64
 
@@ -39,7 +53,7 @@ def own(holder: Certificate, oaep: bool = True) -> bytes:
         entries.append(identifier(oids.ECDH_SHA256, identifier(oids.AES256_WRAP)))  # RFC 5753 7.3
     else:
         if oaep:
-            entries.append(identifier(oids.RSA_OAEP, der.sequence()))
+            entries += [OAEP_SHA256, identifier(oids.RSA_OAEP, der.sequence())]  # RFC 3560 5: each set of parameters by itself
         entries.append(identifier(oids.RSA, der.NULL))
     return der.sequence(*entries)
 
@@ -50,12 +64,20 @@ def read(data: bytes) -> Capabilities:
     ciphers: list[Cipher] = []
     oaep = False
     for one in der.inside(data, der.whole(data), der.SEQUENCE, MAX_CAPABILITIES):
-        oid, _parameters = read_identifier(data[one[1] : one[3]])
+        oid, parameters = read_identifier(data[one[1] : one[3]])
         cipher = CIPHERS.get(oid)
         if cipher is not None and cipher in MODERN.ciphers and cipher not in ciphers:
             ciphers.append(cipher)
-        oaep = oaep or oid == oids.RSA_OAEP
+        oaep = oaep or (oid == oids.RSA_OAEP and _with_sha256(parameters))
     return Capabilities(tuple(ciphers), oaep)
+
+
+def _with_sha256(parameters: bytes) -> bool:
+    """Whether this is the OAEP we make: who names the default (RFC 3560 5) has told us of SHA-1 only."""
+    try:
+        return read_oaep(parameters) == Oaep(SHA256, SHA256)
+    except (SmimeError, der.DerError):
+        return False
 
 
 def stated(data: bytes | None) -> Capabilities | None:

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from mssgw.core.config.smime import Smime
 from mssgw.smime import der, legacy, oids
-from mssgw.smime.algorithms import ABSENT, CIPHERS, Cipher, Digest, Oaep, name_of, read_digest, read_identifier
+from mssgw.smime.algorithms import CIPHERS, Cipher, name_of, read_identifier, read_oaep
 from mssgw.smime.ber import Stream
 from mssgw.smime.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
@@ -278,35 +278,9 @@ def _transport(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> _Our
     if oid == oids.RSA:
         return _Ours(reader, "rsa-v1.5", lambda: reader.key.decrypt(wrapped, None))
     if oid == oids.RSA_OAEP:
-        hashed = _read_oaep(parameters)
+        hashed = read_oaep(parameters)
         return _Ours(reader, "rsa-oaep", lambda: reader.key.decrypt(wrapped, hashed))
     raise SmimeError(Reason.UNSUPPORTED, f"key transport {name_of(oid)}")
-
-
-_SHA1: Final = Digest("sha1", oids.SHA1, "sha-1")
-
-
-def _read_oaep(parameters: bytes) -> Oaep:
-    """RSAES-OAEP-params (RFC 4055 4.1), empty label. SHA-1, the default, is sound here and read; so are two different hashes."""
-    if parameters in (ABSENT, der.NULL):
-        return Oaep(_SHA1, _SHA1)
-    fields = {one[0]: parameters[one[2] : one[3]] for one in der.inside(parameters, der.whole(parameters), der.SEQUENCE, 3)}
-    digest = _oaep_digest(fields[0xA0]) if 0xA0 in fields else _SHA1
-    mask = _SHA1
-    if 0xA1 in fields:
-        oid, of = read_identifier(fields[0xA1])
-        if oid != oids.MGF1 or not of:
-            raise SmimeError(Reason.UNSUPPORTED, "OAEP mask function")
-        mask = _oaep_digest(of)
-    if 0xA2 in fields:
-        oid, label = read_identifier(fields[0xA2])
-        if oid != oids.P_SPECIFIED or label != der.octets(b""):
-            raise SmimeError(Reason.UNSUPPORTED, "OAEP with a label")
-    return Oaep(digest, mask)
-
-
-def _oaep_digest(data: bytes) -> Digest:
-    return _SHA1 if read_identifier(data)[0] == oids.SHA1 else read_digest(data)
 
 
 # dhSinglePass-stdDH and -cofactorDH are one thing on curves of cofactor 1 (RFC 5753 7.1.4)

@@ -22,15 +22,12 @@ from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from mssgw.smime import der, oids
-from mssgw.smime.algorithms import identifier
+from mssgw.smime.algorithms import OAEP_SHA256, identifier
 from mssgw.smime.certificates import Certificate
 from mssgw.smime.errors import Reason, SmimeError
 
 _OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 _V15: Final = padding.PKCS1v15()
-_SHA256: Final = identifier(oids.SHA256, der.NULL)
-OAEP_SHA256: Final = identifier(oids.RSA_OAEP, der.sequence(  # RFC 4055 4.1; pSource is the default
-    der.explicit(0, _SHA256), der.explicit(1, identifier(oids.MGF1, _SHA256))))
 
 
 @dataclass(frozen=True, slots=True)

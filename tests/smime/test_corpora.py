@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from mssgw.core.body import Body
 from mssgw.core.pki import Evidence, Purpose
 from mssgw.smime import Reason, der, keys, oids
-from mssgw.smime.algorithms import DIGESTS, SHA256, Oaep, identifier, pss_padding, read_signature
+from mssgw.smime.algorithms import DIGESTS, SHA1, SHA256, Oaep, identifier, pss_padding, read_signature
 from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.decrypting import _SHA1, Reading
+from mssgw.smime.decrypting import Reading
 from mssgw.smime.errors import SmimeError, Undecryptable
 from mssgw.smime.keys import Identity, SoftKey, load_private
 from mssgw.smime.opening import Opened, open_now
@@ -204,7 +204,7 @@ def test_pss_parameters() -> None:
 
 @pytest.mark.parametrize(("name", "oaep"), [
     ("rsa_pkcs1_2048_test", None), ("rsa_oaep_2048_sha256_mgf1sha256_test", Oaep(SHA256, SHA256)),
-    ("rsa_oaep_2048_sha1_mgf1sha1_test", Oaep(_SHA1, _SHA1)), ("rsa_oaep_2048_sha256_mgf1sha1_test", Oaep(SHA256, _SHA1))])
+    ("rsa_oaep_2048_sha1_mgf1sha1_test", Oaep(SHA1, SHA1)), ("rsa_oaep_2048_sha256_mgf1sha1_test", Oaep(SHA256, SHA1))])
 def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055 4.1
     for group in groups(name):
         key = SoftKey(load_private(bytes.fromhex(group["privateKeyPkcs8"])).key)

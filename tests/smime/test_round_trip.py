@@ -11,8 +11,8 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.errors import Deferred
 from mssgw.protocol import mime
-from mssgw.smime import capabilities
-from mssgw.smime.algorithms import MADE
+from mssgw.smime import capabilities, der, oids
+from mssgw.smime.algorithms import AES256_GCM, MADE, OAEP_SHA256, identifier
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
@@ -186,3 +186,19 @@ def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:  # RFC 356
                                        [bob.identity], lambda plain=plain: plain.append)
             assert b"".join(plain) == content
             assert found.transport == ("rsa-oaep" if oaep else "rsa-v1.5")
+
+
+@pytest.mark.parametrize(("parameters", "oaep"), [
+    (b"", False), (der.NULL, False), (der.sequence(), False), (OAEP_SHA256[13:], True),
+    (b"\x30\x01\x05", False)], ids=range(5))
+def test_oaep_is_used_when_the_one_we_make_was_said(parameters: bytes, oaep: bool) -> None:  # RFC 3560 5
+    """Who names the default set has told us of SHA-1; what we make is SHA-256."""
+    said = der.sequence(identifier(AES256_GCM.oid), identifier(oids.RSA_OAEP, parameters))
+    assert capabilities.choose(capabilities.read(said)) == capabilities.Capabilities((AES256_GCM,), oaep)
+
+
+def test_we_say_both_sets_of_oaep_that_we_read(authority: Authority, bob: Person) -> None:
+    said = capabilities.own(bob.certificate)
+    assert OAEP_SHA256 in said
+    assert identifier(oids.RSA_OAEP, der.sequence()) in said
+    assert capabilities.read(said).oaep
