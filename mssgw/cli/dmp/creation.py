@@ -60,7 +60,7 @@ def create(
         creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
         if letter is not None:
             letter.write_bytes(confirmation.letter)
-        text = say(f"dmp.create.5.{by.value}", file=f" : {letter}" if letter else "")
+        text = say(f"dmp.create.5.{by.value}", file=f" ({letter})" if letter else "")
         document = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(letter) if letter else None}
         s.tell(text, document | {"ins": creation.patient.ins.value if creation.patient else None})
 
@@ -90,12 +90,19 @@ async def _to_ready(
         if means is None:
             raise ConsentMissing(
                 "--consent is needed (EX_1.1-1010)",
-                fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent). "
-                f"Création {creation.id}.",
-                en=f"No DMP is created without the patient's consent: say how it was given (--consent). Creation {creation.id}.",
+                fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent oral). "
+                f"La création se reprend par --resume {creation.id}.",
+                en="No DMP is created without the patient's consent: say how it was given (--consent oral). "
+                f"The creation goes on with --resume {creation.id}.",
             )
         if not s.confirmed("dmp.ask.create"):
-            raise NotConfirmed("creation not confirmed")
+            raise NotConfirmed(
+                "creation not confirmed",
+                fr="Le DMP n'est pas créé : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes). "
+                f"La création se reprend par --resume {creation.id}.",
+                en="No DMP was created: confirm that the patient consents (answer yes, or add --yes). "
+                f"The creation goes on with --resume {creation.id}.",
+            )
         creation = await flow.consent(s.actor, creation, means=means, oppositions=oppositions)
         s.notice(say("dmp.create.3"))
     if creation.step is Step.CONSENTED:

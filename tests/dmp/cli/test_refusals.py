@@ -288,3 +288,16 @@ def test_who_feeds_without_reading_deletes_what_was_filed(mssgw, tmp_path):  # E
     other = mssgw.done("find", patient="PATIENT")["documents"][0]["unique_id"]
     assert mssgw("delete", other, patient="PATIENT", who=HOSPITAL).document["error"] == "AccessDenied"
     assert mssgw("delete", "1.2.3", patient="PATIENT", who=HOSPITAL).document["error"] == "DocumentUnknown"
+
+
+def test_a_creation_left_before_consent_says_how_it_goes_on(mssgw, tmp_path):
+    from .test_scenarios import vitale
+
+    card = vitale(mssgw, tmp_path, "SANSDOSSIER")
+    for more, error in (((), "ConsentMissing"), (("--consent", "oral"), "NotConfirmed")):
+        refused = mssgw("create", "--vitale", card, *more)
+        assert refused.document["error"] == error
+        begun = refused.document["sentence"].partition("--resume ")[2].rstrip(".")
+        assert begun in refused.document["sentence_en"]
+        assert mssgw("exists", patient="SANSDOSSIER").status == 1
+    assert mssgw.done("create", "--resume", begun, "--consent", "oral", "--yes")["creation"] == begun
