@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -25,7 +24,7 @@ from mssgw.smime import capabilities, der, ldap, oids
 from mssgw.smime.errors import DirectoryUnavailable
 from mssgw.smime.ldap import LdapDirectory, candidates
 from mssgw.smime.ldap_connection import Login
-from mssgw.smime.ldap_messages import Answer, FilterError, LdapError, frame, parse_filter, read
+from mssgw.smime.ldap_messages import Answer
 from mssgw.smime.protecting import Candidate, Policy
 from mssgw.smime.signed import Signer, certificates_only
 from tests.smime.fake_ldap import FakeLdap, Visit, entry, fake_ldap, knows, result
@@ -422,7 +421,7 @@ async def test_a_revoked_certificate_and_a_directory_that_is_down_is_not_never(b
         await protect(Policy(encrypt="always"), bob, authority, Candidate(bob.der, "mail"))
 
 
-# --- settings and filters -----------------------------------------------------------------------------------------------
+# --- settings -----------------------------------------------------------------------------------------------------------
 
 
 def settings(**given: object) -> Ldap:
@@ -448,41 +447,6 @@ def test_files_and_filters_are_checked_all_at_once(tmp_path: Path, bob: Person) 
     assert [path for path, _ in caught.value.problems] == ["ldap[1].filter", "ldap[1].ca", "ldap[1].certificate"]
 
 
-@pytest.mark.parametrize("text", ["", "mail={address}", "(mail={address}", "(mail={address}))", "(=x)", "(&)", "(!(a={local})(b=c))",
-                                  "(mail={who})",
-                                  "(mail:caseExactMatch:={address})", "(mail=x)", r"(mail={address}\2)", "(mail=**)(", "(" * 30,
-                                  "(&(a=*)(b=*))", "(ma il={address})"])
-def test_what_is_no_filter_or_names_nobody(text: str) -> None:
-    with pytest.raises(FilterError):
-        parse_filter(text)
-
-
-def test_filters_on_the_wire() -> None:
-    """RFC 4515, RFC 4511 4.5.1."""
-    fill = parse_filter(r"(&(!(a=*))(b>={domain})(c=x*{local}**\2a)(mail={address}))").fill(WHO)
-    assert fill == der.tlv(
-        0xA0, der.tlv(0xA2, der.tlv(0x87, b"a")), der.tlv(0xA5, der.octets(b"b"), der.octets(b"beta.mssante.test")),
-        der.tlv(0xA4, der.octets(b"c"), der.sequence(der.tlv(0x80, b"x"), der.tlv(0x81, b"bob.durand"), der.tlv(0x82, b"*"))),
-        der.tlv(0xA3, der.octets(b"mail"), der.octets(BOB.encode())))
-
-
-# --- fuzzing ------------------------------------------------------------------------------------------------------------
-
-_GOOD = [result(1, 0x65, 4, b"text"), entry(1, {"userCertificate;binary": [b"x" * 40], "cn": [b"a", b"b"]}), result(3, 0x78),
-         der.sequence(der.integer(1), der.tlv(0x73, der.octets(b"ldap://x")))]
-
-
-@effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.one_of(st.binary(max_size=200), st.builds(
-    lambda good, at, octet, cut: (good[: at % len(good)] + bytes((octet,)) + good[at % len(good) + 1 :])[: len(good) - cut % 3],
-    st.sampled_from(_GOOD), st.integers(0, 1000), st.integers(0, 255), st.integers(0, 5))))
-def test_fuzz_ldap_messages(data: bytes) -> None:
-    """Anything is an answer or an LdapError."""
-    for reader in (frame, read):
-        with contextlib.suppress(LdapError):
-            reader(data)
-
-
 @effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2), st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=8), st.binary(max_size=64))
 def test_fuzz_ldap_values(which: int, changes: list[tuple[int, int]], rubbish: bytes) -> None:
@@ -495,13 +459,3 @@ def test_fuzz_ldap_values(which: int, changes: list[tuple[int, int]], rubbish: b
         warnings.simplefilter("ignore")
         found = candidates(held(bytes(changed), rubbish), WHO, False)
     assert all(WHO in smime.certificate(one.certificate).addresses for one in found)
-
-
-@effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.text("(&|!)=*{}address\\2a~<> ", max_size=60))
-def test_fuzz_ldap_filters(text: str) -> None:
-    try:
-        made = parse_filter(text)
-    except FilterError:
-        return
-    der.whole(made.fill(WHO), made.fill(WHO)[0])
