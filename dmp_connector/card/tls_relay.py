@@ -6,19 +6,22 @@ host name. The socket is 0600 in a directory of 0700: other users of the worksta
 configuration, PIN included, goes over stunnel's standard input: never on disk, never in argv.
 
 Supervised: started and checked before the first call, restarted a few times when it dies, ended with the
-session or when the card leaves; then every connection is cut and the socket is gone.
+session, when the card leaves, or when this program is killed; then every connection is cut and the socket is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import shutil
+import signal
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dmp_connector.errors import BadSettings, CardRemoved, CardUnreadable, NotAllowed, Unavailable
 
@@ -100,6 +103,14 @@ class TlsRelay:
         """The end of stunnel's log, for the doctor. It names no secret."""
         return " | ".join(self._log[-5:])
 
+    def towards(self, url: str) -> TlsRelay:
+        """Another relay with the same key, to another host (INSi). Not started. Raises BadSettings."""
+        self.require_running()
+        address = urlsplit(url)
+        if address.scheme != "https" or not address.hostname:
+            raise BadSettings(f"TLS relay: {url}: an https address is needed", fr=f"relais TLS : {url} : adresse https attendue")
+        return TlsRelay(replace(self.settings, host=address.hostname, port=address.port or 443, connect=""), self.pin)
+
     async def start(self) -> None:
         """Start and wait until it listens. Raises BadSettings (not installed), CardUnreadable (the token refused)."""
         if self._closed:
@@ -146,6 +157,7 @@ class TlsRelay:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             umask=0o177,  # stunnel makes the socket: 0600
+            preexec_fn=_end_with_us,
         )
         stdin = self._process.stdin
         if stdin is None:
@@ -234,6 +246,15 @@ class TlsRelay:
             f"sslVersion = TLSv1.2\nciphers = {_CIPHERS}\nsecurityLevel = {s.security_level}\n"
             "TIMEOUTconnect = 10\nTIMEOUTidle = 300\nretry = no\nsessionCacheSize = 1\n"
         )
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_libc = ctypes.CDLL(None)  # looked up here: after the fork nothing may be loaded
+
+
+def _end_with_us() -> None:
+    """A relay that outlived its program would go on speaking with the card's key."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _private_folder() -> Path:

@@ -165,7 +165,12 @@ class Session:
         if not self.table.insi_url:
             raise NoReader("insi_url is not configured")
         settings = InsiSettings(self.table.insi_url, self.table.insi_authorisation, self.actor.practitioner.id, version=__version__)
-        async with Exchange.of(self.desk.dmp.settings) as exchange:
+        async with AsyncExitStack() as stack:
+            wanted = self.desk.dmp.settings
+            if self.relay is not None:  # the card's line leads to the DMP only: INSi has its own
+                line = await stack.enter_async_context(self.relay.towards(self.table.insi_url))
+                wanted = replace(wanted, url=self.table.insi_url, relay=line.url)
+            exchange = await stack.enter_async_context(Exchange.of(wanted))
             yield Insi(settings, exchange, now=self.desk.now)
 
     def vitale(self, file: Path | None) -> VitaleCard:

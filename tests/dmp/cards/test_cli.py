@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 
 import pytest
 from typer.testing import CliRunner
 
+from dmp_connector.model import Sex
+from dmp_connector.simulator import Simulator
+from dmp_connector.simulator.server import in_thread
 from mssgw.cli.dmp import app
+from mssgw.cli.dmp.session import Options, session
 from tests.dmp.cli.conftest import table
 
 from .conftest import SOFTHSM, need
@@ -71,3 +76,19 @@ def test_the_card_shows_itself_and_the_doctor_sees_it(config, cps):
     assert checks["carte professionnelle"]["holds"]
     assert "essais restants : 3" in checks["carte professionnelle"]["seen"]
     assert checks["stunnel"]["holds"]
+
+
+async def test_insi_has_a_line_of_its_own_with_the_cards_key(config, cps, simulator, tmp_path, monkeypatch):
+    """Through the DMP's line a question to INSi went to the DMP's host."""
+    running, _ = simulator
+    with in_thread(Simulator(running.config)) as other:
+        added = f'[dmp]\ninsi_url = "https://localhost:{other}/insi"\ninsi_authorisation = "I"\n'
+        config.write_text(config.read_text().replace("[dmp]\n", added))
+        reading, writing = os.pipe()
+        os.write(writing, cps.pin.encode() + b"\n")
+        os.close(writing)
+        monkeypatch.setenv("MSSGW_PIN_FD", str(reading))
+        async with session(Options(config, "jeanne@alpha.test")) as opened, opened.insi() as insi:
+            found = await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28))
+            assert found.require_found().ins.value == next(p for p in running.config.patients if p.name == "PATIENT").ins
+            assert opened.relay.running

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
+import signal
 import ssl
+import subprocess
+import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +24,7 @@ from dmp_connector.card.pkcs11 import Pkcs11CardReader
 from dmp_connector.card.tls_relay import RelayDown, RelaySettings, TlsRelay
 from dmp_connector.errors import BadSettings, CardUnreadable
 
-from .conftest import SOFTHSM, need
+from .conftest import SOFTHSM, need, until
 
 PEM = serialization.Encoding.PEM
 
@@ -145,6 +149,36 @@ async def _try(relay) -> bytes:
         return await ask(relay)
     except (OSError, asyncio.IncompleteReadError):
         return b""
+
+
+_KILLED = """
+import asyncio, os, pickle, signal, sys
+from dmp_connector.card.tls_relay import TlsRelay
+async def main():
+    relay = TlsRelay(pickle.load(sys.stdin.buffer), sys.argv[1])
+    await relay.start()
+    print(relay._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+def test_a_relay_does_not_outlive_a_program_that_is_killed(cps, tmp_path):
+    """stunnel went on at its port, logged in to the card, until somebody noticed."""
+    (tmp_path / "anchors.pem").write_bytes(cps.authentication.public_bytes(PEM))
+    relay = relay_of(cps, tmp_path, 1, tmp_path / "anchors.pem")
+    program = [sys.executable, "-c", _KILLED, cps.pin]
+    ran = subprocess.run(program, input=pickle.dumps(relay.settings), stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ran.returncode == -signal.SIGKILL
+    until(lambda: not alive(int(ran.stdout)), "the end of stunnel")
+
+
+def alive(pid: int) -> bool:
+    """Not gone and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 async def test_a_wrong_pin_is_a_sentence_and_no_relay(cps, tmp_path, ca):
