@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -65,27 +66,33 @@ def answered(mssgw, words: str, *arguments: str) -> tuple[int, str]:
     return ran.returncode, shown
 
 
-@pytest.mark.parametrize("word", ["o", "OUI", "yes"])
-def test_yes_is_said_in_french_or_english(mssgw, word):
-    status, shown = answered(mssgw, f"{word}\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
+def test_yes_is_said_at_a_terminal_and_a_word_that_is_neither_is_asked_about_again(mssgw):
+    status, shown = answered(mssgw, "peut-être\noui\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
     assert status == 0, shown
     assert "donné son accord" in shown
     assert "Has the patient" in shown
     assert "[oui/non]" in shown
+    assert "Répondez oui ou non." in shown
 
 
-@pytest.mark.parametrize("word", ["non", ""])
-def test_no_and_an_empty_line_change_nothing(mssgw, word):
-    status, shown = answered(mssgw, f"{word}\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
+def test_no_changes_nothing(mssgw):
+    status, shown = answered(mssgw, "non\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
     assert status == 1, shown
     assert "Rien n'a été déclaré" in shown
     assert mssgw.done("exists", patient="NOUVEAU")["authorisation"] == "NON_EXISTE"
 
 
-def test_a_word_that_is_neither_is_asked_about_again(mssgw):
-    status, shown = answered(mssgw, "peut-être\noui\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
-    assert status == 0, shown
-    assert "Répondez oui ou non." in shown
+@pytest.mark.parametrize(
+    ("typed", "yes"),
+    [("o", True), ("oui", True), ("OUI", True), (" Oui ", True), ("y", True), ("yes", True), ("n", False), ("non", False), ("no", False),
+     ("", False), ("bof\nn", False), ("bof\no", True), (None, False)],
+)  # fmt: skip
+def test_the_words_of_an_answer(monkeypatch, typed, yes):
+    from mssgw.cli.dmp import session
+    from mssgw.cli.frame import Said
+
+    monkeypatch.setattr(session.sys, "stdin", io.StringIO("" if typed is None else typed + "\n"))
+    assert session.answered(Said("Question ?", "Question?")) is yes
 
 
 def test_every_reason_of_a_refusal_is_shown(mssgw):
