@@ -215,5 +215,5 @@ def _message(target: etree._Element, source: etree._Element) -> None:
 
 
 def _text(target: etree._Element, text: str | None) -> None:
-    if text and text.strip():
-        etree.SubElement(target, f"{{{XSL}}}text").text = " " + " ".join(text.split()) + " "
+    if text:  # also a blank between two values: it keeps them apart
+        etree.SubElement(target, f"{{{XSL}}}text").text = f" {' '.join(text.split())} "

@@ -111,18 +111,21 @@ class SchematronWorker:
 
     def _start(self) -> Child:
         self._child = Child("dmp_connector.validate.worker")
-        self._ask(self._child, json.dumps(self._schemas).encode(), _START_SECONDS)
+        try:
+            self._ask(self._child, json.dumps(self._schemas).encode(), _START_SECONDS)
+        except Unavailable:
+            self._stop()
+            raise
         return self._child
 
     def _ask(self, child: Child, message: bytes, seconds: float) -> dict[str, Any]:
+        """Raises Unavailable. A document that Saxon cannot judge leaves the worker warm."""
         try:
             answer: dict[str, Any] = child.ask(message, seconds=seconds)
         except ChildGone as error:
             self._stop()
             raise Unavailable(f"schematron worker: {error}", sent=False) from error
         if "error" in answer:
-            if not child.alive or "schemas" not in answer:
-                self._stop()
             raise Unavailable(f"schematron: {answer['error']}", sent=False)
         return answer
 

@@ -23,15 +23,21 @@ from dmp_connector.child import receive, send
 from dmp_connector.errors import DmpError
 from dmp_connector.validate.schematron import compile_schema
 
+try:
+    from saxonche import PySaxonApiError, PySaxonProcessor
+except ImportError:  # an extra of ours
+    PySaxonApiError, PySaxonProcessor = RuntimeError, None
+
 _MODELS = 24  # compiled schemas of models kept at once
+# Saxon tells its errors as the one or the other, by version.
+_CANNOT_COMPILE: tuple[type[Exception], ...] = (DmpError, PySaxonApiError, RuntimeError)
+_CANNOT_RUN: tuple[type[Exception], ...] = (PySaxonApiError, RuntimeError, ValueError, etree.XMLSyntaxError)
 _STEP = re.compile(r"Q\{[^}]*\}")
 
 
 def main() -> None:
     inward, outward = sys.stdin.buffer, sys.stdout.buffer
-    try:
-        from saxonche import PySaxonProcessor
-    except ImportError:
+    if PySaxonProcessor is None:
         send(outward, json.dumps({"error": "saxonche is not installed: pip install mssgw[validate]"}).encode())
         return
     opening = receive(inward)
@@ -42,7 +48,7 @@ def main() -> None:
         models = _Models(compiler)
         try:
             sheets = {Path(p).stem: _compiled(compiler, p) for p in json.loads(opening)}
-        except (DmpError, RuntimeError) as error:
+        except _CANNOT_COMPILE as error:
             send(outward, json.dumps({"error": str(error)}).encode())
             return
         send(outward, json.dumps({"schemas": list(sheets)}).encode())
@@ -68,7 +74,7 @@ class _Models:
         if sheet is None:
             try:
                 sheet = _compiled(self._compiler, path)
-            except (DmpError, RuntimeError) as error:
+            except _CANNOT_COMPILE as error:
                 sheet = error
         self._kept[path] = sheet
         if len(self._kept) > _MODELS:
@@ -83,7 +89,7 @@ def _check(processor: Any, sheets: dict[str, Any], models: _Models, wanted: list
         for versions in wanted:
             found += _best(models, versions, node)
         return {"findings": found}
-    except (RuntimeError, ValueError, etree.XMLSyntaxError) as error:  # Saxon tells its errors as RuntimeError
+    except _CANNOT_RUN as error:
         return {"error": f"{type(error).__name__}: {error}"[:500]}
 
 

@@ -27,7 +27,7 @@ from dmp_connector.cda.read import read as read_cda
 from dmp_connector.client import Dmp
 from dmp_connector.ebxml.query import read_query
 from dmp_connector.ebxml.read import read_registry, read_retrieved, require_success
-from dmp_connector.errors import DmpError
+from dmp_connector.errors import DmpError, Unavailable
 from dmp_connector.hl7v3 import read as hl7v3
 from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.letters import letter
@@ -40,9 +40,10 @@ from dmp_connector.simulator.server import in_thread
 from dmp_connector.simulator.signature import verify_submission
 from dmp_connector.transport import Exchange
 from dmp_connector.validate import check_header
+from dmp_connector.validate.validator import SchematronWorker
 from dmp_connector.vihf import Call
 from tests.dmp.cards.conftest import VITALE
-from tests.dmp.conftest import RPPS, SHARED, STRUCTURE, Clock, Keys, Running, practitioner, structure
+from tests.dmp.conftest import RPPS, SHARED, STRUCTURE, Clock, Keys, Running, need_package, practitioner, structure
 from tests.dmp.protocol.test_schemas import Recorder, everything, identities
 from tests.fuzz import LONG, watched
 
@@ -237,6 +238,39 @@ def reads_any_file(source: random.Random) -> None:
 @given(seed=SEEDS)
 def test_fuzz_files(seed: int) -> None:
     reads_any_file(random.Random(seed))
+
+
+@pytest.fixture(scope="module")
+def schematrons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchematronWorker]:
+    need_package("saxonche")
+    schema = tmp_path_factory.mktemp("sch") / "s.sch"
+    schema.write_text(
+        '<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt2"><pattern><rule context="*">'
+        '<report test="true()"><name/> <value-of select="."/> <value-of select="@*"/></report></rule></pattern></schema>'
+    )
+    worker = SchematronWorker([schema])
+    yield worker
+    worker.close()
+
+
+@settings(SHORT, max_examples=4000 if LONG else 60)
+@given(seed=SEEDS)
+def test_fuzz_schematron(schematrons: SchematronWorker, seed: int) -> None:
+    """The schema puts all of the document into its findings: what Saxon answers is read or refused, and the worker stays."""
+    source = random.Random(seed)
+    content = damaged(source.choice(material()["document"]), source)
+    tried(lambda: schematrons.check(content))
+    assert schematrons.check(b"<a b='&#233;&lt;'/>")[0].message == "a é<"
+
+
+def test_a_document_saxon_cannot_judge_leaves_the_worker_warm(schematrons: SchematronWorker) -> None:
+    """Each such document cost the next one the compiling of every schema."""
+    schematrons.check(b"<a/>")
+    before = schematrons._child
+    with pytest.raises(Unavailable):
+        schematrons.check(b"<a")
+    assert schematrons.check(b"<a/>")
+    assert schematrons._child is before
 
 
 @pytest.mark.skipif(not LONG, reason="the long run: MSSGW_FUZZ=long")

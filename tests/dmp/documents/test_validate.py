@@ -15,6 +15,7 @@ from dmp_connector.errors import BadDocument, BadSettings, Unavailable
 from dmp_connector.validate import GENERIC, Kit, Validator, worker
 from dmp_connector.validate.kit import Models, versions_for
 from dmp_connector.validate.schematron import BadSchematron, compile_schema
+from dmp_connector.validate.validator import SchematronWorker
 from tests.dmp.conftest import need_package
 
 from .conftest import EXAMPLES, KIT
@@ -152,6 +153,19 @@ def test_the_worker_keeps_a_bounded_number_of_models(monkeypatch):
     for path in ("a", "b", "a", "c", "a", "b"):
         assert models.get(path) == path
     assert compiled == ["a", "b", "c", "b"]
+
+
+def test_a_schema_saxon_cannot_compile_is_named_with_its_reason(tmp_path):
+    """Saxon's own error ended the worker without a word."""
+    need_package("saxonche")
+    (tmp_path / "bad.sch").write_text(
+        '<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="*"><assert test="((">x</assert></rule>'
+        "</pattern></schema>"
+    )
+    worker = SchematronWorker([tmp_path / "bad.sch"])
+    with pytest.raises(Unavailable, match=r"XPST0003|syntax|compil"):
+        worker.check(b"<a/>")
+    worker.close()
 
 
 def test_without_the_kit_the_header_rules_still_stand(wanted):
