@@ -1,6 +1,6 @@
 """Signing and encrypting through the whole gateway: from the hospital's port to the queue, RSA-2048, one core.
 
-    python -m bench.gateway [--messages 1500] [--size 50000] [--sessions 4]
+    python -m bench.gateway [--messages 1500] [--size 50000] [--sessions 16]
 
 Messages per second of CPU of the worker (utime and stime of /proc), as a share of the bare signatures it could have made in
 that time: both on the same machine in the same run, so its load cancels out. Beside it the same without S/MIME, which
@@ -75,7 +75,7 @@ def per_message(home: Path, base: int, protect: bool, given: argparse.Namespace)
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     options = argparse.ArgumentParser(prog="python -m bench.gateway", description=__doc__, formatter_class=raw)
-    for name, default in (("messages", 1500), ("size", 50_000), ("sessions", 4)):
+    for name, default in (("messages", 1500), ("size", 50_000), ("sessions", 16)):
         options.add_argument(f"--{name}", type=int, default=default)
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench") as home:
