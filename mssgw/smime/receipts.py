@@ -22,6 +22,7 @@ from mssgw.core.body import Body
 from mssgw.protocol import mime
 from mssgw.smime import armour, der, ess, oids, verifying
 from mssgw.smime.algorithms import read_digest, signature_for
+from mssgw.smime.attributes import MAX_ATTRIBUTES
 from mssgw.smime.ber import BerError, Stream
 from mssgw.smime.certificates import Certificate
 from mssgw.smime.entity import Kind, kind_of
@@ -209,7 +210,7 @@ def _attribute(info: _SignerInfo, name: bytes) -> bytes | None:
         return None
     data, found = info.attributes, None
     try:
-        for one in der.inside(data, der.whole(data, der.SET), der.SET, verifying.MAX_ATTRIBUTES):
+        for one in der.inside(data, der.whole(data, der.SET), der.SET, MAX_ATTRIBUTES):
             oid, values = der.inside(data, one, der.SEQUENCE, 2, 2)
             if data[oid[1] : oid[3]] != name:
                 continue
