@@ -22,8 +22,9 @@ from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.decrypting import MODERN, Reading
 from mssgw.smime.errors import SmimeError
+from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys import Identity
-from mssgw.smime.opening import Directory, Opened, no_directory
+from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Lookup, Policy, Protected, no_lookup
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, Verdict
 

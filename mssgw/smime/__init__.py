@@ -10,8 +10,9 @@ from mssgw.smime.capabilities import Capabilities
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.decrypting import Reading
 from mssgw.smime.errors import KeyUnavailable, NoCertificate, Reason, SmimeError
+from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys import FileKey, Identity, Key, SoftKey, identity, load_certificates
-from mssgw.smime.opening import Directory, Opened, no_directory, open
+from mssgw.smime.opening import Opened, open
 from mssgw.smime.places import key_at
 from mssgw.smime.protecting import Candidate, Lookup, Policy, Protected, no_lookup, protect
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict

@@ -58,7 +58,7 @@ class CertificateFiles:
         return self._index.get(address.key, ()) + self._index.get(address.domain, ())
 
     def holder(self, certificate: bytes) -> Holder:
-        """Whose certificate (DER) it is, for the binding of signatures (`opening.Directory`)."""
+        """Whose certificate (DER) it is, for the binding of signatures (`judging.Directory`)."""
         self._look_again()
         return self._holders.get(certificate, NOBODY)
 

@@ -16,13 +16,13 @@ Everything here blocks; `open` runs it in the pool.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from mssgw.core.address import Address, AddressError
+from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
-from mssgw.core.errors import Deferred, MailError, NotTrusted
+from mssgw.core.errors import NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
@@ -34,23 +34,15 @@ from mssgw.smime.certificates import Certificate
 from mssgw.smime.decrypting import MODERN, Decrypted, Reading
 from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
+from mssgw.smime.judging import Directory, Judge, author_of, binding_of, no_directory, status_of
 from mssgw.smime.keys import Identity
 from mssgw.smime.pool import run
 from mssgw.smime.rope import STEP, Range, Rope
-from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
+from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
 from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
 
 MAX_LAYERS = 5
-SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
 MAX_SIGNATURE = 1024 * 1024  # octets of a detached signature
-
-Directory = Callable[[bytes], Container[Address]]
-"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
-
-
-def no_directory(_certificate: bytes) -> Container[Address]:
-    return ()
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -79,12 +71,12 @@ def open_now(body: Body, readers: Sequence[Identity], validate: Validate, now: d
              reading: Reading = MODERN, known: Sequence[Certificate] = (),
              limits: mime.MimeLimits = mime.DEFAULT_LIMITS, most: int = 1 << 30) -> Opened:
     """`open`, blocking."""
-    return _Opening(body, readers, validate, now, directory, reading, known, limits, most).run()
+    return _Opening(body, readers, Judge(validate, now, directory), reading, known, limits, most).run()
 
 
 def decrypt_now(body: Body, readers: Sequence[Identity], reading: Reading = MODERN) -> Opened:
     """Only take the encryption off: signatures inside stay as they are and are not judged."""
-    return _Opening(body, readers, _nobody, datetime.now(UTC), no_directory, reading, (), mime.DEFAULT_LIMITS, 1 << 30,
+    return _Opening(body, readers, Judge(_nobody, datetime.now(UTC), no_directory), reading, (), mime.DEFAULT_LIMITS, 1 << 30,
                     strict=False, only_decrypt=True).run()
 
 
@@ -108,9 +100,7 @@ class _Stop(Exception):
 class _Opening:
     body: Body
     readers: Sequence[Identity]
-    validate: Validate
-    now: datetime
-    directory: Directory
+    judge: Judge
     reading: Reading
     known: Sequence[Certificate]
     limits: mime.MimeLimits
@@ -135,8 +125,8 @@ class _Opening:
             return Opened(self.body, self._verdict(Headers(()), [], None, ()), False)
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
-        author, problem = _single_from(headers)
-        signers = [self._judge(check, number, author) for number, layer in self.signed.items() for check in layer.checks]
+        author, problem = author_of(headers)
+        signers = [self.judge.signer(check, number, author) for number, layer in self.signed.items() for check in layer.checks]
         inside, changed, hidden = self._protected_headers(headers)
         if changed:
             self._note(Reason.HEADERS)
@@ -290,11 +280,15 @@ class _Opening:
 
     def _verdict(self, headers: Headers, signers: list[SignerVerdict], author: Address | None, changed: tuple[str, ...],
                  problem: Reason | None = None) -> Verdict:
-        self._add_reasons(signers, problem)
+        for remark in self.judge.remarks(signers, problem):
+            self._note(remark)
+        for cipher, covered in zip(self.ciphers, self.covered, strict=True):
+            if not cipher.authenticated and not covered:
+                self._note(Reason.UNAUTHENTICATED)
         return Verdict(
-            signature=self._signature_status(signers),
+            signature=status_of(signers, broken=self.broken and (bool(signers) or any("signed" in one for one in self.layers))),
             encryption=self.encryption,
-            binding=self._binding(signers),
+            binding=binding_of(signers),
             signers=tuple(signers),
             ciphers=tuple(f"{one.transport}+{one.cipher.name}" for one in self.ciphers),
             layers=tuple(self.layers),
@@ -304,73 +298,6 @@ class _Opening:
             has_from=any(field.name == "from" for field in headers),
             details=tuple(self.details),
         )
-
-    def _judge(self, check: SignerCheck, layer: int, author: Address | None) -> SignerVerdict:
-        """Trust and binding of one signer whose arithmetic is already decided."""
-        one = check.certificate
-        status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
-        evidence: Evidence | None = None
-        if check.problem is None and one is not None:
-            status, reason, detail, evidence = self._trusted(one)
-        binding = self._bound(one, author) if one and status is SignatureStatus.VALID else Binding.NONE
-        return SignerVerdict(
-            subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
-            fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
-            signing_time=check.signing_time, status=status, binding=binding, evidence=evidence, reason=reason, detail=detail,
-            layer=layer, certificate=one.der if one else None, receipt_request=check.receipt_request)
-
-    def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, str, Evidence | None]:
-        try:
-            return SignatureStatus.VALID, None, "", self.validate(one.der, Purpose.MAIL_SIGN, self.now)
-        except NotTrusted as error:
-            return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, _why(error), None
-        except Deferred as error:
-            return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, _why(error), None
-
-    def _bound(self, one: Certificate, author: Address | None) -> Binding:
-        if author is None:
-            return Binding.NONE
-        if str(author) in _addresses(one):
-            return Binding.CERTIFICATE
-        return Binding.DIRECTORY if author in self.directory(one.der) else Binding.NONE
-
-    def _inner(self, signers: list[SignerVerdict]) -> list[SignerVerdict]:
-        """The signers of the innermost signature: those who vouch for the content itself."""
-        deepest = max((one.layer for one in signers), default=0)
-        return [one for one in signers if one.layer == deepest]
-
-    def _signature_status(self, signers: list[SignerVerdict]) -> SignatureStatus:
-        if not signers:
-            return SignatureStatus.INVALID if self.broken and any("signed" in one for one in self.layers) else SignatureStatus.NONE
-        if self.broken:
-            return SignatureStatus.INVALID
-        worst = (SignatureStatus.INVALID, SignatureStatus.UNTRUSTED, SignatureStatus.UNDECIDED)
-        found = {one.status for one in signers}
-        return next((status for status in worst if status in found), SignatureStatus.VALID)
-
-    def _binding(self, signers: list[SignerVerdict]) -> Binding:
-        """The weakest binding of the innermost signers: all of them must be the author (crypto.md 9, 5)."""
-        found = {one.binding for one in self._inner(signers)}
-        if not found or Binding.NONE in found:
-            return Binding.NONE
-        return Binding.DIRECTORY if Binding.DIRECTORY in found else Binding.CERTIFICATE
-
-    def _add_reasons(self, signers: list[SignerVerdict], problem: Reason | None) -> None:
-        if signers and problem:
-            self._note(problem)
-        for one in signers:
-            if one.reason:
-                self._note(one.reason)
-            if one.signing_time and abs(one.signing_time - self.now) > SIGNING_TIME_SLACK:
-                self._note(Reason.SIGNING_TIME)
-        inner = self._inner(signers)
-        if len({one.fingerprint for one in inner}) > 1 or len({one.status for one in inner}) > 1:
-            self._note(Reason.MIXED_SIGNERS)
-        if inner and not problem and any(one.status is SignatureStatus.VALID and one.binding is Binding.NONE for one in inner):
-            self._note(Reason.FROM)
-        for cipher, covered in zip(self.ciphers, self.covered, strict=True):
-            if not cipher.authenticated and not covered:
-                self._note(Reason.UNAUTHENTICATED)
 
     # --- what the reader gets
 
@@ -398,11 +325,6 @@ class _Opening:
         signer = layer.checks[0].certificate
         others = [one for one in layer.content.certificates if signer is None or one != signer.der]
         return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
-
-
-def _why(error: MailError) -> str:
-    """The sentence, and what only a log needs behind it."""
-    return f"{error.reply.text} ({error.detail})" if error.detail else error.reply.text
 
 
 def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -442,27 +364,3 @@ def _reads(body: Body, part: Part) -> bool:
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\r\n\t" for char in start)
-
-
-def _addresses(one: Certificate | None) -> tuple[str, ...]:
-    try:
-        return tuple(str(address) for address in one.addresses) if one else ()
-    except SmimeError:
-        return ()
-
-
-def _single_from(headers: Headers) -> tuple[Address | None, Reason | None]:
-    """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
-    found = [field.raw.partition(b":")[2] for field in headers if field.name == "from"]
-    if not found:
-        return None, Reason.FROM
-    if len(found) != 1:
-        return None, Reason.SEVERAL_FROM
-    boxes = mime.mailboxes(mime.unfold(found[0]))
-    if len(boxes) != 1:
-        return None, Reason.SEVERAL_FROM
-    spec = boxes[0].addr_spec
-    try:
-        return (Address.parse(spec), None) if spec.isprintable() else (None, Reason.SEVERAL_FROM)
-    except AddressError:
-        return None, Reason.SEVERAL_FROM

@@ -1,0 +1,137 @@
+"""What to think of signatures whose arithmetic is known: trust, binding to From, and what to remark (RFC 8551 3.8, RFC 8550 3).
+
+Path and revocation are `core.pki.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
+directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mssgw.core.address import Address, AddressError
+from mssgw.core.errors import Deferred, MailError, NotTrusted
+from mssgw.core.message import Headers
+from mssgw.core.pki import Evidence, Purpose, Validate
+from mssgw.protocol import mime
+from mssgw.smime.certificates import Certificate
+from mssgw.smime.errors import Reason, SmimeError
+from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
+from mssgw.smime.verifying import SignerCheck
+
+SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
+
+Directory = Callable[[bytes], Container[Address]]
+"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
+
+
+def no_directory(_certificate: bytes) -> Container[Address]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges the signers of one message, received at `now`."""
+
+    validate: Validate
+    now: datetime
+    directory: Directory
+
+    def signer(self, check: SignerCheck, layer: int, author: Address | None) -> SignerVerdict:
+        """Trust and binding of one signer whose arithmetic is already decided."""
+        one = check.certificate
+        status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
+        evidence: Evidence | None = None
+        if check.problem is None and one is not None:
+            status, reason, detail, evidence = self._trusted(one)
+        binding = self._bound(one, author) if one and status is SignatureStatus.VALID else Binding.NONE
+        return SignerVerdict(
+            subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
+            fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
+            signing_time=check.signing_time, status=status, binding=binding, evidence=evidence, reason=reason, detail=detail,
+            layer=layer, certificate=one.der if one else None, receipt_request=check.receipt_request)
+
+    def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, str, Evidence | None]:
+        try:
+            return SignatureStatus.VALID, None, "", self.validate(one.der, Purpose.MAIL_SIGN, self.now)
+        except NotTrusted as error:
+            return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, _why(error), None
+        except Deferred as error:
+            return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, _why(error), None
+
+    def _bound(self, one: Certificate, author: Address | None) -> Binding:
+        if author is None:
+            return Binding.NONE
+        if str(author) in _addresses(one):
+            return Binding.CERTIFICATE
+        return Binding.DIRECTORY if author in self.directory(one.der) else Binding.NONE
+
+    def remarks(self, signers: Sequence[SignerVerdict], problem: Reason | None) -> Iterator[Reason]:
+        """What is to be said of them; `problem` is that of From."""
+        if signers and problem:
+            yield problem
+        for one in signers:
+            if one.reason:
+                yield one.reason
+            if one.signing_time and abs(one.signing_time - self.now) > SIGNING_TIME_SLACK:
+                yield Reason.SIGNING_TIME
+        inner = innermost(signers)
+        if len({one.fingerprint for one in inner}) > 1 or len({one.status for one in inner}) > 1:
+            yield Reason.MIXED_SIGNERS
+        if inner and not problem and any(one.status is SignatureStatus.VALID and one.binding is Binding.NONE for one in inner):
+            yield Reason.FROM
+
+
+def innermost(signers: Sequence[SignerVerdict]) -> list[SignerVerdict]:
+    """The signers of the innermost signature: those who vouch for the content itself."""
+    deepest = max((one.layer for one in signers), default=0)
+    return [one for one in signers if one.layer == deepest]
+
+
+def status_of(signers: Sequence[SignerVerdict], *, broken: bool) -> SignatureStatus:
+    """The worst of all. `broken`: a layer that was to be a signature could not be read."""
+    if not signers:
+        return SignatureStatus.INVALID if broken else SignatureStatus.NONE
+    if broken:
+        return SignatureStatus.INVALID
+    worst = (SignatureStatus.INVALID, SignatureStatus.UNTRUSTED, SignatureStatus.UNDECIDED)
+    found = {one.status for one in signers}
+    return next((status for status in worst if status in found), SignatureStatus.VALID)
+
+
+def binding_of(signers: Sequence[SignerVerdict]) -> Binding:
+    """The weakest binding of the innermost signers: all of them must be the author (crypto.md 9, 5)."""
+    found = {one.binding for one in innermost(signers)}
+    if not found or Binding.NONE in found:
+        return Binding.NONE
+    return Binding.DIRECTORY if Binding.DIRECTORY in found else Binding.CERTIFICATE
+
+
+def author_of(headers: Headers) -> tuple[Address | None, Reason | None]:
+    """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
+    found = [field.raw.partition(b":")[2] for field in headers if field.name == "from"]
+    if not found:
+        return None, Reason.FROM
+    if len(found) != 1:
+        return None, Reason.SEVERAL_FROM
+    boxes = mime.mailboxes(mime.unfold(found[0]))
+    if len(boxes) != 1:
+        return None, Reason.SEVERAL_FROM
+    spec = boxes[0].addr_spec
+    try:
+        return (Address.parse(spec), None) if spec.isprintable() else (None, Reason.SEVERAL_FROM)
+    except AddressError:
+        return None, Reason.SEVERAL_FROM
+
+
+def _addresses(one: Certificate | None) -> tuple[str, ...]:
+    try:
+        return tuple(str(address) for address in one.addresses) if one else ()
+    except SmimeError:
+        return ()
+
+
+def _why(error: MailError) -> str:
+    """The sentence, and what only a log needs behind it."""
+    return f"{error.reply.text} ({error.detail})" if error.detail else error.reply.text
