@@ -105,7 +105,7 @@ def test_hup_reaches_every_worker(scene):
 
 
 def test_workers_notice_that_the_parent_died(scene):
-    one = scene(2)
+    one = scene(2, READY_AND_WAIT.replace("os.write(heartbeat, serve.READY)", ""))  # nobody to hear it, perhaps, and that is not asked here
     one.starts(2)
     one.parent.kill()
     assert sorted([one.line(), one.line()]) == [["orphan", "0"], ["orphan", "1"]]
