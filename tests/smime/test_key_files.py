@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pybase64
@@ -200,8 +201,13 @@ def _grown(octets: bytes, count: bytes, other: bytes) -> bytes:
     def mended(start: int, end: int) -> bytes:
         made = b""
         for tag, at, inner, stop in der.split(octets, start, end, 100):
-            deep = tag & 0x20 or (tag in (der.OCTET_STRING, 0x80) and octets[inner:inner + 1] == b"0")
-            made += other if octets[at:stop] == count else der.tlv(tag, mended(inner, stop) if deep else octets[inner:stop])
+            content = octets[inner:stop]
+            if tag & 0x20:
+                content = mended(inner, stop)
+            elif tag in (der.OCTET_STRING, 0x80) and content[:1] == b"0":
+                with suppress(der.DerError):  # a salt may begin like a structure
+                    content = mended(inner, stop)
+            made += other if octets[at:stop] == count else der.tlv(tag, content)
         return made
 
     return mended(0, len(octets))
