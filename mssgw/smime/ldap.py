@@ -5,7 +5,8 @@
     no server answers          ──▶ the last answer, for `stale_seconds`; none: DirectoryUnavailable, a 451
 
 What is found is only a candidate: `core.pki.Validate` judges it as any other. But a certificate that carries addresses
-must carry the recipient's, and one without any is believed to be theirs only when TLS says who told us so.
+must carry the recipient's, and one without any is believed to be theirs only when TLS says who told us so and its entry
+is theirs: it says their address itself, or says none and is the only answer.
 
 A server that fails is left alone for a second, then two, up to a minute; one that refuses our login for five minutes,
 because some lock the account.
@@ -17,12 +18,12 @@ import asyncio
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from mssgw.core.address import Address
+from mssgw.core.address import Address, AddressError
 from mssgw.core.config.ldap import Ldap, require_url
 from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log, log_bug
@@ -40,6 +41,7 @@ FIRST_PAUSE, LONGEST_PAUSE, BIND_PAUSE = 1.0, 60.0, 300.0  # seconds
 IDLE: Final = 10.0  # seconds a connection is kept for the next question
 MAX_CACHED: Final = 4096  # addresses
 MAX_CERTIFICATES: Final = 32  # of one address
+MAIL: Final = frozenset(("mail", "rfc822mailbox", "0.9.2342.19200300.100.1.3"))  # one attribute, whatever name a server gives it
 
 Found = tuple[Candidate, ...]
 
@@ -100,6 +102,8 @@ class LdapDirectory:
         if problems:
             raise ConfigError(problems)
         self._servers = [_Standing(_server(url, context, settings.starttls)) for url in settings.urls]
+        self._addresses = MAIL.union(_bare(name) for name in settings.address_attributes)
+        self._attributes = (*settings.attributes, "mail", *settings.address_attributes)
         self._vouched = all(one.server.tls is not None for one in self._servers)
         self._slots = asyncio.Semaphore(settings.connections)
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -161,7 +165,7 @@ class LdapDirectory:
     # --- one question
 
     async def _fly(self, who: Address) -> Found:
-        found = await run(None, candidates, await self._ask(who), who, self._vouched)
+        found = await run(None, candidates, await self._ask(who), who, self._vouched, self._addresses)
         life = self._settings.cache_seconds if found else self._settings.cache_absent_seconds
         now = self._clock()
         self._known[who.key] = _Known(found, now + life, now + self._settings.stale_seconds)
@@ -196,7 +200,7 @@ class LdapDirectory:
                 connection = await connect(standing.server, self._login())
             try:
                 found = await connection.search(self._settings.base, self._settings.scope, self._filter.fill(who),
-                                                self._settings.attributes, self._settings.timeout_seconds)
+                                                self._attributes, self._settings.timeout_seconds)
             except BaseException as error:
                 lost = isinstance(error, LdapError) and not connection.alive
                 connection.close()
@@ -272,25 +276,48 @@ def _server(url: str, context: ssl.SSLContext, starttls: bool) -> Server:
 # --- what entries hold --------------------------------------------------------------------------------------------------
 
 
-def candidates(entries: Iterable[Answer], who: Address, vouched: bool) -> Found:
+def candidates(entries: Sequence[Answer], who: Address, vouched: bool, addresses: frozenset[str] = MAIL) -> Found:
     """The certificates in some entries that may be this recipient's, newest first.
 
-    `vouched` says that TLS told us whose answer this is: without it a certificate must carry the address.
+    `vouched` says that TLS told us whose answer this is: without it a certificate must carry the address. `addresses` are
+    the attributes (in lower case) where an entry says its own; all others hold certificates.
     """
     found: dict[bytes, Candidate] = {}
     unreadable = 0
-    for value in (value for entry in entries for values in entry.values.values() for value in values):
-        try:
-            held, said = _read(value)
-        except (SmimeError, der.DerError):
-            unreadable += 1
-            continue
-        for one in held[:MAX_CERTIFICATES]:
-            if _may_be(one, who, vouched) and (one.der not in found or said):
-                found[one.der] = Candidate(one.der, "ldap", said)
+    for entry in entries:
+        trusted = vouched and _is_of(entry, who, addresses, alone=len(entries) == 1)
+        for value in (value for name, values in entry.values.items() if name not in addresses for value in values):
+            try:
+                held, said = _read(value)
+            except (SmimeError, der.DerError):
+                unreadable += 1
+                continue
+            for one in held[:MAX_CERTIFICATES]:
+                if _may_be(one, who, trusted) and (one.der not in found or said):
+                    found[one.der] = Candidate(one.der, "ldap", said)
     if unreadable:
         log(Event.SMIME_DIRECTORY, "error", path="ldap", reason=f"{unreadable} values are neither certificates nor SignedData")
     return tuple(sorted(found.values(), key=_since, reverse=True)[:MAX_CERTIFICATES])
+
+
+def _is_of(entry: Answer, who: Address, addresses: frozenset[str], *, alone: bool) -> bool:
+    """Whether an entry is this recipient's, whatever the operator's filter let through: a filter may be wider than it looks."""
+    said = [value for name in addresses for value in entry.values.get(name, ())]
+    return any(_names(value, who) for value in said) if said else alone
+
+
+def _names(value: bytes, who: Address) -> bool:
+    """The value is the address; Active Directory's proxyAddresses put `smtp:` before it."""
+    text = value.decode(errors="replace")
+    try:
+        return Address.parse(text[5:] if text[:5].lower() == "smtp:" else text).key == who.key
+    except AddressError:
+        return False
+
+
+def _bare(attribute: str) -> str:
+    """As the names of an `Answer` are: lower case, without options."""
+    return attribute.partition(";")[0].lower()
 
 
 def _read(value: bytes) -> tuple[Sequence[Certificate], bytes | None]:
@@ -325,13 +352,13 @@ def _said(content: verifying.SignedContent) -> bytes | None:
     return checks[0].capabilities if len(checks) == 1 and checks[0].problem is None else None
 
 
-def _may_be(one: Certificate, who: Address, vouched: bool) -> bool:
+def _may_be(one: Certificate, who: Address, trusted: bool) -> bool:
     try:
         addresses = {address.key for address in one.addresses}
         one.require_encryption_use()
     except SmimeError:
         return False
-    return who.key in addresses if addresses else vouched
+    return who.key in addresses if addresses else trusted
 
 
 def _since(one: Candidate) -> datetime:

@@ -221,6 +221,15 @@ async def test_logins_see_what_others_do_not(slapd: Slapd, login: dict[str, str]
         one.close()
 
 
+async def test_a_wide_filter_does_not_find_somebody_else_s_card(slapd: Slapd) -> None:
+    """`(|(mail={address})(sn=*))` below a small branch: the only entry with a certificate has a card, and another address."""
+    gateway = {"certificate": str(slapd.path / "gateway.pem"), "key": f"file:{slapd.path}/gateway.key"}
+    one = slapd.directory(base="ou=staff,dc=hospital", filter="(|(mail={address})(sn=*))", **gateway)
+    assert await one.find(NOBODY) == ()
+    assert await one.find(Address.parse("card@beta.mssante.test"))
+    one.close()
+
+
 async def test_too_many_entries_are_nobody_in_particular(slapd: Slapd) -> None:
     one = slapd.directory()
     with pytest.raises(DirectoryUnavailable, match="too wide for one recipient"):

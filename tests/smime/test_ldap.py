@@ -178,6 +178,38 @@ def test_a_certificate_without_an_address_counts_only_when_tls_vouches(authority
     assert not candidates(held(card.der), WHO, False)
 
 
+def entries(*given: tuple[bytes, str]) -> list[Answer]:
+    return [Answer(2, 0x64, values={"usercertificate": (octets,)} | ({"mail": (mail.encode(),)} if mail else {})) for octets, mail in given]
+
+
+@pytest.mark.parametrize(("mails", "counts"), [
+    (["", ""], False), (["other@beta.mssante.test", ""], False), ([BOB.upper(), ""], True), (["", BOB], False),
+    (["other@beta.mssante.test"], False), (["no address"], False), ([BOB], True), ([""], True),
+])
+def test_a_card_of_somebody_else_among_several_entries_is_nobodys(authority: Authority, mails: list[str], counts: bool) -> None:
+    """A filter wider than it looked gave five entries, and mail was encrypted to the one card among them."""
+    card, others = authority.issue("rsa", number=2), authority.issue("rsa", "other@beta.mssante.test", number=3)
+    found = candidates(entries((card.der, mails[0]), *((others.der, mail) for mail in mails[1:])), WHO, True)
+    assert certificates(found) == ([card.der] if counts else [])
+
+
+def test_an_address_in_a_certificate_needs_no_entry_that_says_it(authority: Authority, bob: Person) -> None:
+    assert certificates(candidates(entries((bob.der, "other@beta.mssante.test"), (bob.der, "")), WHO, True)) == [bob.der]
+
+
+async def test_the_entry_s_own_address_is_asked_for_and_compared(authority: Authority) -> None:
+    card = authority.issue("rsa", number=2)
+    other = "x@beta.mssante.test"
+    for name, value, counts in (("mail", BOB, True), ("rfc822Mailbox", other, False), ("proxyAddresses", f"SMTP:{BOB}", True),
+                                ("proxyAddresses", f"smtp:{other}", False), ("employeeMail", BOB.upper(), True)):
+        async with fake_ldap(knows({"userCertificate": [card.der], name: [value.encode()]})) as house:
+            one = directory(house, address_attributes=("proxyAddresses", "employeeMail"))
+            one._vouched = True  # as TLS does
+            assert certificates(await one.find(WHO)) == ([card.der] if counts else [])
+            assert all(der.octets(asked) in house.asked[0] for asked in (b"mail", b"proxyAddresses", b"employeeMail"))
+            one.close()
+
+
 def test_a_certificate_that_only_signs_is_left(authority: Authority) -> None:
     assert not candidates(held(authority.issue("rsa", BOB, ku=usage(digital_signature=True)).der), WHO, True)
 

@@ -21,6 +21,7 @@ class Ldap(Settings, frozen=True):
     scope: Annotated[Literal["sub", "one", "base"], Meta(description="How far below it.")] = "sub"
     filter: Annotated[str, Meta(description="Which entries are the recipient's (RFC 4515); {address}, {local} and {domain} are replaced by the parts of the address.")] = "(mail={address})"
     attributes: Annotated[tuple[str, ...], Meta(description="Where the certificates stand; userSMIMECertificate also says what they can read. Servers disagree whether it has the option binary.", min_length=1, max_length=8)] = ("userSMIMECertificate", "userSMIMECertificate;binary", "userCertificate;binary")
+    address_attributes: Annotated[tuple[str, ...], Meta(description="Where, beside mail, an entry says whose it is; a value may begin with smtp:. A certificate without an address (a card's) counts only in an entry that says the recipient's, or that says none and is the only one found.", max_length=8)] = ("mailAlternateAddress", "proxyAddresses")
     domains: Annotated[tuple[Domain, ...], Meta(description="The recipients' domains it is asked about; empty for all.")] = ()
     required: Annotated[bool, Meta(description='What its silence means when a recipient is known from nowhere else and encrypt = "when-possible": true, the message waits (451); false, it leaves without encryption. With encrypt = "always" it waits anyway.')] = True
     starttls: Annotated[bool, Meta(description="Upgrade ldap: connections with STARTTLS. Without TLS no password is sent, and only certificates that carry the recipient's address are believed.")] = True
