@@ -59,7 +59,7 @@ class Protection:
         if policy.sign != "always" and (policy.sign == "never" or signer is None) and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
         return await protecting.protect(body, recipients, policy, self.clock.now(), signer=signer, lookup=self.lookup,
-                                        validate=self.validate, limits=self.limits)
+                                        validate=self.validate, limits=self.limits, directory=self.directory)
 
     async def open(self, body: Body, domains: Collection[Domain]) -> Opened:
         """What can be read of a message, and what to think of it. Raises KeyUnavailable."""
@@ -77,10 +77,11 @@ def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Ide
     for one in sorted(identities, key=lambda identity: identity.certificate.parsed.not_valid_after_utc):
         try:
             one.certificate.require_signing_use()
+            addresses = one.certificate.addresses
         except SmimeError:
             continue
         if one.certificate.valid_at(now):
-            found |= {address.key: one for address in one.certificate.addresses}
+            found |= {address.key: one for address in addresses}
     return found
 
 

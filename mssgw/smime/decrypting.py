@@ -28,7 +28,7 @@ from mssgw.smime.ber import Stream
 from mssgw.smime.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.keys import Identity
-from mssgw.smime.unwrapping import Ours, find
+from mssgw.smime.unwrapping import MAX_RECIPIENTS, Ours, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,41 @@ def decrypt(source: Callable[[], Stream], readers: Sequence[Identity], write: Ca
 
 def _pass(stream: Stream, readers: Sequence[Identity], write: Write, reading: Reading, additional: bytes) -> Decrypted | bytes:
     """One pass. Answers the authenticated attributes when they are needed and were not given."""
+    kind, infos, content_type, cipher, nonce = _read_head(stream, reading)
+    ours = find(infos, readers, old=reading.legacy, experimental=reading.experimental)
+    key = _content_key(ours, cipher)
+    decryptor = _decryptor(cipher, key, nonce)
+    if additional:
+        decryptor.authenticate_additional_data(additional)
+    held = _pour(stream.octets(0x80), decryptor, write, cipher)
+    stream.leave()
+    attributes, tag = _after_content(stream, kind)
+    if attributes and not additional:
+        _check_attributes(attributes, content_type)
+        return b"\x31" + attributes[1:]  # RFC 5083 2.2: the DER of a SET is what is authenticated
+    _finish(stream)
+    _conclude(decryptor, cipher, tag, held, write)
+    return Decrypted(cipher, ours.name, ours.reader, content_type)
+
+
+def require_hidden(stream: Stream) -> None:
+    """Read a ContentInfo to its end without any key: it must hide something from everybody but its readers.
+
+    Raises SmimeError (another type, no reader, a cipher we refuse), BerError, DerError.
+    """
+    kind, infos, _type, cipher, _nonce = _read_head(stream, MODERN)
+    if not der.inside(infos, der.whole(infos, der.SET), der.SET, MAX_RECIPIENTS):
+        raise SmimeError(Reason.MALFORMED, "nobody can read it")
+    size = sum(len(chunk) for chunk in stream.octets(0x80))
+    if not size or (not cipher.authenticated and size % cipher.block):
+        raise SmimeError(Reason.MALFORMED, "not what this cipher makes")
+    stream.leave()
+    _after_content(stream, kind)
+    _finish(stream)
+
+
+def _read_head(stream: Stream, reading: Reading) -> tuple[bytes, bytes, bytes, Cipher, bytes]:
+    """(structure, RecipientInfos, type of the content, cipher, nonce); what follows is the ciphertext."""
     stream.enter(der.SEQUENCE)
     kind = stream.element(64)
     if kind not in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
@@ -88,25 +123,15 @@ def _pass(stream: Stream, readers: Sequence[Identity], write: Write, reading: Re
     stream.enter(der.SEQUENCE)
     content_type = stream.element(64)
     cipher, nonce = _read_cipher(stream.element(256), kind == oids.AUTH_ENVELOPED_DATA, reading)
-    ours = find(infos, readers, old=reading.legacy, experimental=reading.experimental)
-    key = _content_key(ours, cipher)
-    decryptor = _decryptor(cipher, key, nonce)
-    if additional:
-        decryptor.authenticate_additional_data(additional)
     if stream.peek() not in (0x80, 0xA0):
         raise SmimeError(Reason.MALFORMED, "no encrypted content")
-    held = _pour(stream.octets(0x80), decryptor, write, cipher)
-    stream.leave()
-    attributes, tag = _after_content(stream, kind)
-    if attributes and not additional:
-        _check_attributes(attributes, content_type)
-        return b"\x31" + attributes[1:]  # RFC 5083 2.2: the DER of a SET is what is authenticated
-    stream.leave()
-    stream.leave()
-    stream.leave()
+    return kind, infos, content_type, cipher, nonce
+
+
+def _finish(stream: Stream) -> None:
+    for _ in range(3):
+        stream.leave()
     stream.finish()
-    _conclude(decryptor, cipher, tag, held, write)
-    return Decrypted(cipher, ours.name, ours.reader, content_type)
 
 
 def _oid_name(element: bytes) -> str:

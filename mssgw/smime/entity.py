@@ -251,17 +251,6 @@ def multipart_signed(entity: Rope, micalg: str, signature: bytes) -> tuple[Heade
     return Headers(()).append(("Content-Type", kind)), content
 
 
-def protection_of(structural: Headers) -> str:
-    """"signed", "encrypted" or "": what a client did already, by the type of the root."""
-    kind = structural.first("content-type") or ""
-    media = kind.partition(";")[0].strip().lower()
-    if media == "multipart/signed":
-        return "signed"
-    if media in CMS_TYPES:
-        return "signed" if "signed-data" in kind.lower() else "encrypted"
-    return ""
-
-
 @cache
 def pkcs7_mime(smime_type: str, name: str = "smime.p7m") -> Headers:
     """Structural fields of application/pkcs7-mime (RFC 8551 3.2)."""

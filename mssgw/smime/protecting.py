@@ -37,11 +37,13 @@ from mssgw.protocol import mime
 from mssgw.smime import capabilities, entity, enveloped
 from mssgw.smime import headers as header_fields
 from mssgw.smime.algorithms import Cipher
+from mssgw.smime.already import Already, of_client
 from mssgw.smime.armour import Armour, encode
 from mssgw.smime.capabilities import Capabilities
 from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.entity import Outgoing
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, NoCertificate, SmimeError
+from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys import Identity
 from mssgw.smime.pool import run
 from mssgw.smime.recipients import Recipient, recipient
@@ -108,30 +110,40 @@ async def no_lookup(_address: Address) -> Sequence[Candidate]:
 
 
 async def protect(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, *, signer: Identity | None,
-                  lookup: Lookup = no_lookup, validate: Validate, limits: mime.MimeLimits = mime.DEFAULT_LIMITS) -> tuple[Protected, ...]:
+                  lookup: Lookup = no_lookup, validate: Validate, limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
+                  directory: Directory = no_directory) -> tuple[Protected, ...]:
     """The messages that leave instead of `body`; together their recipients are `recipients`.
 
     `signer` is the identity whose seal goes on (None: the domain has none). Raises KeyUnavailable (451), NoCertificate
     (550), Deferred when certificates can't be looked up or judged now, mime.TooComplex.
     """
     found = {one: await lookup(one) for one in recipients} if policy.encrypt != "never" else {}
-    return await run(signer.key.executor if signer else None, protect_now, body, recipients, policy, now, signer, found, validate, limits)
+    return await run(signer.key.executor if signer else None, protect_now, body, recipients, policy, now, signer, found, validate, limits,
+                     directory)
 
 
 def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, signer: Identity | None,
                 found: dict[Address, Sequence[Candidate]], validate: Validate,
-                limits: mime.MimeLimits = mime.DEFAULT_LIMITS) -> tuple[Protected, ...]:
+                limits: mime.MimeLimits = mime.DEFAULT_LIMITS, directory: Directory = no_directory) -> tuple[Protected, ...]:
     """`protect`, blocking, with the certificates already looked up."""
     if policy.sign == "always" and signer is None:
         raise KeyUnavailable(detail="the domain signs always and has no key")
     readers = _readers(recipients, policy, now, found, validate) if policy.encrypt != "never" else {}
     message = entity.outgoing(body, limits)
-    already = "" if policy.again else entity.protection_of(message.structural)
-    making = _Making(message, policy, now, signer if policy.sign != "never" and not already else None)
-    copies = _copies(recipients, {} if already == "encrypted" else readers, message.headers)
+    already = Already.NOTHING if policy.again else of_client(
+        body, message.structural, now, validate=validate, directory=directory, limits=limits)
+    making = _Making(message, policy, now, signer if _needs_signature(policy, already) else None)
+    copies = _copies(recipients, {} if already is Already.ENCRYPTED else readers, message.headers)
     if not making.signer and all(not copy.readers for copy in copies):
         return (Protected(body, tuple(recipients), "", ""),)
     return tuple(making.make(copy) for copy in copies)
+
+
+def _needs_signature(policy: Policy, already: Already) -> bool:
+    """Whether the client signed what it encrypted nobody can see: `always` signs around it."""
+    if policy.sign == "never" or already is Already.SIGNED:
+        return False
+    return policy.sign == "always" or already is Already.NOTHING
 
 
 # --- who reads what -----------------------------------------------------------------------------------------------------

@@ -105,8 +105,12 @@ def test_a_client_that_signed_is_not_signed_over(authority: Authority, alice: Pe
     got = open_now(copy.body, [bob.identity], authority.validate, NOW)
     assert got.verdict.layers == ("encrypted", "signed")
     assert got.verdict.valid
-    (again,) = protect_now(copy.body, [to], smime.Policy("always", "when-possible"), NOW, bob.identity, found, authority.validate)
+    (again,) = protect_now(copy.body, [to], smime.Policy("when-possible", "always"), NOW, bob.identity, found, authority.validate)
     assert again.body is copy.body
+    (around,) = protect_now(copy.body, [to], smime.Policy("always", "always"), NOW, alice.identity, found, authority.validate)
+    got = open_now(around.body, [bob.identity], authority.validate, NOW)
+    assert got.verdict.layers == ("signed", "encrypted", "signed")
+    assert got.verdict.valid
 
 
 def test_ml_kem_beside_a_classic_reader(authority: Authority, alice: Person, bob: Person) -> None:  # RFC 9629, 9936
