@@ -36,6 +36,26 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Signature correcte de {who}, mais rien ne relie ce signataire à l'adresse de l'expéditeur.",
         "en": "Correct signature of {who}, but nothing links this signer to the sender's address.",
     },
+    "smime.signature.nobody": {
+        "fr": "Signature correcte de {who} ; le message ne nomme aucun expéditeur, donc rien ne lui a été rattaché.",
+        "en": "Correct signature of {who}; the message names no sender, so nothing was bound to this signer.",
+    },
+    "smime.signature.but": {
+        "fr": "Signature correcte de {who}, mais le message n'est pas accepté comme le sien. {why}",
+        "en": "Correct signature of {who}, but the message is not taken as theirs. {why}",
+    },
+    "smime.signature.unverified": {
+        "fr": "SIGNATURE REFUSÉE. {why} Ne vous fiez pas au contenu du message.",
+        "en": "SIGNATURE REFUSED. {why} Do not rely on the content of the message.",
+    },
+    "smime.certificates": {
+        "fr": "Le fichier ne contient que des certificats ; il n'est ni signé ni chiffré.",
+        "en": "It holds certificates only; it is neither signed nor encrypted.",
+    },
+    "smime.unjudged": {
+        "fr": "Le message n'a pas pu être contrôlé. {why}",
+        "en": "The message could not be checked. {why}",
+    },
     "smime.signature.invalid": {
         "fr": "SIGNATURE NON VALIDE : le message a pu être modifié. Ne vous fiez pas à son contenu.",
         "en": "INVALID SIGNATURE: the message may have been altered. Do not rely on its content.",
@@ -73,7 +93,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Algorithme ou clé trop faible pour être cru.",
         "en": "Algorithm or key too weak to be believed.",
     },
-    "smime.reason.no-signer": {"fr": "Structure de signature sans aucun signataire.", "en": "A signature structure without any signer."},
+    "smime.reason.no-signer": {
+        "fr": "Structure de signature sans aucun signataire : rien n'est signé.",
+        "en": "A signature structure without any signer: nothing is signed.",
+    },
     "smime.reason.signer-certificate-missing": {
         "fr": "Le certificat du signataire n'est pas dans le message.",
         "en": "The signer's certificate is not in the message.",
@@ -103,6 +126,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le certificat n'est pas fait pour cet usage.",
         "en": "The certificate is not made for this use.",
     },
+    "smime.reason.certificate-malformed": {
+        "fr": "Le certificat du signataire est mal formé : une adresse y contient des caractères interdits.",
+        "en": "The signer's certificate is malformed: an address in it has forbidden characters.",
+    },
     "smime.reason.signers-differ": {
         "fr": "Plusieurs signataires, qui ne sont pas tous du même avis ou de la même valeur.",
         "en": "Several signers who do not all agree or do not all hold.",
@@ -115,7 +142,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le message affiche plusieurs expéditeurs, ou un expéditeur illisible.",
         "en": "The message shows several senders, or one that can't be read.",
     },
-    "smime.reason.sender-not-signer": {"fr": "Le champ Sender n'est pas le signataire.", "en": "The Sender field is not the signer."},
+    "smime.reason.sender-not-signer": {
+        "fr": "Le champ Sender signé nomme quelqu'un d'autre que le signataire.",
+        "en": "The Sender field under the signature names somebody else than the signer.",
+    },
     "smime.reason.protected-headers-differ": {
         "fr": "Des champs de l'en-tête ont été modifiés après la signature.",
         "en": "Header fields were changed after signing.",
@@ -134,8 +164,8 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "smime.reason.undecryptable": {"fr": "Le message n'a pas pu être déchiffré.", "en": "The message could not be decrypted."},
     "smime.reason.encryption-without-integrity": {
-        "fr": "Le chiffrement (CBC) ne protège pas contre les modifications, et aucune signature ne le fait.",
-        "en": "The encryption (CBC) does not protect against changes, and no signature does.",
+        "fr": "Le chiffrement (CBC) ne protège pas contre les modifications, et aucune signature à l'intérieur ne le fait.",
+        "en": "The encryption (CBC) does not protect against changes, and no signature inside it does.",
     },
     "smime.field.from": {"fr": "De", "en": "From"},
     "smime.field.to": {"fr": "À", "en": "To"},

@@ -163,7 +163,8 @@ class Certificate:
     def addresses(self) -> tuple[Address, ...]:
         """Mail addresses of the subject: rfc822Name, SmtpUTF8Mailbox (RFC 9598), else the subject's emailAddress.
 
-        Names with control characters, NUL or a wrong form are left out (crypto.md 9, 8).
+        Names of a wrong form are left out. Raises SmimeError when one holds NUL or control characters (crypto.md 9, 8): such a
+        certificate names somebody, so it must not pass for a card, which names nobody.
         """
         found: list[str] = []
         try:
@@ -178,6 +179,8 @@ class Certificate:
                 found = [str(one.value) for one in self.parsed.subject.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)]
             except BROKEN as error:
                 raise SmimeError(Reason.MALFORMED, "subject of the certificate can't be read") from error
+        if not all(text.isprintable() for text in found):
+            raise SmimeError(Reason.CERTIFICATE, "an address in the certificate has control characters in it")
         parsed = (_address(text) for text in found[:MAX_ADDRESSES])
         return tuple(dict.fromkeys(address for address in parsed if address))
 
@@ -193,8 +196,6 @@ def _utf8_mailbox(name: x509.OtherName) -> str | None:
 
 
 def _address(text: str) -> Address | None:
-    if not text.isprintable():
-        return None
     try:
         return Address.parse(text)
     except AddressError:

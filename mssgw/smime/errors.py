@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     NOT_TRUSTED = "certificate-not-trusted"
     TRUST_UNKNOWN = "trust-not-decidable-now"
     USAGE = "certificate-usage"
+    CERTIFICATE = "certificate-malformed"  # of the signer: an address in it that is none
     MIXED_SIGNERS = "signers-differ"
     FROM = "from-not-signer"
     SEVERAL_FROM = "several-from"

@@ -1,7 +1,8 @@
 """What to think of signatures whose arithmetic is known: trust, binding to From, and what to remark (RFC 8551 3.8, RFC 8550 3).
 
 Path and revocation are `core.pki.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
-directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest.
+directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest. A From under the
+signature (RFC 9788) must be theirs as well, and so must a Sender that stands there alone: some readers show those.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mssgw.core.errors import Deferred, MailError, NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
-from mssgw.smime.certificates import Certificate
+from mssgw.smime.certificates import Certificate, certificate
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
 from mssgw.smime.verifying import SignerCheck
@@ -31,6 +32,21 @@ def no_directory(_certificate: bytes) -> Container[Address]:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Whom a message says it is from. `problem`: why there is not one address to hold the signers against."""
+
+    author: Address | None  # of the header that is seen
+    inside: Address | None = None  # of a From under the signature, when it is another
+    sender: Address | None = None  # of a Sender under the signature, when the header seen has not the same
+    problem: Reason | None = None
+    nobody: bool = False  # no field, seen or signed, names anybody
+
+    @property
+    def authors(self) -> tuple[Address, ...]:
+        return tuple(one for one in (self.author, self.inside) if one) if self.problem is None else ()
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Judges the signers of one message, received at `now`."""
 
@@ -38,14 +54,14 @@ class Judge:
     now: datetime
     directory: Directory
 
-    def signer(self, check: SignerCheck, layer: int, author: Address | None) -> SignerVerdict:
+    def signer(self, check: SignerCheck, layer: int, claim: Claim) -> SignerVerdict:
         """Trust and binding of one signer whose arithmetic is already decided."""
         one = check.certificate
         status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
         evidence: Evidence | None = None
         if check.problem is None and one is not None:
             status, reason, detail, evidence = self._trusted(one)
-        binding = self._bound(one, author) if one and status is SignatureStatus.VALID else Binding.NONE
+        binding = self._bound(one, claim.authors) if one and status is SignatureStatus.VALID else Binding.NONE
         return SignerVerdict(
             subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
             fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
@@ -54,21 +70,26 @@ class Judge:
 
     def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, str, Evidence | None]:
         try:
+            _ = one.addresses
+        except SmimeError as error:
+            return SignatureStatus.UNTRUSTED, Reason.CERTIFICATE, str(error.detail), None
+        try:
             return SignatureStatus.VALID, None, "", self.validate(one.der, Purpose.MAIL_SIGN, self.now)
         except NotTrusted as error:
             return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, _why(error), None
         except Deferred as error:
             return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, _why(error), None
 
-    def _bound(self, one: Certificate, author: Address | None) -> Binding:
-        if author is None:
+    def _bound(self, one: Certificate, authors: Sequence[Address]) -> Binding:
+        """The weakest of the bindings to each of them."""
+        others = [author for author in authors if str(author) not in _addresses(one)]
+        if not authors or not all(author in self.directory(one.der) for author in others):
             return Binding.NONE
-        if str(author) in _addresses(one):
-            return Binding.CERTIFICATE
-        return Binding.DIRECTORY if author in self.directory(one.der) else Binding.NONE
+        return Binding.DIRECTORY if others else Binding.CERTIFICATE
 
-    def remarks(self, signers: Sequence[SignerVerdict], problem: Reason | None) -> Iterator[Reason]:
-        """What is to be said of them; `problem` is that of From."""
+    def remarks(self, signers: Sequence[SignerVerdict], claim: Claim) -> Iterator[Reason]:
+        """What is to be said of them."""
+        problem = claim.problem
         if signers and problem:
             yield problem
         for one in signers:
@@ -81,6 +102,12 @@ class Judge:
             yield Reason.MIXED_SIGNERS
         if inner and not problem and any(one.status is SignatureStatus.VALID and one.binding is Binding.NONE for one in inner):
             yield Reason.FROM
+        if claim.sender and any(self._not_sender(one, claim.sender) for one in inner):
+            yield Reason.SENDER
+
+    def _not_sender(self, one: SignerVerdict, sender: Address) -> bool:
+        return (one.status is SignatureStatus.VALID and one.certificate is not None
+                and self._bound(certificate(one.certificate), (sender,)) is Binding.NONE)
 
 
 def innermost(signers: Sequence[SignerVerdict]) -> list[SignerVerdict]:
@@ -108,14 +135,40 @@ def binding_of(signers: Sequence[SignerVerdict]) -> Binding:
     return Binding.DIRECTORY if Binding.DIRECTORY in found else Binding.CERTIFICATE
 
 
+def claim_of(outside: Headers, inside: Headers | None) -> Claim:
+    """Whom the header says the message is from, and the fields under the signature, if there are any."""
+    author, problem = author_of(outside)
+    nobody = not any(field.name in _NAMING for headers in (outside, inside or ()) for field in headers)
+    if inside is None:
+        return Claim(author, problem=problem, nobody=nobody)
+    within, sender, fault = author, None, None
+    if any(field.name == "from" for field in inside):
+        within, fault = author_of(inside)
+    signed = _values(inside, "sender")
+    if signed and [one.split() for one in signed] != [one.split() for one in _values(outside, "sender")]:
+        sender, wrong = _one_address(signed)
+        fault = fault or (Reason.SENDER if wrong else None)
+    return Claim(author, within if within != author else None, sender if sender not in (author, within) else None,
+                 problem or fault, nobody)
+
+
+_NAMING = ("from", "sender")
+
+
 def author_of(headers: Headers) -> tuple[Address | None, Reason | None]:
     """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
-    found = [field.raw.partition(b":")[2] for field in headers if field.name == "from"]
-    if not found:
-        return None, Reason.FROM
+    found = _values(headers, "from")
+    return _one_address(found) if found else (None, Reason.FROM)
+
+
+def _values(headers: Headers, name: str) -> list[bytes]:
+    return [mime.unfold(field.raw.partition(b":")[2]) for field in headers if field.name == name]
+
+
+def _one_address(found: list[bytes]) -> tuple[Address | None, Reason | None]:
     if len(found) != 1:
         return None, Reason.SEVERAL_FROM
-    boxes = mime.mailboxes(mime.unfold(found[0]))
+    boxes = mime.mailboxes(found[0])
     if len(boxes) != 1:
         return None, Reason.SEVERAL_FROM
     spec = boxes[0].addr_spec

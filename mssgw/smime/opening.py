@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import NotTrusted
 from mssgw.core.message import Headers
@@ -34,7 +33,7 @@ from mssgw.smime.certificates import Certificate
 from mssgw.smime.decrypting import MODERN, Decrypted, Reading
 from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
-from mssgw.smime.judging import Directory, Judge, author_of, binding_of, no_directory, status_of
+from mssgw.smime.judging import Claim, Directory, Judge, binding_of, claim_of, no_directory, status_of
 from mssgw.smime.keys import Identity
 from mssgw.smime.pool import run
 from mssgw.smime.rope import STEP, Range, Rope
@@ -122,15 +121,15 @@ class _Opening:
             root = mime.parse(self.body, self.limits)
         except TooComplex:
             self._note(Reason.LIMIT)
-            return Opened(self.body, self._verdict(Headers(()), [], None, ()), False)
+            return Opened(self.body, self._verdict([], Claim(None), ()), False)
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
-        author, problem = author_of(headers)
-        signers = [self.judge.signer(check, number, author) for number, layer in self.signed.items() for check in layer.checks]
         inside, changed, hidden = self._protected_headers(headers)
+        claim = claim_of(headers, inside.fields if inside else None)
+        signers = [self.judge.signer(check, number, claim) for number, layer in self.signed.items() for check in layer.checks]
         if changed:
             self._note(Reason.HEADERS)
-        verdict = self._verdict(headers, signers, author if problem is None else None, changed, problem)
+        verdict = self._verdict(signers, claim, changed)
         if inside and changed:
             verdict = replace(verdict, signed_fields=header_fields.values(inside, changed))
         if inside and (names := hidden + (changed if verdict.valid else ())):
@@ -237,6 +236,8 @@ class _Opening:
                     raise _Stop
                 self.layers.append("opaque-signed")
                 content = verifying.read(source(), writer.write)
+                if not content.inside and content.unsigned:  # RFC 8551 3.2.2, certs-only: it claims no signature
+                    self.layers[-1] = "certificates"
                 self._signature(content, verifying.signatures(content, self.known, self.reading.experimental))
                 if content.content_type == oids.RECEIPT:  # RFC 2634 2: no message, `receipts` holds it against its own
                     self.layers[-1] = "receipt"
@@ -278,9 +279,8 @@ class _Opening:
 
     # --- judgement
 
-    def _verdict(self, headers: Headers, signers: list[SignerVerdict], author: Address | None, changed: tuple[str, ...],
-                 problem: Reason | None = None) -> Verdict:
-        for remark in self.judge.remarks(signers, problem):
+    def _verdict(self, signers: list[SignerVerdict], claim: Claim, changed: tuple[str, ...]) -> Verdict:
+        for remark in self.judge.remarks(signers, claim):
             self._note(remark)
         for cipher, covered in zip(self.ciphers, self.covered, strict=True):
             if not cipher.authenticated and not covered:
@@ -293,9 +293,9 @@ class _Opening:
             ciphers=tuple(f"{one.transport}+{one.cipher.name}" for one in self.ciphers),
             layers=tuple(self.layers),
             reasons=tuple(self.reasons),
-            from_address=str(author) if author else "",
+            from_address=str(claim.author) if claim.author and not claim.problem else "",
             header_differences=changed,
-            has_from=any(field.name == "from" for field in headers),
+            names_author=not claim.nobody,
             details=tuple(self.details),
         )
 

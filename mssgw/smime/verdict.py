@@ -69,11 +69,11 @@ class Verdict:
     binding: Binding
     signers: tuple[SignerVerdict, ...]
     ciphers: tuple[str, ...]  # "rsa-oaep+aes256-gcm", outermost first
-    layers: tuple[str, ...]  # "encrypted", "signed", "opaque-signed", "receipt", "compressed"
+    layers: tuple[str, ...]  # "encrypted", "signed", "opaque-signed", "receipt", "compressed", "certificates"
     reasons: tuple[Reason, ...]
     from_address: str  # "" when there is not exactly one
     header_differences: tuple[str, ...] = ()  # names of protected fields that differ outside
-    has_from: bool = True
+    names_author: bool = True  # whether a From or Sender is there, outside or under the signature
     details: tuple[str, ...] = ()  # for the log: where it failed
     signed_fields: tuple[tuple[str, str], ...] = ()  # of `header_differences`: (name, the value that is signed; "" is none)
 
@@ -94,9 +94,11 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """What `mssgw smime verify` answers: intact, and no From that contradicts the addresses in the certificate."""
-        contradicted = self.has_from and any(one.addresses for one in self.signers)
-        return self.intact and (self.valid or not contradicted) and Reason.SEVERAL_FROM not in self.reasons
+        """What `mssgw smime verify` answers, by its exit status, `valid` and `holds`: valid, or intact with nobody to bind it to.
+
+        The latter is a saved CMS structure or a message without From and Sender; `from_matches` stays false, the banner says so.
+        """
+        return self.valid or (self.intact and not self.names_author)
 
     def results(self, host: str) -> str:
         """The value of our Authentication-Results header (RFC 8601, method `smime` of RFC 7281), folded."""
@@ -135,16 +137,43 @@ class Verdict:
         """One or two sentences for the reader of the message."""
         sentences = []
         if self.signature is not SignatureStatus.NONE:
-            key = "valid" if self.valid else self.signature.value
-            if self.signature is SignatureStatus.VALID and not self.valid:
-                key = "unbound"
-            who = self.signers[-1].subject if self.signers else "?"
-            sentences.append(text(f"smime.signature.{key}", language, who=printable(who, 120)))
+            key, why = self._finding()
+            who = " ; ".join(dict.fromkeys(one.subject or "?" for one in self.signers if one.layer == self.signers[-1].layer)) or "?"
+            sentences.append(text(f"smime.signature.{key}", language, who=printable(who, 120),
+                                  why=text(f"smime.reason.{why}", language) if why else ""))
         if self.encryption is not EncryptionStatus.NONE:
             sentences.append(text(f"smime.encryption.{self.encryption}", language))
         if not sentences:
-            return text("smime.none", language)
+            return self._unsigned(language)
         return " ".join([*sentences, *self.warnings(language)])
+
+    def _finding(self) -> tuple[str, Reason | None]:
+        """Which sentence tells of the signature, and the reason it names: the cause, and no other."""
+        match self.signature:
+            case SignatureStatus.VALID if self.valid:
+                return "valid", None
+            case SignatureStatus.VALID:
+                if why := next((one for one in self.reasons if one in _SPOILS or one in _SPOKEN), None):
+                    return "but", why
+                return ("unbound" if self.names_author else "nobody"), None
+            case SignatureStatus.INVALID:
+                whys = [one.reason for one in self.signers if one.reason and one.status is SignatureStatus.INVALID] or list(self.reasons)
+                why = next((one for one in whys if one in _ALTERED), whys[0] if whys else None)
+                return ("invalid", None) if why is None or why in _ALTERED else ("unverified", why)
+            case SignatureStatus.UNTRUSTED if Reason.CERTIFICATE in self.reasons:
+                return "unverified", Reason.CERTIFICATE
+            case _:
+                return self.signature.value, None
+
+    def _unsigned(self, language: Language) -> str:
+        """Neither signed nor encrypted, or not to be told: unreadable, over limits, no signer."""
+        if not self.reasons:
+            return text("smime.none", language)
+        if self.layers[-1:] == ("certificates",):
+            return text("smime.certificates", language)
+        if self.reasons[0] is Reason.PARTIAL:
+            return text(f"smime.reason.{self.reasons[0]}", language)
+        return text("smime.unjudged", language, why=text(f"smime.reason.{self.reasons[0]}", language))
 
     def warnings(self, language: Language = "fr") -> tuple[str, ...]:
         """What the signature says otherwise than the header that is seen: a sentence for each field."""
@@ -155,7 +184,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """What `mssgw smime verify --json` prints."""
         return {
-            "valid": self.intact,
+            "valid": self.holds,
             "holds": self.holds,
             "signature": self.signature.value,
             "encryption": self.encryption.value,
@@ -176,7 +205,9 @@ class Verdict:
 
 # Reasons that spoil a message whose signature itself is fine.
 _SPOILS = {Reason.MIXED_SIGNERS, Reason.PARTIAL, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
-_FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM}
+_ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # what says that somebody changed it
+_SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER}
+_FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER}
 
 NOTHING = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
 

@@ -58,6 +58,11 @@ class SignedContent:
     certificates: tuple[bytes, ...] = ()
     signer_infos: bytes = b""
 
+    @property
+    def unsigned(self) -> bool:
+        """Whether the SET of signers is empty."""
+        return self.signer_infos[:1] == b"\x31" and len(self.signer_infos) <= 4
+
 
 class Hashing:
     """Digests of content that streams by, for the algorithms the signers may use."""

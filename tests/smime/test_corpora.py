@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[SignatureStatus, EncryptionStatus, Reason | None]] = {
     # RFC 4134: algorithms of 2005. Taken apart whole, refused for SHA-1.
     **{f"rfc4134/4.{number}": (INVALID, UNENCRYPTED, Reason.WEAK)
        for number in ("1.bin", "2.bin", "3.bin", "4.bin", "5.bin", "6.bin", "7.bin", "8.eml", "9.eml", "10.bin")},
-    "rfc4134/4.11.bin": (INVALID, UNENCRYPTED, Reason.UNSIGNED),  # certificates only
+    "rfc4134/4.11.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSIGNED),  # certificates only
     "rfc4134/3.1.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSUPPORTED),  # Data, no S/MIME type
     "rfc4134/3.2.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSUPPORTED),
     "rfc4134/6.0.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSUPPORTED),  # DigestedData
