@@ -30,7 +30,7 @@ from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
 from mssgw.observe import Event, log, log_bug
-from mssgw.readiness import require_ready
+from mssgw.readiness import remarks, require_ready
 from mssgw.serve import ALIVE, READY
 from mssgw.services import Services
 from mssgw.web import app as web_app
@@ -44,6 +44,8 @@ def prepare(path: Path) -> None:
     try:
         config = load(path)
         require_ready(config)
+        for where, sentence in remarks(config, SystemClock().now()):
+            sys.stderr.write(f"mssgw: {path}: warning: {where}: {sentence}\n")
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.migrate(config)
     except ConfigError as error:
@@ -161,6 +163,7 @@ class Worker:
     async def _reload_now(self, opened: store.Store) -> None:
         try:
             config = load(self.path)
+            await asyncio.to_thread(require_ready, config)
             services = await Services.of(config, opened, self.clock)
         except (ConfigError, OSError) as error:
             log(Event.CONFIG_REFUSED, "error", reason=error)

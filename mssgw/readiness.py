@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from mssgw.core.address import Domain
@@ -19,6 +20,8 @@ from mssgw.smime import Identity, KeyUnavailable
 from mssgw.smime.keys import require_pair
 from mssgw.smime.ldap import directories
 from mssgw.trust import Trust
+
+SOON = timedelta(days=30)
 
 
 def require_ready(config: Config) -> None:
@@ -34,6 +37,16 @@ def require_ready(config: Config) -> None:
                 problems.append(("", str(error)))
     if problems:
         raise ConfigError(problems)
+
+
+def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
+    """What is no mistake of the file and must be mended all the same: mail waits (451) while a seal is out of its dates."""
+    for index, (name, seal) in enumerate(_seals_with_files(config)):
+        start, end = seal.certificate.parsed.not_valid_before_utc, seal.certificate.parsed.not_valid_after_utc
+        if not start <= now <= end:
+            yield f"domain[{index}].certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
+        elif end - now < SOON:
+            yield f"domain[{index}].certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
 
 
 def _secrets(config: Config) -> Iterator[tuple[str, str]]:

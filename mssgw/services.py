@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from mssgw import relay
@@ -23,10 +24,11 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, House, Submission
 from mssgw.observe import log_bug
-from mssgw.smime import Candidate, Identity, identity, key_at, load_certificates, no_directory
+from mssgw.smime import Candidate, Identity, fitness, identity, key_at, load_certificates, no_directory
 from mssgw.smime.directory import CertificateFiles, identities
-from mssgw.smime.errors import DirectoryUnavailable, SmimeError
+from mssgw.smime.errors import DirectoryUnavailable, Reason, SmimeError
 from mssgw.smime.ldap import LdapDirectory, directories
+from mssgw.smime.signed import Signer
 from mssgw.store import Store, Transaction, audit, certificates
 from mssgw.trust import Decision, Step, Trust
 
@@ -90,12 +92,25 @@ def seals(config: Config) -> dict[Domain, Identity]:
         if domain.certificate and domain.key:
             try:
                 certificates = load_certificates(domain.certificate.read_bytes())
-                found[domain.name] = identity(certificates, key_at(domain.key, certificates[0], config.smime))
+                seal = identity(certificates, key_at(domain.key, certificates[0], config.smime))
+                if domain.sign != "never":
+                    _require_signer(seal, pss=config.smime.pss)
+                found[domain.name] = seal
             except (OSError, SmimeError) as error:
                 problems.append((f"domain[{index}].certificate", f"{domain.certificate}: {error}"))
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _require_signer(seal: Identity, *, pss: bool) -> None:
+    """A seal that nobody would accept is found here, not by the readers of all mail. Raises SmimeError."""
+    Signer(seal, pss=pss)
+    for doubt in fitness.doubts(seal.certificate, "sign", datetime.now(UTC)):
+        if doubt.word == "purpose":
+            raise SmimeError(Reason.USAGE, f"made for {doubt.facts['purposes']}, not for mail (emailProtection)")
+        if doubt.word == "authority":
+            raise SmimeError(Reason.USAGE, "an authority's certificate, not a service's")
 
 
 def persons(config: Config) -> tuple[Identity, ...]:
@@ -111,10 +126,11 @@ class Lookup:
 
     async def __call__(self, address: Address) -> Sequence[Candidate]:
         known, spoken = await self._learned.about(address)
-        files = [Candidate(der, "file", spoken) for der in self._files.of(address)] if self._files else []
+        files = self._files.find(address) if self._files else ()
         learned = [Candidate(one.der, one.source, spoken, one.seen) for one in known]
         asked = [found for directory in self._ldap for found in await _asked(directory, address)]
-        return [*files, *learned, *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
+        return [*(replace(one, capabilities=spoken) for one in files), *learned,
+                *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
 
 
 class Learned:

@@ -6,6 +6,7 @@ import contextlib
 import json as json_module
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 
 from mssgw.cli.frame import Family, Json, failure, output
 from mssgw.core.config import Config, ConfigError, load
-from mssgw.readiness import require_ready
+from mssgw.readiness import remarks, require_ready
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -43,6 +44,8 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
             sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
     with _mistakes(path):
         require_ready(config)
+    for name, sentence in remarks(config, datetime.now(UTC)):
+        sys.stderr.write(f"{path}: warning: {name}: {sentence}\n")
     output(f"{path}: ok, {len(config.domain)} domain(s)", json=False, document={})
 
 

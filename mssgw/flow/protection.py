@@ -21,7 +21,7 @@ from mssgw.core.pki import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.decrypting import MODERN, Reading
-from mssgw.smime.errors import SmimeError
+from mssgw.smime.errors import KeyUnavailable, SmimeError
 from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys import Identity
 from mssgw.smime.opening import Opened
@@ -55,11 +55,21 @@ class Protection:
 
     async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:
         """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
-        policy, signer = self.policies[domain], self.persons.get(author.key) or self.signers.get(domain)
-        if policy.sign != "always" and (policy.sign == "never" or signer is None) and policy.encrypt == "never":
+        policy, now = self.policies[domain], self.clock.now()
+        signer = self._signer(author, domain, now) if policy.sign != "never" else None
+        if policy.sign != "always" and signer is None and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
-        return await protecting.protect(body, recipients, policy, self.clock.now(), signer=signer, lookup=self.lookup,
+        return await protecting.protect(body, recipients, policy, now, signer=signer, lookup=self.lookup,
                                         validate=self.validate, limits=self.limits, directory=self.directory)
+
+    def _signer(self, author: Address, domain: Domain, now: datetime) -> Identity | None:
+        """Who signs. Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned, so the mail waits."""
+        person, seal = self.persons.get(author.key), self.signers.get(domain)
+        if person is not None and person.certificate.valid_at(now):
+            return person
+        if seal is not None and not seal.certificate.valid_at(now):
+            raise KeyUnavailable(detail=f"the certificate of {seal.certificate.name} is out of its dates")
+        return seal
 
     async def open(self, body: Body, domains: Collection[Domain]) -> Opened:
         """What can be read of a message, and what to think of it. Raises KeyUnavailable."""

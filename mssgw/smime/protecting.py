@@ -238,12 +238,20 @@ def prepared(who: Identity, pss: bool) -> Signer:
     return Signer(who, pss=pss)
 
 
+def _signer(who: Identity, policy: Policy) -> Signer:
+    """A certificate of ours that may not sign is our trouble, not the sender's: their mail waits until it is mended."""
+    try:
+        return prepared(who, policy.pss)
+    except SmimeError as error:
+        raise KeyUnavailable(detail=f"{who.certificate.name}: {error.detail}") from error
+
+
 class _Making:
     """Makes the copies of one message; each form of the signed entity is signed once."""
 
     def __init__(self, message: Outgoing, policy: Policy, now: datetime, signer: Identity | None) -> None:
         self.message, self.policy, self.now = message, policy, now
-        self.signer = prepared(signer, policy.pss) if signer else None
+        self.signer = _signer(signer, policy) if signer else None
         self._signed: dict[bool, tuple[Headers, Rope]] = {}
 
     def make(self, copy: _Copy) -> Protected:

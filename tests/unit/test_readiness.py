@@ -1,11 +1,13 @@
 """What `config check` and the start of a node find missing: every mistake at once, each with its path."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from mssgw.core.config import parse
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
-from mssgw.readiness import require_ready
+from mssgw.readiness import remarks, require_ready
 
 TOML = """
 [node]
@@ -84,3 +86,20 @@ def test_no_anchors(home):
     for path in (home / "anchors").iterdir():
         path.unlink()
     assert any(path.startswith("trust") for path in problems(home))
+
+
+def test_a_seal_that_readers_refuse(home):
+    """Regression: a TLS certificate as seal passed, and all mail was signed with what nobody believes."""
+    Pki().operator("mx.a.test", key="p256").write(home, "seal")
+    assert "not for mail" in problems(home)["domain[0].certificate"]
+    require_ready(parse(TOML + 'sign = "never"\n', home))
+
+
+def test_a_seal_out_of_its_dates_is_remarked_and_stops_no_start(home):
+    config = parse(TOML, home)
+    require_ready(config)
+    today = datetime.now(UTC)
+    assert dict(remarks(config, today)) == {}
+    ((where, sentence),) = remarks(config, today + timedelta(days=20 * 365))
+    assert where == "domain[0].certificate"
+    assert "what is to be signed waits" in sentence

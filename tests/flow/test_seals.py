@@ -1,0 +1,52 @@
+"""A seal that can't sign, or that nobody would believe, makes mail wait: it is our trouble, not the sender's."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssgw import smime
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.flow.protection import Protection
+from mssgw.protocol import mime
+from mssgw.smime.opening import open_now
+from tests.conftest import TestClock
+from tests.smime.letters import letter
+from tests.smime.people import ALICE, BOB, DAY, NOW, Authority, Person, usage
+
+DOMAIN = Domain("alpha.mssante.test")
+TO = [Address.parse(BOB)]
+
+
+def protection(authority: Authority, seal: Person, alice: Person | None = None) -> Protection:
+    clock = TestClock(NOW)
+    return Protection({DOMAIN: smime.Policy("when-possible", "never")}, {DOMAIN: seal.identity}, (), authority.validate, clock,
+                      mime.DEFAULT_LIMITS, 1 << 20, persons={ALICE: alice.identity} if alice else {})
+
+
+async def refused(house: Protection) -> smime.KeyUnavailable:
+    with pytest.raises(smime.KeyUnavailable) as caught:
+        await house.protect(letter(), DOMAIN, Address.parse(ALICE), TO)
+    assert caught.value.reply.code == 451
+    return caught.value
+
+
+async def test_a_seal_that_may_not_sign() -> None:
+    """Regression: every mail got a 554 that blamed its content."""
+    authority = Authority()
+    await refused(protection(authority, authority.issue("rsa", ALICE, ku=usage(key_encipherment=True))))
+
+
+async def test_a_seal_out_of_its_dates() -> None:
+    """Regression: what it signed counts as unsigned, and left."""
+    authority = Authority()
+    for dates in ({"end": NOW - DAY}, {"start": NOW + DAY}):
+        assert "dates" in (await refused(protection(authority, authority.issue("rsa", ALICE, **dates)))).detail
+
+
+async def test_a_person_s_certificate_that_ran_out_leaves_the_seal() -> None:
+    authority = Authority()
+    seal, gone = authority.issue("rsa", f"contact@{DOMAIN}", number=3), authority.issue("rsa", ALICE, end=NOW - DAY)
+    (copy,) = await protection(authority, seal, gone).protect(letter(), DOMAIN, Address.parse(ALICE), TO)
+    (signer,) = open_now(Body.of(copy.body.read()), [], authority.validate, NOW).verdict.signers
+    assert signer.fingerprint == seal.certificate.fingerprint
