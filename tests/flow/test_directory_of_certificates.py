@@ -11,6 +11,7 @@ from mssgw.core.config.ldap import Ldap
 from mssgw.flow.protection import Protection
 from mssgw.flow.submission import House, Submission
 from mssgw.services import Learned, Lookup
+from mssgw.smime.directory import CertificateFiles
 from mssgw.smime.errors import DirectoryUnavailable, NoCertificate
 from mssgw.smime.ldap import LdapDirectory
 from mssgw.store import queue
@@ -20,12 +21,13 @@ from tests.smime.fake_ldap import FakeLdap, fake_ldap, knows
 from tests.smime.people import BOB, Authority
 
 
-def protected(house: House, directory: LdapDirectory, encrypt: str) -> House:
+def protected(house: House, directory: LdapDirectory | None, encrypt: str, files: CertificateFiles | None = None) -> House:
     domain = msgspec.structs.replace(house.config.domain[0], encrypt=encrypt)
     config = msgspec.structs.replace(house.config, domain=(domain,))
     authority = Authority()
     seal = {HERE: authority.issue("rsa", f"seal@{HERE}").identity}
-    protection = Protection.of(config, house.clock, authority.validate, seal, lookup=Lookup(None, Learned(house.store), [directory]))
+    lookup = Lookup(files, Learned(house.store), [directory] if directory else [])
+    protection = Protection.of(config, house.clock, authority.validate, seal, lookup=lookup)
     return replace(house, config=config, protection=protection)
 
 
@@ -69,3 +71,24 @@ async def test_an_address_it_does_not_know_is_a_clear_no(house, trust, people) -
         with pytest.raises(NoCertificate, match=BOB):
             await send(Submission(protected(house, known, "always"), trust), client_of(people.jeanne), BOB)
         known.close()
+
+
+@pytest.mark.parametrize("encrypt", ["always", "when-possible"])
+async def test_a_certificate_file_that_broke_makes_mail_wait(house, trust, people, encrypt, tmp_path) -> None:
+    """Regression: a missing directory and a file of garbage sent mail in clear under when-possible."""
+    bob = Authority().issue("rsa", BOB, number=1)
+    files = CertificateFiles(tmp_path / "recipients")
+    flow = Submission(protected(house, None, encrypt, files), trust)
+    for content in (None, "garbage"):
+        if content:
+            (tmp_path / "recipients").mkdir()
+            (tmp_path / "recipients" / "bob.pem").write_text(content)
+        with pytest.raises(DirectoryUnavailable) as refusal:
+            await send(flow, client_of(people.jeanne), BOB)
+        assert str(refusal.value.reply).startswith("451 4.4.3")
+        assert str(tmp_path / "recipients") in refusal.value.detail
+        assert not await house.store.read(queue.list_all)
+    bob.write(tmp_path / "recipients", "bob")
+    trace = await send(flow, client_of(people.jeanne), BOB)
+    (left,) = (await queued(house.store, trace)).deliveries
+    assert b"smime-type=enveloped-data" in await content_of(house.store, left)

@@ -1,15 +1,40 @@
 """Certificates in a directory: found by address, by file name, by domain; changes are seen; rubbish is left out."""
 
+import os
+
 import pytest
 
 from mssgw.core.address import Address
+from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
-from mssgw.smime.directory import CertificateFiles, identities
+from mssgw.smime import directory
+from mssgw.smime.directory import CertificateFiles, identities, identity_problems
+
+GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
 @pytest.fixture(scope="module")
 def pki():
     return Pki()
+
+
+@pytest.fixture(autouse=True)
+def look_at_each_question(monkeypatch):
+    monkeypatch.setattr(directory, "LOOK_SECONDS", -1.0)
+
+
+def of(files, text):
+    """The certificates, when nothing is unknown."""
+    found = files.find(Address.parse(text))
+    assert not any(one.unknown for one in found)
+    return tuple(one.certificate for one in found)
+
+
+def why_not(files, text):
+    """Why nobody can say now; "" when we can."""
+    found = files.find(Address.parse(text))
+    assert all((one.unknown.reply.code, one.unknown.required) == (451, True) for one in found if one.unknown)
+    return next((one.unknown.detail for one in found if one.unknown), "")
 
 
 def test_by_certificate_by_name_and_by_domain(pki, tmp_path):
@@ -20,10 +45,10 @@ def test_by_certificate_by_name_and_by_domain(pki, tmp_path):
     (tmp_path / "c.d@x.test.pem").write_bytes(card.pem)
     (tmp_path / "x.test.cer").write_bytes(seal.der)
     files = CertificateFiles(tmp_path)
-    assert files.of(Address.parse("A.B@x.test")) == (person.der, seal.der)
-    assert files.of(Address.parse("c.d@x.test")) == (card.der, seal.der)
-    assert files.of(Address.parse("other@x.test")) == (seal.der,)
-    assert files.of(Address.parse("other@sub.x.test")) == ()
+    assert of(files, "A.B@x.test") == (person.der, seal.der)
+    assert of(files, "c.d@x.test") == (card.der, seal.der)
+    assert of(files, "other@x.test") == (seal.der,)
+    assert of(files, "other@sub.x.test") == ()
 
 
 def test_holder_is_what_binds_a_signature(pki, tmp_path):
@@ -36,20 +61,87 @@ def test_holder_is_what_binds_a_signature(pki, tmp_path):
     assert Address.parse("anyone@x.test") not in CertificateFiles(tmp_path).holder(b"another certificate")
 
 
-def test_changes_are_seen_and_rubbish_is_left_out(pki, tmp_path):
+def test_changes_are_seen(pki, tmp_path):
     files = CertificateFiles(tmp_path)
-    (tmp_path / "broken.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (tmp_path / "notes.txt").write_text("no certificate")
-    assert files.of(Address.parse("a@x.test")) == ()
+    (tmp_path / ".draft.pem").write_text("no certificate")
+    (tmp_path / "old.pem").mkdir()
+    assert of(files, "a@x.test") == ()
     seal = pki.organisation("a@x.test", key="p256")
     (tmp_path / "a.pem").write_bytes(seal.pem)
-    assert files.of(Address.parse("a@x.test")) == (seal.der,)
+    assert of(files, "a@x.test") == (seal.der,)
     (tmp_path / "a.pem").unlink()
-    assert files.of(Address.parse("a@x.test")) == ()
+    assert of(files, "a@x.test") == ()
 
 
-def test_missing_directory_is_an_empty_one(tmp_path):
-    assert CertificateFiles(tmp_path / "absent").of(Address.parse("a@x.test")) == ()
+@pytest.fixture
+def petit(pki):
+    return pki.person("paul.petit@x.test", given="Paul", surname="Petit", identifier="801234567896", key="p256")
+
+
+def test_a_file_that_broke_is_not_a_file_that_went(petit, tmp_path):
+    """Regression: `paul.petit.pem` overwritten with garbage counted as no certificate, and his mail left in clear."""
+    files, path = CertificateFiles(tmp_path), tmp_path / "paul.petit.pem"
+    path.write_bytes(petit.pem)
+    assert of(files, "paul.petit@x.test") == (petit.der,)
+    for broken in (GARBAGE, b"", b"hello", b"0" * 1_100_000):
+        path.write_bytes(broken)
+        assert str(path) in why_not(files, "Paul.Petit@x.test")
+        assert of(files, "other@x.test") == ()  # it was his alone
+    assert files.problems()
+    path.write_bytes(petit.pem)
+    assert of(files, "paul.petit@x.test") == (petit.der,)
+    assert not files.problems()
+    path.write_bytes(GARBAGE)
+    assert why_not(files, "paul.petit@x.test")
+    path.unlink()
+    assert of(files, "paul.petit@x.test") == ()
+
+
+def test_a_file_broken_from_the_start_is_whose_its_name_says_or_anybodys(petit, tmp_path):
+    files = CertificateFiles(tmp_path)
+    (tmp_path / "paul.petit@x.test.pem").write_bytes(GARBAGE)
+    assert why_not(files, "paul.petit@x.test")
+    assert of(files, "other@x.test") == ()
+    (tmp_path / "paul.petit.pem").write_bytes(GARBAGE)
+    assert str(tmp_path / "paul.petit.pem") in why_not(files, "other@y.test")
+
+
+def test_what_is_known_of_others_counts_beside_a_broken_file(pki, petit, tmp_path):
+    (tmp_path / "paul.petit.pem").write_bytes(petit.pem)
+    (tmp_path / "broken.pem").write_bytes(GARBAGE)
+    found = CertificateFiles(tmp_path).find(Address.parse("paul.petit@x.test"))
+    assert [one.certificate for one in found] == [petit.der, b""]
+    assert found[1].unknown
+
+
+def test_a_link_to_nothing_is_a_file_that_can_not_be_read(petit, tmp_path):
+    (tmp_path / "recipients").mkdir()
+    files, link = CertificateFiles(tmp_path / "recipients"), tmp_path / "recipients" / "paul.petit@x.test.pem"
+    link.symlink_to(tmp_path / "elsewhere.pem")
+    assert "No such file" in why_not(files, "paul.petit@x.test")
+    (tmp_path / "elsewhere.pem").write_bytes(petit.pem)
+    assert of(files, "paul.petit@x.test") == (petit.der,)
+
+
+def test_a_fifo_stops_nobody(tmp_path):
+    os.mkfifo(tmp_path / "paul.petit@x.test.pem")
+    assert "not a file" in why_not(CertificateFiles(tmp_path), "paul.petit@x.test")
+
+
+def test_while_the_directory_is_missing_nobody_is_without_a_certificate(petit, tmp_path):
+    """Regression: `recipients = "nope"` was an empty directory, and all mail left in clear."""
+    files = CertificateFiles(tmp_path / "absent")
+    assert "absent: No such file" in why_not(files, "anybody@x.test")
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "paul.petit.pem").write_bytes(petit.pem)
+    assert of(files, "paul.petit@x.test") == (petit.der,)
+    assert of(files, "anybody@x.test") == ()
+    (tmp_path / "absent").rename(tmp_path / "moved")
+    assert why_not(files, "paul.petit@x.test")
+    assert Address.parse("paul.petit@x.test") in files.holder(petit.der)  # whose it was binds his signatures still
+    (tmp_path / "moved").rename(tmp_path / "absent")
+    assert of(files, "paul.petit@x.test") == (petit.der,)
 
 
 def test_identities_are_pairs(pki, tmp_path):
@@ -58,3 +150,22 @@ def test_identities_are_pairs(pki, tmp_path):
     pki.person("c.d@x.test", given="C", surname="D", identifier="801234567895", key="p256").write(tmp_path, "c.d@x.test")
     (tmp_path / "c.d@x.test.key").unlink()
     assert [one.certificate.der for one in identities(tmp_path)] == [person.der]
+
+
+def test_identities_that_can_not_be_used_are_named(pki, tmp_path):
+    for number, name in enumerate(("good", "garbage", "foreign", "keyless")):
+        pki.person(f"{name}@x.test", given=name, surname="B", identifier=f"80123456790{number}", key="p256").write(tmp_path, name)
+    (tmp_path / "garbage.pem").write_bytes(GARBAGE)
+    (tmp_path / "foreign.key").write_bytes((tmp_path / "good.key").read_bytes())
+    (tmp_path / "keyless.key").write_text("hello")
+    found = identity_problems(tmp_path)
+    assert len(found) == 3
+    for name in ("foreign.key", "garbage.pem", "keyless.key"):
+        assert any(str(tmp_path / name) in sentence for sentence in found)
+    assert len(list(identities(tmp_path))) == 3  # their keys are read when they are used; mail for them waits then
+
+
+def test_a_directory_of_identities_that_is_missing_is_no_empty_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"smime\.identities: .*absent: No such file"):
+        list(identities(tmp_path / "absent"))
+    assert identity_problems(tmp_path / "absent") == [f"{tmp_path}/absent: No such file or directory"]
