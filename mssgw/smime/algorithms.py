@@ -155,13 +155,13 @@ class Signature:
     salt: int = 0  # octets, PSS read: what the sender says; 0 is as long as the hash
 
 
-def _pss_parameters(digest: Digest) -> bytes:
-    """RSASSA-PSS-params with MGF1 of the same hash and a salt of its length (RFC 4055 3.1)."""
+def _pss_parameters(digest: Digest, salt: int = 0) -> bytes:
+    """RSASSA-PSS-params with MGF1 of the same hash and a salt of its length, or a longer one (RFC 4055 3.1)."""
     hashed = identifier(digest.oid, der.NULL)
     return der.sequence(
         der.explicit(0, hashed),
         der.explicit(1, identifier(oids.MGF1, hashed)),
-        der.explicit(2, der.integer(digest.hash.digest_size)),
+        der.explicit(2, der.integer(salt or digest.hash.digest_size)),
     )
 
 
@@ -182,8 +182,15 @@ def _signatures() -> dict[str, Signature]:
 SIGNATURES: Final = _signatures()
 
 
-def signature_for(public: Any, pss: bool = False) -> Signature:
-    """The signature we make with a key of this kind. Raises SmimeError when it can't sign."""
+def signature_for(public: Any, pss: bool = False, restricted: bytes | None = None) -> Signature:
+    """The signature we make with a key of this kind. Raises SmimeError when it can't sign.
+
+    `restricted` are the parameters of an id-RSASSA-PSS key (`Certificate.pss`): it signs that way and no other (RFC 4055 1.2, 3.1).
+    """
+    if restricted is not None:
+        digest, salt = (SHA256, 0) if restricted == ABSENT else _read_pss(restricted, key=True)
+        salt = max(salt, digest.hash.digest_size)  # a key states the shortest salt (RFC 4055 3.3)
+        return Signature(SignatureKind.RSA_PSS, digest, identifier(oids.RSA_PSS, _pss_parameters(digest, salt)), f"pss-{digest.name}", salt)
     if isinstance(public, rsa.RSAPublicKey):
         return SIGNATURES["pss-sha256" if pss else "rsa-sha256"]
     if isinstance(public, ec.EllipticCurvePublicKey):
@@ -194,6 +201,18 @@ def signature_for(public: Any, pss: bool = False) -> Signature:
         if isinstance(public, kind):
             return SIGNATURES[f"ml-dsa-{size}"]
     raise SmimeError(Reason.USAGE, "this kind of key does not sign")
+
+
+def require_allowed(scheme: Signature, restricted: bytes | None) -> None:
+    """That an id-RSASSA-PSS key made a signature its parameters allow (RFC 4055 3.3): same hash, no shorter salt. Raises SmimeError."""
+    if restricted is None:
+        return
+    if scheme.kind is not SignatureKind.RSA_PSS:
+        raise SmimeError(Reason.USAGE, f"{scheme.name} by a key that is for RSASSA-PSS alone")
+    if restricted != ABSENT:
+        digest, salt = _read_pss(restricted, key=True)
+        if scheme.digest != digest or scheme.salt < salt:
+            raise SmimeError(Reason.USAGE, f"{scheme.name} by a key for RSASSA-PSS with {digest.name} and a salt of {salt} octets")
 
 
 _BY_OID: Final = {
@@ -241,10 +260,11 @@ def _require(holds: bool) -> None:
         raise SmimeError(Reason.MALFORMED, "algorithm parameters")
 
 
-def _read_pss(parameters: bytes) -> tuple[Digest, int]:
+def _read_pss(parameters: bytes, *, key: bool = False) -> tuple[Digest, int]:
     """(hash, salt length): MGF1 with the same hash, a salt at least as long as the hash, trailer 1 (crypto.md 9, 14).
 
-    OpenSSL makes the longest salt there is room for unless told otherwise, so longer ones are read.
+    OpenSSL makes the longest salt there is room for unless told otherwise, so longer ones are read. `key`: of a key, which states
+    the shortest salt it allows, and any is fine.
     """
     if parameters == ABSENT:
         raise SmimeError(Reason.WEAK, "PSS with SHA-1 by default")
@@ -257,7 +277,7 @@ def _read_pss(parameters: bytes) -> tuple[Digest, int]:
         raise SmimeError(Reason.UNSUPPORTED, "PSS with two different hashes")
     stated = fields.get(0xA2, der.integer(20))
     salt = der.small_integer(stated, der.whole(stated, der.INTEGER))
-    if not digest.hash.digest_size <= salt <= MAX_SALT:
+    if not (0 if key else digest.hash.digest_size) <= salt <= MAX_SALT:
         raise SmimeError(Reason.WEAK, f"PSS with a salt of {salt} octets")
     _require(fields.get(0xA3, der.integer(1)) == der.integer(1))
     return digest, salt

@@ -17,7 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, rsa, x25519
 
 from mssgw.core.address import Address, AddressError
-from mssgw.smime import der
+from mssgw.smime import der, oids
 from mssgw.smime.errors import Reason, SmimeError
 
 MAX_CERTIFICATE = 64 * 1024  # octets (crypto.md 9, 19)
@@ -48,7 +48,7 @@ class Certificate:
             fields = der.inside(data, tbs, der.SEQUENCE)
             if fields[0][0] == 0xA0:
                 fields = fields[1:]
-            serial, _, issuer, _, subject = fields[:5]
+            serial, _, issuer, _, subject, info = fields[:6]
         except (der.DerError, ValueError, IndexError) as error:
             raise SmimeError(Reason.MALFORMED, "not an X.509 certificate") from error
         number = data[serial[2] : serial[3]]
@@ -59,6 +59,7 @@ class Certificate:
         self.issuer = data[issuer[1] : issuer[3]]  # Name
         self.subject = data[subject[1] : subject[3]]
         self.self_issued = self.issuer == self.subject
+        self._key_info = data[info[1] : info[3]]  # SubjectPublicKeyInfo
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
@@ -95,6 +96,17 @@ class Certificate:
             raise SmimeError(Reason.UNSUPPORTED, "public key of a kind we don't know") from error
         check_public_key(key)
         return key
+
+    @cached_property
+    def pss(self) -> bytes | None:
+        """Of an id-RSASSA-PSS key its parameters, b"" without any; None for every other key, rsaEncryption too (RFC 4055 1.2)."""
+        try:
+            algorithm = der.inside(self._key_info, der.whole(self._key_info), der.SEQUENCE, 2, 2)[0]
+            parts = der.inside(self._key_info, algorithm, der.SEQUENCE, 2, 1)
+        except der.DerError:
+            return None
+        oid, *parameters = [self._key_info[one[1] : one[3]] for one in parts]
+        return b"".join(parameters) if oid == oids.RSA_PSS else None
 
     @cached_property
     def name(self) -> str:
@@ -146,6 +158,8 @@ class Certificate:
 
         Without a key usage extension nothing is restricted (RFC 5280 4.2.1.3).
         """
+        if self.pss is not None:
+            raise SmimeError(Reason.USAGE, "an RSASSA-PSS key only signs")  # RFC 4055 1.2
         usage, key = self._usage, self.public_key
         agrees = isinstance(key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey)
         if usage is not None and not (usage.key_agreement if agrees else usage.key_encipherment):

@@ -81,7 +81,7 @@ class SoftKey:
         if scheme.kind is SignatureKind.RSA_V15 and isinstance(private, rsa.RSAPrivateKey):
             return private.sign(data, padding.PKCS1v15(), scheme.digest.hash)
         if scheme.kind is SignatureKind.RSA_PSS and isinstance(private, rsa.RSAPrivateKey):
-            return private.sign(data, pss_padding(scheme.digest), scheme.digest.hash)
+            return private.sign(data, pss_padding(scheme.digest, scheme.salt), scheme.digest.hash)
         if scheme.kind is SignatureKind.ECDSA and isinstance(private, ec.EllipticCurvePrivateKey):
             return private.sign(data, ec.ECDSA(scheme.digest.hash))
         if scheme.kind is SignatureKind.ED25519 and isinstance(private, ed25519.Ed25519PrivateKey):

@@ -239,7 +239,7 @@ def _read_receipt(content: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _sign(content: bytes, attributes_digest: bytes, who: Identity, at: datetime) -> bytes:
     who.certificate.require_signing_use()
-    scheme = signature_for(who.certificate.public_key)
+    scheme = signature_for(who.certificate.public_key, restricted=who.certificate.pss)
     digest = scheme.digest
     attributes = b"".join(sorted(der.sequence(oid, der.tlv(der.SET, value)) for oid, value in (
         (oids.CONTENT_TYPE, oids.RECEIPT),

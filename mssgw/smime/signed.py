@@ -28,7 +28,7 @@ class Signer:
         """`reads_with` is the certificate answers should be encrypted to. Raises SmimeError when the key can't sign."""
         who.certificate.require_signing_use()
         self.identity = who
-        self.scheme = scheme or signature_for(who.certificate.public_key, pss)
+        self.scheme = scheme or signature_for(who.certificate.public_key, pss, who.certificate.pss)
         self.digest: Digest = self.scheme.digest
         self._attributes = self._prepare_attributes(reads_with or who.certificate)
         self._head = der.integer(1) + der.set_of([self.digest.identifier])
@@ -50,8 +50,9 @@ class Signer:
             (oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(
                 der.octets(certificate_hash), issuer_serial(self.identity.certificate))))),  # RFC 5035 3: SHA-256 is the default
             (oids.ALGORITHM_PROTECTION, der.sequence(protection)),
-            (oids.ENCRYPTION_KEY_PREFERENCE, b"\xa0" + reads_with.issuer_and_serial[1:]),  # RFC 8551 2.5.3
         ]
+        if reads_with.pss is None:
+            fixed.append((oids.ENCRYPTION_KEY_PREFERENCE, b"\xa0" + reads_with.issuer_and_serial[1:]))  # RFC 8551 2.5.3
         # Lengths are the same for every message, so is the DER order of the set.
         joined = b"".join(sorted(der.sequence(oid, der.tlv(der.SET, value)) for oid, value in fixed))
         at_digest = joined.index(oids.MESSAGE_DIGEST) + len(oids.MESSAGE_DIGEST) + 2

@@ -20,7 +20,16 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
 from mssgw.smime import der, ess, oids
-from mssgw.smime.algorithms import DIGESTS, Signature, SignatureKind, pss_padding, read_digest, read_identifier, read_signature
+from mssgw.smime.algorithms import (
+    DIGESTS,
+    Signature,
+    SignatureKind,
+    pss_padding,
+    read_digest,
+    read_identifier,
+    read_signature,
+    require_allowed,
+)
 from mssgw.smime.attributes import MAX_ATTRIBUTES, Attributes
 from mssgw.smime.ber import BerError, Stream, may_be_indefinite
 from mssgw.smime.certificates import Certificate, certificate
@@ -196,6 +205,7 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         if signer is None:
             raise SmimeError(Reason.SIGNER_CERTIFICATE, "the signer's certificate is not in the message")
         signer.require_signing_use()
+        require_allowed(scheme, signer.pss)
         _verify(signer.public_key, scheme, message, content.digests.get(digest.oid), data[value[2] : value[3]])
     except SmimeError as error:
         return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.detail)
