@@ -6,9 +6,11 @@ All mistakes at once, each with its path in the file, before any worker starts.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 from mssgw.core.address import Domain
@@ -17,6 +19,7 @@ from mssgw.core.config import Config, Secret
 from mssgw.core.errors import ConfigError
 from mssgw.services import seals
 from mssgw.smime import Identity, KeyUnavailable
+from mssgw.smime.directory import file_problems, identity_problems
 from mssgw.smime.keys import require_pair
 from mssgw.smime.ldap import directories
 from mssgw.trust import Trust
@@ -26,7 +29,7 @@ SOON = timedelta(days=30)
 
 def require_ready(config: Config) -> None:
     """Raises ConfigError with every mistake."""
-    problems = [*_secrets(config), *_pairs(config)]
+    problems = [*_secrets(config), *_pairs(config), *_directories(config), *_tokens(config)]
     for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
         try:
             check()
@@ -47,6 +50,32 @@ def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
             yield f"domain[{index}].certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
         elif end - now < SOON:
             yield f"domain[{index}].certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
+
+
+    with contextlib.suppress(OSError):  # that is no remark, `_directories` says it
+        for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
+            yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
+
+
+def _directories(config: Config) -> Iterator[tuple[str, str]]:
+    """Directories with certificates of persons. A recipient's file that is broken is a remark: it stops some mail, not the node."""
+    if config.smime.recipients:
+        try:
+            next(config.smime.recipients.iterdir(), None)
+        except OSError as error:
+            yield "smime.recipients", f"{config.smime.recipients}: {error.strerror or error}"
+    if config.smime.identities:
+        yield from (("smime.identities", sentence) for sentence in identity_problems(config.smime.identities))
+
+
+def _tokens(config: Config) -> Iterator[tuple[str, str]]:
+    """What keys in tokens need beside the token, which may come later."""
+    used = [name for name, secret in config.secrets() if secret.scheme == "pkcs11"]
+    if used and find_spec("pkcs11") is None:
+        yield used[0], 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"'
+    module = config.smime.pkcs11_module
+    if module and not module.is_file():
+        yield "smime.pkcs11_module", f"{module}: there is no such PKCS#11 library"
 
 
 def _secrets(config: Config) -> Iterator[tuple[str, str]]:

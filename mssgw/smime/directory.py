@@ -107,11 +107,6 @@ class CertificateFiles:
         """Whose certificate (DER) it is, for the binding of signatures (`judging.Directory`)."""
         return self._look_again().holders.get(certificate, NOBODY)
 
-    def problems(self) -> list[str]:
-        """What can't be read, a sentence each: the directory, or files in it."""
-        self._look_again()
-        return [self._lost] if self._lost else [one.problem for one in self._files.values() if one.problem]
-
     def _look_again(self) -> _Index:
         """Files that come and go change the directory's own time; one rewritten in place is seen a little later."""
         try:
@@ -130,25 +125,31 @@ class CertificateFiles:
             self._changed, self._lost = 0, lost
             self._index = replace(self._index, certificates={}, unknown={ANYBODY: lost})
             return self._index
-        files = {name: self._looked_at(name, state) for name, state in seen.items()}
+        files = {name: _look(self._directory / name, state, self._files.get(name)) for name, state in seen.items()}
         if files != self._files or self._lost:
+            for name, one in files.items():
+                if one.problem and one != self._files.get(name):
+                    log(Event.SMIME_DIRECTORY, "error", path=self._directory / name, reason=one.problem)
             self._files, self._index, self._lost = files, _Index.of(files), ""
         return self._index
 
-    def _looked_at(self, name: str, state: State) -> _File:
-        """One that failed is tried at each look: what kept it from being read need not show in its state."""
-        before, path = self._files.get(name), self._directory / name
-        if before and before.state == state and not before.problem:
-            return before
-        try:
-            certificates = _read(path)
-            return _File(state, certificates, tuple(_owners(one, path.stem) for one in certificates))
-        except (OSError, SmimeError) as error:
-            problem = _sentence(path, error)
-            if before is None or before.problem != problem:
-                log(Event.SMIME_DIRECTORY, "error", path=path, reason=problem)
-            owners = frozenset().union(*before.owners) if before else _named(path.stem)
-            return _File(state, (), (owners,), problem)
+
+def file_problems(directory: Path) -> list[str]:
+    """The certificate files that can't be read, a sentence each. Raises OSError when it is the directory."""
+    looked = (_look(directory / name, state, None) for name, state in _states(directory).items())
+    return [one.problem for one in looked if one.problem]
+
+
+def _look(path: Path, state: State, before: _File | None) -> _File:
+    """One that failed is tried at each look: what kept it from being read need not show in its state."""
+    if before and before.state == state and not before.problem:
+        return before
+    try:
+        certificates = _read(path)
+        return _File(state, certificates, tuple(_owners(one, path.stem) for one in certificates))
+    except (OSError, SmimeError) as error:
+        owners = frozenset().union(*before.owners) if before else _named(path.stem)
+        return _File(state, (), (owners,), _sentence(path, error))
 
 
 def identities(directory: Path) -> Iterator[Identity]:

@@ -8,7 +8,7 @@ from mssgw.core.address import Address
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
 from mssgw.smime import directory
-from mssgw.smime.directory import CertificateFiles, identities, identity_problems
+from mssgw.smime.directory import CertificateFiles, file_problems, identities, identity_problems
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
@@ -88,10 +88,10 @@ def test_a_file_that_broke_is_not_a_file_that_went(petit, tmp_path):
         path.write_bytes(broken)
         assert str(path) in why_not(files, "Paul.Petit@x.test")
         assert of(files, "other@x.test") == ()  # it was his alone
-    assert files.problems()
+    assert file_problems(tmp_path)
     path.write_bytes(petit.pem)
     assert of(files, "paul.petit@x.test") == (petit.der,)
-    assert not files.problems()
+    assert not file_problems(tmp_path)
     path.write_bytes(GARBAGE)
     assert why_not(files, "paul.petit@x.test")
     path.unlink()

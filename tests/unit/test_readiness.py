@@ -1,5 +1,6 @@
 """What `config check` and the start of a node find missing: every mistake at once, each with its path."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from mssgw.core.config import parse
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
 from mssgw.readiness import remarks, require_ready
+from mssgw.smime import token_worker
 
 TOML = """
 [node]
@@ -103,3 +105,62 @@ def test_a_seal_out_of_its_dates_is_remarked_and_stops_no_start(home):
     ((where, sentence),) = remarks(config, today + timedelta(days=20 * 365))
     assert where == "domain[0].certificate"
     assert "what is to be signed waits" in sentence
+
+
+def found_with(home, table):
+    with pytest.raises(ConfigError) as caught:
+        require_ready(parse(TOML + table, home))
+    return caught.value.problems
+
+
+def test_directories_of_certificates_that_are_not_there(home):
+    """Regression: both passed the check; recipients' mail left in clear, and nobody's mail was opened."""
+    assert found_with(home, '[smime]\nrecipients = "nope"\nidentities = "none"\n') == [
+        ("smime.recipients", f"{home}/nope: No such file or directory"), ("smime.identities", f"{home}/none: No such file or directory")]
+    (home / "nope").write_text("a file")
+    ((where, sentence),) = found_with(home, '[smime]\nrecipients = "nope"\n')
+    assert (where, sentence) == ("smime.recipients", f"{home}/nope: Not a directory")
+
+
+def test_identities_that_can_not_be_used_are_named(home):
+    (home / "persons").mkdir()
+    for name in ("seal.pem", "seal.key"):
+        (home / "persons" / name).write_bytes((home / name).read_bytes())
+    config = '[smime]\nidentities = "persons"\n'
+    require_ready(parse(TOML + config, home))
+    (home / "persons" / "seal.pem").write_text("garbage")
+    ((where, sentence),) = found_with(home, config)
+    assert where == "smime.identities"
+    assert sentence.startswith(f"{home}/persons/seal.pem: ")
+
+
+def test_a_recipient_s_file_that_is_broken_is_remarked_and_stops_no_start(home):
+    (home / "recipients").mkdir()
+    (home / "recipients" / "paul.petit.pem").write_text("garbage")
+    config = parse(TOML + '[smime]\nrecipients = "recipients"\n', home)
+    require_ready(config)
+    ((where, sentence),) = remarks(config, datetime.now(UTC))
+    assert where == "smime.recipients"
+    assert f"{home}/recipients/paul.petit.pem: " in sentence
+
+
+TOKEN = TOML.replace("file:seal.key", "pkcs11:token=igc;object=seal") + """
+[smime]
+pkcs11_module = "{module}"
+pkcs11_pin = "file:master.key"
+"""
+
+
+def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
+    """Regression: the check said ok, and all mail waited for `ModuleNotFoundError`."""
+    (home / "module.so").write_bytes(b"")
+    require_ready(parse(TOKEN.format(module="module.so"), home))
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(ConfigError) as caught:
+        require_ready(parse(TOKEN.format(module="absent.so"), home))
+    assert dict(caught.value.problems) == {
+        "domain[0].key": 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"',
+        "smime.pkcs11_module": f"{home}/absent.so: there is no such PKCS#11 library"}
+    with pytest.raises(token_worker.Refusal) as refusal:
+        token_worker._login({"module": f"{home}/module.so", "token": "igc", "pin": ""})
+    assert "pip install mssgw[hsm]" in refusal.value.text
