@@ -180,7 +180,6 @@ WRONG = {
     "clear on the TLS port": ({"urls": ["ldap://127.0.0.1:{tls_port}"], "starttls": False}, ""),
     "TLS on the clear port": ({"urls": ["ldaps://127.0.0.1:{port}"]}, ""),
     "no such base": ({"base": "dc=absent"}, "no such base"),
-    "base that is no name": ({"base": "hospital"}, "base is not a distinguished name"),
     "wrong password": ({"bind_dn": "cn=gateway,dc=hospital", "password": "file:{path}/wrong"}, "invalid credentials"),
     "wrong name": ({"bind_dn": "cn=absent,dc=hospital", "password": "file:{path}/password"}, "invalid credentials"),
     "absent password": ({"bind_dn": "cn=gateway,dc=hospital", "password": "file:{path}/absent"}, "No such file"),

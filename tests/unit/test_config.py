@@ -59,6 +59,66 @@ def test_hostname_is_a_host_name(name):
     assert "is not a host name such as mx.chu.example" in sentence
 
 
+def test_every_mistake_inside_one_table_is_told():
+    """Regression: `config check` stopped at the first one of an [[ldap]]."""
+    assert problems(GOOD + """
+[[ldap]]
+urls = ["ldaps://a.test", "http://b.test"]
+base = "pas un dn"
+scope = "partout"
+domains = ["Ä.test", "ok.test", "b c"]
+bind_dn = "cn=x"
+certificate = "x.pem"
+stale_seconds = 1
+timeout_seconds = 0
+bogus = 1
+""") == [
+        ("ldap[0].scope", "Invalid enum value 'partout'; one of base, one, sub"),
+        ("ldap[0].timeout_seconds", "Expected `int` >= 1"),
+        ("ldap[0].bogus", "no such setting"),
+        ("ldap[0].urls[1]", "'http://b.test' is not ldaps://host or ldap://host, with a port or without"),
+        ("ldap[0].domains[0]", "write it as xn--4ca.test"),
+        ("ldap[0].domains[2]", "domain label 'b c' is not letters, digits and hyphens"),
+        ("ldap[0].base", "'pas un dn' is not a distinguished name such as ou=people,dc=hospital,dc=example"),
+        ("ldap[0].password", "bind_dn and password go together"),
+        ("ldap[0].key", "certificate and key go together"),
+        ("ldap[0].stale_seconds", "stale_seconds is shorter than cache_seconds"),
+    ]
+
+
+def test_all_that_is_missing_is_told_and_what_is_wrong_is_not_missed_again():
+    assert problems(GOOD + "[[ldap]]\n[relay]\n") == [
+        ("ldap[0].urls", "is required"), ("ldap[0].base", "is required"),
+        ("relay.certificate", "is required"), ("relay.key", "is required")]
+    text = GOOD + '[[ldap]]\nurls = ["ldaps://a.test"]\nbase = "dc=x"\ncertificate = "x"\nkey = "nowhere"\n'
+    assert [path for path, _ in problems(text)] == ["ldap[0].key"]
+
+
+@pytest.mark.parametrize(("path", "text", "choices"), [
+    ("domain[1].encrypt", '[[domain]]\nname = "b.test"\nencrypt = "toujours"\n', "always, never, when-possible"),
+    ("smime.cipher", '[smime]\ncipher = "toujours"\n', "aes256-cbc, aes256-gcm, auto"),
+    ("trust.pki", GOOD.replace('[trust]', '[trust]\npki = "toujours"'), "igc-sante, igc-sante-test, private"),
+    ("node.log_format", GOOD.replace('[node]', '[node]\nlog_format = "toujours"'), "json, text"),
+])
+def test_a_word_that_is_none_of_a_few_is_told_with_them(path, text, choices):
+    """Regression: `Invalid enum value 'toujours'` did not say what else there is."""
+    assert problems(text if "[node]" in text else GOOD + text) == [(path, f"Invalid enum value 'toujours'; one of {choices}")]
+
+
+@pytest.mark.parametrize(("name", "good"), [
+    ("", True), ("dc=x", True), ("ou=people, dc=chu,dc=example", True), (r'CN=Doe\, J\C3\A9+uid=1,O="A, B"', True),
+    ("2.5.4.3=x,1.2=#04024869", True), ("dc=hôpital", True), ("cn=", True), ("c=a=b", True),
+    ("pas un dn", False), ("…", False), ("dc=x,", False), ("=x", False), ("dc=x;dc=y", False), ("dc=x,hospital", False),
+    ("dc=a\\", False),
+])
+def test_a_base_is_a_distinguished_name(name, good):
+    text = GOOD + f'[[ldap]]\nurls = ["ldaps://a.test"]\nbase = \'{name}\'\n'
+    if good:
+        parse(text, Path("/base"))
+    else:
+        assert [path for path, _ in problems(text)] == ["ldap[0].base"]
+
+
 def test_hostname_is_written_plainly():
     assert problems(GOOD.replace("mx.alpha.test", "hôpital.test")) == [("node", "write the hostname as xn--hpital-ixa.test")]
     assert problems(GOOD.replace("mx.alpha.test", "mx.alpha.test.")) == [("node", "write the hostname as mx.alpha.test")]

@@ -11,6 +11,7 @@ generated from these (`python -m mssgw.core.config.reference`), and a test compa
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from mssgw.core.address import Domain
-from mssgw.core.config.base import BASE_DIR, Listen, Secret, Settings, decode_hook
+from mssgw.core.config.base import BASE_DIR, Listen, Mistakes, Secret, Settings, decode_hook
 from mssgw.core.config.clients import Clients, Imap, Submission
 from mssgw.core.config.dmp import Dmp, DmpActor
 from mssgw.core.config.domain import DomainSettings, Route
@@ -131,18 +132,52 @@ def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) 
         except msgspec.ValidationError as error:
             sentence, _, where = str(error).partition(" - at `$")
             where = where.rstrip("`")
-            if "unknown field" in sentence or "missing required field" in sentence:
+            if isinstance(error.__cause__, Mistakes):  # what was taken out is told already, and is missed only by us
+                problems += [(f"{path}{where}.{name}", told) for name, told in error.__cause__.problems
+                             if not any(gone.strip(".") in re.findall(r"\w+", f"{name} {told}") for gone in removed)]
+                return None
+            if "missing required field" in sentence:
+                problems += [(f"{path}{where}.{name}", "is required") for name in _missing(kind, given, _steps(where))
+                             if f"{where}.{name}" not in removed]
+                return None
+            if "unknown field" in sentence:
                 culprit = sentence.split("`")[1] if "`" in sentence else ""
-                if f"{where}.{culprit}" not in removed:
-                    problems.append((f"{path}{where}.{culprit}", "no such setting" if "unknown" in sentence else "is required"))
-                if "missing" in sentence or not _remove(given, [*_steps(where), culprit]):
+                problems.append((f"{path}{where}.{culprit}", "no such setting"))
+                if not _remove(given, [*_steps(where), culprit]):
                     return None
             else:
-                problems.append((f"{path}{where}", sentence))
+                problems.append((f"{path}{where}", sentence + _choices(kind, _steps(where))))
                 removed.add(where.partition("[")[0])
                 if not _remove(given, _steps(where)):
                     return None
     return None
+
+
+def _inside(kind: Any, steps: list[str | int]) -> Any:
+    """What msgspec knows of the type of a setting."""
+    found: Any = msgspec.inspect.type_info(kind)
+    for step in [*steps, None]:
+        while isinstance(found, msgspec.inspect.Metadata | msgspec.inspect.UnionType):
+            found = found.type if isinstance(found, msgspec.inspect.Metadata) else next(
+                one for one in found.types if not isinstance(one, msgspec.inspect.NoneType))
+        if isinstance(found, msgspec.inspect.StructType) and isinstance(step, str):
+            found = next((field.type for field in found.fields if field.encode_name == step), None)
+        elif isinstance(found, msgspec.inspect.VarTupleType) and step is not None:
+            found = found.item_type
+    return found
+
+
+def _choices(kind: Any, steps: list[str | int]) -> str:
+    """For a setting of a few words, which: msgspec names only the wrong one."""
+    found = _inside(kind, steps)
+    return f"; one of {', '.join(map(str, found.values))}" if isinstance(found, msgspec.inspect.LiteralType) else ""
+
+
+def _missing(kind: Any, given: Any, steps: list[str | int]) -> list[str]:
+    found = _inside(kind, steps)
+    for step in steps:
+        given = given[step]
+    return [field.encode_name for field in found.fields if field.required and field.encode_name not in given]
 
 
 def _steps(where: str) -> list[str | int]:

@@ -52,6 +52,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table: frozen, unknown keys are mistakes."""
 
 
+class Mistakes(ValueError):
+    """What settings of one table say against each other, or what no type can say: (setting, sentence) each, all of them."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(sentence for _, sentence in problems))
+
+
 class Listen(_Parsed):
     """An address to listen on, `host:port` or `[v6]:port`."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from mssgw.core.address import Domain
-from mssgw.core.config.base import Secret, Settings
+from mssgw.core.config.base import Mistakes, Secret, Settings
 from mssgw.core.config.domain import check_domain
 
 _URL = re.compile(r"(ldaps?)://(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+))(?::(\d{1,5}))?/?\Z")
+_TYPE = r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)"
+_VALUE = r"""(?:\#(?:[0-9A-Fa-f]{2})+|"(?:[^"\\]|\\.)*"|(?:[^"+,;<>\\\0]|\\[ "#+,;<=>\\]|\\[0-9A-Fa-f]{2})*)"""
+_NAME = re.compile(rf" *{_TYPE} *= *{_VALUE}(?:[+,] *{_TYPE} *= *{_VALUE})*\Z")
 
 
 class Ldap(Settings, frozen=True):
@@ -37,19 +41,27 @@ class Ldap(Settings, frozen=True):
     stale_seconds: Annotated[int, Meta(description="How long a found certificate still counts when no server answers. Revocation is judged at each use all the same.", ge=0)] = 86400
 
     def __post_init__(self) -> None:
-        for url in self.urls:
-            require_url(url)
-        for domain in self.domains:
-            check_domain(domain)
+        if problems := list(self._mistakes()):
+            raise Mistakes(problems)
+
+    def _mistakes(self) -> Iterator[tuple[str, str]]:
+        for name, check, values in (("urls", require_url, self.urls), ("domains", check_domain, self.domains)):
+            for index, value in enumerate(values):
+                try:
+                    check(value)
+                except ValueError as error:
+                    yield f"{name}[{index}]", str(error)
+        if self.base and not _NAME.match(self.base):
+            yield "base", f"{self.base!r} is not a distinguished name such as ou=people,dc=hospital,dc=example"
         if bool(self.bind_dn) != (self.password is not None):
-            raise ValueError("bind_dn and password go together")
+            yield "password" if self.bind_dn else "bind_dn", "bind_dn and password go together"
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together")
+            yield "key" if self.certificate else "certificate", "certificate and key go together"
         clear = not self.starttls and any(url.startswith("ldap:") for url in self.urls)
         if clear and (self.password or self.certificate):
-            raise ValueError("starttls = false with an ldap: server would send the password in clear; use ldaps: or starttls = true")
+            yield "starttls", "starttls = false with an ldap: server would send the password in clear; use ldaps: or starttls = true"
         if self.stale_seconds < self.cache_seconds:
-            raise ValueError("stale_seconds is shorter than cache_seconds")
+            yield "stale_seconds", "stale_seconds is shorter than cache_seconds"
 
 
 def require_url(url: str) -> tuple[str, str, int]:
