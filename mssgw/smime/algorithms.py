@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes
@@ -27,13 +26,16 @@ def identifier(oid: bytes, parameters: bytes = ABSENT) -> bytes:
     return der.sequence(oid, parameters)
 
 
-@lru_cache(maxsize=1024)
-def read_identifier(data: bytes) -> tuple[bytes, bytes]:
+def split_identifier(data: bytes) -> tuple[bytes, bytes]:
     """(OID with tag and length, parameters with tag and length or b"") of an AlgorithmIdentifier. Raises DerError."""
     parts = der.inside(data, der.whole(data), der.SEQUENCE, 2)
     if not parts or parts[0][0] != der.OID:
         raise der.DerError("algorithm identifier without an OID")
     return data[parts[0][1] : parts[0][3]], data[parts[1][1] : parts[1][3]] if len(parts) > 1 else ABSENT
+
+
+read_identifier = der.lasting(256)(split_identifier)
+"""`split_identifier` for those that come again: nearly all, but for the nonce of a content cipher."""
 
 
 def name_of(oid: bytes) -> str:
@@ -110,6 +112,7 @@ def _oaep_sha256() -> bytes:
 OAEP_SHA256: Final = _oaep_sha256()  # the one we make
 
 
+@der.lasting(256, 64)
 def read_oaep(parameters: bytes) -> Oaep:
     """RSAES-OAEP-params (RFC 4055 4.1), empty label. SHA-1, the default, is sound here and read; so are two different hashes."""
     if parameters in (ABSENT, der.NULL):
@@ -224,7 +227,7 @@ _BY_OID: Final = {
 _ML_DSA: Final = {oids.ML_DSA_44: "ml-dsa-44", oids.ML_DSA_65: "ml-dsa-65", oids.ML_DSA_87: "ml-dsa-87"}
 
 
-@lru_cache(maxsize=256)
+@der.lasting(256, 256)
 def read_signature(data: bytes, digest: Digest) -> Signature:
     """The signature algorithm of a SignerInfo whose digestAlgorithm is `digest`.
 

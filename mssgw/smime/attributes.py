@@ -7,18 +7,14 @@ value; algorithm protection and signing certificate must agree when they are the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, wraps
-from typing import Any, TypeVar
 
 from mssgw.smime import capabilities, der, ess, oids
 from mssgw.smime.algorithms import Digest, read_digest
 from mssgw.smime.certificates import Certificate
 from mssgw.smime.errors import Reason, SmimeError
-
-T = TypeVar("T")
 
 MAX_ATTRIBUTES = 32  # of one signer
 MAX_NAMED = 20  # certificates in one SigningCertificate
@@ -103,21 +99,10 @@ _SINGLE = frozenset((oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME, 
                      oids.RECEIPT_REQUEST, oids.ML_EXPANSION_HISTORY, oids.MSG_SIG_DIGEST))
 
 
-_LASTING = 1024  # octets of what may well be the same in the signer's next message
+_LASTING = 1024  # octets; most attributes of a signer are the same in all their messages
 
 
-def _lasting(parse: Callable[..., T]) -> Callable[..., T]:
-    """Remember the answers for short octets: most attributes of a signer are the same in all their messages."""
-    remembered = lru_cache(maxsize=1024)(parse)
-
-    @wraps(parse)
-    def answer(octets: bytes, *more: Any) -> T:
-        return (remembered if len(octets) <= _LASTING else parse)(octets, *more)
-
-    return answer
-
-
-@_lasting
+@der.lasting(_LASTING)
 def _attribute(octets: bytes) -> tuple[bytes, bytes] | None:
     """(type, its one value) of an attribute that we use. Raises SmimeError, DerError."""
     parts = der.inside(octets, der.whole(octets), der.SEQUENCE, 2)
@@ -141,7 +126,7 @@ def _moment(value: bytes) -> datetime:
         raise SmimeError(Reason.ATTRIBUTES, str(error)) from error
 
 
-@_lasting
+@der.lasting(_LASTING)
 def _certificate_hash(value: bytes, default: str) -> tuple[str, bytes]:
     """(hash name, hash of the first certificate) of SigningCertificate or -V2 (RFC 5035 3, 4)."""
     certs = der.inside(value, der.whole(value), der.SEQUENCE, 2, 1)[0]

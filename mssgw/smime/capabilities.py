@@ -58,7 +58,7 @@ def own(holder: Certificate, oaep: bool = True) -> bytes:
     return der.sequence(*entries)
 
 
-@lru_cache(maxsize=1024)
+@der.lasting(2048)
 def read(data: bytes) -> Capabilities:
     """Parse SMIMECapabilities; what we don't know is skipped. Raises DerError."""
     ciphers: list[Cipher] = []

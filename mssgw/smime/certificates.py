@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -245,7 +245,7 @@ def printable(text: str, most: int = 512) -> str:
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:most])
 
 
-@lru_cache(maxsize=4096)
+@der.lasting(8 * 1024, 4096)
 def certificate(data: bytes) -> Certificate:
     """The Certificate of these octets, parsed once. Raises SmimeError."""
     return Certificate(data)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers import algorithms, modes
 
 from mssgw.core.config.smime import Smime
 from mssgw.smime import der, legacy, oids
-from mssgw.smime.algorithms import CIPHERS, Cipher, name_of, read_identifier
+from mssgw.smime.algorithms import CIPHERS, Cipher, name_of, split_identifier
 from mssgw.smime.ber import Stream
 from mssgw.smime.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
@@ -163,7 +163,7 @@ def _check_attributes(attributes: bytes, content_type: bytes) -> None:
 
 
 def _read_cipher(algorithm: bytes, authenticated: bool, reading: Reading) -> tuple[Cipher, bytes]:
-    oid, parameters = read_identifier(algorithm)
+    oid, parameters = split_identifier(algorithm)
     cipher = CIPHERS.get(oid)
     if cipher is None or cipher.authenticated != authenticated:
         raise SmimeError(Reason.UNSUPPORTED, f"content cipher {name_of(oid)} in this structure")

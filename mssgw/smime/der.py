@@ -8,10 +8,10 @@ Indefinite lengths and endless content are `ber.py`'s affair, which hands defini
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, wraps
+from typing import Any, Final, TypeVar
 
 BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
@@ -69,6 +69,22 @@ def integer(value: int) -> bytes:
 def explicit(number: int, *parts: bytes) -> bytes:
     """Context tag, constructed: EXPLICIT [number], or IMPLICIT on something constructed."""
     return tlv(0xA0 | number, *parts)
+
+
+T = TypeVar("T")
+
+
+def lasting(most: int, entries: int = 1024) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Remember what was read from the same octets, those of at most `most`: strangers may not fill memory with long ones."""
+    def decorate(parse: Callable[..., T]) -> Callable[..., T]:
+        remembered = lru_cache(maxsize=entries)(parse)
+
+        @wraps(parse)
+        def answer(octets: bytes, *more: Any) -> T:
+            return (remembered if len(octets) <= most else parse)(octets, *more)
+
+        return answer
+    return decorate
 
 
 @lru_cache(maxsize=512)
