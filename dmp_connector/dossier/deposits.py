@@ -34,6 +34,7 @@ from dmp_connector.errors import (
     BadDocument,
     DocumentUnknown,
     DuplicateDocument,
+    NotConfirmed,
     Refused,
     TraitsDiffer,
     Unavailable,
@@ -50,12 +51,13 @@ from dmp_connector.model.documents import (
     SubmissionSet,
     Visibility,
 )
-from dmp_connector.model.people import AccessMode, Ins
+from dmp_connector.model.people import AccessMode, Ins, Patient
 from dmp_connector.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.store import Deposit, DepositState
 from dmp_connector.validate import Validator
 
 Progress = Callable[[int, int], None]
+Ask = Callable[[Patient], bool]
 
 _GENERATIONS = 1000  # of one PDF sent anew each time
 
@@ -76,7 +78,10 @@ class DepositRequest:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What is in the DMP now. `filed_before`: when it was filed, for what had been filed already; nothing was sent then."""
+    """What is in the DMP now, and of whom: the register's traits.
+
+    `filed_before`: when it was filed, for what had been filed already; nothing was sent then.
+    """
 
     unique_id: str
     title: str
@@ -84,6 +89,7 @@ class Receipt:
     visibility: frozenset[Visibility]
     entry: DocumentEntry | None = None  # None: filed before, from a PDF
     filed_before: datetime | None = None
+    patient: Patient | None = field(default=None, repr=False)
 
 
 class Deposits:
@@ -99,10 +105,10 @@ class Deposits:
         self._desk, self._validator, self._codes = desk, validator or Validator(), tables or load()
         self._identities, self._max_pdf = identities or Identities(desk.dmp), max_pdf
 
-    async def deposit(self, call: Call, request: DepositRequest, *, progress: Progress | None = None) -> Receipt:
-        """File one document; its receipt once the DMP has it.
+    async def deposit(self, call: Call, request: DepositRequest, *, progress: Progress | None = None, ask: Ask | None = None) -> Receipt:
+        """File one document; its receipt once the DMP has it. `ask`: is this the patient? Called before anything is kept or sent.
 
-        Raises BadDocument, BadCode, TraitsDiffer (nothing was sent), Unavailable (kept, `resume` goes on), Refused.
+        Raises BadDocument, BadCode, TraitsDiffer, NotConfirmed (nothing was sent), Unavailable (kept, `resume` goes on), Refused.
         """
         await asyncio.to_thread(self._validator.require, request.content)
         entry = self._entry(request)
@@ -117,14 +123,19 @@ class Deposits:
             )
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
         await self._identical(call, known, request)
-        return await self._filed(call, request, entry, progress)
+        await self._agreed(call, known, ask)
+        return replace(await self._filed(call, request, entry, progress), patient=known.patient)
 
-    async def deposit_pdf(self, call: Call, request: PdfRequest, *, progress: Progress | None = None) -> Receipt:
+    async def deposit_pdf(self, call: Call, request: PdfRequest, *, progress: Progress | None = None, ask: Ask | None = None) -> Receipt:
         """File a PDF as the document it is: once, whatever happens, unless `again`. Raises what `deposit` does."""
         require_title(request.title)
         await asyncio.to_thread(require_pdfa1, request.pdf, max_bytes=self._max_pdf)
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
         require_day(request.act, born=known.patient.birth_date, today=self._desk.now().astimezone().date())
+        await self._agreed(call, known, ask)
+        return replace(await self._filed_pdf(call, request, known, progress), patient=known.patient)
+
+    async def _filed_pdf(self, call: Call, request: PdfRequest, known: Qualified, progress: Progress | None) -> Receipt:
         unique_id, before = await self._identifier(call, request)
         if before is not None:
             return await self._known(call, before, request, progress)
@@ -151,6 +162,15 @@ class Deposits:
             await self._desk.refused(call, "identité", error, register=known.register)
             raise
         return known
+
+    async def _agreed(self, call: Call, known: Qualified, ask: Ask | None) -> None:
+        """Raise NotConfirmed, audited, when whoever files says that this is not the patient."""
+        if ask is not None and not ask(known.patient):
+            error = NotConfirmed(
+                "Nothing was sent: the patient was not confirmed.", fr="Rien n'a été envoyé : le patient n'a pas été confirmé."
+            )
+            await self._desk.refused(call, Action.FEED.value, error)
+            raise error
 
     async def _identical(self, call: Call, known: Qualified, request: DepositRequest) -> None:
         """recordTarget is the person of the register (BB-171). Raises TraitsDiffer, audited."""

@@ -30,6 +30,57 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Thunderbird trouve ces réglages tout seul.",
         "en": "Thunderbird finds these settings by itself.",
     },
+    "smime.receipt": {
+        "fr": "C'est un accusé de réception signé (RFC 2634), pas un message.",
+        "en": "It is a signed receipt (RFC 2634), not a message.",
+    },
+    "smime.reason.signed-content-no-message": {
+        "fr": "Ce qui est signé n'est pas un message (un horodatage, ou un autre type de contenu).",
+        "en": "What is signed is no message (a time stamp, or another type of content).",
+    },
+    "smime.unfit.purpose": {
+        "fr": "Le certificat de {subject} est fait pour {purposes}, pas pour le courrier (emailProtection).",
+        "en": "The certificate of {subject} is for {purposes}, not for mail (emailProtection).",
+    },
+    "smime.unfit.sign": {
+        "fr": "Le certificat de {subject} ne permet pas de signer (usage ou type de clé).",
+        "en": "The certificate of {subject} does not allow signatures (usage or kind of its key).",
+    },
+    "smime.unfit.encrypt": {
+        "fr": "Le certificat de {subject} ne permet pas de chiffrer pour lui (usage ou type de clé).",
+        "en": "The certificate of {subject} does not allow encryption to it (usage or kind of its key).",
+    },
+    "smime.doubt.author": {
+        "fr": "ATTENTION : l'expéditeur {author} n'est pas dans le certificat de {subject} ; les lecteurs ne le reconnaîtront pas "
+              "comme signataire, sauf si un annuaire les relie.",
+        "en": "WARNING: the sender {author} is not in the certificate of {subject}; readers will not take the signer for the sender, "
+              "unless a directory links them.",
+    },
+    "smime.doubt.no-author": {
+        "fr": "ATTENTION : le message n'a pas un expéditeur unique (From) ; rien ne le reliera à {subject}.",
+        "en": "WARNING: the message has no single sender (From); nothing will link it to {subject}.",
+    },
+    "smime.anchors.kind": {
+        "fr": "{path} : ni un fichier ni un répertoire ; --anchors attend des certificats d'autorité",
+        "en": "{path}: neither a file nor a directory; --anchors takes certificates of authorities",
+    },
+    "smime.anchors.none": {
+        "fr": "{path} : aucun certificat dedans ; --anchors attend celui de l'autorité racine, en PEM ou DER",
+        "en": "{path}: no certificate in it; --anchors takes that of the root authority, PEM or DER",
+    },
+    "smime.anchors.no-root": {
+        "fr": "{path} : aucune autorité racine dedans ; --anchors attend le certificat de la racine (autosigné), pas celui d'un "
+              "signataire ni d'une autorité intermédiaire seule",
+        "en": "{path}: no root authority in it; --anchors takes the certificate of the root (self-signed), not that of a signer, "
+              "nor of an intermediate authority alone",
+    },
+    "smime.token": {
+        "fr": "{name} : les commandes mssgw smime ne lisent pas de clé dans un token, seulement dans un fichier ; c'est le nœud qui signe "
+              "avec un token ([[domain]] key)",
+        "en": "{name}: the commands mssgw smime take no key in a token, only one in a file; it is the node that signs with a token "
+              "([[domain]] key)",
+    },
+    "cli.directory.ENOENT": {"fr": "ce répertoire n'existe pas", "en": "there is no such directory"},
     "smime.none": {"fr": "Message ni signé ni chiffré par S/MIME.", "en": "Message neither signed nor encrypted with S/MIME."},
     "smime.signature.valid": {"fr": "Signature valide de l'expéditeur : {who}.", "en": "Valid signature of the sender: {who}."},
     "smime.signature.unbound": {
@@ -267,8 +318,8 @@ TEXTS: dict[str, dict[Language, str]] = {
         "en": "The certificate claims to be issued by {issuer}, but its signature is not from it.",
     },
     "trust.fault.expired": {
-        "fr": "Le certificat de {subject} a expiré le {end} ; il faut le renouveler auprès de son autorité.",
-        "en": "The certificate of {subject} expired on {end}; it has to be renewed.",
+        "fr": "Le certificat de {subject} a expiré le {end} ; c'est à son titulaire de le renouveler.",
+        "en": "The certificate of {subject} expired on {end}; its holder has to renew it.",
     },
     "trust.fault.not-yet-valid": {
         "fr": "Le certificat de {subject} n'est valable qu'à partir du {start}.",
@@ -464,10 +515,15 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "dmp.sending": {"fr": "Envoi au DMP", "en": "Sending to the DMP"},
     "dmp.receiving": {"fr": "Réception du DMP", "en": "Receiving from the DMP"},
-    "dmp.filed": {"fr": "Déposé : {id}  {title}", "en": "Filed: {id}  {title}"},
+    "dmp.ask.file": {
+        "fr": "Déposer « {file} » dans le DMP de {person} ?",
+        "en": "File {file} into the DMP of {person}?",
+    },
+    "dmp.for": {"fr": "Patient : {person}", "en": "Patient: {person}"},
+    "dmp.filed": {"fr": "Déposé pour {person} : {id}  {title}", "en": "Filed for {person}: {id}  {title}"},
     "dmp.filed-before": {
-        "fr": "Déjà déposé le {at} : {id}  {title}. Rien n'a été envoyé (--again en fait un nouveau document PDF).",
-        "en": "Filed already on {at}: {id}  {title}. Nothing was sent (--again makes a new document of a PDF).",
+        "fr": "Déjà déposé le {at} pour {person} : {id}  {title}. Rien n'a été envoyé (--again en fait un nouveau document PDF).",
+        "en": "Filed already on {at} for {person}: {id}  {title}. Nothing was sent (--again makes a new document of a PDF).",
     },
     "dmp.sent": {"fr": "envoyé", "en": "sent"},
     "dmp.no-deposit": {"fr": "Aucun dépôt en attente.", "en": "No deposit is pending."},

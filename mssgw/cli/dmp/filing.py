@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +17,9 @@ from dmp_connector.dossier.deposits import DepositRequest, Receipt
 from dmp_connector.dossier.identity import Typed
 from dmp_connector.dossier.pdf_document import PdfRequest
 from dmp_connector.errors import BadDocument
-from dmp_connector.model import AccessMode, Sex, Visibility
+from dmp_connector.model import AccessMode, Patient, Sex, Visibility
 from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, urgency_confirmed
-from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
+from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, answered, verb
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
 
 app = typer.Typer()
@@ -27,13 +27,20 @@ app = typer.Typer()
 
 @contextmanager
 def sending(size: int) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr for an upload that takes a while, at a terminal."""
+    """A bar on stderr for an upload that takes a while, at a terminal; it appears with the first octets, after any question."""
     if size < BIG or not sys.stderr.isatty():
         yield None
         return
-    with bar_of() as bar:
+    with ExitStack() as stack:
+        bar = bar_of()
         task = bar.add_task(say("dmp.sending").fr, total=size)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def went(done: int, total: int) -> None:
+            if not bar.live.is_started:
+                stack.enter_context(bar)
+            bar.update(task, completed=done, total=total)
+
+        yield went
 
 
 @app.command()
@@ -73,7 +80,7 @@ def submit(
             _require_no_pdf_option(again=again, act=day)
             cda = DepositRequest(content, visibility, replace_id, title=title, reason=reason, confirmed=urgent, typed=typed)
             with sending(len(content)) as bar:
-                _tell_receipt(s, await s.deposits.deposit(s.call, cda, progress=bar))
+                _tell_receipt(s, await s.deposits.deposit(s.call, cda, progress=bar, ask=_ask(s, file)))
             return
         if not title or not type_code:
             raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
@@ -81,9 +88,30 @@ def submit(
         acted = day.date() if day else None
         pdf = PdfRequest(content, title, kind, practice, visibility, replace_id, acted, again, reason, urgent, typed)
         with sending(len(content)) as bar:
-            _tell_receipt(s, await s.deposits.deposit_pdf(s.call, pdf, progress=bar))
+            _tell_receipt(s, await s.deposits.deposit_pdf(s.call, pdf, progress=bar, ask=_ask(s, file)))
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+
+
+def _ask(s: Session, file: Path) -> Callable[[Patient], bool]:
+    """Is it the right person? Her name and birth date are always shown first; the question is for a person at a terminal."""
+
+    def ask(patient: Patient) -> bool:
+        if s.options.yes or not at_terminal():
+            s.notice(say("dmp.for", person=_person(patient)))
+            return True
+        return answered(say("dmp.ask.file", file=file.name, person=_person(patient)))
+
+    return ask
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _person(patient: Patient) -> str:
+    """For people: name, birth date, sex and INS, so that two persons of one name differ."""
+    return f"{patient.birth_name} {patient.given_names} ({patient.birth_date:%d/%m/%Y}, {patient.sex.value}, INS {patient.ins.value})"
 
 
 def _require_no_pdf_option(*, again: bool, act: datetime | None) -> None:
@@ -102,14 +130,22 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
         "already": before is not None,
         "filed_at": before.isoformat() if before else None,
         "entry": entry_json(receipt.entry) if receipt.entry else _receipt_json(receipt),
+        "patient": _patient_json(receipt.patient) if receipt.patient else None,
     }
+    person = _person(receipt.patient) if receipt.patient else s.ins.value
     if before is None:
-        s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title), document)
+        s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title, person=person), document)
     else:
-        s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=f"{before.astimezone():%d/%m/%Y %H:%M}"), document)
+        at = f"{before.astimezone():%d/%m/%Y %H:%M}"
+        s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=person), document)
     if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
         hidden = Announcement(receipt.unique_id, s.ins, receipt.title, s.desk.now())
         s.notice(say("dmp.announcement.begun", told=f"{hidden.told:%d/%m/%Y}", visible=f"{hidden.visible:%d/%m/%Y}", id=receipt.unique_id))
+
+
+def _patient_json(patient: Patient) -> dict[str, Any]:
+    return {"ins": patient.ins.value, "oid": patient.ins.oid, "birth_name": patient.birth_name, "given": patient.given_names,
+            "birth_date": patient.birth_date.isoformat(), "sex": patient.sex.value}  # fmt: skip
 
 
 def _receipt_json(receipt: Receipt) -> dict[str, Any]:

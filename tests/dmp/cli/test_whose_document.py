@@ -1,0 +1,62 @@
+"""For whom a document is filed is shown before it goes, asked at a terminal, and told in the result."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dmp_connector.letters import letter
+from mssgw.cli.dmp import filing
+
+from .conftest import Mssgw
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def pdf(tmp_path: Path) -> Path:
+    path = tmp_path / "lettre-de-huit.pdf"
+    path.write_bytes(letter("Lettre", ["Tout va bien."], at=AT))
+    return path
+
+
+def submit(mssgw: Mssgw, pdf: Path, *more: str, text: bool = False):
+    return mssgw("submit", str(pdf), "--title", "Lettre", "--type", "11490-0", *more, patient="PATIENT", text=text)
+
+
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:
+    asked: list[str] = []
+    monkeypatch.setattr(filing, "at_terminal", lambda: True)
+    monkeypatch.setattr(filing, "answered", lambda question: asked.append(str(question)) or answer)
+    return asked
+
+
+def test_the_result_says_for_whom_by_name_and_birth_date(mssgw, pdf):
+    register = mssgw.running.record("PATIENT").data.patient
+    told = submit(mssgw, pdf)
+    assert told.document["patient"]["birth_name"] == register.birth_name
+    assert told.document["patient"]["birth_date"] == register.birth_date.isoformat()
+    again = submit(mssgw, pdf, text=True)
+    for text in (told.notices, again.text):
+        assert register.birth_name in text
+        assert f"{register.birth_date:%d/%m/%Y}" in text
+
+
+def test_no_at_the_terminal_sends_and_keeps_nothing(mssgw, pdf, monkeypatch):
+    asked = at_a_terminal(monkeypatch, answer=False)
+    register = mssgw.running.record("PATIENT").data.patient
+    refused = submit(mssgw, pdf)
+    assert refused.status == 1
+    assert refused.document["error"] == "NotConfirmed"
+    assert register.birth_name in asked[0]
+    assert "lettre-de-huit.pdf" in asked[0]
+    assert "TD2.1" not in [what for what, outcome in mssgw.audit("PATIENT") if outcome == "sent"]
+    assert mssgw.done("resume")["deposits"] == []
+
+
+def test_yes_given_in_advance_is_not_asked(mssgw, pdf, monkeypatch):
+    asked = at_a_terminal(monkeypatch, answer=False)
+    assert submit(mssgw, pdf, "--yes").document["ok"] is True
+    assert asked == []
