@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from mssgw.smime.errors import KeyFileError, Reason, SmimeError
 from mssgw.smime.fitness import Doubt
 from mssgw.smime.keys import Identity
 from mssgw.smime.opening import decrypt_now, open_now
-from mssgw.smime.verdict import SignerVerdict, Verdict
+from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
 
 app = Family(help="Sign, encrypt, verify and decrypt message files. FILE and OUT may be - for standard input and output.",
              no_args_is_help=True)
@@ -39,7 +40,7 @@ Output = Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Where t
                                                                         "base64, in the document).")]
 Cert = Annotated[Path | None, typer.Option("--cert", metavar="CERT", help="The certificate, and its chain if it stands there; "
                                                                           "not needed when it is in KEY.")]
-Key = Annotated[Path, typer.Option("--key", metavar="KEY", help="Its private key. PEM, DER, PKCS#12, bundles: any shape.")]
+Key = Annotated[Path, typer.Option("--key", metavar="KEY", help="The private key. PEM, DER, PKCS#12, bundles: any shape.")]
 Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", metavar="FILE", help="File with the key's passphrase.")]
 Moment = Annotated[datetime | None, typer.Option("--at", metavar="ISO8601", formats=[
     "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="Judge as of this time.")]
@@ -75,8 +76,11 @@ def decrypt(file: Source, key: Key, cert: Cert = None, passphrase: Passphrase = 
     with _sentences():
         opened = decrypt_now(_read(file), [_identity(cert, key, passphrase, weak=legacy)], Reading(legacy, True))
         verdict = opened.verdict
-        if not opened.unwrapped:
-            raise _no(verdict, None) if verdict.reasons else failure(say("smime.not-encrypted"), fault="not-encrypted")
+        if verdict.encryption is not EncryptionStatus.DECRYPTED:
+            signed = any("signed" in one or one == "certificates" for one in verdict.layers) and "encrypted" not in verdict.layers
+            raise _no(verdict, None) if verdict.reasons and not signed else failure(say("smime.not-encrypted"), fault="not-encrypted")
+        for reason in verdict.reasons:
+            warn(_reason(reason))
         _write(opened.readable, out, json, {
             "decrypted": True, "algorithms": list(verdict.ciphers), "layers": list(verdict.layers),
             "reasons": [one.value for one in verdict.reasons], "size": opened.readable.size})
@@ -92,22 +96,26 @@ def sign(file: Source, key: Key, cert: Cert = None,
     """Sign FILE."""
     with _sentences():
         who, now = _identity(cert, key, passphrase, chain), datetime.now(UTC)
-        warnings = _warned(fitness.doubts(who.certificate, "sign", now))
-        made, facts = files.sign(_message(file), who, now, pss=pss, opaque=opaque, header_protection=header_protection)
+        message = _message(file)
+        doubts = *fitness.doubts(who.certificate, "sign", now), *fitness.author_doubts(who.certificate, files.headers(message))
+        warnings = _warned(doubts)
+        made, facts = files.sign(message, who, now, pss=pss, opaque=opaque, header_protection=header_protection)
         _write(made, out, json, facts | {"warnings": warnings})
 
 
 @app.command()
-def encrypt(file: Source, to: Annotated[list[Path], typer.Option("--to", metavar="CERT", help="A reader's certificate; repeat for more.")],
+def encrypt(file: Source,
+            to: Annotated[list[Path], typer.Option("--to", metavar="CERT", help="A reader's certificate, or a file of several readers'; "
+                                                                                "repeat for more.")],
             cipher: Annotated[CipherName, typer.Option(help="Content cipher.")] = "aes256-cbc",
             oaep: Annotated[bool, typer.Option("--oaep", help="RSA-OAEP instead of PKCS#1 v1.5.")] = False,
             experimental: Annotated[bool, typer.Option("--experimental", help="Allow ML-KEM readers.")] = False,
             out: Output = "-", json: Json = False) -> None:
     """Encrypt FILE to one or more readers. The default is what every mail program reads."""
     with _sentences():
-        found = [_reader(path, datetime.now(UTC)) for path in to]
-        warnings = _warned([doubt for _, doubts in found for doubt in doubts])
-        made, facts = files.encrypt(_message(file), [one for one, _ in found], cipher, oaep=oaep, experimental=experimental)
+        found = {one: doubts for path in to for one, doubts in _readers(path, datetime.now(UTC))}
+        warnings = _warned([doubt for doubts in found.values() for doubt in doubts])
+        made, facts = files.encrypt(_message(file), list(found), cipher, oaep=oaep, experimental=experimental)
         _write(made, out, json, facts | {"warnings": warnings})
 
 
@@ -153,6 +161,9 @@ def _to_file(body: Body, path: Path) -> None:
         with path.open("wb") as file:
             file.writelines(body.chunks(1 << 20))
         return
+    if not path.parent.is_dir():
+        word = "cli.file.ENOTDIR" if path.parent.exists() else "cli.directory.ENOENT"
+        raise failure(say(word).prefixed(str(path.parent)), fault="file")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -163,16 +174,17 @@ def _to_file(body: Body, path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _reader(path: Path, now: datetime) -> tuple[Certificate, tuple[Doubt, ...]]:
-    """Whom to encrypt to; a certificate that can't be is said with its file, of many."""
-    one = files.certificates(path)[0]
+def _readers(path: Path, now: datetime) -> list[tuple[Certificate, tuple[Doubt, ...]]]:
+    """Whom to encrypt to: everybody in the file; a certificate that can't be is said with its file, of many."""
     try:
-        return one, fitness.doubts(one, "encrypt", now)
+        return [(one, fitness.doubts(one, "encrypt", now)) for one in fitness.readers(files.certificates(path))]
     except SmimeError as error:
-        raise failure(_reason(error.reason).prefixed(str(path)), fault=error.reason, detail=error.detail) from error
+        raise failure(_refusal(error).prefixed(str(path)), fault=error.reason, detail=error.where) from error
 
 
 def _identity(cert: Path | None, key: Path, passphrase: Path | None, chain: Path | None = None, *, weak: bool = False) -> Identity:
+    if str(key).startswith("pkcs11:"):
+        raise failure(say("smime.token", name=key), fault="token")
     secret = passphrase.read_bytes().rstrip(b"\r\n") if passphrase else None
     return files.identity(cert, key, secret, chain, weak=weak)
 
@@ -185,7 +197,17 @@ def _validator(anchors: Path) -> Validate:
 
     clock = SystemClock()
     none = Rule("none")
-    return Validator(trusted.load(anchors), Ledger(clock), clock, Rules(peers=none, mail=none, signer=none))
+    kind = anchors.stat()
+    if not (stat.S_ISREG(kind.st_mode) or stat.S_ISDIR(kind.st_mode)):
+        raise failure(say("smime.anchors.kind", path=anchors), fault="anchors")
+    try:
+        found = trusted.load(anchors)
+    except ConfigError as error:
+        held = [one for path in ([anchors] if anchors.is_file() else anchors.iterdir()) if path.is_file()
+                for one in trusted.read_file(path, lenient=True)]
+        raise failure(say("smime.anchors.no-root" if held else "smime.anchors.none", path=anchors), fault="anchors",
+                      detail="; ".join(sentence for _, sentence in error.problems[1:])) from error
+    return Validator(found, Ledger(clock), clock, Rules(peers=none, mail=none, signer=none))
 
 
 def _moment(at: datetime | None) -> datetime:
@@ -206,9 +228,7 @@ def _sentences() -> Iterator[None]:
         said = Said(error.sentence("fr"), error.sentence("en"))
         raise failure(said.prefixed(error.place) if error.place else said, fault=f"file-{error.problem}") from error
     except SmimeError as error:
-        raise failure(_reason(error.reason), fault=error.reason, detail=error.detail) from error
-    except ConfigError as error:
-        raise failure("\n".join(sentence for _, sentence in error.problems), fault="anchors") from error
+        raise failure(_refusal(error), fault=error.reason, detail=error.where) from error
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -217,6 +237,13 @@ def _sentences() -> Iterator[None]:
 
 def _reason(reason: Reason) -> Said:
     return Said(f"{reason} : {say(f'smime.reason.{reason}').fr}", f"{reason}: {say(f'smime.reason.{reason}').en}")
+
+
+def _refusal(error: SmimeError) -> Said:
+    """Why a certificate or a message is refused, its cause in both languages where there is a sentence for it."""
+    if isinstance(error, fitness.Unfit):
+        return Said(f"{error.reason} : {error.sentence('fr')}", f"{error.reason}: {error.sentence('en')}")
+    return _reason(error.reason)
 
 
 def _warned(doubts: Sequence[Doubt]) -> list[dict[str, str]]:
@@ -230,7 +257,8 @@ def _no(verdict: Verdict, at: datetime | None) -> typer.Exit:
     """Why it doesn't hold: each reason in both languages, then where it failed."""
     said = [_reason(reason) for reason in verdict.reasons] or [Said(verdict.banner("fr"), verdict.banner("en"))]
     said += [sentence for one in verdict.signers if at and (sentence := _outside(one, at))]
-    details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.detail)]))
+    said += dict.fromkeys(Said(one.detail_fr, one.detail) for one in verdict.signers if one.detail_fr != one.detail)
+    details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.detail_fr == one.detail != "")]))
     return failure(Said("\n".join(one.fr for one in said), "\n".join(one.en for one in said)),
                    fault=verdict.reasons[0] if verdict.reasons else "not-signed", detail=details)
 

@@ -505,9 +505,17 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le patient consent-il à la réouverture de son DMP ?",
         "en": "Does the patient consent to the reopening of the DMP?",
     },
+    "dmp.ask.oppose": {
+        "fr": "{name}, né(e) le {born} : le patient demande-t-il, en sa présence, cette opposition à l'accès en urgence ?",
+        "en": "{name}, born {born}: does the patient, being present, ask for this opposition to emergency access?",
+    },
+    "dmp.ask.lift": {
+        "fr": "{name}, né(e) le {born} : le patient demande-t-il, en sa présence, la levée de son opposition à l'accès en urgence ?",
+        "en": "{name}, born {born}: does the patient, being present, ask that the opposition to emergency access be lifted?",
+    },
     "dmp.ask.create": {
-        "fr": "Le patient consent-il à la création de son DMP ?",
-        "en": "Does the patient consent to the creation of a DMP?",
+        "fr": "{patient}, né(e) le {born}, consent-il (elle) à la création de son DMP ?",
+        "en": "Does {patient}, born {born}, consent to the creation of a DMP?",
     },
     "dmp.ask.visible": {
         "fr": "Rendre ce document visible est définitif. Continuer ?",
@@ -535,6 +543,7 @@ TEXTS: dict[str, dict[Language, str]] = {
     "dmp.opposed-centre-15": {"fr": "OPPOSITION à l'accès du centre 15", "en": "OPPOSED to access by centre 15"},
     "dmp.nothing-to-change": {"fr": "rien à modifier", "en": "nothing to change"},
     "dmp.modified": {"fr": "Données administratives modifiées.", "en": "Administrative data changed."},
+    "dmp.modified.already": {"fr": "C'est déjà ainsi, rien n'est envoyé.", "en": "It is so already, nothing was sent."},
     "dmp.masked": {"fr": "Masqué aux professionnels : {id}", "en": "Masked to professionals: {id}"},
     "dmp.masked.already": {
         "fr": "Déjà masqué aux professionnels, rien n'est envoyé : {id}",
@@ -586,15 +595,34 @@ TEXTS: dict[str, dict[Language, str]] = {
         "en": "The DMP keeps your health documents. You choose who consults it, mask what you want, close it when you want; "
         "each access is traced.",
     },
-    "dmp.create.1": {
-        "fr": "1/5 Identité qualifiée par la carte Vitale et INSi.",
-        "en": "1/5 Identity qualified by the Vitale card and INSi.",
+    "dmp.create.resumed": {
+        "fr": "Reprise de la création {id} : {patient}, né(e) le {born}.",
+        "en": "The creation {id} goes on: {patient}, born {born}.",
     },
-    "dmp.create.2": {"fr": "2/5 DMP présenté au patient.", "en": "2/5 The DMP was presented to the patient."},
-    "dmp.create.3": {"fr": "3/5 Consentement enregistré.", "en": "3/5 Consent recorded."},
-    "dmp.create.4": {"fr": "4/5 DMP créé (création {id}).", "en": "4/5 DMP created (creation {id})."},
-    "dmp.create.5.letter": {"fr": "5/5 Confirmation par courrier{file}.", "en": "5/5 Confirmation by letter{file}."},
-    "dmp.create.5.email": {"fr": "5/5 Confirmation par courriel{file}.", "en": "5/5 Confirmation by e-mail{file}."},
+    "dmp.create.1": {
+        "fr": "1/5 Identité qualifiée par la carte Vitale et INSi : {patient}, né(e) le {born}.",
+        "en": "1/5 Identity qualified by the Vitale card and INSi: {patient}, born {born}.",
+    },
+    "dmp.create.2": {
+        "fr": "2/5 DMP présenté au patient : {patient}, né(e) le {born}.",
+        "en": "2/5 The DMP was presented to the patient: {patient}, born {born}.",
+    },
+    "dmp.create.3": {
+        "fr": "3/5 Consentement enregistré : {patient}, né(e) le {born}.",
+        "en": "3/5 Consent recorded: {patient}, born {born}.",
+    },
+    "dmp.create.4": {
+        "fr": "4/5 DMP créé : {patient}, né(e) le {born} (création {id}).",
+        "en": "4/5 DMP created: {patient}, born {born} (creation {id}).",
+    },
+    "dmp.create.5.letter": {
+        "fr": "5/5 Confirmation par courrier{file} : {patient}, né(e) le {born}.",
+        "en": "5/5 Confirmation by letter{file}: {patient}, born {born}.",
+    },
+    "dmp.create.5.email": {
+        "fr": "5/5 Confirmation par courriel{file} : {patient}, né(e) le {born}.",
+        "en": "5/5 Confirmation by e-mail{file}: {patient}, born {born}.",
+    },
     "dmp.create.5.sms": {"fr": "5/5 Confirmation{file}.", "en": "5/5 Confirmation{file}."},
     "dmp.card.other": {
         "fr": "Cette carte est celle de {seen} ; {address} est {wanted}.",

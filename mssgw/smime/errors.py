@@ -23,6 +23,7 @@ class Reason(enum.StrEnum):
     LIMIT = "limit"  # more parts, signers, octets or depth than we read
     UNSUPPORTED = "unsupported-algorithm"
     WEAK = "weak-algorithm"  # MD5, SHA-1, RSA under 2048 bits, 3DES ...
+    NO_MESSAGE = "signed-content-no-message"  # a time stamp, a content type nobody mails
     UNSIGNED = "no-signer"  # SignedData without a signer
     SIGNER_CERTIFICATE = "signer-certificate-missing"
     DIGEST = "content-altered"
@@ -51,7 +52,7 @@ class SmimeError(Refused):
     default = Reply(554, "5.6.0", "S/MIME content is not acceptable")
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        self.reason = reason
+        self.reason, self.where = reason, detail
         super().__init__(detail=f"{reason}: {detail}" if detail else str(reason))
 
 

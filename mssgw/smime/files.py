@@ -22,6 +22,8 @@ from mssgw.smime.protecting import Policy, encrypt_to, protect_now
 
 MAX_HEADER: Final = 1 << 20
 _CMS: Final = (oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.COMPRESSED_DATA)
+_ARMOUR: Final = tuple(b"-----BEGIN %b-----" % label for label in (
+    b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE", b"CMS OBJECT"))  # openssl's two, then gpgsm's
 _HEADER: Final = b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: %b\r\n\r\n"
 
 
@@ -54,7 +56,7 @@ def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chai
     found = tuple(dict.fromkeys([*given, *beside.certificates]))
     try:
         if not found:
-            raise KeyFileError(FileProblem.NO_CERTIFICATE)
+            raise beside.problem or KeyFileError(FileProblem.NO_CERTIFICATE)  # a PKCS#12 that stayed shut may hold it
         _ = beside.key
         made = _paired(found, beside.keys)
         if not weak:
@@ -81,6 +83,10 @@ def is_message(body: Body) -> bool:
     return all(field.name or (at == 0 and field.raw.startswith(b"From ")) for at, field in enumerate(fields))  # mbox has such a line
 
 
+def headers(body: Body) -> Headers:
+    return Headers.parse(body.read(0, min(entity.header_end(body), MAX_HEADER)))
+
+
 def as_message(body: Body) -> Body:
     """A bare CMS structure (a saved smime.p7m; PEM or base64 of it) as the message it was an attachment of."""
     start = body.read(0, 4096)
@@ -88,7 +94,7 @@ def as_message(body: Body) -> Body:
         return _wrapped(body, 0, body.size, b"binary")
     text = start.lstrip()
     first = len(start) - len(text)
-    if text.startswith((b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----")):
+    if text.startswith(_ARMOUR):
         first += text.index(b"\n") + 1 if b"\n" in text else len(text)
         tail = body.read(max(first, body.size - 4096))
         last = tail.rfind(b"-----END")

@@ -8,6 +8,7 @@ that is not valid today.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -15,9 +16,11 @@ from typing import Any, Final, Literal
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mssgw.core.message import Headers
 from mssgw.core.texts import Language, text
-from mssgw.smime.certificates import BROKEN, Certificate
+from mssgw.smime.certificates import BROKEN, Certificate, printable
 from mssgw.smime.errors import Reason, SmimeError
+from mssgw.smime.judging import author_of
 
 IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (crypto.md 1.2)
 _MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
@@ -30,11 +33,22 @@ _SPOKEN: Final = {
 Use = Literal["sign", "encrypt"]
 
 
+class Unfit(SmimeError):
+    """A certificate's profile forbids its use. `sentence` says which."""
+
+    def __init__(self, word: Literal["purpose", "sign", "encrypt"], detail: str = "", **facts: str) -> None:
+        self.word, self.facts = word, facts
+        super().__init__(Reason.USAGE, detail or self.sentence("en"))
+
+    def sentence(self, language: Language) -> str:
+        return text(f"smime.unfit.{self.word}", language, **self.facts)
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """Why readers may not accept what is made with a certificate. `word` is stable, for programs."""
 
-    word: Literal["purpose", "authority", "expired", "not-yet-valid"]
+    word: Literal["purpose", "authority", "expired", "not-yet-valid", "author", "no-author"]
     facts: dict[str, str]
 
     def sentence(self, language: Language) -> str:
@@ -42,11 +56,16 @@ class Doubt:
 
 
 def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
-    """Raises SmimeError (certificate-usage) for what the certificate's profile forbids."""
-    if use == "sign":
-        one.require_signing_use()
-    else:
-        one.require_encryption_use()
+    """Raises Unfit (certificate-usage) for what the certificate's profile forbids, SmimeError for what can't be used at all."""
+    try:
+        if use == "sign":
+            one.require_signing_use()
+        else:
+            one.require_encryption_use()
+    except SmimeError as error:
+        if error.reason is Reason.USAGE:
+            raise Unfit(use, error.where, subject=one.name) from error
+        raise
     found = []
     purposes, policies, authority = _purposes(one)
     if authority:
@@ -54,7 +73,7 @@ def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
     if purposes and not any(oid in purposes for oid in _MAIL):
         named = ", ".join(_SPOKEN.get(oid, oid.dotted_string) for oid in purposes[:6])
         if any(policy.startswith(IGC_SANTE) for policy in policies):
-            raise SmimeError(Reason.USAGE, f"{one.name} is for {named}, not for mail (emailProtection)")
+            raise Unfit("purpose", subject=one.name, purposes=named)
         found.append(Doubt("purpose", {"subject": one.name, "purposes": named}))
     try:
         start, end = one.parsed.not_valid_before_utc, one.parsed.not_valid_after_utc
@@ -66,6 +85,33 @@ def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:
     elif now < start:
         found.append(Doubt("not-yet-valid", dates))
     return tuple(found)
+
+
+def author_doubts(one: Certificate, headers: Headers) -> tuple[Doubt, ...]:
+    """A From that readers will not find in the signer's certificate."""
+    author, _ = author_of(headers)
+    if author is None:
+        return (Doubt("no-author", {"subject": one.name}),)
+    return () if author in one.addresses else (Doubt("author", {"subject": one.name, "author": printable(str(author), 320)}),)
+
+
+def readers(held: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Of the certificates in a file those of people and services, all of them: not the authorities above them.
+
+    Who has a certificate that only signs beside another one is read with the other.
+    """
+    issuers = {one.issuer for one in held if not one.self_issued}
+    people = [one for one in held if not _purposes(one)[2]] or [one for one in held if one.subject not in issuers] or list(held[:1])
+    reached = {one.subject for one in people if _can_read(one)}
+    return tuple(one for one in people if _can_read(one) or one.subject not in reached)
+
+
+def _can_read(one: Certificate) -> bool:
+    try:
+        one.require_encryption_use()
+    except SmimeError:
+        return False
+    return True
 
 
 def _purposes(one: Certificate) -> tuple[tuple[Any, ...], tuple[str, ...], bool]:

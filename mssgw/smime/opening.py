@@ -42,6 +42,8 @@ from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
 
 MAX_LAYERS = 5
 MAX_SIGNATURE = 1024 * 1024  # octets of a detached signature
+_TST_INFO = der.oid("1.2.840.113549.1.9.16.1.4")
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -126,7 +128,8 @@ class _Opening:
         body, part = self._peel(root)
         inside, changed, hidden = self._protected_headers(headers)
         claim = claim_of(headers, inside.fields if inside else None)
-        signers = [self.judge.signer(check, number, claim) for number, layer in self.signed.items() for check in layer.checks]
+        found = () if self.only_decrypt else tuple(self.signed.items())
+        signers = [self.judge.signer(check, number, claim) for number, layer in found for check in layer.checks]
         if changed:
             self._note(Reason.HEADERS)
         verdict = self._verdict(signers, claim, changed)
@@ -164,6 +167,7 @@ class _Opening:
                 return best_body, best
             try:
                 if self.only_decrypt and self.layers and kind is Kind.CLEAR_SIGNED:
+                    self.covered = [True] * len(self.covered)
                     return best_body, best
                 if kind is Kind.CLEAR_SIGNED:
                     part = self._clear_signed(body, part)
@@ -206,7 +210,7 @@ class _Opening:
             raise SmimeError(Reason.LIMIT, "signature over 1 MB")
         content = verifying.parse_detached(b"".join(_decoded(body, second)))
         if content.content_type != oids.DATA:
-            raise SmimeError(Reason.UNSUPPORTED, "signed content that is no message")
+            raise SmimeError(Reason.NO_MESSAGE, _type_name(content.content_type))
         signed = Rope(Range(body, first.header_start, first.body_end))
         for step in (None, _crlf):
             hashing = Hashing(content.digest_identifiers)
@@ -233,6 +237,7 @@ class _Opening:
         try:
             if kind == oids.SIGNED_DATA:
                 if self.only_decrypt:
+                    self.covered = [True] * len(self.covered)
                     raise _Stop
                 self.layers.append("opaque-signed")
                 content = verifying.read(source(), writer.write)
@@ -243,7 +248,8 @@ class _Opening:
                     self.layers[-1] = "receipt"
                     raise _Stop
                 if content.content_type != oids.DATA:
-                    raise SmimeError(Reason.UNSUPPORTED, "signed content that is no message")
+                    self._note(Reason.NO_MESSAGE, _type_name(content.content_type))
+                    raise _Stop
             elif kind in (oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA):
                 self.layers.append("encrypted")
                 writer = self._decrypt(source, writer)
@@ -325,6 +331,10 @@ class _Opening:
         signer = layer.checks[0].certificate
         others = [one for one in layer.content.certificates if signer is None or one != signer.der]
         return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
+
+
+def _type_name(kind: bytes) -> str:
+    return "TSTInfo, a time stamp (RFC 3161)" if kind == _TST_INFO else f"content type {der.dotted(kind[2:])}"
 
 
 def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:

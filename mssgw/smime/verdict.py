@@ -58,6 +58,7 @@ class SignerVerdict:
     layer: int  # 0 is the outermost
     certificate: bytes | None = None  # DER
     receipt_request: ReceiptRequest | None = None
+    detail_fr: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,8 @@ class Verdict:
             sentences.append(text(f"smime.encryption.{self.encryption}", language))
         if not sentences:
             return self._unsigned(language)
+        if self.layers[-1:] == ("receipt",):
+            sentences.append(text("smime.receipt", language))
         return " ".join([*sentences, *self.warnings(language)])
 
     def _finding(self) -> tuple[str, Reason | None]:
@@ -204,7 +207,7 @@ class Verdict:
 
 
 # Reasons that spoil a message whose signature itself is fine.
-_SPOILS = {Reason.MIXED_SIGNERS, Reason.PARTIAL, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
+_SPOILS = {Reason.NO_MESSAGE, Reason.MIXED_SIGNERS, Reason.PARTIAL, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
 _ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # what says that somebody changed it
 _SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER}
 _FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER}
@@ -233,5 +236,6 @@ def _signer_json(one: SignerVerdict) -> dict[str, Any]:
         "revocation": one.evidence.revocation if one.evidence else None,
         "root": one.evidence.root if one.evidence else None,
         "reason": one.reason.value if one.reason else None, "detail": printable(one.detail),
+        "detail_fr": printable(one.detail_fr),
         "receipt_request": one.receipt_request.to_json() if one.receipt_request else None,
     }

@@ -138,7 +138,7 @@ def test_signed_content_of_another_kind_is_no_message(authority: Authority, alic
     assert not verifying.signatures(receipts.parse(made).cms)[0].problem
     found = opened(made, authority)
     assert not found.verdict.valid
-    assert found.verdict.reasons[0] is Reason.UNSUPPORTED
+    assert found.verdict.reasons[0] is Reason.NO_MESSAGE
     assert not found.unwrapped
 
 
@@ -148,7 +148,7 @@ def test_a_signature_over_another_kind_of_content_is_not_one_over_a_part(authori
     for kind in (oids.DATA, oids.RECEIPT):
         found = open_now(clear(ENTITY, signed_data([info], [alice], content_type=kind)), [], authority.validate, NOW).verdict
         assert found.signature.value == "invalid"
-    assert found.reasons == (Reason.UNSUPPORTED,)
+    assert found.reasons == (Reason.NO_MESSAGE,)
 
 
 # --- who is due one (RFC 2634 2.3) --------------------------------------------------------------------------------------
