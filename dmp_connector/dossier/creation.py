@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from dmp_connector.errors import BadInput, ConsentMissing, NotAllowed, TraitsDiffer
+from dmp_connector.errors import BadInput, ConsentMissing, NotAllowed, TraitsDiffer, trait_fr
 from dmp_connector.model.documents import Code
 from dmp_connector.model.dossier import Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Ins, Patient, Practitioner, Sex, plain_name
@@ -62,6 +62,23 @@ class VitaleForTests(BadInput):
 
     fr = "Carte Vitale de test ou de démonstration : elle est refusée en production. ({0})"
     en = "Vitale card for tests or demonstrations: refused in production. ({0})"
+
+
+class OtherPatient(BadInput):
+    """The Vitale given with a creation already begun is another person's. `fields`: names of the traits, never values."""
+
+    fr = (
+        "La carte Vitale n'est pas celle du patient de cette création ({0}). Rien n'a été envoyé : "
+        "reprenez avec la carte de ce patient, ou commencez une autre création sans --resume."
+    )
+    en = (
+        "The Vitale card is not that of this creation's patient ({0}). Nothing was sent: "
+        "go on with that patient's card, or begin another creation without --resume."
+    )
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        super().__init__(", ".join(fields), fr=", ".join(trait_fr(name) for name in fields))
+        self.fields = fields
 
 
 MANAGED_SENTENCES = {
@@ -118,6 +135,16 @@ class Creation:
         _require_coherent(vitale, register)
         return replace(self, step=Step.IDENTIFIED, vitale=vitale, patient=register)
 
+    def require_card(self, card: Patient) -> None:
+        """The card given when a creation goes on is that of its patient. Raises OtherPatient naming what differs."""
+        if self.patient is None:
+            return
+        known = self.vitale or self.patient
+        differing = ["INS"] if card.ins != known.ins else []
+        differing += _differing(card, self.patient)
+        if differing:
+            raise OtherPatient(tuple(differing))
+
     def present(self, information: str) -> Creation:
         """Step 2. `information`: the text that was explained, by its reference."""
         self._require(Step.IDENTIFIED, Step.INFORMED)
@@ -169,6 +196,11 @@ def _require_coherent(vitale: Patient, register: Patient) -> None:
 
     The card's names are often the used ones and cut, so its used name may meet the register's birth name.
     """
+    if differing := _differing(vitale, register):
+        raise TraitsDiffer(tuple(differing))
+
+
+def _differing(vitale: Patient, register: Patient) -> list[str]:
     differing = []
     if vitale.birth_date != register.birth_date:
         differing.append("birth date")
@@ -178,8 +210,7 @@ def _require_coherent(vitale: Patient, register: Patient) -> None:
         differing.append("birth name")
     if plain_name(vitale.first_given)[:3] != plain_name(register.first_given)[:3]:
         differing.append("given names")
-    if differing:
-        raise TraitsDiffer(tuple(differing))
+    return differing
 
 
 # ------------------------------------------------------------------------------------ between two steps, as JSON

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dmp_connector.card.vitale import VitaleCard
 from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step
-from dmp_connector.errors import BadInput, ConsentMissing, NotConfirmed
-from dmp_connector.model import ConsentMeans, Oppositions
+from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
+from dmp_connector.model import ConsentMeans, Oppositions, Patient
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, say
 
@@ -45,7 +47,7 @@ def create(
         if by is Channel.EMAIL and not email:
             raise BadInput("--confirm email needs --email", fr="--confirm email demande --email")
         flow = s.workflow
-        creation = await flow.load(s.actor, again) if again else await flow.start(s.actor)
+        creation = await _resumed(s, again, vitale, rank) if again else await flow.start(s.actor)
         oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
         account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
         creation = await _to_ready(s, creation, vitale=vitale, rank=rank, means=means, oppositions=oppositions, account=account)
@@ -56,11 +58,11 @@ def create(
             document = {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": fr, "sentence_en": en}
             s.tell(Said(fr, en), document)
             raise typer.Exit(1)
-        s.notice(say("dmp.create.4", id=creation.id))
+        s.notice(say("dmp.create.4", id=creation.id, **named(creation)))
         creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
         if letter is not None:
             letter.write_bytes(confirmation.letter)
-        text = say(f"dmp.create.5.{by.value}", file=f" ({letter})" if letter else "")
+        text = say(f"dmp.create.5.{by.value}", file=f" ({letter})" if letter else "", **named(creation))
         document = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(letter) if letter else None}
         s.tell(text, document | {"ins": creation.patient.ins.value if creation.patient else None})
 
@@ -81,11 +83,11 @@ async def _to_ready(
     flow = s.workflow
     if creation.step is Step.STARTED:
         creation = await _identified(s, creation, vitale, rank)
-        s.notice(say("dmp.create.1"))
+        s.notice(say("dmp.create.1", **named(creation)))
     if creation.step is Step.IDENTIFIED:
         s.notice(say("dmp.create.presented"))
         creation = await flow.present(s.actor, creation, INFORMATION)
-        s.notice(say("dmp.create.2"))
+        s.notice(say("dmp.create.2", **named(creation)))
     if creation.step is Step.INFORMED:
         if means is None:
             raise ConsentMissing(
@@ -95,7 +97,7 @@ async def _to_ready(
                 en="No DMP is created without the patient's consent: say how it was given (--consent oral). "
                 f"The creation goes on with --resume {creation.id}.",
             )
-        if not s.confirmed("dmp.ask.create"):
+        if not s.confirmed("dmp.ask.create", **named(creation)):
             raise NotConfirmed(
                 "creation not confirmed",
                 fr="Le DMP n'est pas créé : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes). "
@@ -104,7 +106,7 @@ async def _to_ready(
                 f"The creation goes on with --resume {creation.id}.",
             )
         creation = await flow.consent(s.actor, creation, means=means, oppositions=oppositions)
-        s.notice(say("dmp.create.3"))
+        s.notice(say("dmp.create.3", **named(creation)))
     if creation.step is Step.CONSENTED:
         creation = await flow.account(s.actor, creation, account)
     return creation
@@ -117,3 +119,34 @@ async def _identified(s: Session, creation: Creation, vitale: Path | None, rank:
         register = (await insi.by_vitale(card.identity(rank))).require_found()
     on_card = person.as_patient(card.oid) if person.nir else register
     return await s.workflow.identify(s.actor, creation, on_card, register, card_for_tests=card.kind.value != "real")
+
+
+async def _resumed(s: Session, identity: str, vitale: Path | None, rank: int) -> Creation:
+    """A creation begun earlier, and its patient said before anything else. A card that is there must be that patient's."""
+    creation = await s.workflow.load(s.actor, identity)
+    if creation.patient is None:
+        return creation
+    s.notice(say("dmp.create.resumed", id=creation.id, **named(creation)))
+    card = s.vitale(vitale) if vitale is not None else _in_reader(s, creation)
+    if card is not None:
+        person = card.beneficiary(rank)
+        number = person.as_patient(card.oid).ins if person.nir else (creation.vitale or creation.patient).ins
+        creation.require_card(Patient(number, person.birth_name, person.given, person.birth_date, person.sex, used_name=person.used_name))
+    return creation
+
+
+def _in_reader(s: Session, creation: Creation) -> VitaleCard | None:
+    """The card in the configured reader, while the DMP is not created: none is needed any more to go on, another's is refused."""
+    if creation.step in {Step.CREATED, Step.CONFIRMED} or not (s.table.vitale_command or s.table.vitale_reader):
+        return None
+    with suppress(NoReader, NoCard):
+        return s.vitale(None)
+    return None
+
+
+def named(creation: Creation) -> dict[str, str]:
+    """Who this is about, as every sentence of the five steps says it."""
+    who = creation.patient
+    return (
+        {"patient": f"{who.birth_name} {who.given_names}", "born": f"{who.birth_date:%d/%m/%Y}"} if who else {"patient": "?", "born": "?"}
+    )

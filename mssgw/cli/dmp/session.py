@@ -132,9 +132,9 @@ class Session:
     def workflow(self) -> CreationWorkflow:
         return CreationWorkflow(self.desk)
 
-    def confirmed(self, key: str) -> bool:
+    def confirmed(self, key: str, **values: object) -> bool:
         """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
-        return self.options.yes or (sys.stdin.isatty() and answered(say(key)))
+        return self.options.yes or (sys.stdin.isatty() and answered(say(key, **values)))
 
     def tell(self, said: str | Said, document: Any) -> None:
         output(str(said), json=self.options.json, document=document)
