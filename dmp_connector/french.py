@@ -181,7 +181,8 @@ CATALOGUE: Final[dict[str, str]] = {
     "signatureCode must be S": "signatureCode doit valoir S",
     "assignedEntity/id@root must be 1.2.250.1.71.4.2.1": "assignedEntity/id@root doit valoir 1.2.250.1.71.4.2.1",
     "assignedEntity/id is missing": "assignedEntity/id est absent",
-    "a self-presenting document carries no script (EX_2.1-1115)": "un document auto-présentable ne contient pas de script (EX_2.1-1115)",
+    "a document carries no script (EX_2.1-1115)": "un document ne contient pas de script (EX_2.1-1115)",
+    "a document carries no external link (EX_2.1-1115)": "un document ne contient pas de lien vers l'extérieur (EX_2.1-1115)",
     "the device's {} is missing": "{} de l'appareil est absent",
 }
 

@@ -166,9 +166,8 @@ class Deposits:
     async def _agreed(self, call: Call, known: Qualified, ask: Ask | None) -> None:
         """Raise NotConfirmed, audited, when whoever files says that this is not the patient."""
         if ask is not None and not ask(known.patient):
-            error = NotConfirmed(
-                "Nothing was sent: the patient was not confirmed.", fr="Rien n'a été envoyé : le patient n'a pas été confirmé."
-            )
+            said = "Nothing was sent: the patient was not confirmed."
+            error = NotConfirmed("not the patient", fr="Rien n'a été envoyé : le patient n'a pas été confirmé.", en=said)
             await self._desk.refused(call, Action.FEED.value, error)
             raise error
 

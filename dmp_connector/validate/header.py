@@ -15,6 +15,7 @@ from dmp_connector.cda.read import INS_OIDS, NS, Cda, tag, text_of
 from dmp_connector.errors import BadDocument, BadIns
 from dmp_connector.model.people import Ins
 from dmp_connector.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.validate.active import active_content
 from dmp_connector.validate.findings import Finding, Severity
 
 Rule = Callable[[Cda], Iterator[tuple[str, str]]]  # (where, message)
@@ -258,11 +259,6 @@ def _others(document: Cda) -> Iterator[tuple[str, str]]:
 def _body(document: Cda) -> Iterator[tuple[str, str]]:
     if document.find("component/structuredBody") is None and document.unstructured is None:
         yield "component", "the document has no body"
-    if document.self_presenting:
-        for element in document.root.getroottree().getroot().iter(etree.Element):
-            if etree.QName(element).localname.lower() == "script":
-                yield "stylesheet", "a self-presenting document carries no script (EX_2.1-1115)"
-                break
 
 
 def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
@@ -285,4 +281,17 @@ def _ins_key(document: Cda) -> Iterator[tuple[str, str]]:
         yield "recordTarget/patientRole (INS)", "the key does not match the number"
 
 
-_RULES: tuple[Rule, ...] = (_top, _templates, _codes, _patient, _ins, _authors, _custodian, _authenticators, _context, _others, _body)
+_RULES: tuple[Rule, ...] = (
+    _top,
+    _templates,
+    _codes,
+    _patient,
+    _ins,
+    _authors,
+    _custodian,
+    _authenticators,
+    _context,
+    _others,
+    _body,
+    active_content,
+)

@@ -61,9 +61,7 @@ class Validator:
     def _absent(self) -> tuple[Finding, ...]:
         """What every document should be judged by and is not: told with each, lest silence pass for a verdict."""
         parts = self._kit.missing_for_all if self._kit else ()
-        return tuple(
-            Finding("kit", "warning", part, "is not installed: not checked", "n'est pas installé : non vérifié") for part in parts
-        )
+        return tuple(Finding("kit", "warning", part, "is not installed: not checked", "n'est pas installé : non vérifié") for part in parts)
 
     def require(self, content: bytes, *, schematron: bool = True) -> tuple[Finding, ...]:
         """Warnings, or BadDocument with the first three errors and their number."""

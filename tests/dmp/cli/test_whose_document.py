@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dmp_connector.letters import letter
 from mssgw.cli.dmp import filing
 
 from .conftest import Mssgw
+from .test_identity import cda, register
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -60,3 +62,21 @@ def test_yes_given_in_advance_is_not_asked(mssgw, pdf, monkeypatch):
     asked = at_a_terminal(monkeypatch, answer=False)
     assert submit(mssgw, pdf, "--yes").document["ok"] is True
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("active", "said"),
+    [("<script>alert(1)</script>", "script"), ('<linkHtml href="javascript:alert(1)">a</linkHtml>', "script"),
+     ('<linkHtml href="https://suivi.example/">a</linkHtml>', "lien vers l'extérieur")],
+)  # fmt: skip
+def test_a_cda_with_script_or_external_link_is_refused_before_it_is_sent(mssgw, tmp_path, active, said):
+    path = cda(tmp_path, register(mssgw))
+    structured = f"<structuredBody><component><section><text>{active}</text></section></component></structuredBody>".encode()
+    content = re.sub(rb"<nonXMLBody>.*</nonXMLBody>", structured, path.read_bytes(), flags=re.DOTALL)
+    assert structured in content
+    path.write_bytes(content)
+    refused = mssgw("submit", str(path), patient="PATIENT")
+    assert refused.status == 1
+    assert said in refused.document["sentence"]
+    assert "section/text" in refused.document["sentence"]
+    assert [row for row in mssgw.audit("PATIENT") if row[1] == "sent"] == []

@@ -1,0 +1,70 @@
+"""Nothing in a document runs, and nothing in it leads outside (dmp.md 4.3, EX_2.1-1115, BB-50).
+
+The requirement is written for self-presenting documents; a narrative with a script or a link outside is refused in
+the same way, since the reader's browser meets both. Every place is told with its path and its line, never its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lxml import etree
+
+from dmp_connector.cda.read import Cda, tag
+
+_RUNS = {"script", "iframe", "frame", "embed", "applet"}
+_ADDRESSES = {"href", "src", "action", "formaction", "data", "background", "poster"}
+_HANDLER = re.compile(r"on[a-z]+", re.IGNORECASE)
+_CODE = re.compile(r"(javascript|vbscript|livescript|data:text/html)\b", re.IGNORECASE)
+_INSIDE = re.compile(r"#|mailto:|tel:|data:image/|\{|$", re.IGNORECASE)  # {: computed by the style sheet from the document
+_CSS_OUTSIDE = re.compile(r"@import|url\(\s*['\"]?\s*(?!['\"]|#|data:image/)|expression\(", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+_PSEUDO = re.compile(r"""href\s*=\s*["']([^"']*)["']""")
+
+SCRIPT = "a document carries no script (EX_2.1-1115)"
+LINK = "a document carries no external link (EX_2.1-1115)"
+
+
+def active_content(document: Cda) -> Iterator[tuple[str, str]]:
+    """(where, message) for each script, and each link that leads outside."""
+    root = document.root.getroottree().getroot()
+    for before in root.itersiblings(etree.ProcessingInstruction, preceding=True):
+        target = _PSEUDO.search(before.text or "")
+        if target and _ABSOLUTE.match(_bare(target.group(1))):
+            yield f"xml-stylesheet (l. {before.sourceline})", LINK
+    for element in root.iter(etree.Element):
+        for message in dict.fromkeys(_of(element)):
+            yield _where(element), message
+
+
+def _of(element: etree._Element) -> Iterator[str]:
+    name = etree.QName(element).localname.lower()
+    if name in _RUNS:
+        yield SCRIPT
+    if name == "style" and _CSS_OUTSIDE.search(element.text or ""):
+        yield LINK
+    for key, value in element.attrib.items():
+        attribute, address = etree.QName(str(key)).localname.lower(), _bare(str(value))
+        if _HANDLER.fullmatch(attribute) or (attribute in _ADDRESSES | {"value"} and _CODE.match(address)):
+            yield SCRIPT
+        elif (attribute in _ADDRESSES and not _INSIDE.match(address)) or (attribute == "style" and _CSS_OUTSIDE.search(str(value))):
+            yield LINK
+    if element.tag == tag("reference") and _is_of_image(element) and not _INSIDE.match(_bare(element.get("value", ""))):
+        yield LINK
+
+
+def _is_of_image(reference: etree._Element) -> bool:
+    return any(e.tag == tag("observationMedia") for e in reference.iterancestors())
+
+
+def _bare(address: str) -> str:
+    """Without blanks and control characters: browsers look past them."""
+    return re.sub(r"[\x00-\x20\x7f-\xa0]+", "", address)
+
+
+def _where(element: etree._Element) -> str:
+    """The last steps of the path, and the line."""
+    steps = [etree.QName(e).localname for e in (element, *element.iterancestors())]
+    shown = "/".join(reversed(steps[:5]))
+    return f"{'…/' if len(steps) > 5 else ''}{shown} (l. {element.sourceline})"
