@@ -181,7 +181,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
                   "web": config.web, "metrics": config.metrics}
         listeners = {f"{name}.{field}": getattr(table, field, ()) for name, table in tables.items() for field in ("listen", "listen_tls")}
         node = {f"node.{field}": getattr(config.node, field) for field in ("workers", "store", "data", "log_level", "log_format")}
-        return listeners | node | {"limits": config.limits, "clients.login_failures": config.clients and config.clients.login_failures}
+        return listeners | node | {"seal.master_key": config.seal.master_key, "limits": config.limits,
+                                   "clients.login_failures": config.clients and config.clients.login_failures}
 
     before, after = facts(old), facts(new)
     return [name for name in before if before[name] != after[name]]

@@ -22,7 +22,8 @@ from mssgw.smime import Identity, KeyUnavailable
 from mssgw.smime.directory import file_problems, identity_problems
 from mssgw.smime.keys import require_pair
 from mssgw.smime.ldap import directories
-from mssgw.trust import Trust
+from mssgw.store.seal import Seal
+from mssgw.trust import Trust, anchors
 
 SOON = timedelta(days=30)
 
@@ -52,7 +53,11 @@ def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
             yield f"domain[{index}].certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
 
 
-    with contextlib.suppress(OSError):  # that is no remark, `_directories` says it
+    with contextlib.suppress(OSError):  # that is no remark, `Trust.of` says it
+        for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
+            if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):
+                yield "trust.anchors", f"{path}: no certificate in it; no authority is known by it"
+    with contextlib.suppress(OSError):  # nor that, `_directories` says it
         for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
             yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
 
@@ -82,9 +87,13 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, secret in config.secrets():
         if secret.scheme != "pkcs11":  # that one never leaves its token
             try:
-                secret.read()
+                octets = secret.read()
+                if name == "seal.master_key":
+                    Seal(octets)
             except OSError as error:
                 yield name, f"{secret}: {error.strerror or error}"
+            except ValueError as error:
+                yield name, f"{secret}: {error}; `mssgw seal new-key` makes a key"
 
 
 def _pairs(config: Config) -> Iterator[tuple[str, str]]:

@@ -164,3 +164,15 @@ def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
     with pytest.raises(token_worker.Refusal) as refusal:
         token_worker._login({"module": f"{home}/module.so", "token": "igc", "pin": ""})
     assert "pip install mssgw[hsm]" in refusal.value.text
+
+
+def test_a_master_key_that_is_none(home):
+    """Regression: the check and a reload took any file, and the next start did not."""
+    (home / "master.key").write_text("garbage")
+    assert "expected 32 octets, found 7" in problems(home)["seal.master_key"]
+
+
+def test_an_anchor_that_is_no_certificate_is_remarked(home):
+    (home / "anchors" / "more.pem").write_text("garbage")
+    assert list(remarks(parse(TOML, home), datetime.now(UTC))) == [
+        ("trust.anchors", f"{home}/anchors/more.pem: no certificate in it; no authority is known by it")]
