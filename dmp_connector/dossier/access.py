@@ -34,6 +34,8 @@ from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, In
 MIN_REASON = 10  # characters: "urgence" alone is no reason
 
 _CONSULTING = frozenset({Action.FIND, Action.RETRIEVE, Action.RETRIEVE_MASKED})
+_BY_A_PERSON = _CONSULTING | {Action.OPPOSE}
+_OF_A_CLOSED = frozenset({Action.READ_ADMINISTRATIVE, Action.ADMINISTER})  # its administrative data stay, and it can be reopened
 _QUALIFIED = frozenset({InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO})
 _FOR_TESTS = frozenset({InsKind.NIR_TEST, InsKind.NIR_DEMO})
 
@@ -47,6 +49,8 @@ _ACTS: Final = {  # what an action is, in words: "de {}", "to {}"
     Action.SEARCH: ("chercher un patient sans INS", "search a patient without INS"),
     Action.ADMINISTER: ("gérer le DMP", "manage the DMP"),
     Action.READ_ADMINISTRATIVE: ("lire les données administratives", "read the administrative data"),
+    Action.MODIFY: ("modifier les données administratives", "change the administrative data"),
+    Action.OPPOSE: ("changer une opposition du patient", "change an opposition of the patient"),
     Action.PROFESSIONALS: ("lister les professionnels autorisés", "list authorised professionals"),
     Action.FEED: ("déposer un document", "file a document"),
     Action.FIND: ("consulter la liste des documents", "consult the list of documents"),
@@ -191,6 +195,8 @@ def _availability(request: AccessRequest) -> Reason:
     condition, state = Condition.AVAILABILITY, request.dossier.state
     if state is DossierState.ACTIVE:
         return _holds(condition, "Le DMP existe et il est actif.")
+    if state is DossierState.CLOSED and request.action in _OF_A_CLOSED:
+        return _holds(condition, "Le DMP existe ; il est fermé.")
     if state is DossierState.CLOSED:
         return _fails(condition, DossierClosed("DMPClosed", "TD0.2"))
     return _fails(condition, NoDossier("NF", "TD0.2"))
@@ -212,10 +218,25 @@ def _consent(request: AccessRequest) -> Reason:
         if request.dossier.oppositions.centre_15:
             return _fails(Condition.CONSENT, AccessOpposed("centre_15"))
         return _holds(Condition.CONSENT, "Régulation médicale : accès permis, le patient ne s'y est pas opposé (CSP L1111-17).")
+    if request.action is Action.OPPOSE:
+        return _the_patient_asks(request)
     if request.action not in _CONSULTING:
         # Feeding is a duty with information of the patient; declaring is itself the collecting of consent.
         return _holds(Condition.CONSENT, "Cette action ne consulte pas le contenu du DMP.")
     return _consent_to_consult(request)
+
+
+def _the_patient_asks(request: AccessRequest) -> Reason:
+    """An opposition is the patient's word: neither made nor lifted without the gesture that says so (CSP L1111-17)."""
+    if request.confirmed:
+        return _holds(Condition.CONSENT, "Le patient le demande, en sa présence.")
+    unconfirmed = NotConfirmed(
+        "a change of opposition was not confirmed",
+        fr="Rien n'a été modifié : une opposition ne change qu'à la demande du patient, en sa présence "
+        "(répondez « oui », ou ajoutez --yes).",
+        en="Nothing was changed: an opposition changes only at the request of the patient, who is present (answer yes, or add --yes).",
+    )
+    return _fails(Condition.CONSENT, unconfirmed)
 
 
 def _consent_to_consult(request: AccessRequest) -> Reason:
@@ -263,7 +284,7 @@ def _emergency(request: AccessRequest) -> Reason:
 def _authentication(request: AccessRequest) -> Reason:
     condition, actor = Condition.AUTHENTICATION, request.actor
     person = actor.authentication in {AuthenticationMode.DIRECT, AuthenticationMode.AIR}
-    if not person and (request.action in _CONSULTING or request.mode is AccessMode.BRIS_DE_GLACE):
+    if not person and (request.action in _BY_A_PERSON or request.mode is AccessMode.BRIS_DE_GLACE):
         return _fails(condition, NotAuthenticated(actor.authentication.value))
     if actor.authenticated_at > request.now:
         return _fails(

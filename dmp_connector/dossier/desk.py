@@ -8,7 +8,7 @@ comes back instead of an answer leaves a row too, also when nothing came back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -69,10 +69,25 @@ class Desk:
         confirmed: bool = False,
         own: bool = False,
         consultation: str = "",
+        facts: Mapping[str, str] | None = None,
     ) -> Decision:
         """Judge, audit, and raise the refusal. Returns the decision when it is granted."""
+        decision = await self.judged(call, dossier, action, reason=reason, confirmed=confirmed, own=own)
+        record = replace(decision.audit, consultation=consultation, facts=tuple(sorted((facts or {}).items())))
+        await asyncio.to_thread(self.store.record, record)
+        try:
+            decision.require()
+        except DmpError as error:
+            error.audited = True
+            raise
+        return decision
+
+    async def judged(
+        self, call: Call, dossier: Dossier, action: Action, *, reason: str = "", confirmed: bool = False, own: bool = False
+    ) -> Decision:
+        """The decision alone: nothing is recorded, nothing raised. For what is worth asking a person about."""
         consent = await asyncio.to_thread(self.store.latest_consent, dossier.ins, practitioner=call.actor.practitioner.id)
-        decision = decide(
+        return decide(
             AccessRequest(
                 actor=call.actor,
                 dossier=dossier,
@@ -87,13 +102,6 @@ class Desk:
                 production=self.rules.production,
             )
         )
-        await asyncio.to_thread(self.store.record, replace(decision.audit, consultation=consultation))
-        try:
-            decision.require()
-        except DmpError as error:
-            error.audited = True
-            raise
-        return decision
 
     async def asked(self, call: Call, what: str, answer: Awaitable[T], *, consultation: str = "", **facts: str) -> T:
         """The DMP's answer; a refusal, silence or nonsense is audited before it is raised."""

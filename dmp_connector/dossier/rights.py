@@ -22,6 +22,8 @@ class Action(enum.StrEnum):
     SEARCH = "TD0.5"
     ADMINISTER = "TD1"
     READ_ADMINISTRATIVE = "TD1.3a"
+    MODIFY = "TD1.3b"
+    OPPOSE = "TD1.3b opposition"
     PROFESSIONALS = "TD1.6"
     FEED = "TD2.1"
     FIND = "TD3.1"
@@ -69,6 +71,8 @@ _TABLE: Mapping[Action, str] = {
     Action.SEARCH: "-+-----rr",
     Action.ADMINISTER: "+--+-++++",
     Action.READ_ADMINISTRATIVE: "+++++++++",
+    Action.MODIFY: "+--+-++++",
+    Action.OPPOSE: "+--+-++-+",  # TD1 as above, but by a person: a structure alone hears no patient
     Action.PROFESSIONALS: "+--+-+--+",
     Action.FEED: "++++++++-",
     Action.FIND: "++++++--+",

@@ -7,9 +7,10 @@ in `consultation`, feeding in `deposits`, creating in `workflow`; they share one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dmp_connector.client import Call, IdentityQuery, ListBy, ListMode
 from dmp_connector.dossier.access import NotEntitled
@@ -20,7 +21,6 @@ from dmp_connector.errors import (
     DocumentUnknown,
     Language,
     ManagedByMes,
-    NoDossier,
     NotAllowed,
     NotConfirmed,
     ReasonMissing,
@@ -34,8 +34,8 @@ from dmp_connector.model.dossier import (
     ConsentBasis,
     ConsentMeans,
     Dossier,
-    DossierState,
     DossierSummary,
+    Oppositions,
 )
 from dmp_connector.model.people import AccessMode
 
@@ -67,6 +67,37 @@ class PatientsAct(NotAllowed):
         page = {"fr": "Page contextuelle, avec le patient", "en": "Contextual page, with the patient"}[language]
         separator = " :" if language == "fr" else ":"
         return super().sentence(language) + (f" {page}{separator} {self.address}" if self.address else "")
+
+
+@dataclass(frozen=True, slots=True)
+class AdministrativeChange:
+    """What TD1.3b is to change; None leaves a value as it is, "" removes it."""
+
+    email: str | None = None
+    mobile: str | None = None
+    phone: str | None = None
+    bris_de_glace: bool | None = None
+    centre_15: bool | None = None
+
+    def applied(self, to: AdministrativeData) -> AdministrativeData:
+        given: dict[str, Any] = {"email": self.email, "mobile": self.mobile, "phone": self.phone}
+        old = to.oppositions
+        oppositions = Oppositions(
+            old.bris_de_glace if self.bris_de_glace is None else self.bris_de_glace,
+            old.centre_15 if self.centre_15 is None else self.centre_15,
+        )
+        return replace(to, oppositions=oppositions, **{k: v for k, v in given.items() if v is not None})
+
+
+Gesture = Callable[[AdministrativeData], bool]
+"""Asks the person in front of the screen, who sees whose dossier it is: an explicit yes, never a default."""
+
+_OPPOSED = {True: "opposed", False: "not opposed", None: "not said"}
+
+
+def _oppositions_changed(old: AdministrativeData, new: AdministrativeData) -> list[tuple[str, bool | None, bool | None]]:
+    pairs = [(name, getattr(old.oppositions, name), getattr(new.oppositions, name)) for name in ("bris_de_glace", "centre_15")]
+    return [(name, was, now) for name, was, now in pairs if was is not now]
 
 
 class DossierService:
@@ -227,13 +258,32 @@ class DossierService:
 
     # -- administrative
 
-    async def read(self, call: Call) -> AdministrativeData:
-        """TD1.3a."""
+    async def read(self, call: Call, *, reason: str = "", confirmed: bool = False) -> AdministrativeData:
+        """TD1.3a. Not for whom the patient has blocked; in the emergency modes with their gesture."""
+        dossier = await self._desk.existence(call)
+        await self._desk.decided(call, dossier, Action.READ_ADMINISTRATIVE, reason=reason, confirmed=confirmed)
         return await self._done(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
 
-    async def modify(self, call: Call, data: AdministrativeData) -> None:
-        """TD1.3b."""
-        await self._done(call, "TD1.3b", self._desk.dmp.td13b_modify(call, data))
+    async def modify(self, call: Call, wanted: AdministrativeChange, *, confirmed: Gesture) -> bool:
+        """TD1.3b. False: it is so already, nothing was sent.
+
+        An opposition, made or lifted, is the patient's word: `confirmed` is called for it, once nothing else stands
+        against the act. The audit names the oppositions with their old and new value, and of the rest the fields only.
+        """
+        desk, old = self._desk, await self.read(call)
+        new = wanted.applied(old)
+        if new == old:
+            return False
+        facts = {name: f"{_OPPOSED[was]} -> {_OPPOSED[now]}" for name, was, now in _oppositions_changed(old, new)}
+        action = Action.OPPOSE if facts else Action.MODIFY
+        if fields := [name for name in ("email", "mobile", "phone") if getattr(old, name) != getattr(new, name)]:
+            facts["fields"] = ",".join(fields)
+        dossier = await desk.existence(call)
+        worth_asking = (await desk.judged(call, dossier, action, confirmed=True)).granted
+        agreed = confirmed(old) if action is Action.OPPOSE and worth_asking else True
+        await desk.decided(call, dossier, action, confirmed=agreed, facts=facts)
+        await self._done(call, action, desk.dmp.td13b_modify(call, new), **facts)
+        return True
 
     async def close(self, call: Call, *, reason: str, confirmed: bool) -> Dossier:
         """TD1.4 at the patient's request. Raises ManagedByMes for today's dossiers, LegacyDisabled when not configured."""
@@ -249,9 +299,7 @@ class DossierService:
                 fr="Le DMP n'a pas été fermé : confirmez que le patient le demande (répondez « oui », ou ajoutez --yes).",
                 en="The DMP was not closed: confirm that the patient asks for it (answer yes, or add --yes).",
             )
-        dossier = await self._managed(call, "TD1.4")
-        if dossier.state is DossierState.NO_DMP:
-            raise NoDossier("NF", "TD0.2")
+        await self._managed(call, "TD1.4")
         data = await self._desk.asked(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
         await self._done(call, "TD1.4", self._desk.dmp.td14_close(call, data, reason), reason=reason)
         return await self._desk.existence(call)
@@ -277,6 +325,7 @@ class DossierService:
             error = ManagedByMes("RATTACHEMENT_ENS", "TD0.2")
             await self._desk.refused(call, td, error)
             raise error
+        await self._desk.decided(call, dossier, Action.ADMINISTER, facts={"transaction": td})
         return dossier
 
     async def _done(self, call: Call, td: str, act: Awaitable[T], *, reason: str = "", **facts: object) -> T:

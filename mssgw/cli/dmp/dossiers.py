@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -11,9 +10,10 @@ import typer
 from dmp_connector.client import IdentityQuery, ListMode
 from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.creation import MANAGED_SENTENCES
-from dmp_connector.dossier.service import DossierService
+from dmp_connector.dossier.service import AdministrativeChange, DossierService
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
-from dmp_connector.model import AccessMode, AdministrativeData, ConsentMeans, Dossier, DossierState, Oppositions, Sex
+from dmp_connector.model import AccessMode, AdministrativeData, ConsentMeans, Dossier, DossierState, Sex
+from mssgw.cli.dmp.documents import urgency_confirmed
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, say
 
@@ -219,13 +219,15 @@ def read(
     patient: PatientIns,
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
+    reason: ReasonText = "",
+    yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD1.3a: the administrative data."""
 
     async def act(s: Session) -> None:
-        d = await s.service.read(s.call)
+        d = await s.service.read(s.call, reason=reason, confirmed=urgency_confirmed(s))
         document = {
             "ok": True,
             "ins": d.patient.ins.value,
@@ -245,7 +247,7 @@ def read(
         }
         s.tell(_administrative_text(d), document)
 
-    verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
 
 _SEX = {"M": "masculin", "F": "féminin", "U": "inconnu"}
@@ -287,27 +289,30 @@ def modify(
     oppose_centre_15: Annotated[
         bool | None, typer.Option("--oppose-centre-15/--accept-centre-15", help="Does the patient oppose access by the SAMU?")
     ] = None,
+    yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD1.3b: change the administrative data: at least one of them."""
+    """TD1.3b: change the administrative data: at least one of them. An opposition changes at the patient's request only."""
     if all(given is None for given in (email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)):
         raise typer.BadParameter(say("dmp.nothing-to-change").en, param_hint="--email, --mobile, --phone, --oppose-…")
 
     async def act(s: Session) -> None:
-        call = s.call
         require_contacts(email=email or "", mobile=mobile or "", phone=phone or "")
-        data = await s.service.read(call)
-        given: dict[str, Any] = {"email": email, "mobile": mobile, "phone": phone}
-        old = data.oppositions
-        wanted = Oppositions(
-            old.bris_de_glace if oppose_bris_de_glace is None else oppose_bris_de_glace,
-            old.centre_15 if oppose_centre_15 is None else oppose_centre_15,
-        )
-        await s.service.modify(call, replace(data, oppositions=wanted, **{k: v for k, v in given.items() if v is not None}))
-        s.tell(say("dmp.modified"), {"ok": True})
+        wanted = AdministrativeChange(email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)
+        changed = await s.service.modify(s.call, wanted, confirmed=lambda d: s.confirmed(_opposing(wanted), **named(d)))
+        s.tell(say("dmp.modified" if changed else "dmp.modified.already"), {"ok": True, "changed": changed})
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json), act)
+    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+
+
+def named(d: AdministrativeData) -> dict[str, str]:
+    """Whom a question is about."""
+    return {"name": f"{d.patient.birth_name} {d.patient.given_names}".strip(), "born": f"{d.patient.birth_date:%d/%m/%Y}"}
+
+
+def _opposing(wanted: AdministrativeChange) -> str:
+    return "dmp.ask.oppose" if False not in (wanted.bris_de_glace, wanted.centre_15) else "dmp.ask.lift"
 
 
 async def managed(s: Session, service: DossierService, *, closing: bool) -> None:

@@ -54,7 +54,7 @@ def test_an_attempt_while_the_dmp_is_down_leaves_its_row(write_config, mssgw, pd
         ("authorise", ("--yes",), "TD0.2"),
         ("submit", (str(pdf), "--title", "T", "--type", "11490-0"), "TD0.2"),
         ("hide", ("1.2.3",), "TD3.1"),
-        ("read", (), "TD1.3a"),
+        ("read", (), "TD0.2"),
         ("professionals", (), "TD0.2"),
     ]
     for verb, more, _ in attempts:
