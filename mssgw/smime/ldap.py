@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mssgw.core.address import Address, AddressError
+from mssgw.core.config import ldap_filter
 from mssgw.core.config.ldap import Ldap, require_url
 from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log, log_bug
@@ -33,7 +34,7 @@ from mssgw.smime.ber import BerError, Stream
 from mssgw.smime.certificates import MAX_CERTIFICATE, Certificate, certificate
 from mssgw.smime.errors import DirectoryUnavailable, SmimeError
 from mssgw.smime.ldap_connection import BindRefused, Connection, Login, Server, connect, reason
-from mssgw.smime.ldap_messages import Answer, FilterError, LdapError
+from mssgw.smime.ldap_messages import Answer, LdapError
 from mssgw.smime.pool import run
 from mssgw.smime.protecting import Candidate
 
@@ -94,10 +95,7 @@ class LdapDirectory:
         """`place` is where the settings stand, for messages. Raises ConfigError with everything that is wrong."""
         self._settings, self._place, self._clock = settings, place, clock
         problems: list[tuple[str, str]] = []
-        try:
-            self._filter = messages.parse_filter(settings.filter)
-        except FilterError as error:
-            problems.append((f"{place}.filter", str(error)))
+        self._filter = ldap_filter.parse(settings.filter)
         context = _context(settings, place, problems)
         if problems:
             raise ConfigError(problems)
@@ -199,7 +197,7 @@ class LdapDirectory:
             if connection is None:
                 connection = await connect(standing.server, self._login())
             try:
-                found = await connection.search(self._settings.base, self._settings.scope, self._filter.fill(who),
+                found = await connection.search(self._settings.base, self._settings.scope, messages.fill(self._filter, who),
                                                 self._attributes, self._settings.timeout_seconds)
             except BaseException as error:
                 lost = isinstance(error, LdapError) and not connection.alive

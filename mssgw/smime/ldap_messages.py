@@ -7,17 +7,16 @@ stands in an address can't become syntax.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from mssgw.core.address import Address
+from mssgw.core.config.ldap_filter import Comparison, Filter, Group, Presence, Substrings, Value
 from mssgw.smime import der
 
 MAX_MESSAGE: Final = 1024 * 1024  # octets of one message
 MAX_ATTRIBUTES, MAX_VALUES = 64, 256  # of one entry
-MAX_FILTER_DEPTH: Final = 8
 
 SCOPES: Final = {"base": 0, "one": 1, "sub": 2}
 _START_TLS: Final = b"1.3.6.1.4.1.1466.20037"  # RFC 4511 4.14.1
@@ -29,10 +28,6 @@ _FALSE: Final = b"\x01\x01\x00"
 
 class LdapError(Exception):
     """What a server said that is not an answer, or why there is none. For the log; it repeats no credentials."""
-
-
-class FilterError(ValueError):
-    """Not a search filter (RFC 4515). The text says where."""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -163,147 +158,25 @@ def _entry(data: bytes, operation: der.Tlv) -> dict[str, tuple[bytes, ...]]:
 # --- filters ------------------------------------------------------------------------------------------------------------
 
 _HOLES: Final[dict[str, Callable[[Address], str]]] = {"address": str, "local": lambda who: who.local, "domain": lambda who: who.domain}
-_HOLE = re.compile(r"\{(\w*)\}")
-_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?:;[A-Za-z0-9-]+)*\Z|[0-9]+(?:\.[0-9]+)+(?:;[A-Za-z0-9-]+)*\Z")
-_HEX = re.compile(r"[0-9A-Fa-f]{2}")
-_SIMPLE = re.compile(r"([^=~<>:()]*)(=|~=|>=|<=)([^()]*)\Z")
-_TAGS: Final = {"=": 0xA3, ">=": 0xA5, "<=": 0xA6, "~=": 0xA8}
+_GROUPS: Final = {"&": 0xA0, "|": 0xA1, "!": 0xA2}
+_SIGNS: Final = {"=": 0xA3, ">=": 0xA5, "<=": 0xA6, "~=": 0xA8}
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """An assertion value: octets, and places where a part of the address goes."""
-
-    parts: tuple[bytes | str, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> _Value:
-        pieces = _HOLE.split(text)
-        parts: list[bytes | str] = []
-        for index, piece in enumerate(pieces):
-            if index % 2 == 0:
-                if piece:
-                    parts.append(_unescape(piece))
-            elif piece in _HOLES:
-                parts.append(piece)
-            else:
-                raise FilterError(f"{{{piece}}} is none of {{address}}, {{local}}, {{domain}}")
-        return cls(tuple(parts))
-
-    def fill(self, who: Address) -> bytes:
-        return b"".join(part if isinstance(part, bytes) else _HOLES[part](who).encode(errors="replace") for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Set:
-    """and, or, not."""
-
-    tag: int
-    inside: tuple[Filter, ...]
-
-    def fill(self, who: Address) -> bytes:
-        return der.tlv(self.tag, *(one.fill(who) for one in self.inside))
-
-
-@dataclass(frozen=True, slots=True)
-class _Presence:
-    attribute: bytes
-
-    def fill(self, _who: Address) -> bytes:
-        return der.tlv(0x87, self.attribute)
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    tag: int
-    attribute: bytes
-    value: _Value
-
-    def fill(self, who: Address) -> bytes:
-        return der.tlv(self.tag, der.octets(self.attribute), der.octets(self.value.fill(who)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Substrings:
-    attribute: bytes
-    pieces: tuple[_Value, ...]  # what stands between the stars; empty first and last ones are left out when sent
-
-    def fill(self, who: Address) -> bytes:
-        last = len(self.pieces) - 1
-        sent = [der.tlv(0x80 if index == 0 else 0x82 if index == last else 0x81, octets)
-                for index, piece in enumerate(self.pieces) if (octets := piece.fill(who))]
-        return der.tlv(0xA4, der.octets(self.attribute), der.sequence(*sent))
-
-
-Filter = _Set | _Presence | _Comparison | _Substrings
-
-
-def parse_filter(text: str) -> Filter:
-    """A filter in RFC 4515 form, with {address}, {local} and {domain} in its values. Raises FilterError."""
-    found, at = _parse(text, 0, MAX_FILTER_DEPTH)
-    if at != len(text):
-        raise FilterError(f"something follows the filter at character {at + 1}")
-    if not any(_holes(found)):
-        raise FilterError("the filter names nobody: {address}, {local} or {domain} is missing")
-    return found
-
-
-def _holes(one: Filter) -> Iterable[str]:
+def fill(one: Filter, who: Address) -> bytes:
+    """The BER of a filter (RFC 4511) about an address."""
     match one:
-        case _Set():
-            yield from (hole for inner in one.inside for hole in _holes(inner))
-        case _Comparison():
-            yield from (part for part in one.value.parts if isinstance(part, str))
-        case _Substrings():
-            yield from (part for piece in one.pieces for part in piece.parts if isinstance(part, str))
+        case Group():
+            return der.tlv(_GROUPS[one.kind], *(fill(inner, who) for inner in one.inside))
+        case Presence():
+            return der.tlv(0x87, one.attribute)
+        case Comparison():
+            return der.tlv(_SIGNS[one.sign], der.octets(one.attribute), der.octets(_filled(one.value, who)))
+        case Substrings():
+            last = len(one.pieces) - 1
+            sent = [der.tlv(0x80 if index == 0 else 0x82 if index == last else 0x81, octets)
+                    for index, piece in enumerate(one.pieces) if (octets := _filled(piece, who))]
+            return der.tlv(0xA4, der.octets(one.attribute), der.sequence(*sent))
 
 
-def _parse(text: str, at: int, depth: int) -> tuple[Filter, int]:
-    if text[at : at + 1] != "(":
-        raise FilterError(f"'(' expected at character {at + 1}")
-    if not depth:
-        raise FilterError(f"deeper than {MAX_FILTER_DEPTH} levels")
-    at += 1
-    if (kind := text[at : at + 1]) in ("&", "|", "!"):
-        inside: list[Filter] = []
-        at += 1
-        while text[at : at + 1] == "(":
-            one, at = _parse(text, at, depth - 1)
-            inside.append(one)
-        if not inside or (kind == "!" and len(inside) > 1):
-            raise FilterError(f"'{kind}' with {len(inside)} filters at character {at + 1}")
-        made: Filter = _Set({"&": 0xA0, "|": 0xA1, "!": 0xA2}[kind], tuple(inside))
-    else:
-        end = next((index for index in range(at, len(text)) if text[index] in "()"), len(text))
-        made, at = _item(text[at:end]), end
-    if text[at : at + 1] != ")":
-        raise FilterError(f"')' expected at character {at + 1}")
-    return made, at + 1
-
-
-def _item(text: str) -> Filter:
-    found = _SIMPLE.match(text)
-    if not found:
-        raise FilterError(f"'{text}' is not attribute=value; matching rules (:=) are not known here")
-    name, sign, value = found.groups()
-    if not _ATTRIBUTE.match(name):
-        raise FilterError(f"'{name}' is not the name of an attribute")
-    if sign == "=" and value == "*":
-        return _Presence(name.encode())
-    if sign == "=" and "*" in value:
-        pieces = tuple(_Value.parse(piece) for piece in value.split("*"))
-        if not any(piece.parts for piece in pieces):
-            raise FilterError(f"'{text}' has nothing between its stars")
-        return _Substrings(name.encode(), pieces)
-    return _Comparison(_TAGS[sign], name.encode(), _Value.parse(value))
-
-
-def _unescape(text: str) -> bytes:
-    """Backslash and two hexadecimal digits stand for an octet (RFC 4515 3)."""
-    first, *others = text.split("\\")
-    made = [first.encode()]
-    for one in others:
-        if not _HEX.match(one):
-            raise FilterError(f"'\\{one[:2]}' is not a backslash and two hexadecimal digits")
-        made += [bytes.fromhex(one[:2]), one[2:].encode()]
-    return b"".join(made)
+def _filled(value: Value, who: Address) -> bytes:
+    return b"".join(part if isinstance(part, bytes) else _HOLES[part](who).encode(errors="replace") for part in value.parts)

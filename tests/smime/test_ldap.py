@@ -470,13 +470,13 @@ def test_wrong_settings_are_said(given: dict[str, object], sentence: str) -> Non
         settings(**given)
 
 
-def test_files_and_filters_are_checked_all_at_once(tmp_path: Path, bob: Person) -> None:
+def test_files_are_checked_all_at_once(tmp_path: Path, bob: Person) -> None:
     (tmp_path / "ca.pem").write_text("no")
     cert, _ = bob.write(tmp_path, "bob")
-    wrong = settings(ca=str(tmp_path / "ca.pem"), filter="(mail=*)", certificate=str(cert), key=f"file:{tmp_path / 'absent'}")
+    wrong = settings(ca=str(tmp_path / "ca.pem"), certificate=str(cert), key=f"file:{tmp_path / 'absent'}")
     with pytest.raises(ConfigError) as caught:
         ldap.directories([settings(), wrong])
-    assert [path for path, _ in caught.value.problems] == ["ldap[1].filter", "ldap[1].ca", "ldap[1].certificate"]
+    assert [path for path, _ in caught.value.problems] == ["ldap[1].ca", "ldap[1].certificate"]
 
 
 @effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))

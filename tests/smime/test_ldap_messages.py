@@ -10,8 +10,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from mssgw.core.address import Address
+from mssgw.core.config.ldap_filter import FilterError, parse
 from mssgw.smime import der
-from mssgw.smime.ldap_messages import FilterError, LdapError, frame, parse_filter, read
+from mssgw.smime.ldap_messages import LdapError, fill, frame, read
 from tests.smime.fake_ldap import entry, result
 from tests.smime.people import BOB
 
@@ -24,13 +25,12 @@ WHO = Address.parse(BOB)
                                   "(&(a=*)(b=*))", "(ma il={address})"])
 def test_what_is_no_filter_or_names_nobody(text: str) -> None:
     with pytest.raises(FilterError):
-        parse_filter(text)
+        parse(text)
 
 
 def test_filters_on_the_wire() -> None:
     """RFC 4515, RFC 4511 4.5.1."""
-    fill = parse_filter(r"(&(!(a=*))(b>={domain})(c=x*{local}**\2a)(mail={address}))").fill(WHO)
-    assert fill == der.tlv(
+    assert fill(parse(r"(&(!(a=*))(b>={domain})(c=x*{local}**\2a)(mail={address}))"), WHO) == der.tlv(
         0xA0, der.tlv(0xA2, der.tlv(0x87, b"a")), der.tlv(0xA5, der.octets(b"b"), der.octets(b"beta.mssante.test")),
         der.tlv(0xA4, der.octets(b"c"), der.sequence(der.tlv(0x80, b"x"), der.tlv(0x81, b"bob.durand"), der.tlv(0x82, b"*"))),
         der.tlv(0xA3, der.octets(b"mail"), der.octets(BOB.encode())))
@@ -57,7 +57,7 @@ def test_fuzz_ldap_messages(data: bytes) -> None:
 @given(st.text("(&|!)=*{}address\\2a~<> ", max_size=60))
 def test_fuzz_ldap_filters(text: str) -> None:
     try:
-        made = parse_filter(text)
+        made = fill(parse(text), WHO)
     except FilterError:
         return
-    der.whole(made.fill(WHO), made.fill(WHO)[0])
+    der.whole(made, made[0])

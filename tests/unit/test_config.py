@@ -66,6 +66,7 @@ def test_every_mistake_inside_one_table_is_told():
 urls = ["ldaps://a.test", "http://b.test"]
 base = "pas un dn"
 scope = "partout"
+filter = "(mail=*)"
 domains = ["Ä.test", "ok.test", "b c"]
 bind_dn = "cn=x"
 certificate = "x.pem"
@@ -80,6 +81,7 @@ bogus = 1
         ("ldap[0].domains[0]", "write it as xn--4ca.test"),
         ("ldap[0].domains[2]", "domain label 'b c' is not letters, digits and hyphens"),
         ("ldap[0].base", "'pas un dn' is not a distinguished name such as ou=people,dc=hospital,dc=example"),
+        ("ldap[0].filter", "the filter names nobody: {address}, {local} or {domain} is missing"),
         ("ldap[0].password", "bind_dn and password go together"),
         ("ldap[0].key", "certificate and key go together"),
         ("ldap[0].stale_seconds", "stale_seconds is shorter than cache_seconds"),

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mssgw.core.address import Domain
+from mssgw.core.config import ldap_filter
 from mssgw.core.config.base import Mistakes, Secret, Settings
 from mssgw.core.config.domain import check_domain
 
@@ -53,6 +54,10 @@ class Ldap(Settings, frozen=True):
                     yield f"{name}[{index}]", str(error)
         if self.base and not _NAME.match(self.base):
             yield "base", f"{self.base!r} is not a distinguished name such as ou=people,dc=hospital,dc=example"
+        try:
+            ldap_filter.parse(self.filter)
+        except ldap_filter.FilterError as error:
+            yield "filter", str(error)
         if bool(self.bind_dn) != (self.password is not None):
             yield "password" if self.bind_dn else "bind_dn", "bind_dn and password go together"
         if (self.certificate is None) != (self.key is None):
