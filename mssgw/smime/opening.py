@@ -127,7 +127,7 @@ class _Opening:
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
         inside, changed, hidden = self._protected_headers(headers)
-        claim = claim_of(headers, inside.fields if inside else None)
+        claim = claim_of(self._seen(headers), inside.fields if inside else None)
         found = () if self.only_decrypt else tuple(self.signed.items())
         signers = [self.judge.signer(check, number, claim) for number, layer in found for check in layer.checks]
         if changed:
@@ -140,6 +140,13 @@ class _Opening:
         elif body is self.body:
             return Opened(self.body, verdict, False, *self._learn(verdict))
         return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
+
+    def _seen(self, outside: Headers) -> Headers:
+        """The fields that people will see: when there are none outside, a saved structure, those of the entity inside (`_readable`)."""
+        if self.payload is None or outside.without(is_structural).fields:
+            return outside
+        body, part = self.payload
+        return Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
 
     def _protected_headers(self, outside: Headers) -> tuple[header_fields.Inside | None, tuple[str, ...], tuple[str, ...]]:
         if self.payload is None:

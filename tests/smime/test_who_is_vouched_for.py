@@ -64,6 +64,17 @@ def test_a_malformed_address_was_no_address(authority: Authority, mark: str) -> 
     assert found.reasons[0] in (Reason.CERTIFICATE, Reason.MALFORMED)
 
 
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_bare_structure_around_a_whole_message_is_bound_to_the_from_inside(authority: Authority, bare: bool) -> None:
+    """`openssl cms -sign -nodetach -in message`: its fields are what people see, so they are not "no sender"."""
+    signer = authority.issue("rsa", GOOD)
+    for author, holds in ((GOOD, True), (VICTIM, False)):
+        entity = f"From: <{author}>\r\nSubject: essai\r\n\r\nBonjour\r\n".encode()
+        cms = signed_data([signer_info(signer, plain_attributes(entity))], [signer], entity)
+        found = verdict(authority, opaque(cms, header="") if bare else clear(entity, good(signer, entity), header="MIME-Version: 1.0\r\n"))
+        assert held(found) == (holds, holds, holds, holds), author
+
+
 # --- a From under the signature -----------------------------------------------------------------------------------------
 
 
