@@ -87,6 +87,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Signature correcte de {who}, mais rien ne relie ce signataire à l'adresse de l'expéditeur.",
         "en": "Correct signature of {who}, but nothing links this signer to the sender's address.",
     },
+    "smime.signature.inside": {
+        "fr": "Signature correcte de {who}, mais l'expéditeur signé est quelqu'un d'autre, que certains logiciels affichent.",
+        "en": "Correct signature of {who}, but the sender under the signature is somebody else, whom some programs show.",
+    },
     "smime.signature.nobody": {
         "fr": "Signature correcte de {who} ; le message ne nomme aucun expéditeur, donc rien ne lui a été rattaché.",
         "en": "Correct signature of {who}; the message names no sender, so nothing was bound to this signer.",
@@ -500,6 +504,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le patient est hors d'état d'exprimer sa volonté et sa santé est exposée à un risque immédiat : ouvrir en bris de glace ?",
         "en": "The patient cannot express a will and is at immediate risk: open in bris de glace?",
     },
+    "dmp.ask.centre_15": {
+        "fr": "Régulation médicale d'un appel pour ce patient : ouvrir son DMP en mode centre 15 ?",
+        "en": "Medical regulation of a call for this patient: open the DMP in mode centre 15?",
+    },
     "dmp.ask.close": {"fr": "Le patient demande-t-il la fermeture de son DMP ?", "en": "Does the patient ask for the DMP to be closed?"},
     "dmp.ask.reopen": {
         "fr": "Le patient consent-il à la réouverture de son DMP ?",
@@ -614,6 +622,10 @@ TEXTS: dict[str, dict[Language, str]] = {
     "dmp.create.4": {
         "fr": "4/5 DMP créé : {patient}, né(e) le {born} (création {id}).",
         "en": "4/5 DMP created: {patient}, born {born} (creation {id}).",
+    },
+    "dmp.create.account.refused": {
+        "fr": "Le DMP a refusé l'accès web du patient (voir mssgw dmp audit) ; le DMP est créé.",
+        "en": "The DMP refused the patient's web account (see mssgw dmp audit); the DMP was created.",
     },
     "dmp.create.5.letter": {
         "fr": "5/5 Confirmation par courrier{file} : {patient}, né(e) le {born}.",

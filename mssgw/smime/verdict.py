@@ -158,6 +158,8 @@ class Verdict:
             case SignatureStatus.VALID:
                 if why := next((one for one in self.reasons if one in _SPOILS or one in _SPOKEN), None):
                     return "but", why
+                if "from" in self.header_differences and any(self.from_address in one.addresses for one in self.signers):
+                    return "inside", None  # it is the From under the signature that is not theirs
                 return ("unbound" if self.names_author else "nobody"), None
             case SignatureStatus.INVALID:
                 whys = [one.reason for one in self.signers if one.reason and one.status is SignatureStatus.INVALID] or list(self.reasons)

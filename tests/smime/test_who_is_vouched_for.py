@@ -155,6 +155,13 @@ def test_certificates_alone_are_no_broken_signature(authority: Authority, alice:
     assert not found.holds
 
 
+def test_a_signed_from_of_somebody_else_is_named(authority: Authority) -> None:
+    found = protected(authority, authority.issue("rsa", GOOD), f"From: <{VICTIM}>\r\n", f"From: <{GOOD}>\r\n")
+    assert UNBOUND not in found.banner("fr")
+    assert "l'expéditeur signé est quelqu'un d'autre" in found.banner("fr")
+    assert VICTIM in found.banner("fr")
+
+
 def test_limits_are_named(authority: Authority, alice: Person) -> None:
     body = ENTITY
     for _ in range(9):
