@@ -217,6 +217,13 @@ def _consent(request: AccessRequest) -> Reason:
     if request.mode is AccessMode.CENTRE_15:
         if request.dossier.oppositions.centre_15:
             return _fails(Condition.CONSENT, AccessOpposed("centre_15"))
+        if not request.confirmed:
+            unconfirmed = NotConfirmed(
+                "centre 15 not confirmed",
+                fr="L'accès de régulation n'a pas été confirmé : répondez « oui », ou ajoutez --yes.",
+                en="The regulation access was not confirmed: answer yes, or add --yes.",
+            )
+            return _fails(Condition.CONSENT, unconfirmed)
         return _holds(Condition.CONSENT, "Régulation médicale : accès permis, le patient ne s'y est pas opposé (CSP L1111-17).")
     if request.action is Action.OPPOSE:
         return _the_patient_asks(request)
@@ -244,9 +251,19 @@ def _consent_to_consult(request: AccessRequest) -> Reason:
     if status is AuthorisationStatus.FORBIDDEN:
         return _fails(condition, ProfessionalBlocked("INTERDIT"))
     if status is AuthorisationStatus.EXPIRED:
-        return _fails(condition, ConsentExpired("TD0.2: EXPIRE"))
+        expired = ConsentExpired(
+            "TD0.2: EXPIRE",
+            fr=f"{ConsentExpired.fr.removesuffix('.')} : mssgw dmp authorise --patient INS.",
+            en=f"{ConsentExpired.en.removesuffix('.')}: mssgw dmp authorise --patient INS.",
+        )
+        return _fails(condition, expired)
     if status is not AuthorisationStatus.VALID:
-        return _fails(condition, ConsentMissing("TD0.2: NON_EXISTE"))
+        missing = ConsentMissing(
+            "TD0.2: NON_EXISTE",
+            fr=f"{ConsentMissing.fr.removesuffix('.')} : mssgw dmp authorise --patient INS.",
+            en=f"{ConsentMissing.en.removesuffix('.')}: mssgw dmp authorise --patient INS.",
+        )
+        return _fails(condition, missing)
     if consent is not None:
         try:
             consent.require(request.now)

@@ -21,7 +21,7 @@ from dmp_connector.client import Call, FindDocuments, Retrieved
 from dmp_connector.dossier.access import AuditRecord, require_mode
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed
+from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed, Refused
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
 from dmp_connector.model.people import AccessMode, Actor, Ins
@@ -29,7 +29,7 @@ from dmp_connector.store import ConsultationRow
 
 T = TypeVar("T")
 
-BY_HAND, BY_TIME, BY_CARD = "hand", "time", "card removed"
+BY_HAND, BY_TIME, BY_CARD, BY_DMP, BY_SIGNAL = "hand", "time", "card removed", "refused", "signal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,18 @@ class OpenConsultation:
 
     def banner(self, now: datetime, language: str = "fr") -> str:
         """One line to be shown as long as the consultation is open; "" in normal mode."""
-        minutes = max(0, int((self.value.closes - now).total_seconds() // 60))
+        minutes = int((self.value.closes - now).total_seconds() // 60)
+        left, left_en = (
+            (f"dans {minutes} min", f"in {minutes} min") if minutes > 0 else ("dans moins d'une minute", "in less than a minute")
+        )
         texts = {
             AccessMode.BRIS_DE_GLACE: (
-                f"BRIS DE GLACE — accès d'urgence sans consentement, tracé et signalé au patient. Fin dans {minutes} min.",
-                f"BRIS DE GLACE - emergency access without consent, traced and told to the patient. Ends in {minutes} min.",
+                f"BRIS DE GLACE — accès d'urgence sans consentement, tracé et signalé au patient. Fin {left}.",
+                f"BRIS DE GLACE - emergency access without consent, traced and told to the patient. Ends {left_en}.",
             ),
             AccessMode.CENTRE_15: (
-                f"CENTRE 15 — accès de régulation médicale, tracé. Fin dans {minutes} min.",
-                f"CENTRE 15 - medical regulation access, traced. Ends in {minutes} min.",
+                f"CENTRE 15 — accès de régulation médicale, tracé. Fin {left}.",
+                f"CENTRE 15 - medical regulation access, traced. Ends {left_en}.",
             ),
         }
         pair = texts.get(self.value.mode)
@@ -66,10 +69,12 @@ class Consultations:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def open(self, call: Call, *, reason: str = "", confirmed: bool = False) -> OpenConsultation:
-        """Decide and open; an open consultation of the same person, patient and mode goes on instead.
+    async def open(self, call: Call, *, reason: str = "", confirmed: bool = False, action: Action = Action.FIND) -> OpenConsultation:
+        """Decide and open for `action`; an open consultation of the same person, patient and mode goes on instead.
 
-        `confirmed`: the user's explicit gesture. Raises what `decide` says, and the DMP's own refusals.
+        `confirmed`: the user's explicit gesture. In an emergency mode it is asked for each time, with the reason: who
+        finds a consultation open (its process may have been killed) has made no gesture yet. Raises what `decide`
+        says, and the DMP's own refusals.
         """
         desk = self._desk
         await self.sweep()
@@ -79,11 +84,11 @@ class Consultations:
         except NotAllowed as error:
             await desk.refused(call, "consultation", error)
             raise
-        known = await self._resumed(call, dossier)
+        known = await self._resumed(call, dossier, action, reason, confirmed=confirmed)
         if known is not None:
             return known
         identity = str(uuid.uuid4())
-        await desk.decided(call, dossier, Action.FIND, reason=reason, confirmed=confirmed, consultation=identity)
+        await desk.decided(call, dossier, action, reason=reason, confirmed=confirmed, consultation=identity)
         now = desk.now()
         value = Consultation(dossier, call.actor, call.mode, now, now + desk.rules.lasting(call.mode), reason)
         row = ConsultationRow(
@@ -103,13 +108,13 @@ class Consultations:
         )
         return OpenConsultation(identity, value)
 
-    async def _resumed(self, call: Call, dossier: Dossier) -> OpenConsultation | None:
+    async def _resumed(self, call: Call, dossier: Dossier, action: Action, reason: str, *, confirmed: bool) -> OpenConsultation | None:
         rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=dossier.ins.cx)
         row = next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
         if row is None:
             return None
-        # The patient's will may have changed meanwhile: the decision is taken again, with the reason given at opening.
-        await self._desk.decided(call, dossier, Action.FIND, reason=row.reason, confirmed=True, consultation=row.id)
+        # The patient's will may have changed meanwhile: the decision is taken again, in an emergency with its gesture.
+        await self._desk.decided(call, dossier, action, reason=reason, confirmed=confirmed, consultation=row.id)
         return OpenConsultation(row.id, Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason))
 
     async def require_open(self, consultation: OpenConsultation) -> None:
@@ -181,7 +186,14 @@ class Consultations:
         return answer
 
     async def _asked(self, consultation: OpenConsultation, action: Action, answer: Awaitable[T]) -> T:
-        return await self._desk.asked(consultation.call, action.value, answer, consultation=consultation.id)
+        """The answer. An access that the DMP refuses is over, whatever we had granted."""
+        try:
+            return await self._desk.asked(consultation.call, action.value, answer, consultation=consultation.id)
+        except DocumentUnknown:
+            raise
+        except Refused:
+            await self.close(consultation, by=BY_DMP)
+            raise
 
 
 def _ended(row: ConsultationRow, at: datetime, by: str) -> AuditRecord:

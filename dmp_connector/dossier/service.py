@@ -177,7 +177,7 @@ class DossierService:
         return tuple(await self._done(call, Action.LIST, self._desk.dmp.td04_list(call, since, by)))
 
     async def search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
-        """TD0.5, regulation only."""
+        """TD0.5, regulation only. The audit names the kinds of criteria and, one row each, the patients who were shown."""
         if call.mode is not AccessMode.CENTRE_15 or call.actor.structure.id not in self._desk.rules.regulation_structures:
             error = NotEntitled(
                 "TD0.5 is for regulation structures in mode centre_15",
@@ -186,7 +186,14 @@ class DossierService:
             )
             await self._desk.refused(call, Action.SEARCH, error)
             raise error
-        return tuple(await self._done(call, Action.SEARCH, self._desk.dmp.td05_search(call, query)))
+        given = {"family": query.family, "given": query.given, "birth_date": query.birth_date, "sex": query.sex,
+                 "postal_code": query.postal_code, "city": query.city}  # fmt: skip
+        criteria = ",".join(name for name, typed in given.items() if typed)  # never what was typed
+        found = tuple(await self._desk.asked(call, Action.SEARCH, self._desk.dmp.td05_search(call, query), criteria=criteria))
+        await self._desk.note(call, Action.SEARCH, "done", criteria=criteria, found=str(len(found)))
+        for candidate in found:  # whose identity was shown: each patient's trail tells it
+            await self._desk.note(replace(call, ins=candidate.patient.ins), Action.SEARCH, "found")
+        return found
 
     def possible(self, call: Call, dossier: Dossier) -> frozenset[Action]:
         """What is worth offering: the rest would be refused (dmp.md 7.4)."""

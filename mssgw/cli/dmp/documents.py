@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 import errno
 import sys
@@ -20,7 +21,8 @@ from dmp_connector.cda.narrative import to_html
 from dmp_connector.client import FindDocuments
 from dmp_connector.dossier.access import MIN_REASON
 from dmp_connector.dossier.consultation import OpenConsultation
-from dmp_connector.errors import BadDocument
+from dmp_connector.dossier.rights import Action
+from dmp_connector.errors import BadDocument, BadInput
 from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, say
@@ -42,6 +44,7 @@ class Audience(enum.StrEnum):
     REPRESENTATIVES = "representatives"
 
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 UniqueId = Annotated[str, typer.Argument(metavar="UNIQUE_ID")]
 BIG = 512 * 1024
 _STATUS = {"Approved": "", "Deprecated": "remplacé", "Archived": "archivé", "Deleted": "supprimé"}
@@ -77,20 +80,23 @@ def entry_line(e: DocumentEntry) -> str:
     marks += ["déposé par le patient"] if e.class_code.code == "90" else []  # BB-134
     marked = ", ".join(m for m in marks if m)
     author = next((a.person.family for a in e.authors if a.person), "")
-    return f"{e.created.at:%Y-%m-%d}  {e.unique_id:44} {e.title[:44]:44} {author[:16]:16} {f'[{marked}]' if marked else ''}".rstrip()
+    unique_id, title, who = shown(e.unique_id), shown(e.title[:44]), shown(author[:16])
+    return f"{e.created.at:%Y-%m-%d}  {unique_id:44} {title:44} {who:16} {f'[{marked}]' if marked else ''}".rstrip()
 
 
-async def opened(s: Session) -> OpenConsultation:
+async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:
     """The consultation this verb stands in, opened with an explicit gesture when the mode asks for one; its banner first."""
-    consultation = await s.consultations.open(s.call, reason=s.options.reason, confirmed=urgency_confirmed(s))
+    consultation = await s.consultations.open(s.call, reason=s.options.reason, confirmed=urgency_confirmed(s), action=action)
     s.notice(consultation.banner(s.desk.now()))
     return consultation
 
 
 def urgency_confirmed(s: Session) -> bool:
-    """In bris de glace a person says so, once there is a reason worth asking about."""
-    if s.options.mode is not AccessMode.BRIS_DE_GLACE:
+    """In the emergency modes a person says so; in bris de glace once there is a reason worth asking about."""
+    if s.options.mode is AccessMode.NORMAL:
         return True
+    if s.options.mode is AccessMode.CENTRE_15:
+        return s.confirmed("dmp.ask.centre_15")
     return len(s.options.reason.strip()) >= MIN_REASON and s.confirmed("dmp.ask.bris_de_glace")
 
 
@@ -165,6 +171,7 @@ def get(
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
     form: Annotated[Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page.")] = Form.CDA,
+    overwrite: Overwrite = False,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
@@ -172,15 +179,11 @@ def get(
     """TD3.2: one document into FILE. Nothing else of it is kept."""
 
     async def act(s: Session) -> None:
-        _require_writable(target)
-        consultation = await opened(s)
+        _require_writable(target, overwrite=overwrite)
+        consultation = await opened(s, Action.RETRIEVE)
         with receiving(s):
             (found,) = await s.consultations.retrieve(consultation, [unique_id])
         content = _in_form(found.content, form)
-        if str(target) == "-":
-            sys.stdout.buffer.write(content)
-            return
-        target.write_bytes(content)
         document = {
             "ok": True,
             "consultation": consultation.id,
@@ -188,19 +191,54 @@ def get(
             "bytes": len(content),
             "entry": entry_json(found.entry),
         }
-        s.tell(f"{target} : {len(content)} octets, {found.entry.title}", document)
+        if str(target) != "-":
+            write_file(target, content, overwrite=overwrite)
+            s.tell(f"{target} : {len(content)} octets, {shown(found.entry.title)}", document)
+        elif s.options.json:
+            s.tell("", document | {"content": base64.b64encode(content).decode("ascii")})
+        else:
+            sys.stdout.buffer.write(content)
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
 
-def _require_writable(target: Path) -> None:
-    """Before a document is asked for: there is somewhere to put it. Raises OSError."""
+def _require_writable(target: Path, *, overwrite: bool) -> None:
+    """Before a document is asked for: there is somewhere to put it. Raises OSError, BadInput."""
     if str(target) == "-":
         return
+    if not overwrite:
+        require_new(target)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "", str(target))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "", str(target.parent))
+
+
+def require_new(target: Path) -> None:
+    """Raise BadInput: a file of this name may be another patient's document. Devices and pipes hold nothing."""
+    if target.is_file():
+        raise _exists(target)
+
+
+def write_file(target: Path, content: bytes, *, overwrite: bool) -> None:
+    """Raises BadInput where a file stands already, unless `overwrite`; also when it came meanwhile. Raises OSError."""
+    try:
+        with target.open("wb" if overwrite or (target.exists() and not target.is_file()) else "xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise _exists(target) from error
+
+
+def _exists(target: Path) -> BadInput:
+    return BadInput(
+        f"{target} exists already and is left as it is; choose another name, or add --overwrite",
+        fr=f"{target} existe déjà et reste tel quel ; choisissez un autre nom, ou ajoutez --overwrite",
+    )
+
+
+def shown(text: str) -> str:
+    """A stranger's text for a terminal: controls, also C1, and signs that turn the direction of writing are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _in_form(content: bytes, form: Form) -> bytes:

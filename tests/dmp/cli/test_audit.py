@@ -102,9 +102,9 @@ def test_the_printed_trail_of_a_blocked_professional(mssgw):
 
 
 def test_the_printed_trail_of_a_centre_15_granted_opposed_and_not_ours(mssgw):
-    assert mssgw("find", "--mode", "centre_15", patient="NOUVEAU", who=SAMU).ok
-    assert mssgw("find", "--mode", "centre_15", patient="OPPOSANTE", who=SAMU).document["error"] == "AccessOpposed"
-    assert mssgw("find", "--mode", "centre_15", patient="NOUVEAU").document["error"] == "NotEntitled"
+    assert mssgw("find", "--mode", "centre_15", "--yes", patient="NOUVEAU", who=SAMU).ok
+    assert mssgw("find", "--mode", "centre_15", "--yes", patient="OPPOSANTE", who=SAMU).document["error"] == "AccessOpposed"
+    assert mssgw("find", "--mode", "centre_15", "--yes", patient="NOUVEAU").document["error"] == "NotEntitled"
     granted = "\n".join(trail(mssgw, who=SAMU, patient="NOUVEAU"))
     assert "Régulation médicale : accès permis" in granted
     assert "opened" in granted

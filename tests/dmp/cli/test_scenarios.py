@@ -174,7 +174,9 @@ def test_bris_de_glace_granted_is_shown_audited_and_leaves_no_authorisation(mssg
     assert "BRIS DE GLACE" in granted.document["banner"]
     assert granted.document["documents"]
     unique_id = granted.document["documents"][0]["unique_id"]
-    again = mssgw("get", unique_id, "-o", str(mssgw.config.parent / "x.xml"), "--mode", "bris_de_glace", patient="NOUVEAU")
+    again = mssgw(
+        "get", unique_id, "-o", str(mssgw.config.parent / "x.xml"), "--mode", "bris_de_glace", "--reason", WHY, "--yes", patient="NOUVEAU"
+    )
     assert again.ok, again.document
     assert again.document["consultation"] == granted.document["consultation"]
     assert "BRIS DE GLACE" in again.notices
@@ -199,7 +201,7 @@ def test_bris_de_glace_by_the_structure_alone_is_refused(mssgw):
 def test_centre_15_finds_the_patient_without_ins(mssgw):  # TD0.5, ITI-47
     found = mssgw.done("search", "--family", "NOUVEAU", "--given", "LEA", who=SAMU)["candidates"]
     assert found[0]["ins"] == mssgw.running.ins("NOUVEAU").value
-    listed = mssgw("find", "--mode", "centre_15", patient="NOUVEAU", who=SAMU)
+    listed = mssgw("find", "--mode", "centre_15", "--yes", patient="NOUVEAU", who=SAMU)
     assert listed.ok, listed.document
     assert "CENTRE 15" in listed.notices
     assert listed.document["documents"]
@@ -207,9 +209,9 @@ def test_centre_15_finds_the_patient_without_ins(mssgw):  # TD0.5, ITI-47
 
 
 def test_centre_15_is_refused_by_opposition_and_to_others(mssgw):
-    opposed = mssgw("find", "--mode", "centre_15", patient="OPPOSANTE", who=SAMU)
+    opposed = mssgw("find", "--mode", "centre_15", "--yes", patient="OPPOSANTE", who=SAMU)
     assert opposed.document["error"] == "AccessOpposed"
-    assert mssgw("find", "--mode", "centre_15", patient="NOUVEAU").document["error"] == "NotEntitled"
+    assert mssgw("find", "--mode", "centre_15", "--yes", patient="NOUVEAU").document["error"] == "NotEntitled"
     assert mssgw("search", "--family", "NOUVEAU").document["error"] == "NotEntitled"
 
 

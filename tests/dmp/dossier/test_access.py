@@ -68,7 +68,7 @@ def test_granted_with_five_reasons_and_a_record():
 
 CONSENT = Consent(INS, ConsentBasis.EXPLICIT, practitioner(), ConsentMeans.ORAL, NOW - timedelta(days=9), NOW - timedelta(days=1))
 GLASS = {"mode": AccessMode.BRIS_DE_GLACE, "reason": WHY, "confirmed": True}
-SAMU = {"mode": AccessMode.CENTRE_15, "actor": actor(structure=structure(id="10B0000015"))}
+SAMU = {"mode": AccessMode.CENTRE_15, "actor": actor(structure=structure(id="10B0000015")), "confirmed": True}
 NONE, EXPIRED, FORBIDDEN = AuthorisationStatus.NONE, AuthorisationStatus.EXPIRED, AuthorisationStatus.FORBIDDEN
 
 
@@ -94,7 +94,9 @@ NONE, EXPIRED, FORBIDDEN = AuthorisationStatus.NONE, AuthorisationStatus.EXPIRED
         ({**GLASS, "actor": actor(AuthenticationMode.INDIRECT)}, Condition.AUTHENTICATION, NotAuthenticated),
         ({**SAMU, "dossier": dossier(NONE, oppositions=Oppositions(False, True))}, Condition.CONSENT, AccessOpposed),
         ({**SAMU, "dossier": dossier(FORBIDDEN), "action": Action.FEED}, Condition.ENTITLEMENT, ProfessionalBlocked),
-        ({"mode": AccessMode.CENTRE_15}, Condition.ENTITLEMENT, NotEntitled),
+        ({**SAMU, "confirmed": False}, Condition.CONSENT, NotConfirmed),
+        ({"action": Action.OPPOSE}, Condition.CONSENT, NotConfirmed),
+        ({"mode": AccessMode.CENTRE_15, "confirmed": True}, Condition.ENTITLEMENT, NotEntitled),
         ({"action": Action.FEED, "actor": actor(AuthenticationMode.AIR)}, Condition.ENTITLEMENT, NotEntitled),
         ({"action": Action.DELETE}, Condition.ENTITLEMENT, NotEntitled),
         ({"action": Action.SEARCH}, Condition.ENTITLEMENT, NotEntitled),

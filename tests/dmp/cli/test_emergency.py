@@ -1,0 +1,67 @@
+"""Emergency access: a gesture for each command, and nothing stays open that was refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import DOCTOR, SAMU
+
+WHY = "Patient inconscient aux urgences"
+GLASS = ("--mode", "bris_de_glace")
+URGENT = (*GLASS, "--reason", WHY, "--yes")
+
+
+def test_an_emergency_left_open_is_not_inherited_without_a_gesture(mssgw):
+    """Its process may have been killed: who comes next has said nothing yet."""
+    first = mssgw.done("find", *URGENT, patient="NOUVEAU")
+    assert mssgw("find", *GLASS, patient="NOUVEAU").document["error"] == "ReasonMissing"
+    assert mssgw("find", *GLASS, "--reason", WHY, patient="NOUVEAU").document["error"] == "NotConfirmed"
+    assert mssgw.done("find", *URGENT, patient="NOUVEAU")["consultation"] == first["consultation"]
+
+
+def test_centre_15_needs_a_gesture(mssgw):
+    refused = mssgw("find", "--mode", "centre_15", patient="NOUVEAU", who=SAMU)
+    assert refused.document["error"] == "NotConfirmed"
+    assert not [r for r in mssgw.audit("NOUVEAU", who=SAMU) if r[1] == "opened"]
+
+
+def test_an_access_that_the_dmp_refuses_leaves_nothing_open(mssgw):
+    """In régulation we leave the block to the server: it refuses after our granted."""
+    record = mssgw.running.record("BLOQUANT")
+    record.blocked["899700000025"] = "REGULATEUR"
+    assert mssgw("find", "--mode", "centre_15", "--yes", patient="BLOQUANT", who=SAMU).document["error"] == "AccessDenied"
+    rows = mssgw.audit("BLOQUANT", who=SAMU)
+    assert rows[-4:] == [("TD3.1", "granted"), ("consultation", "opened"), ("TD3.1", "refused"), ("consultation", "closed")]
+    assert mssgw.done("end", who=SAMU)["closed"] == 0
+
+
+def test_a_refused_get_is_a_refusal_to_read_a_document(mssgw, tmp_path):
+    refused = mssgw("get", "1.2.3", "-o", str(tmp_path / "x"), patient="NOUVEAU")
+    assert refused.document["error"] == "ConsentMissing"
+    assert "mssgw dmp authorise --patient" in refused.document["sentence"]
+    assert mssgw.audit("NOUVEAU")[-1] == ("TD3.2", "refused")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(59, "moins d'une minute"), (61, "dans 1 min")])
+def test_the_banner_never_says_in_0_minutes(seconds, words):
+    from datetime import UTC, datetime, timedelta
+    from types import SimpleNamespace
+
+    from dmp_connector.dossier.consultation import OpenConsultation
+    from dmp_connector.model import AccessMode
+
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    value = SimpleNamespace(mode=AccessMode.BRIS_DE_GLACE, closes=now + timedelta(seconds=seconds))
+    assert words in OpenConsultation("x", value).banner(now)
+
+
+def test_what_a_search_without_ins_found_is_in_the_trail_and_what_was_typed_is_not(mssgw):
+    mssgw.done("search", "--family", "Nouveau", "--given", "Lea", who=SAMU)
+    rows = [r for r in mssgw.done("audit", who=SAMU)["audit"] if r["what"] == "TD0.5"]
+    assert [(r["outcome"], r["patient"] and r["patient"]["ins"]) for r in rows] == [
+        ("done", None),
+        ("found", mssgw.running.ins("NOUVEAU").value),
+    ]
+    assert rows[0]["facts"] == {"criteria": "family,given", "found": "1"}
+    assert "Lea" not in str(rows)
+    assert [r["patient"]["masked"] for r in mssgw.done("audit", who=DOCTOR)["audit"] if r["outcome"] == "found"] == [True]
