@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dmp_connector.errors import BadSettings
+from dmp_connector.french import french
 
 Headers = Iterable[tuple[bytes, bytes]]
 _NUMBERED = re.compile(r"(\d{4,})-")
@@ -83,5 +84,5 @@ def _said(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise BadSettings(
             f"trace: {directory}: {error.strerror}; nothing goes out untraced",
-            fr=f"trace : {directory} : {error.strerror} ; rien ne part sans trace",
+            fr=f"trace : {directory} : {french(error.strerror or '')} ; rien ne part sans trace",
         ) from error

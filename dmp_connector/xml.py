@@ -33,7 +33,11 @@ def parse(data: bytes, *, max_bytes: int = 16 * 1024 * 1024, max_depth: int = 10
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         text = str(error.msg)
-        if "xcessive depth" in text or "huge" in text or "ntity" in text:
+        if "xcessive depth" in text:
+            raise HostileXml("nested too deep") from error
+        if "huge" in text or "HUGE" in text:
+            raise HostileXml("a text or an attribute is too long") from error
+        if "ntity" in text:
             raise HostileXml(text) from error
         raise BadAnswer(f"not well-formed XML: {text}") from error
     except ValueError as error:

@@ -9,6 +9,6 @@ wrap        one PDF -> level 1 CDA -> archive and subject of the mail
 from dmp_connector.xdm.members import XdmLimits
 from dmp_connector.xdm.read import XdmArchive, XdmDocument, XdmSet, read
 from dmp_connector.xdm.wrap import Wrapped, wrap
-from dmp_connector.xdm.write import Sender, subject, write
+from dmp_connector.xdm.write import Sender, subject, submission_id, write
 
-__all__ = ["Sender", "Wrapped", "XdmArchive", "XdmDocument", "XdmLimits", "XdmSet", "read", "subject", "wrap", "write"]
+__all__ = ["Sender", "Wrapped", "XdmArchive", "XdmDocument", "XdmLimits", "XdmSet", "read", "subject", "submission_id", "wrap", "write"]

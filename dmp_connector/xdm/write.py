@@ -5,6 +5,7 @@ Deterministic: members in a fixed order, their time is the submission's, the sam
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 import unicodedata
@@ -18,7 +19,7 @@ from lxml import etree
 from dmp_connector.ebxml import submit_objects
 from dmp_connector.ebxml.write import members as set_members
 from dmp_connector.errors import BadArchive
-from dmp_connector.model.documents import Association, Document, SubmissionSet
+from dmp_connector.model.documents import Association, Document, Dtm, SubmissionSet
 from dmp_connector.model.people import Patient
 
 SIGNATURE_CLASS = "urn:oid:1.3.6.1.4.1.19376.1.2.1.1.1"
@@ -71,6 +72,19 @@ def write(submission: SubmissionSet, documents: Sequence[Document], *, sender: S
         *((f"IHE_XDM/{_SUBSET}/{d.entry.uri}", d.content) for d in named),
     ]
     return _zip(members, submission.submitted.at)
+
+
+def submission_id(root: str, submitted: Dtm, documents: Sequence[Document]) -> str:
+    """An OID below `root` (up to 48 characters) of at most 64 (ITI TF-3 4.2.3.1.1), which follows from what is submitted.
+
+    Time, patient, and id and hash of each document in their order: two lots of one second, or of two patients, differ, and
+    the same lot has the same id.
+    """
+    said = [str(submitted)]
+    for document in documents:
+        said += [document.entry.patient.cx, document.entry.unique_id, hashlib.sha256(document.content).hexdigest()]
+    digest = hashlib.sha256("\0".join(said).encode()).digest()
+    return f"{root}.{1 + int.from_bytes(digest) % 10 ** min(37, 62 - len(root))}"
 
 
 def _named(document: Document, number: int) -> Document:

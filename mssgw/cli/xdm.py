@@ -21,7 +21,7 @@ from dmp_connector.dossier.identity import require_identity, same_person, told_o
 from dmp_connector.errors import BadArchive, BadDocument, BadInput, DmpError, trait_fr
 from dmp_connector.french import french
 from dmp_connector.model import Document, Dtm, SubmissionSet
-from mssgw.cli.dmp.documents import entry_json
+from mssgw.cli.dmp.documents import Overwrite, entry_json, require_new, shown, write_file
 from mssgw.cli.dmp.session import Options, Session, refused, verb
 from mssgw.cli.frame import Family, Json, of_os, output
 
@@ -40,6 +40,7 @@ def read(
     extract: Annotated[
         Path | None, typer.Option("--extract", metavar="DIR", help="Write the documents there, under names of ours.")
     ] = None,
+    overwrite: Overwrite = False,
     config: Config = None,
     address: Address = "",
     json: Json = False,
@@ -52,17 +53,21 @@ def read(
         archives = [xdm.read(octets) for octets in _archives(file)]
         for archive in archives:
             _require_identity(config, address, _cdas(archive), json=json)
-    except DmpError as error:
-        refused(error, json=json)
+        written = _extract([d for a in archives for d in a.documents], extract, overwrite=overwrite) if extract else []
+    except OSError as error:
+        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json, program="mssgw xdm")
         return
-    written = [_extract(d, extract, n) for n, d in enumerate((d for a in archives for d in a.documents), 1)] if extract else []
+    except DmpError as error:
+        refused(error, json=json, program="mssgw xdm")
+        return
     lines = []
     for archive in archives:
         lines.append(f"Patient : {archive.patient.value if archive.patient else 'sans INS'}")
         lines += [
-            f"  {d.entry.title or d.path}  {d.entry.type.label}  {d.entry.mime_type}  {len(d.content)} octets" for d in archive.documents
+            f"  {shown(d.entry.title or d.path)}  {shown(d.entry.type.label)}  {shown(d.entry.mime_type)}  {len(d.content)} octets"
+            for d in archive.documents
         ]
-        lines += [f"  remarque : {note}" for note in map(french, (*archive.notes, *_doubts(archive)))]
+        lines += [f"  remarque : {shown(note)}" for note in map(french, (*archive.notes, *_doubts(archive)))]
     document: dict[str, Any] = {"ok": True, "archives": [_archive_json(a) for a in archives], "written": written}
     if len(archives) == 1:
         document |= _archive_json(archives[0])
@@ -134,7 +139,7 @@ def _archives(file: Path) -> Iterator[bytes]:
             raise BadArchive(f"{file.name}: larger than {_MAX_FILE} bytes", fr=f"{file.name} : plus de {_MAX_FILE} octets")
         octets = file.read_bytes()
     except OSError as error:
-        raise BadArchive(f"{file}: {error.strerror}") from error
+        raise BadArchive(f"{file}: {error.strerror}", fr=of_os(error).fr) from error
     if octets[:2] == b"PK" or file.suffix.lower() == ".zip":
         yield octets
         return
@@ -149,15 +154,19 @@ def _archives(file: Path) -> Iterator[bytes]:
         raise BadArchive("no IHE_XDM.ZIP is attached", fr="aucun IHE_XDM.ZIP n'est joint")
 
 
-def _extract(document: xdm.XdmDocument, folder: Path, number: int) -> str:
-    """A name of ours: the sender's never reaches the file system."""
+_KINDS = {"text/xml": "xml", "application/xslt+xml": "xml", "application/pdf": "pdf", "text/plain": "txt"}
+
+
+def _extract(documents: list[xdm.XdmDocument], folder: Path, *, overwrite: bool) -> list[str]:
+    """Under names of ours: the sender's never reach the file system. All or, where one stands already, none. Raises BadInput, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    kind = {"text/xml": "xml", "application/xslt+xml": "xml", "application/pdf": "pdf", "text/plain": "txt"}.get(
-        document.entry.mime_type, "bin"
-    )
-    target = folder / f"document-{number:03d}.{kind}"
-    target.write_bytes(document.content)
-    return str(target)
+    targets = [folder / f"document-{n:03d}.{_KINDS.get(d.entry.mime_type, 'bin')}" for n, d in enumerate(documents, 1)]
+    for target in targets:
+        if not overwrite:
+            require_new(target)
+    for target, document in zip(targets, documents, strict=True):
+        write_file(target, document.content, overwrite=overwrite)
+    return [str(target) for target in targets]
 
 
 @app.command()
@@ -183,25 +192,31 @@ def write(
         _require_identity(config, address, [read_cda(d.content) for d in documents], json=json)
         first = documents[0].entry
         submission = SubmissionSet(
-            f"{root}.{moment}", root, first.patient, codes.load().content_type.require("07"), replace(first.authors[0]), moment, first.title
+            xdm.submission_id(root, moment, documents),
+            root,
+            first.patient,
+            codes.load().content_type.require("07"),
+            replace(first.authors[0]),
+            moment,
+            first.title,
         )
         archive = xdm.write(submission, documents, sender=xdm.Sender(sender))
         target.write_bytes(archive)
     except OSError as error:
-        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json)
+        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json, program="mssgw xdm")
     except DmpError as error:
-        refused(error, json=json)
+        refused(error, json=json, program="mssgw xdm")
     else:
-        patient = read_cda(documents[0].content).title
+        title = shown(read_cda(documents[0].content).title)
         document = {"ok": True, "file": str(target), "bytes": len(archive), "documents": [entry_json(d.entry) for d in documents]}
-        output(f"{target} : {len(archive)} octets, {len(documents)} document(s), {patient}", json=json, document=document)
+        output(f"{target} : {len(archive)} octets, {len(documents)} document(s), {title}", json=json, document=document)
 
 
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
 
 def _require_oid(root: str) -> None:
-    """Room is left for the moment that makes an id of it: 64 characters in all. Raises BadInput."""
+    """Room is left for the number that makes an id of it: 64 characters in all. Raises BadInput."""
     if not _OID.fullmatch(root) or len(root) > 48:
         raise BadInput(
             "--root is not an OID, digits and points of at most 48 characters, as 1.2.250.1.213.1.1.9.1",

@@ -165,6 +165,8 @@ def _read_bounded(file: Path, limit: int) -> bytes:
         raise BadDocument(
             f"{file.name}: {size} bytes; at most {limit} are taken", fr=f"{file.name} : {size} octets ; au plus {limit} sont acceptés"
         )
+    if content.startswith((b"\xff\xfe", b"\xfe\xff", b"<\x00", b"\x00<")):
+        raise BadDocument(f"{file.name}: UTF-16; a CDA is written in UTF-8", fr=f"{file.name} : UTF-16 ; un CDA s'écrit en UTF-8")
     if not content.startswith(b"%PDF-") and not content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         fr = "le fichier est vide" if not content.strip() else "il ne commence ni par %PDF- ni par <"
         en = "the file is empty" if not content.strip() else "it begins neither with %PDF- nor with <"

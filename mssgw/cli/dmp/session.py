@@ -367,7 +367,7 @@ def verb(options: Options, act: Callable[[Session], Awaitable[None]]) -> None:
         raise failure(of_os(error).prefixed("mssgw dmp"), fault="file") from error
 
 
-def refused(error: DmpError, *, json: bool) -> None:
+def refused(error: DmpError, *, json: bool, program: str = "mssgw dmp") -> None:
     """Print a refusal, every reason of it, and end with status 1."""
     fr, en = error.sentence("fr"), error.sentence("en")
     if json:
@@ -379,4 +379,4 @@ def refused(error: DmpError, *, json: bool) -> None:
         raise typer.Exit(1)
     several = len({text for _, _, text in error.reasons}) > 1
     reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if several else ""
-    raise failure(Said(fr + reasons, en).prefixed("mssgw dmp"))
+    raise failure(Said(fr + reasons, en).prefixed(program))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import ssl
 import zipfile
 from dataclasses import replace
@@ -16,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dmp_connector import codes, xdm
-from dmp_connector.cda import Level1, build_level1
+from dmp_connector.cda import Level1, build_level1, describe
 from dmp_connector.letters import letter
-from dmp_connector.model import Ins, InsKind
+from dmp_connector.model import Document, Dtm, Ins, InsKind
 from mssgw.cli.xdm import app as xdm_app
 from tests.dmp.documents.conftest import CABINET, DOCTOR, PATIENT
 
@@ -136,8 +138,94 @@ def test_writing_an_archive_is_deterministic(tmp_path):
     assert read(tmp_path / "a.zip")[0] == 0
 
 
+def write(tmp_path: Path, name: str, patient=PATIENT, **changes) -> Path:
+    source, target = tmp_path / f"{name}.xml", tmp_path / f"{name}.zip"
+    source.write_bytes(build_level1(replace(wanted(), patient=patient, **changes)))
+    ran = CliRunner().invoke(xdm_app, ["write", str(source), "-o", str(target), "--at", "2026-01-01T10:00:00Z"])
+    assert ran.exit_code == 0, ran.stderr
+    return target
+
+
+def test_submission_sets_of_one_second_differ_by_patient_and_by_document(tmp_path):
+    another = replace(PATIENT, ins=Ins.typed("146026322000196", PATIENT.ins.oid))
+    archives = [write(tmp_path, "a"), write(tmp_path, "b", another), write(tmp_path, "c", title="Autre lettre"), write(tmp_path, "d")]
+    ids = [read(archive)[1]["submission_sets"][0]["unique_id"] for archive in archives]
+    assert len(set(ids[:3])) == 3
+    assert ids[3] == ids[0]
+    assert all(re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", one) and len(one) <= 64 for one in ids)
+
+
+def test_submission_id_is_an_oid_of_64_characters_below_the_longest_root():
+    moment, root = Dtm.of(datetime(2026, 1, 1, tzinfo=UTC)), "1.2." + "9" * 44
+    ids = {
+        xdm.submission_id(root, moment, [Document(describe(c), c)])
+        for c in [build_level1(replace(wanted(), title=f"T{n}")) for n in range(3)]
+    }
+    assert len(ids) == 3
+    assert all(len(one) <= 64 for one in ids)
+
+
+def test_extracting_refuses_files_that_exist_and_then_writes_nothing(tmp_path):
+    another = replace(PATIENT, ins=Ins.typed("146026322000196", PATIENT.ins.oid))
+    first, second, out = write(tmp_path, "a"), write(tmp_path, "b", another), tmp_path / "out"
+    assert read(first, "--extract", str(out))[0] == 0
+    kept = (out / "document-001.xml").read_bytes()
+    status, document = read(second, "--extract", str(out))
+    assert status == 1
+    assert "document-001.xml existe déjà" in document["sentence"]
+    assert (out / "document-001.xml").read_bytes() == kept
+    assert read(second, "--extract", str(out), "--overwrite")[0] == 0
+    assert (out / "document-001.xml").read_bytes() != kept
+
+
+def test_errors_of_xdm_are_french_and_name_their_own_command(tmp_path):
+    ran = CliRunner().invoke(xdm_app, ["read", str(tmp_path / "missing.zip")])
+    assert ran.exit_code == 1
+    french = ran.stderr.splitlines()[0]
+    assert french.startswith("mssgw xdm")
+    assert "ce fichier n'existe pas" in french
+    assert "No such file" not in french
+    deep = tmp_path / "deep.xml"
+    deep.write_bytes(b"<a>" * 5000 + b"</a>" * 5000)
+    said = CliRunner().invoke(xdm_app, ["write", str(deep), "-o", str(tmp_path / "x.zip")]).stderr
+    assert "imbriqué" in said
+    assert "HUGE" not in said
+
+
+def test_controls_and_direction_signs_of_a_foreign_title_do_not_reach_the_terminal(tmp_path):
+    archive = write(tmp_path, "a", title="Lettre \u202etxt.exe \x9b31m \u2066fin")
+    for ran in (CliRunner().invoke(xdm_app, ["read", str(archive)]),
+                CliRunner().invoke(xdm_app, ["write", str(tmp_path / "a.xml"), "-o", str(tmp_path / "again.zip")])):  # fmt: skip
+        assert ran.exit_code == 0
+        assert "\\u202etxt.exe" in ran.stdout
+        assert not set("\u202e\u2066\x9b") & set(ran.stdout)
+
+
 def submit(mssgw, path: Path):
     return mssgw("submit", str(path), "--title", "T", "--type", "11490-0", patient="PATIENT")
+
+
+def test_getting_a_document_refuses_a_file_that_exists_before_it_is_asked_for(mssgw, tmp_path):
+    unique_id = mssgw.done("find", "--all", patient="PATIENT")["documents"][0]["unique_id"]
+    target = tmp_path / "x.xml"
+    target.write_text("another patient's")
+    refused = mssgw("get", unique_id, "-o", str(target), patient="PATIENT")
+    assert refused.status == 1
+    assert "existe déjà" in refused.document["sentence"]
+    assert target.read_text() == "another patient's"
+    assert mssgw.done("get", unique_id, "-o", str(target), "--overwrite", patient="PATIENT")["bytes"] == target.stat().st_size
+
+
+def test_a_document_on_stdout_with_json_is_one_json_document(mssgw):
+    unique_id = mssgw.done("find", "--all", patient="PATIENT")["documents"][0]["unique_id"]
+    got = mssgw.done("get", unique_id, "-o", "-", patient="PATIENT")
+    assert len(base64.b64decode(got["content"])) == got["bytes"]
+
+
+def test_a_cda_in_utf16_is_told_that_utf8_is_wanted(mssgw, tmp_path):
+    path = tmp_path / "x.xml"
+    path.write_bytes('<?xml version="1.0" encoding="UTF-16"?><ClinicalDocument/>'.encode("utf-16"))
+    assert "UTF-8" in submit(mssgw, path).document["sentence"]
 
 
 def test_a_100_mb_pdf_and_a_pdf_that_is_not_pdfa1(mssgw, tmp_path):
