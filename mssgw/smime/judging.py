@@ -74,7 +74,7 @@ class Judge:
         try:
             _ = one.addresses
         except SmimeError as error:
-            return SignatureStatus.UNTRUSTED, Reason.CERTIFICATE, (error.detail, error.detail), None
+            return SignatureStatus.UNTRUSTED, Reason.CERTIFICATE, (error.where, error.where), None
         try:
             return SignatureStatus.VALID, None, ("", ""), self.validate(one.der, Purpose.MAIL_SIGN, self.now)
         except NotTrusted as error:

@@ -208,7 +208,7 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         require_allowed(scheme, signer.pss)
         _verify(signer.public_key, scheme, message, content.digests.get(digest.oid), data[value[2] : value[3]])
     except SmimeError as error:
-        return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.detail)
+        return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.where)
     except der.DerError as error:
         return SignerCheck(signer, label, None, None, None, Reason.MALFORMED, str(error))
     return SignerCheck(signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with,

@@ -201,3 +201,10 @@ def test_a_signature_outside_cbc_is_not_denied(authority: Authority, alice: Pers
     assert Reason.UNAUTHENTICATED in found.reasons
     from mssgw.core.texts import text
     assert "à l'intérieur" in text(f"smime.reason.{Reason.UNAUTHENTICATED}", "fr")
+
+
+def test_a_reason_was_said_twice(authority: Authority) -> None:
+    """`weak-algorithm: weak-algorithm: RSA key of …`."""
+    reader = authority.issue("rsa", ALICE, ku=usage(key_encipherment=True))
+    (signer,) = verdict(authority, clear(ENTITY, good(reader))).signers
+    assert signer.detail == "key usage does not allow signatures"
