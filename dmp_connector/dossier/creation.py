@@ -13,6 +13,7 @@
 
 Since 1 July 2021 creation belongs to Mon espace santé: the call is made only with `legacy_dossier_management`,
 and the server's or our own refusal ends in MANAGED_BY_MES, which is an outcome and not an error (dmp.md 0.1).
+A call without answer is kept in the value too (`asked`, `access`): it is settled by asking the DMP (TD0.2) before any other.
 The value is frozen: each step returns the next state, so that it can be stored between two and resumed.
 """
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from dmp_connector.errors import BadInput, ConsentMissing, NotAllowed, TraitsDiffer, trait_fr
+from dmp_connector.errors import BadInput, ConsentMissing, Language, NotAllowed, TraitsDiffer, Unavailable, trait_fr
 from dmp_connector.model.documents import Code
 from dmp_connector.model.dossier import Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Ins, Patient, Practitioner, Sex, plain_name
@@ -81,6 +82,26 @@ class OtherPatient(BadInput):
         self.fields = fields
 
 
+class CreationUnanswered(Unavailable):
+    """The DMP was asked and nothing came back. `creation`: what `load` takes to settle it."""
+
+    fr = (
+        "Le DMP ne répond pas : la création {creation} n'est pas terminée, et peut-être déjà faite dans le DMP. Elle se reprend par "
+        "--resume {creation} : le DMP est alors interrogé avant tout nouvel envoi."
+    )
+    en = (
+        "The DMP does not answer: the creation {creation} is not finished, and perhaps made in the DMP already. It goes on with "
+        "--resume {creation}: the DMP is then asked before anything is sent again."
+    )
+
+    def __init__(self, creation: str, cause: Unavailable) -> None:
+        super().__init__(str(cause), sent=cause.sent, retry_after=cause.retry_after)
+        self.creation, self.audited = creation, cause.audited
+
+    def sentence(self, language: Language = "fr") -> str:
+        return (self.fr if language == "fr" else self.en).format(creation=self.creation)
+
+
 MANAGED_SENTENCES = {
     "fr": (
         "Ce dossier est géré par Mon espace santé. Depuis le 1er juillet 2021, un professionnel ne crée, ne ferme et ne rouvre "
@@ -106,9 +127,21 @@ class AccountAccess:
     address: str = ""
 
 
+class WebAccess(enum.StrEnum):
+    """What became of TD1.5a. ASKED: perhaps made, no answer yet. REFUSED: the DMP said no; the creation goes on without."""
+
+    NONE = ""
+    ASKED = "asked"
+    MADE = "made"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Creation:
-    """One creation, where it stands. `vitale`: the card's traits untouched; `patient`: as INSi qualified them."""
+    """One creation, where it stands. `vitale`: the card's traits untouched; `patient`: as INSi qualified them.
+
+    `asked`: when TD1.1 was sent, as long as the DMP has not answered it; kept before it is sent.
+    """
 
     id: str
     practitioner: str
@@ -120,7 +153,9 @@ class Creation:
     consent: Consent | None = None
     oppositions: Oppositions = NOT_OPPOSED
     account: AccountAccess | None = None
+    asked: datetime | None = None
     created: datetime | None = None
+    access: WebAccess = WebAccess.NONE
     confirmation: Channel | None = None
 
     def _require(self, *steps: Step) -> None:
@@ -169,10 +204,26 @@ class Creation:
             raise BadInput(f"the channel {account.channel} needs an address", fr=f"le canal {account.channel} demande une adresse")
         return replace(self, step=Step.READY, account=account)
 
+    def asking(self, at: datetime | None) -> Creation:
+        """TD1.1 is about to be sent, so that its answer can be missed; None: it is certain that nothing was done."""
+        self._require(Step.READY)
+        return replace(self, asked=at)
+
+    def accessed(self, access: WebAccess) -> Creation:
+        """What TD1.5a came to."""
+        self._require(Step.CREATED)
+        return replace(self, access=access)
+
+    @property
+    def owed_access(self) -> AccountAccess | None:
+        """The web account the patient chose and the DMP has not decided on yet."""
+        chosen = self.account if self.account and self.account.channel in {Channel.EMAIL, Channel.SMS} else None
+        return chosen if self.step is Step.CREATED and self.access in {WebAccess.NONE, WebAccess.ASKED} else None
+
     def done(self, at: datetime) -> Creation:
         """The DMP accepted TD1.1."""
         self._require(Step.READY)
-        return replace(self, step=Step.CREATED, created=at)
+        return replace(self, step=Step.CREATED, created=at, asked=None)
 
     def managed_by_mes(self) -> Creation:
         """Today's outcome."""
@@ -230,7 +281,9 @@ def to_plain(creation: Creation) -> dict[str, Any]:
         "consent": consent_plain(consent) if consent else None,
         "oppositions": [bool(creation.oppositions.bris_de_glace), bool(creation.oppositions.centre_15)],
         "account": [account.channel.value if account.channel else None, account.address] if account else None,
+        "asked": creation.asked.isoformat() if creation.asked else None,
         "created": creation.created.isoformat() if creation.created else None,
+        "access": creation.access.value,
         "confirmation": creation.confirmation.value if creation.confirmation else None,
     }
 
@@ -248,7 +301,9 @@ def from_plain(plain: Mapping[str, Any]) -> Creation:
         consent=consent_value(consent) if consent else None,
         oppositions=Oppositions(*plain["oppositions"]),
         account=AccountAccess(Channel(account[0]) if account[0] else None, account[1]) if account else None,
+        asked=datetime.fromisoformat(plain["asked"]) if plain.get("asked") else None,  # not in rows of before
         created=datetime.fromisoformat(plain["created"]) if plain["created"] else None,
+        access=WebAccess(plain.get("access", "")),
         confirmation=Channel(plain["confirmation"]) if plain["confirmation"] else None,
     )
 

@@ -1,7 +1,7 @@
 """Run a creation: the state machine of `creation` against the store, INSi, the DMP and the patient.
 
 Each step loads the creation, makes the transition, stores it, audits it; a process may end between any two.
-The call to the DMP (TD1.1, then TD1.5a for the account) stands between READY and CREATED. Without
+The call to the DMP (TD1.1) stands between READY and CREATED, TD1.5a for the account after it. Without
 `legacy_dossier_management`, or when the server says so, the outcome is MANAGED_BY_MES with its sentence.
 """
 
@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmp_connector.client import Call, OtpChannel
-from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, Step, WrongStep
+from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, CreationUnanswered, Step, WebAccess, WrongStep
 from dmp_connector.dossier.desk import Desk
-from dmp_connector.errors import BadInput, DmpError, LegacyDisabled, ManagedByMes
-from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Oppositions
+from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabled, ManagedByMes, NotAllowed, Refused, Unavailable
+from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Dossier, DossierState, Oppositions
 from dmp_connector.model.people import Actor, Patient
 
 _OTP = {Channel.EMAIL: OtpChannel.EMAIL, Channel.SMS: OtpChannel.SMS}
+_ACCOUNT_EXISTS = "DMPPatientAccessAlreadyExists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +78,93 @@ class CreationWorkflow:
         )
 
     async def create(self, actor: Actor, creation: Creation, *, address: tuple[str, ...] = ()) -> Creation:
-        """TD1.1 and TD1.5a. CREATED or MANAGED_BY_MES; raises DossierExists and what else the server says."""
+        """TD1.1, then TD1.5a. CREATED or MANAGED_BY_MES; raises DossierExists and what else the server says.
+
+        Raises CreationUnanswered: perhaps done. Called again with the creation of the store, the DMP is asked first (TD0.2):
+        a dossier that is there now was made by the call that was never answered.
+        """
         if creation.step is not Step.READY or creation.patient is None or creation.consent is None:
             raise WrongStep(f"at {creation.step}, expected ready")
         call = Call(actor, creation.patient.ins)
-        account = creation.account
-        email = account.address if account and account.channel is Channel.EMAIL else ""
-        mobile = account.address if account and account.channel is Channel.SMS else ""
-        data = AdministrativeData(creation.patient, email=email, mobile=mobile, oppositions=creation.oppositions, **_postal(address))
+        if creation.asked is not None and (await self._found(call, creation)).state is DossierState.ACTIVE:
+            return await self.open_account(actor, await self._made(actor, creation, settled="TD0.2"))
+        return await self._created(actor, call, creation, _administrative(creation, creation.patient, address))
+
+    async def _created(self, actor: Actor, call: Call, before: Creation, data: AdministrativeData) -> Creation:
+        """TD1.1. That it is on its way is kept before it is sent, and until the DMP has said yes or no."""
+        if before.consent is None:
+            raise WrongStep("no agreement")
+        asking = before.asking(self._desk.now())
+        await self._keep(asking)
         try:
-            await self._desk.dmp.td11_create(call, data, consent_at=creation.consent.at, vitale=creation.vitale)
-            if account and account.channel in _OTP:
-                await self._desk.dmp.td15a_create_access(call, _OTP[account.channel], account.address)
+            await self._desk.dmp.td11_create(call, data, consent_at=before.consent.at, vitale=before.vitale)
         except (LegacyDisabled, ManagedByMes) as error:
-            return await self._kept(actor, creation.managed_by_mes(), "managed by Mon espace santé", why=type(error).__name__)
-        except DmpError as error:
-            await self._desk.refused(call, "creation", error)
+            after = asking.asking(None).managed_by_mes()
+            return await self._kept(actor, after, "managed by Mon espace santé", why=type(error).__name__)
+        except Unavailable as error:
+            if not error.sent:
+                await self._keep(before)
+            await self._desk.refused(call, "creation", error, creation=before.id)
+            raise CreationUnanswered(before.id, error) from error
+        except DossierExists as error:
+            if before.asked is None:
+                await self._no(call, asking, error)
+                raise
+            return await self.open_account(actor, await self._made(actor, asking, settled="DMPFound"))  # TD0.2 came too early
+        except (Refused, NotAllowed, BadInput) as error:
+            await self._no(call, asking, error)
             raise
-        return await self._kept(actor, creation.done(self._desk.now()), "created")
+        except DmpError as error:  # nobody can say what the DMP made of it
+            await self._desk.refused(call, "creation", error, creation=before.id)
+            raise
+        return await self.open_account(actor, await self._made(actor, asking))
+
+    async def _made(self, actor: Actor, creation: Creation, **facts: str) -> Creation:
+        return await self._kept(actor, creation.done(self._desk.now()), "created", **facts)
+
+    async def _no(self, call: Call, creation: Creation, error: DmpError) -> None:
+        await self._keep(creation.asking(None))
+        await self._desk.refused(call, "creation", error, creation=creation.id)
+
+    async def _found(self, call: Call, creation: Creation) -> Dossier:
+        try:
+            return await self._desk.existence(call)
+        except Unavailable as error:
+            raise CreationUnanswered(creation.id, error) from error
+
+    async def open_account(self, actor: Actor, creation: Creation) -> Creation:
+        """TD1.5a, when the patient chose an account and the DMP has not decided on it. Its refusal does not undo the DMP:
+        `access` says it. Raises CreationUnanswered; asked again, the DMP says first whether the account is there.
+        """
+        account = creation.owed_access
+        if account is None or account.channel is None or creation.patient is None:
+            return creation
+        call, unanswered = Call(actor, creation.patient.ins), creation.access is WebAccess.ASKED
+        if unanswered and (await self._found(call, creation)).internet_account:
+            return await self._accessed(call, creation, WebAccess.MADE, settled="TD0.2")
+        asking = creation.accessed(WebAccess.ASKED)
+        await self._keep(asking)
+        try:
+            await self._desk.dmp.td15a_create_access(call, _OTP[account.channel], account.address)
+        except Refused as error:
+            if unanswered and error.code == _ACCOUNT_EXISTS:
+                return await self._accessed(call, asking, WebAccess.MADE, settled=error.code)
+            await self._keep(after := asking.accessed(WebAccess.REFUSED))
+            await self._desk.refused(call, "TD1.5a", error, creation=creation.id)
+            return after
+        except DmpError as error:
+            if isinstance(error, Unavailable) and not error.sent:
+                await self._keep(creation)
+            await self._desk.refused(call, "TD1.5a", error, creation=creation.id)
+            if isinstance(error, Unavailable):
+                raise CreationUnanswered(creation.id, error) from error
+            raise
+        return await self._accessed(call, asking, WebAccess.MADE)
+
+    async def _accessed(self, call: Call, creation: Creation, access: WebAccess, **facts: str) -> Creation:
+        await self._keep(after := creation.accessed(access))
+        await self._desk.note(call, "TD1.5a", access.value, creation=creation.id, **facts)
+        return after
 
     async def confirm(self, actor: Actor, creation: Creation, channel: Channel, address: tuple[str, ...]) -> tuple[Creation, Confirmation]:
         """5 The receipt: the letter with the two boxes, and for e-mail the text that carries it."""
@@ -123,11 +193,21 @@ class CreationWorkflow:
         )
         return kept, Confirmation(channel, letter, email, "Création de votre dossier médical partagé", text)
 
-    async def _kept(self, actor: Actor, creation: Creation, outcome: str, **facts: str) -> Creation:
+    async def _keep(self, creation: Creation) -> None:
         await asyncio.to_thread(self._desk.store.save_creation, creation, self._desk.now())
+
+    async def _kept(self, actor: Actor, creation: Creation, outcome: str, **facts: str) -> Creation:
+        await self._keep(creation)
         call = Call(actor, creation.patient.ins if creation.patient else None)
         await self._desk.note(call, "creation", outcome, creation=creation.id, **facts)
         return creation
+
+
+def _administrative(creation: Creation, patient: Patient, address: tuple[str, ...]) -> AdministrativeData:
+    account = creation.account
+    email = account.address if account and account.channel is Channel.EMAIL else ""
+    mobile = account.address if account and account.channel is Channel.SMS else ""
+    return AdministrativeData(patient, email=email, mobile=mobile, oppositions=creation.oppositions, **_postal(address))
 
 
 def _postal(lines: tuple[str, ...]) -> dict[str, Any]:

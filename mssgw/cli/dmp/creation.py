@@ -10,7 +10,7 @@ import typer
 
 from dmp_connector.card.vitale import VitaleCard
 from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step
+from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step, WebAccess
 from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
@@ -53,12 +53,16 @@ def create(
         creation = await _to_ready(s, creation, vitale=vitale, rank=rank, means=means, oppositions=oppositions, account=account)
         if creation.step is Step.READY:
             creation = await flow.create(s.actor, creation, address=tuple(line or ()))
+        elif creation.owed_access:
+            creation = await flow.open_account(s.actor, creation)
         if creation.step is Step.MANAGED_BY_MES:
             fr, en = MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]
             document = {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": fr, "sentence_en": en}
             s.tell(Said(fr, en), document)
             raise typer.Exit(1)
         s.notice(say("dmp.create.4", id=creation.id, **named(creation)))
+        if creation.access is WebAccess.REFUSED:
+            s.notice(say("dmp.create.account.refused"))
         creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
         if letter is not None:
             letter.write_bytes(confirmation.letter)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dmp_connector.client import Dmp
+from dmp_connector.errors import Refused, Unavailable
 from mssgw.cli.dmp.session import Session
 from mssgw.cli.frame import say
 
@@ -66,3 +68,90 @@ def test_the_question_of_consent_names_the_patient(mssgw, card, tmp_path, monkey
     mssgw.done("create", "--vitale", card("SANSDOSSIER"), "--consent", "oral", "-o", str(tmp_path / "l.pdf"))
     assert "SANSDOSSIER LUC" in asked[0]
     assert "né(e) le 14/02/2001" in asked[0]
+
+
+def silent(monkeypatch, method: str, *, delivers: bool = True) -> None:
+    """The next call of the method is never answered; with `delivers` the DMP has acted on it."""
+    real = getattr(Dmp, method)
+
+    async def lost(self, *arguments, **options):
+        monkeypatch.setattr(Dmp, method, real)
+        if delivers:
+            await real(self, *arguments, **options)
+        raise Unavailable("no answer", sent=True)
+
+    monkeypatch.setattr(Dmp, method, lost)
+
+
+def outcomes(mssgw: Mssgw, what: str = "creation") -> list[str]:
+    return [r["outcome"] for r in mssgw.done("audit")["audit"] if r["what"] == what]
+
+
+def resumable(refused) -> str:
+    assert refused.document["error"] == "CreationUnanswered"
+    sentence = refused.document["sentence"]
+    return sentence.partition("--resume ")[2].partition(" ")[0]
+
+
+@pytest.mark.parametrize("delivers", [True, False])
+def test_a_creation_whose_answer_was_lost_is_settled_by_asking(mssgw, card, tmp_path, monkeypatch, delivers):
+    letter = tmp_path / "lettre.pdf"
+    silent(monkeypatch, "td11_create", delivers=delivers)
+    command = ("--consent", "oral", "--email", "luc@example.test", "--yes", "-o", str(letter))
+    creation = resumable(mssgw("create", "--vitale", card("SANSDOSSIER"), *command))
+    assert not letter.exists()
+    made = mssgw.done("create", "--resume", creation, *command)
+    assert made["outcome"] == "confirmed"
+    assert letter.read_bytes().startswith(b"%PDF")
+    assert outcomes(mssgw)[-3:] == ["no answer", "created", "confirmed"]
+    settled = next(r["facts"].get("settled") for r in mssgw.done("audit")["audit"] if r["outcome"] == "created")
+    assert settled == ("TD0.2" if delivers else None)
+    assert outcomes(mssgw, "TD1.5a") == ["made"]
+    assert mssgw.running.record("SANSDOSSIER").access is not None
+
+
+def test_a_dossier_that_was_there_before_is_never_taken_for_ours(mssgw, card, tmp_path):
+    command = ("--consent", "oral", "--yes", "-o", str(tmp_path / "lettre.pdf"))
+    refused = mssgw("create", "--vitale", card("NOUVEAU"), *command)
+    assert refused.document["error"] == "DossierExists"
+    creation = next(r["facts"]["creation"] for r in mssgw.done("audit")["audit"] if r["outcome"] == "ready")
+    assert mssgw("create", "--resume", creation, *command).document["error"] == "DossierExists"
+    assert "created" not in outcomes(mssgw)
+
+
+@pytest.mark.parametrize("delivers", [True, False])
+def test_a_web_account_whose_answer_was_lost_is_settled_by_asking(mssgw, card, tmp_path, monkeypatch, delivers):
+    silent(monkeypatch, "td15a_create_access", delivers=delivers)
+    command = ("--consent", "oral", "--email", "luc@example.test", "--yes", "-o", str(tmp_path / "lettre.pdf"))
+    creation = resumable(mssgw("create", "--vitale", card("SANSDOSSIER"), *command))
+    assert mssgw.done("create", "--resume", creation, *command)["outcome"] == "confirmed"
+    assert outcomes(mssgw)[-2:] == ["created", "confirmed"]
+    assert outcomes(mssgw, "TD1.5a") == ["no answer", "made"]
+
+
+def test_a_refused_web_account_does_not_hold_up_the_confirmation(mssgw, card, tmp_path, monkeypatch):
+    async def no(self, *arguments, **options):
+        raise Refused("DMPPatientAccessAlreadyExists", "")
+
+    monkeypatch.setattr(Dmp, "td15a_create_access", no)
+    command = ("--consent", "oral", "--sms", "0600000000", "--yes", "-o", str(tmp_path / "lettre.pdf"))
+    made = mssgw("create", "--vitale", card("SANSDOSSIER"), *command)
+    assert made.document["outcome"] == "confirmed"
+    assert "refusé l'accès web" in made.notices
+    assert outcomes(mssgw, "TD1.5a") == ["refused"]
+
+
+def test_a_process_that_dies_while_the_dmp_creates_is_settled_by_asking(mssgw, card, tmp_path, monkeypatch):
+    """No row of an answer, no row of silence: what was kept before sending is enough."""
+    real = Dmp.td11_create
+
+    async def killed(self, *arguments, **options):
+        monkeypatch.setattr(Dmp, "td11_create", real)
+        await real(self, *arguments, **options)
+        raise SystemExit(137)
+
+    monkeypatch.setattr(Dmp, "td11_create", killed)
+    command = ("--consent", "oral", "--yes", "-o", str(tmp_path / "lettre.pdf"))
+    assert mssgw("create", "--vitale", card("SANSDOSSIER"), *command).status == 137
+    creation = next(r["facts"]["creation"] for r in mssgw.done("audit")["audit"] if r["outcome"] == "ready")
+    assert mssgw.done("create", "--resume", creation, *command)["outcome"] == "confirmed"
