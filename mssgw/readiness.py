@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+from dmp_connector.errors import BadCertificate
+from dmp_connector.signer import FileSigner
 from mssgw.core.address import Domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, Secret
@@ -45,12 +47,12 @@ def require_ready(config: Config) -> None:
 
 def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
     """What is no mistake of the file and must be mended all the same: mail waits (451) while a seal is out of its dates."""
-    for index, (name, seal) in enumerate(_seals_with_files(config)):
+    for where, name, seal in _seals_with_files(config):
         start, end = seal.certificate.parsed.not_valid_before_utc, seal.certificate.parsed.not_valid_after_utc
         if not start <= now <= end:
-            yield f"domain[{index}].certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
+            yield f"{where}.certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
         elif end - now < SOON:
-            yield f"domain[{index}].certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
+            yield f"{where}.certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
 
 
     with contextlib.suppress(OSError):  # that is no remark, `Trust.of` says it
@@ -60,6 +62,12 @@ def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(OSError):  # nor that, `_directories` says it
         for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
             yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
+    for index, actor in enumerate(config.dmp_actor):  # stops the acts of one person, not the node
+        if actor.certificate and actor.key:
+            try:
+                FileSigner.load(actor.certificate, actor.key.path)
+            except BadCertificate as error:
+                yield f"dmp_actor[{index}].key", f"{actor.address} cannot act in the DMP: {error}"
 
 
 def _directories(config: Config) -> Iterator[tuple[str, str]]:
@@ -101,19 +109,22 @@ def _pairs(config: Config) -> Iterator[tuple[str, str]]:
     for name, table in (("relay", config.relay), ("clients", config.clients)):
         if table and (sentence := _mismatch(table.certificate, table.key)):
             yield f"{name}.certificate", sentence
-    for index, (name, seal) in enumerate(_seals_with_files(config)):
+    for where, name, seal in _seals_with_files(config):
         try:
             require_pair(seal)
         except KeyUnavailable as error:
-            yield f"domain[{index}].key", f"{name}: {error.detail}"
+            yield f"{where}.key", f"{name}: {error.detail}"
 
 
-def _seals_with_files(config: Config) -> Iterator[tuple[Domain, Identity]]:
-    """What can be compared without asking a token; files that can't be read are `seals`' to say."""
+def _seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
+    """What can be compared without asking a token, and where it stands; files that can't be read are `seals`' to say."""
     try:
-        yield from seals(config).items()
+        found = seals(config)
     except ConfigError:
         return
+    for index, domain in enumerate(config.domain):
+        if domain.name in found:
+            yield f"domain[{index}]", domain.name, found[domain.name]
 
 
 def _mismatch(certificate: Path, key: Secret) -> str:

@@ -175,3 +175,13 @@ def test_an_anchor_that_is_no_certificate_is_remarked(home):
     (home / "anchors" / "more.pem").write_text("garbage")
     assert list(remarks(parse(TOML, home), datetime.now(UTC))) == [
         ("trust.anchors", f"{home}/anchors/more.pem: no certificate in it; no authority is known by it")]
+
+
+def test_a_mistake_stands_where_its_domain_stands(home):
+    """Regression: domains without a seal were not counted."""
+    Pki().organisation("organisation@a.test", key="p256").write(home, "other")
+    (home / "seal.key").write_bytes((home / "other.key").read_bytes())
+    toml = TOML.replace("[[domain]]", '[[domain]]\nname = "b.test"\n[[domain]]', 1)
+    with pytest.raises(ConfigError) as caught:
+        require_ready(parse(toml, home))
+    assert "domain[1].key" in dict(caught.value.problems)
