@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,10 @@ def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
         raise CardUnreadable("the card's data are not JSON") from error
     people = tuple(_beneficiary(b, f"beneficiaries[{n}].") for n, b in enumerate(_field(raw, "beneficiaries", list)))
     assertion = str(raw.get("assertion", "")).encode()
-    card = VitaleCard(_field(raw, "serial", str), _field(raw, "kind", VitaleKind), people, now or datetime.now(UTC), assertion)
+    card = VitaleCard(_field(raw, "serial", _word), _field(raw, "kind", VitaleKind), people, now or datetime.now(UTC), assertion)
+    if people and not people[0].nir:
+        holder = "beneficiaries[0].nir"  # INSi is asked with this number
+        raise CardUnreadable(f"the field {holder} of the card is missing")
     if not 0 < len(people) <= _MAX_BENEFICIARIES or len({b.rank for b in people}) != len(people):
         raise CardUnreadable("the card has no beneficiary, or two of one rank")
     return card
@@ -164,14 +168,28 @@ def _field(raw: Any, name: str, read: Callable[[Any], T], within: str = "") -> T
         raise CardUnreadable(f"the field {within + name} of the card cannot be read") from error
 
 
+def _word(value: Any) -> str:
+    """A text that says something."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("empty")
+    return value.strip()
+
+
+def _number(value: Any) -> str:
+    """A NIR of thirteen digits with or without its key (2A, 2B for Corsica), or none."""
+    if not isinstance(value, str) or not re.fullmatch(r"([0-9]{5}[0-9AB][0-9]{7}([0-9]{2})?)?", value.replace(" ", "")):
+        raise ValueError("not a NIR")
+    return value.replace(" ", "")
+
+
 def _beneficiary(raw: Any, within: str) -> Beneficiary:
     rank = _field(raw, "rank", int, within)
     return Beneficiary(
-        nir=str(raw.get("nir", "")),
+        nir=_field(raw, "nir", _number, within) if raw.get("nir") is not None else "",
         rank=rank,
-        birth_name=_field(raw, "birth_name", str, within),
+        birth_name=_field(raw, "birth_name", _word, within),
         used_name=str(raw.get("used_name", "")),
-        given=_field(raw, "given", str, within),
+        given=_field(raw, "given", _word, within),
         birth_date=_field(raw, "birth_date", date.fromisoformat, within),
         sex=_field(raw, "sex", Sex, within),
     )

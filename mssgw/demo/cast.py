@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mssgw.demo.authority import ListEntry, publish
-from mssgw.demo.pki import SERV_SSL, Credential, Pki, listed_name, new_key, organisation_name
+from mssgw.demo.pki import SERV_SSL, Credential, KeyKind, Pki, listed_name, new_key, organisation_name
 
 ZONE = "mssante.test"
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # a password is typed into shells and read aloud
@@ -130,7 +130,7 @@ def write_private(path: Path, content: bytes) -> None:
 def make(directory: Path, base: int) -> None:
     """Make the PKI, the players' certificates and the signed list. A second call changes nothing."""
     marker = directory / "cast.json"
-    wanted = {"base": base, "peers": [asdict(peer) for peer in PEERS]}
+    wanted = {"base": base, "cast": 2, "peers": [asdict(peer) for peer in PEERS]}
     if marker.exists() and json.loads(marker.read_text()) == wanted:
         return
     pki = Pki(f"http://127.0.0.1:{base}")
@@ -167,6 +167,7 @@ def _operators(pki: Pki, public: Path) -> dict[str, list[str]]:
         for account in operator.accounts:
             if account.person:
                 _person(pki, account).write(public, account.address.partition("@")[0])
+                _person(pki, account, key="rsa").write(public, dmp_name(account))
     _person(pki, PETIT).write(public, "paul.petit")
     pki.operator("dmp.mssante.test", o="DMP DEMO", names=("localhost",), addresses=("127.0.0.1",)).write(public, "dmp")
     return listed
@@ -187,9 +188,14 @@ def _hand_out(directory: Path, operator: Operator) -> None:
                 shutil.copy(public / f"{account.address.partition('@')[0]}{suffix}", home / "identities")
 
 
-def _person(pki: Pki, account: Account) -> Credential:
+def _person(pki: Pki, account: Account, *, key: KeyKind | None = None) -> Credential:
     return pki.person(account.address, given=account.given, surname=account.surname, identifier=account.rpps,
-                      key="p256" if account.given == "Anne" else "rsa")
+                      key=key or ("p256" if account.given == "Anne" else "rsa"))
+
+
+def dmp_name(account: Account) -> str:
+    """The certificate that signs for the DMP: RSA, the only kind its VIHF knows (dmp.md 2); Anne's mail has an elliptic one."""
+    return f"{account.address.partition('@')[0]}-dmp"
 
 
 def _peers(pki: Pki, public: Path) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mssgw.demo.cast import OPERATORS, ZONE, Operator
+from mssgw.demo.cast import OPERATORS, ZONE, Operator, dmp_name
 
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
@@ -142,7 +142,7 @@ def write_config(directory: Path, operator: Operator, base: int, workers: int, s
     text += DMP.format(operator=operator, dmp=base + 30)
     for account in operator.accounts:
         if account.person:
-            text += ACTOR.format(operator=operator, account=account, name=account.address.partition("@")[0])
+            text += ACTOR.format(operator=operator, account=account, name=dmp_name(account))
     path = home / "mssgw.toml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import threading
 from contextlib import contextmanager, suppress
@@ -142,3 +143,21 @@ def test_a_card_that_contradicts_itself_is_unreadable(change):
 def test_any_octets_are_a_card_or_unreadable(data):
     with suppress(CardUnreadable):
         parse_card(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("beneficiaries[0].nir", value) for value in ("", None, 279035121518989, "27903")),
+        ("beneficiaries[0].birth_name", " "),
+        ("beneficiaries[0].given", ""),
+        *(("serial", value) for value in ("", None)),
+        *(("kind", value) for value in ("", "production")),
+    ],
+)
+def test_a_card_with_an_empty_or_unknown_value_is_refused_by_the_name_of_its_field(path, value):
+    field = path.rpartition(".")[2]
+    card = {**VITALE, "beneficiaries": [dict(b) for b in VITALE["beneficiaries"]]}
+    (card["beneficiaries"][0] if "." in path else card)[field] = value
+    with pytest.raises(CardUnreadable, match=re.escape(path)):
+        parse_card(json.dumps(card).encode())

@@ -1,0 +1,44 @@
+"""Everyone whom the demo lets act in the DMP can sign there, and a key of another kind is named by `config check`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dmp_connector.signer import Algorithm, FileSigner
+from mssgw.core.config import load
+from mssgw.demo import cast, stage
+from mssgw.readiness import remarks
+
+BASE = 42_000
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("demo")
+    cast.make(directory, BASE)
+    for operator in cast.OPERATORS:
+        stage.write_config(directory, operator, BASE, 1, None)
+    return directory
+
+
+@pytest.mark.parametrize("operator", [operator.name for operator in cast.OPERATORS])
+def test_every_actor_of_the_demo_can_sign_for_the_dmp(demo, operator):
+    config = load(demo / operator / "mssgw.toml")
+    assert config.dmp_actor
+    for actor in config.dmp_actor:
+        assert actor.certificate is not None
+        assert actor.key is not None
+        assert FileSigner.load(actor.certificate, actor.key.path).sign(b"x", Algorithm.RSA_SHA256)
+    assert not [path for path, _ in remarks(config, datetime.now(UTC)) if path.startswith("dmp_actor")]
+
+
+def test_config_check_names_an_actor_whose_key_cannot_sign(demo):
+    path = demo / "beta" / "mssgw.toml"
+    other = path.with_name("elliptic.toml")
+    other.write_text(path.read_text().replace("anne.leroy-dmp", "anne.leroy"))
+    (said,) = [sentence for where, sentence in remarks(load(other), datetime.now(UTC)) if where.startswith("dmp_actor")]
+    assert said.startswith("anne.leroy@beta.mssante.test")
+    assert "RSA" in said
