@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,9 +167,25 @@ class CreationWorkflow:
         await self._desk.note(call, "TD1.5a", access.value, creation=creation.id, **facts)
         return after
 
-    async def confirm(self, actor: Actor, creation: Creation, channel: Channel, address: tuple[str, ...]) -> tuple[Creation, Confirmation]:
-        """5 The receipt: the letter with the two boxes, and for e-mail the text that carries it."""
+    async def confirm(
+        self,
+        actor: Actor,
+        creation: Creation,
+        channel: Channel,
+        address: tuple[str, ...],
+        *,
+        keep: Callable[[bytes], None],
+        email: str = "",
+    ) -> tuple[Creation, Confirmation]:
+        """5 The receipt: the letter with the two boxes, and for e-mail the text that carries it. Nothing is sent from here.
+
+        `keep` puts the letter where the caller sends it from; only when it returned the creation is confirmed.
+        `email`: where it goes when that is not the address of the account. Raises what `keep` raises; BadInput without address.
+        """
         after = creation.confirm(channel)
+        recipient = email or mail_address(creation)
+        if channel is Channel.EMAIL and not recipient:
+            raise BadInput("the confirmation by e-mail needs an address", fr="la confirmation par courriel demande une adresse")
         if creation.patient is None or creation.consent is None:
             raise WrongStep(f"at {creation.step}, expected created")
         from dmp_connector.letters import Letterhead, creation_letter  # fpdf2 is slow to import
@@ -183,15 +200,15 @@ class CreationWorkflow:
             address,
             at=creation.created or self._desk.now(),
         )
+        await asyncio.to_thread(keep, letter)
         kept = await self._kept(actor, after, "confirmed", channel=channel.value)
         if channel is Channel.LETTER:
             return kept, Confirmation(channel, letter)
-        email = creation.account.address if creation.account else ""
         text = (
             "Bonjour,\n\nVotre dossier médical partagé (DMP) a été créé. Vous trouverez sa confirmation en pièce jointe, "
             "avec vos choix sur l'accès en urgence et vos droits.\n"
         )
-        return kept, Confirmation(channel, letter, email, "Création de votre dossier médical partagé", text)
+        return kept, Confirmation(channel, letter, recipient, "Création de votre dossier médical partagé", text)
 
     async def _keep(self, creation: Creation) -> None:
         await asyncio.to_thread(self._desk.store.save_creation, creation, self._desk.now())
@@ -203,11 +220,16 @@ class CreationWorkflow:
         return creation
 
 
+def mail_address(creation: Creation) -> str:
+    """The patient's e-mail address, when the account was chosen with one; "" else."""
+    account = creation.account
+    return account.address if account and account.channel is Channel.EMAIL else ""
+
+
 def _administrative(creation: Creation, patient: Patient, address: tuple[str, ...]) -> AdministrativeData:
     account = creation.account
-    email = account.address if account and account.channel is Channel.EMAIL else ""
     mobile = account.address if account and account.channel is Channel.SMS else ""
-    return AdministrativeData(patient, email=email, mobile=mobile, oppositions=creation.oppositions, **_postal(address))
+    return AdministrativeData(patient, email=mail_address(creation), mobile=mobile, oppositions=creation.oppositions, **_postal(address))
 
 
 def _postal(lines: tuple[str, ...]) -> dict[str, Any]:

@@ -627,15 +627,22 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Le DMP a refusé l'accès web du patient (voir mssgw dmp audit) ; le DMP est créé.",
         "en": "The DMP refused the patient's web account (see mssgw dmp audit); the DMP was created.",
     },
+    "dmp.create.letter.lost": {
+        "fr": "Le DMP est créé, mais la lettre de confirmation n'a pas été écrite ({why}). Refaites la dernière étape : "
+        "--resume {id} -o FICHIER.",
+        "en": "The DMP was created, but the letter of confirmation was not written ({why}). Do the last step again: "
+        "--resume {id} -o FILE.",
+    },
     "dmp.create.5.letter": {
-        "fr": "5/5 Confirmation par courrier{file} : {patient}, né(e) le {born}.",
-        "en": "5/5 Confirmation by letter{file}: {patient}, born {born}.",
+        "fr": "5/5 Confirmation de {patient}, né(e) le {born} : {file}, à remettre ou à poster par vos soins.",
+        "en": "5/5 Confirmation of {patient}, born {born}: {file}, for you to hand over or to post.",
     },
     "dmp.create.5.email": {
-        "fr": "5/5 Confirmation par courriel{file} : {patient}, né(e) le {born}.",
-        "en": "5/5 Confirmation by e-mail{file}: {patient}, born {born}.",
+        "fr": "5/5 Confirmation de {patient}, né(e) le {born} : {file}, à envoyer par vos soins à {to} avec le texte ci-dessous "
+        "(mssgw dmp n'envoie pas de courriel).",
+        "en": "5/5 Confirmation of {patient}, born {born}: {file}, for you to send to {to} with the text above "
+        "(mssgw dmp sends no e-mail).",
     },
-    "dmp.create.5.sms": {"fr": "5/5 Confirmation{file}.", "en": "5/5 Confirmation{file}."},
     "dmp.card.other": {
         "fr": "Cette carte est celle de {seen} ; {address} est {wanted}.",
         "en": "This card is that of {seen}; {address} is {wanted}.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +13,12 @@ import typer
 from dmp_connector.card.vitale import VitaleCard
 from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step, WebAccess
-from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
+from dmp_connector.dossier.workflow import Confirmation, mail_address
+from dmp_connector.errors import BadInput, ConsentMissing, DmpError, Language, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
+from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, Said, say
+from mssgw.cli.frame import ConfigFile, Json, Said, of_os, say
 
 app = typer.Typer()
 
@@ -34,7 +38,10 @@ def create(
     sms: Annotated[str, typer.Option("--sms", metavar="NUMBER", help="Web account: one-time code by SMS.")] = "",
     by: Annotated[Channel, typer.Option("--confirm", help="How the confirmation reaches the patient.")] = Channel.LETTER,
     line: Annotated[list[str] | None, typer.Option("--address-line", help="Postal address of the patient, repeatable.")] = None,
-    letter: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to put the letter (PDF/A-1).")] = None,
+    letter: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to put the letter (PDF/A-1); needed.")
+    ] = None,
+    overwrite: Overwrite = False,
     again: Annotated[str, typer.Option("--resume", metavar="ID", help="Go on with a creation begun earlier.")] = "",
     yes: Yes = False,
     trace: Trace = None,
@@ -44,10 +51,13 @@ def create(
 
     async def act(s: Session) -> None:
         require_contacts(email=email, mobile=sms)
-        if by is Channel.EMAIL and not email:
-            raise BadInput("--confirm email needs --email", fr="--confirm email demande --email")
+        if by is Channel.EMAIL and not email and not again:
+            raise _NO_EMAIL
+        target = _place(s, by, letter, overwrite=overwrite)
         flow = s.workflow
         creation = await _resumed(s, again, vitale, rank) if again else await flow.start(s.actor)
+        if by is Channel.EMAIL and not email and not mail_address(creation):
+            raise _NO_EMAIL
         oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
         account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
         creation = await _to_ready(s, creation, vitale=vitale, rank=rank, means=means, oppositions=oppositions, account=account)
@@ -63,14 +73,68 @@ def create(
         s.notice(say("dmp.create.4", id=creation.id, **named(creation)))
         if creation.access is WebAccess.REFUSED:
             s.notice(say("dmp.create.account.refused"))
-        creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()))
-        if letter is not None:
-            letter.write_bytes(confirmation.letter)
-        text = say(f"dmp.create.5.{by.value}", file=f" ({letter})" if letter else "", **named(creation))
-        document = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(letter) if letter else None}
-        s.tell(text, document | {"ins": creation.patient.ins.value if creation.patient else None})
+        keep = partial(_written, creation.id, target, overwrite=overwrite)
+        creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()), keep=keep, email=email)
+        _tell(s, creation, confirmation, target)
 
     verb(Options(config, address, trace=trace, json=json, yes=yes), act)
+
+
+_NO_EMAIL = BadInput("--confirm email needs --email", fr="--confirm email demande --email")
+
+
+class LetterNotWritten(DmpError):
+    """The DMP is created, its letter is nowhere: the last step is to be done again."""
+
+    def __init__(self, creation: str, why: Said) -> None:
+        super().__init__(why.en)
+        self._creation, self._why = creation, why
+
+    def sentence(self, language: Language = "fr") -> str:
+        said = say("dmp.create.letter.lost", id=self._creation, why=self._why.fr if language == "fr" else self._why.en)
+        return said.fr if language == "fr" else said.en
+
+
+def _place(s: Session, by: Channel, letter: Path | None, *, overwrite: bool) -> Path:
+    """Where the letter goes, looked at before the first step. Raises BadInput naming the option to mend."""
+    if by is Channel.SMS:
+        raise BadInput("--confirm is letter or email: no confirmation goes by SMS", fr="--confirm vaut letter ou email : pas de SMS")
+    if letter is None:
+        if not s.table.legacy_dossier_management:  # nothing is going to be created, so nothing is confirmed
+            return Path(os.devnull)
+        raise BadInput("-o FILE is needed: where to put the letter", fr="-o FICHIER est nécessaire : où mettre la lettre de confirmation")
+    if letter.is_dir() or not letter.name:
+        raise BadInput(f"-o {letter} is a directory, not a file", fr=f"-o {letter} est un répertoire, pas un fichier")
+    if not letter.parent.is_dir():
+        raise BadInput(f"-o: there is no directory {letter.parent}", fr=f"-o : le répertoire {letter.parent} n'existe pas")
+    if not overwrite:
+        require_new(letter)
+    if not os.access(letter if letter.exists() else letter.parent, os.W_OK):
+        raise BadInput(f"-o {letter}: no permission to write there", fr=f"-o {letter} : pas le droit d'écrire à cet endroit")
+    return letter
+
+
+def _written(creation: str, target: Path, content: bytes, *, overwrite: bool) -> None:
+    """The letter is on the disk. Raises LetterNotWritten."""
+    try:
+        write_file(target, content, overwrite=overwrite)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise LetterNotWritten(creation, of_os(error)) from error
+    except BadInput as error:  # a file of that name came meanwhile
+        raise LetterNotWritten(creation, Said(error.detail_fr, str(error))) from error
+
+
+def _tell(s: Session, creation: Creation, done: Confirmation, target: Path) -> None:
+    """Step 5: where the letter is, and that it is for the caller to send."""
+    said = say(f"dmp.create.5.{done.channel.value}", file=target, to=done.address, **named(creation))
+    document: dict[str, object] = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(target)}
+    document["ins"] = creation.patient.ins.value if creation.patient else None
+    if done.channel is Channel.EMAIL:
+        said = Said(f"{said.fr}\n\n{done.subject}\n\n{done.text}", said.en)
+        document["email"] = {"to": done.address, "subject": done.subject, "text": done.text}
+    s.tell(said, document)
 
 
 async def _to_ready(

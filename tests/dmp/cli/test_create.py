@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from dmp_connector.client import Dmp
 from dmp_connector.errors import Refused, Unavailable
+from mssgw.cli.dmp import creation as creation_verb
 from mssgw.cli.dmp.session import Session
 from mssgw.cli.frame import say
 
@@ -155,3 +157,63 @@ def test_a_process_that_dies_while_the_dmp_creates_is_settled_by_asking(mssgw, c
     assert mssgw("create", "--vitale", card("SANSDOSSIER"), *command).status == 137
     creation = next(r["facts"]["creation"] for r in mssgw.done("audit")["audit"] if r["outcome"] == "ready")
     assert mssgw.done("create", "--resume", creation, *command)["outcome"] == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ((), "-o FICHIER est nécessaire"),
+        (("-o", "{tmp}/absent/l.pdf"), "n'existe pas"),
+        (("-o", "{tmp}"), "est un répertoire"),
+        (("-o", "{tmp}/there.pdf"), "existe déjà"),
+        (("-o", "{tmp}/l.pdf", "--confirm", "sms"), "pas de SMS"),
+        (("-o", "{tmp}/l.pdf", "--confirm", "email"), "--email"),
+        (("--confirm", "email", "--email", "luc@example.test"), "-o FICHIER est nécessaire"),
+    ],
+)
+def test_the_end_of_a_creation_is_checked_before_its_first_step(mssgw, card, tmp_path, more, words):
+    (tmp_path / "there.pdf").write_text("another patient's")
+    options = [word.replace("{tmp}", str(tmp_path)) for word in more]
+    refused = mssgw("create", "--vitale", card("SANSDOSSIER"), "--consent", "oral", "--yes", *options)
+    assert refused.status == 1
+    assert words in refused.document["sentence"]
+    assert outcomes(mssgw) == []
+    assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
+    assert (tmp_path / "there.pdf").read_text() == "another patient's"
+
+
+def test_confirmed_is_said_of_a_letter_that_is_on_the_disk_only(mssgw, card, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "", "lettre.pdf")
+
+    letter = tmp_path / "lettre.pdf"
+    with monkeypatch.context() as patched:
+        patched.setattr(creation_verb, "write_file", full)
+        lost = mssgw("create", "--vitale", card("SANSDOSSIER"), "--consent", "oral", "--yes", "-o", str(letter))
+    assert lost.document["error"] == "LetterNotWritten"
+    assert "le disque est plein" in lost.document["sentence"]
+    assert outcomes(mssgw)[-1] == "created"
+    creation = lost.document["sentence"].partition("--resume ")[2].partition(" ")[0]
+    assert mssgw.done("create", "--resume", creation, "-o", str(letter))["letter"] == str(letter)
+    assert letter.read_bytes().startswith(b"%PDF")
+    assert outcomes(mssgw)[-1] == "confirmed"
+
+
+def test_a_confirmation_by_e_mail_says_who_sends_it(mssgw, card, tmp_path):
+    letter = tmp_path / "lettre.pdf"
+    command = ("--consent", "oral", "--yes", "--email", "luc@example.test", "--confirm", "email", "-o", str(letter))
+    made = mssgw.done("create", "--vitale", card("SANSDOSSIER"), *command)
+    assert made["email"]["to"] == "luc@example.test"
+    assert made["email"]["text"].startswith("Bonjour")
+    again = mssgw("create", "--resume", made["creation"], "--confirm", "email", "-o", str(letter), "--overwrite", text=True)
+    assert "à envoyer par vos soins à luc@example.test" in again.text
+    assert "n'envoie pas de courriel" in again.text
+
+
+def test_a_confirmation_by_e_mail_never_goes_to_a_telephone(mssgw, card, tmp_path):
+    letter = tmp_path / "lettre.pdf"
+    command = ("--consent", "oral", "--yes", "--sms", "0600000000", "-o", str(letter))
+    made = mssgw.done("create", "--vitale", card("SANSDOSSIER"), *command)
+    resume = ("create", "--resume", made["creation"], "--confirm", "email", "--overwrite", "-o", str(letter))
+    assert "--email" in mssgw(*resume).document["sentence"]
+    assert mssgw.done(*resume, "--email", "luc@example.test")["email"]["to"] == "luc@example.test"

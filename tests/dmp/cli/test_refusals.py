@@ -70,7 +70,8 @@ def test_yes_is_said_at_a_terminal_and_a_word_that_is_neither_is_asked_about_aga
     status, shown = answered(mssgw, "peut-être\noui\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
     assert status == 0, shown
     assert "donné son accord" in shown
-    assert "Has the patient" in shown
+    assert "has the patient, informed, agreed" in shown
+    assert "NOUVEAU LEA, né(e) le 09/06/1991 : le patient" in shown
     assert "[oui/non]" in shown
     assert "Répondez oui ou non." in shown
 
@@ -188,18 +189,21 @@ def test_a_vitale_file_that_lacks_a_field_is_told_which(mssgw, tmp_path):
     path = tmp_path / "vitale.json"
     card = {"kind": "test", "serial": "V", "beneficiaries": [{"nir": "", "rank": 1, "birth_name": "X", "given": "Y", "sex": "F"}]}
     path.write_text(json.dumps(card))
-    refused = mssgw("create", "--vitale", str(path), "--consent", "oral", "--yes")
+    refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path), "--consent", "oral", "--yes")
     assert "beneficiaries[0].birth_date" in refused.document["sentence"]
     card["beneficiaries"][0]["birth_date"] = "hier"
     path.write_text(json.dumps(card))
-    assert "beneficiaries[0].birth_date de la carte est illisible" in mssgw("create", "--vitale", str(path)).document["sentence"]
+    assert (
+        "beneficiaries[0].birth_date de la carte est illisible"
+        in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+    )
     del card["kind"]
     card["beneficiaries"] = []
     path.write_text(json.dumps(card))
-    assert "le champ kind" in mssgw("create", "--vitale", str(path)).document["sentence"]
+    assert "le champ kind" in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
     path.write_text("pas du JSON")
-    assert "JSON" in mssgw("create", "--vitale", str(path)).document["sentence"]
-    assert mssgw("create", "--vitale", str(tmp_path / "absent.json")).status == 1
+    assert "JSON" in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+    assert mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(tmp_path / "absent.json")).status == 1
 
 
 def test_create_checks_where_the_patient_is_reached_before_it_begins(mssgw):
@@ -302,9 +306,9 @@ def test_a_creation_left_before_consent_says_how_it_goes_on(mssgw, tmp_path):
 
     card = vitale(mssgw, tmp_path, "SANSDOSSIER")
     for more, error in (((), "ConsentMissing"), (("--consent", "oral"), "NotConfirmed")):
-        refused = mssgw("create", "--vitale", card, *more)
+        refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", card, *more)
         assert refused.document["error"] == error
         begun = refused.document["sentence"].partition("--resume ")[2].rstrip(".")
         assert begun in refused.document["sentence_en"]
         assert mssgw("exists", patient="SANSDOSSIER").status == 1
-    assert mssgw.done("create", "--resume", begun, "--consent", "oral", "--yes")["creation"] == begun
+    assert mssgw.done("create", "-o", str(tmp_path / "lettre.pdf"), "--resume", begun, "--consent", "oral", "--yes")["creation"] == begun
