@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import shlex
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from dmp_connector.letters import letter
 from dmp_connector.simulator.config import Person
 
 OID = "1.2.250.1.213.1.4.10"  # the authority of test INS
@@ -47,6 +50,7 @@ def write_config(directory: Path, port: int) -> Path:
     for patient in PATIENTS:
         lines += ["", "[[patients]]", f"birth_date = {patient.birth_date.isoformat()}"]
         lines += [f"{name} = {json.dumps(getattr(patient, name))}" for name in FIELDS]
+    _write_props(home)
     path = home / "simulator.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -56,3 +60,31 @@ def describe(port: int) -> dict[str, Any]:
     """The `dmp` part of demo.json."""
     patients = [{name: getattr(patient, name) for name in FIELDS} | {"birth_date": patient.birth_date.isoformat()} for patient in PATIENTS]
     return {"url": f"https://127.0.0.1:{port}/si-dmp-server/v2/services", "patients": patients}
+
+
+def _write_props(home: Path) -> None:
+    """What the printed commands take in hand: a letter in PDF/A-1, and the Vitale of PAT-HUIT, who has no DMP yet."""
+    written = datetime.now(UTC)
+    pdf = letter("Lettre de liaison", ["Cher confrère,", "l'évolution est favorable."], at=written, author="Dr Jeanne Martin")
+    (home / "lettre.pdf").write_bytes(pdf)
+    who = next(p for p in PATIENTS if p.name == "PAT-HUIT")
+    person = {"nir": who.ins, "rank": 1, "birth_name": who.name, "given": who.given, "birth_date": str(who.birth_date), "sex": who.sex}
+    card = {"kind": "test", "serial": "DEMO0008", "beneficiaries": [person]}
+    (home / "vitale.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+
+
+def commands(directory: Path, actor: str) -> list[str]:
+    """Five commands to be copied into a shell: has she a DMP, what is in it, read one, file one, create one."""
+    beside = Path(sys.executable).with_name("mssgw")
+    program, patient = shlex.quote(str(beside)) if beside.is_file() else "mssgw", PATIENTS[0].ins
+    home = shlex.quote(str(directory / "dmp"))
+    who = f"-c {shlex.quote(str(directory / 'alpha' / 'mssgw.toml'))} --as {actor}"
+    of = f"{who} --patient {patient}"
+    first = f"1.2.250.1.213.4.1.1.9.{patient[:13]}.1"
+    return [
+        f"{program} dmp exists {of}",
+        f"{program} dmp find {of} --all",
+        f"{program} dmp get {of} {first} --as-form html --overwrite -o {home}/document.html",
+        f"{program} dmp submit {of} {home}/lettre.pdf --title 'Lettre de liaison' --type 11490-0 --yes",
+        f"{program} dmp create {who} --vitale {home}/vitale.json --consent oral --yes --overwrite -o {home}/confirmation.pdf",
+    ]

@@ -14,6 +14,7 @@ from typing import Any
 from mssgw.core.errors import ConfigError
 from mssgw.demo import cast, description, stage
 from mssgw.demo.accounts import create
+from mssgw.demo.dmp import commands as dmp_commands
 from mssgw.demo.dmp import describe as describe_dmp
 from mssgw.demo.dmp import write_config as write_dmp_config
 from mssgw.demo.once import Once, StepFailed
@@ -106,6 +107,8 @@ Send:
 Read:
     curl --cacert {directory}/pki/ca.pem -u '{durand[address]}:{durand[password]}' \\
          'imaps://localhost:{beta[imaps]}/INBOX;MAILINDEX=1'
+DMP (PAT-TROIS has one; PAT-HUIT, of the Vitale, gets one):
+{dmp}
 Thunderbird: new account, address and password as above, configure manually:
     IMAP 127.0.0.1:{alpha[imaps]} SSL/TLS, SMTP 127.0.0.1:{alpha[submissions]} SSL/TLS, normal password, user name = the whole address
     (import {directory}/pki/ca.pem as an authority first, or accept the certificate when asked)
@@ -126,4 +129,5 @@ def _table(document: dict[str, Any], options: Options, seconds: float) -> str:
             accounts="\n".join(f"    {one['address']:<38} {one['password']}" for one in operator["accounts"] if "password" in one))
         for operator in document["operators"])
     return TABLE.format(seconds=seconds, directory=options.directory, operators=operators, alpha=ports["alpha"], beta=ports["beta"],
-                        martin=people[0][0], durand=people[1][0])
+                        martin=people[0][0], durand=people[1][0],
+                        dmp="\n".join(f"    {line}" for line in dmp_commands(options.directory, people[0][0]["address"])))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from dmp_connector.card.vitale import parse_card
 from dmp_connector.signer import Algorithm, FileSigner
 from mssgw.core.config import load
 from mssgw.demo import cast, stage
+from mssgw.demo.dmp import PATIENTS, commands, write_config
 from mssgw.readiness import remarks
 
 BASE = 42_000
@@ -42,3 +45,27 @@ def test_config_check_names_an_actor_whose_key_cannot_sign(demo):
     (said,) = [sentence for where, sentence in remarks(load(other), datetime.now(UTC)) if where.startswith("dmp_actor")]
     assert said.startswith("anne.leroy@beta.mssante.test")
     assert "RSA" in said
+
+
+ROOT = Path(__file__).parents[2]
+MARTIN = "jeanne.martin@alpha.mssante.test"
+
+
+def test_readme_shows_the_commands_that_the_demo_prints():
+    """They were run against a demo; here, that the two stay the same."""
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    shown = [line.split()[1:] for line in lines if line.startswith("    .venv/bin/mssgw dmp")]
+    assert shown == [line.split()[1:] for line in commands(Path(".demo"), MARTIN)]
+
+
+def test_what_the_printed_commands_take_in_hand_is_there(tmp_path):
+    write_config(tmp_path, BASE)
+    words = [word for line in commands(tmp_path, MARTIN) for word in shlex.split(line)]
+    taken = [Path(word) for word in words if word.endswith(("/lettre.pdf", "/vitale.json"))]
+    assert len(taken) == 2
+    for path in taken:
+        assert path.is_file()
+    example = (ROOT / "config" / "dmp" / "vitale-example.json").read_bytes()
+    for content in (example, (tmp_path / "dmp" / "vitale.json").read_bytes()):
+        patient = parse_card(content).beneficiary(1).as_patient(PATIENTS[0].oid)
+        assert patient.ins.value in {p.ins for p in PATIENTS if p.state == "NO_DMP"}
