@@ -111,7 +111,8 @@ class Session:
             case "rsa-v1.5":
                 return bytes(key.sign(data, mechanism=Mechanism.RSA_PKCS))
             case "rsa-pss":
-                return bytes(key.sign(data, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=hashed[request["hash"]]))
+                mechanism, mask, _ = hashed[request["hash"]]
+                return bytes(key.sign(data, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=(mechanism, mask, request["salt"])))
             case "ecdsa":
                 return bytes(key.sign(data, mechanism=Mechanism.ECDSA))
             case "unwrap-v1.5":

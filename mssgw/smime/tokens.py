@@ -196,8 +196,8 @@ class Pkcs11Key:
                 signature = self._ask("rsa-v1.5", _digest_info(scheme.digest, digest))
                 public.verify(signature, digest, padding.PKCS1v15(), hashed)
             elif scheme.kind is SignatureKind.RSA_PSS and isinstance(public, rsa.RSAPublicKey):
-                signature = self._ask("rsa-pss", digest, hash=scheme.digest.name)
-                public.verify(signature, digest, pss_padding(scheme.digest), hashed)
+                signature = self._ask("rsa-pss", digest, hash=scheme.digest.name, salt=scheme.salt or len(digest))
+                public.verify(signature, digest, pss_padding(scheme.digest, scheme.salt), hashed)
             elif scheme.kind is SignatureKind.ECDSA and isinstance(public, ec.EllipticCurvePublicKey):
                 raw = self._ask("ecdsa", digest)
                 half = len(raw) // 2

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.config.base import Secret
-from mssgw.smime.algorithms import SIGNATURES
+from mssgw.smime.algorithms import SIGNATURES, pss_padding
 from mssgw.smime.errors import KeyUnavailable, Undecryptable
 from mssgw.smime.tokens import Pkcs11Key, Token, TokenPlace
 from tests.smime.forge import ENTITY, opaque
@@ -92,6 +93,14 @@ def sealed(key: Pkcs11Key, who: Person) -> smime.Identity:
 def test_signatures(hsm: Hsm, authority: Authority, scheme: str) -> None:  # RFC 8017 9.2
     who = authority.issue("p256" if scheme.startswith("ecdsa") else "rsa", ALICE)
     assert hsm.load(who, "mx", "01").sign(b"attributes", SIGNATURES[scheme])  # it verifies what it signs
+
+
+def test_a_salt_longer_than_the_hash(hsm: Hsm, authority: Authority) -> None:
+    """Regression: the signature had the hash's length of salt, whatever its parameters said."""
+    scheme = replace(SIGNATURES["pss-sha256"], salt=64)
+    who = authority.issue("rsa", ALICE)
+    signature = hsm.load(who, "mx", "01").sign(b"attributes", scheme)
+    who.key.public_key().verify(signature, b"attributes", pss_padding(scheme.digest, 64), scheme.digest.hash)
 
 
 @pytest.mark.parametrize(("kind", "oaep"), [("rsa", False), ("p256", False), ("p384", False)])
