@@ -135,6 +135,15 @@ class Consultations:
             await self._close(row.id, self._call(row, actor), self._desk.now(), by)
         return len(rows)
 
+    async def close_of(self, call: Call, *, by: str) -> int:
+        """Close what is open of this person on this patient in this mode. Their number."""
+        patient = call.ins.cx if call.ins else ""
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=patient)
+        mine = [r for r in rows if r.mode is call.mode]
+        for row in mine:
+            await self._close(row.id, call, self._desk.now(), by)
+        return len(mine)
+
     async def sweep(self) -> int:
         """Close what ran out, as of the moment it did. Their number."""
         now = self._desk.now()

@@ -497,8 +497,8 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "dmp.answer": {"fr": "Répondez oui ou non.", "en": "Answer oui (yes) or non (no)."},
     "dmp.ask.authorise": {
-        "fr": "Le patient, informé, a-t-il donné son accord à la consultation de son DMP ?",
-        "en": "Has the patient, informed, agreed to the consultation of the DMP?",
+        "fr": "{name}, né(e) le {born} : le patient, informé, a-t-il donné son accord à la consultation de son DMP ?",
+        "en": "{name}, born {born}: has the patient, informed, agreed to the consultation of the DMP?",
     },
     "dmp.ask.bris_de_glace": {
         "fr": "Le patient est hors d'état d'exprimer sa volonté et sa santé est exposée à un risque immédiat : ouvrir en bris de glace ?",
@@ -508,10 +508,13 @@ TEXTS: dict[str, dict[Language, str]] = {
         "fr": "Régulation médicale d'un appel pour ce patient : ouvrir son DMP en mode centre 15 ?",
         "en": "Medical regulation of a call for this patient: open the DMP in mode centre 15?",
     },
-    "dmp.ask.close": {"fr": "Le patient demande-t-il la fermeture de son DMP ?", "en": "Does the patient ask for the DMP to be closed?"},
+    "dmp.ask.close": {
+        "fr": "{name}, né(e) le {born} : le patient demande-t-il la fermeture de son DMP ?",
+        "en": "{name}, born {born}: does the patient ask for the DMP to be closed?",
+    },
     "dmp.ask.reopen": {
-        "fr": "Le patient consent-il à la réouverture de son DMP ?",
-        "en": "Does the patient consent to the reopening of the DMP?",
+        "fr": "{name}, né(e) le {born} : le patient consent-il à la réouverture de son DMP ?",
+        "en": "{name}, born {born}: does the patient consent to the reopening of the DMP?",
     },
     "dmp.ask.oppose": {
         "fr": "{name}, né(e) le {born} : le patient demande-t-il, en sa présence, cette opposition à l'accès en urgence ?",
@@ -536,6 +539,10 @@ TEXTS: dict[str, dict[Language, str]] = {
         "en": "File {file} into the DMP of {person}?",
     },
     "dmp.for": {"fr": "Patient : {person}", "en": "Patient: {person}"},
+    "dmp.kept": {
+        "fr": "Rien n'est perdu : {count} dépôt(s) de ce patient sont gardés ; `mssgw dmp resume --as {address}` les achève, sans doublon.",
+        "en": "Nothing is lost: {count} deposit(s) of this patient are kept; `mssgw dmp resume --as {address}` finishes them, never twice.",
+    },
     "dmp.filed": {"fr": "Déposé pour {person} : {id}  {title}", "en": "Filed for {person}: {id}  {title}"},
     "dmp.filed-before": {
         "fr": "Déjà déposé le {at} pour {person} : {id}  {title}. Rien n'a été envoyé (--again en fait un nouveau document PDF).",
@@ -578,6 +585,13 @@ TEXTS: dict[str, dict[Language, str]] = {
     "dmp.unarchived.already": {"fr": "N'est pas archivé, rien n'est envoyé : {id}", "en": "Not archived, nothing was sent: {id}"},
     "dmp.deleted": {"fr": "Supprimé : {id}", "en": "Deleted: {id}"},
     "dmp.closed-consultations": {"fr": "Consultations fermées : {count}", "en": "Consultations closed: {count}"},
+    "dmp.enter-closes": {"fr": "Entrée pour fermer (ou Ctrl-C).", "en": "Enter closes it (or Ctrl-C)."},
+    "dmp.interrupted.asked": {"fr": "Interrompu ; rien n'a été envoyé.", "en": "Interrupted; nothing was sent."},
+    "dmp.interrupted": {
+        "fr": "Interrompu ; ce qui a été fait se lit par mssgw dmp audit.",
+        "en": "Interrupted; what was done is told by mssgw dmp audit.",
+    },
+    "dmp.interrupted.resume": {"fr": "La création se reprend par --resume {id}.", "en": "The creation goes on with --resume {id}."},
     "dmp.consultation-closed": {"fr": "Consultation fermée : {by}.", "en": "Consultation closed: {by}."},
     "dmp.by.hand": {"fr": "par vous", "en": "by you"},
     "dmp.by.time": {"fr": "fin de la durée permise", "en": "its time was over"},

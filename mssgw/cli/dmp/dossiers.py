@@ -91,7 +91,7 @@ def authorise(
         if remove:
             dossier = await s.service.remove(s.call, treating_doctor=mt)
         else:
-            agreed = s.confirmed("dmp.ask.authorise")
+            agreed = await agreed_by(s, "dmp.ask.authorise")
             dossier = await s.service.authorise(s.call, confirmed=agreed, means=means, treating_doctor=mt)
         s.tell(dossier_text(dossier), dossier_json(dossier))
 
@@ -311,6 +311,13 @@ def named(d: AdministrativeData) -> dict[str, str]:
     return {"name": f"{d.patient.birth_name} {d.patient.given_names}".strip(), "born": f"{d.patient.birth_date:%d/%m/%Y}"}
 
 
+async def agreed_by(s: Session, key: str) -> bool:
+    """The gesture for an act in a patient's name; who is asked sees the name and birth date that the DMP knows."""
+    if not s.asks:
+        return s.options.yes
+    return s.confirmed(key, **named(await s.service.read(s.call)))
+
+
 def _opposing(wanted: AdministrativeChange) -> str:
     return "dmp.ask.oppose" if False not in (wanted.bris_de_glace, wanted.centre_15) else "dmp.ask.lift"
 
@@ -319,10 +326,11 @@ async def managed(s: Session, service: DossierService, *, closing: bool) -> None
     """Close or reopen; today's outcome is an outcome, shown clearly, and status 1: what was asked does not hold."""
     try:
         if closing:
-            agreed = bool(s.options.reason.strip()) and s.confirmed("dmp.ask.close")
+            agreed = bool(s.options.reason.strip()) and await agreed_by(s, "dmp.ask.close")
             dossier = await service.close(s.call, reason=s.options.reason, confirmed=agreed)
         else:
-            dossier = await service.reopen(s.call, confirmed=s.confirmed("dmp.ask.reopen"), consent_at=datetime.now().astimezone())
+            agreed = await agreed_by(s, "dmp.ask.reopen")
+            dossier = await service.reopen(s.call, confirmed=agreed, consent_at=datetime.now().astimezone())
     except (ManagedByMes, LegacyDisabled) as error:
         s.notice(Said(MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]))
         raise error

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from dmp_connector.cda.read import INS_OIDS
 from dmp_connector.client import Call, Dmp
 from dmp_connector.dossier.access import AuditRecord
 from dmp_connector.dossier.announcement import announcements
-from dmp_connector.dossier.consultation import Consultations
+from dmp_connector.dossier.consultation import BY_SIGNAL, Consultations
 from dmp_connector.dossier.deposits import Deposits
 from dmp_connector.dossier.desk import Desk, DeskRules, outcome_of
 from dmp_connector.dossier.identity import Identities
@@ -43,6 +43,7 @@ from dmp_connector.transport import Exchange
 from dmp_connector.validate import Validator
 from mssgw import __version__
 from mssgw.cli.config import loaded
+from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
 from mssgw.cli.dmp.store import open_store
 from mssgw.cli.frame import Said, failure, of_os, output, say, warn
 from mssgw.core.config.dmp import Dmp as DmpTable
@@ -57,6 +58,8 @@ Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="DIR", help="Write each SOAP request and response, byte for byte, as files.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="The explicit gesture, given in advance.")]
+
+OPEN = "open_consultation"  # the verb that keeps a consultation on screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Session:
     card: CardSession | None = None
     relay: TlsRelay | None = None
     tables: codes.CodeTables = field(default_factory=codes.load)  # with the operator's own
+    resume: str = ""  # the creation that an interruption left
 
     @property
     def oid(self) -> str:
@@ -132,9 +136,14 @@ class Session:
     def workflow(self) -> CreationWorkflow:
         return CreationWorkflow(self.desk)
 
+    @property
+    def asks(self) -> bool:
+        """A person sits there and has not said it in advance."""
+        return not self.options.yes and sys.stdin.isatty()
+
     def confirmed(self, key: str, **values: object) -> bool:
         """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
-        return self.options.yes or (sys.stdin.isatty() and answered(say(key, **values)))
+        return self.options.yes or (self.asks and answered(say(key, **values)))
 
     def tell(self, said: str | Said, document: Any) -> None:
         output(str(said), json=self.options.json, document=document)
@@ -151,6 +160,22 @@ class Session:
         except BadIns:
             call = self.anyone
         await self.desk.refused(call, self.options.verb, error)
+
+    async def stopped(self, by: Interrupted) -> None:
+        """A signal came: no emergency and no watched consultation stays open, and a row tells it."""
+        call = self.anyone
+        with suppress(BadIns):
+            call = self.call if self.options.patient else call
+        if call.ins and (call.mode is not AccessMode.NORMAL or self.options.verb == OPEN):
+            await self.consultations.close_of(call, by=BY_SIGNAL)
+        await self.desk.note(call, self.options.verb, "interrupted", signal=str(by))
+        if self.options.verb == "create":
+            self.resume = await asyncio.to_thread(self._begun_creation)
+
+    def _begun_creation(self) -> str:
+        """The creation this verb began or took up, "" when none."""
+        mine = [r for r in self.desk.store.audit(limit=20) if r.what == "creation" and r.who == self.actor.practitioner.id]
+        return next((dict(r.facts).get("creation", "") for r in reversed(mine) if r.at >= self.actor.authenticated_at), "")
 
     async def remind(self) -> None:
         """Documents of mine that the patient does not see yet, when it is time (CSP R1111-53)."""
@@ -201,14 +226,18 @@ async def session(options: Options) -> AsyncIterator[Session]:
         try:
             found = await _begun(stack, options, config.dmp, who, store)
         except DmpError as error:  # no card, a wrong PIN, a wrong key
-            await asyncio.to_thread(store.record, _not_begun(options, who, error))
+            await asyncio.to_thread(store.record, _not_begun(options, who, outcome_of(error), error))
+            raise
+        except (Interrupted, asyncio.CancelledError) as error:  # at the question for the PIN
+            if (by := interrupted(error)) is not None:
+                store.record(_not_begun(options, who, "interrupted", by))
             raise
         yield found
 
 
 async def _begun(stack: AsyncExitStack, options: Options, table: DmpTable, who: DmpActor, store: DmpStore) -> Session:
     now, tables = datetime.now(UTC), codes.load(table.value_sets)
-    card, pin = await asyncio.to_thread(_card, stack, table, now) if who.key is None else (None, "")
+    card, pin = await _card(stack, table, now) if who.key is None else (None, "")
     signer: Signer = card.signer if card else _file_signer(who)
     relay = await _relay(stack, table, card, pin) if card and table.certificate is None else None
     actor = _card_actor(card, who, now) if card else _actor(who, now, tables)
@@ -220,12 +249,10 @@ async def _begun(stack: AsyncExitStack, options: Options, table: DmpTable, who: 
     return found
 
 
-def _not_begun(options: Options, who: DmpActor, error: DmpError) -> AuditRecord:
+def _not_begun(options: Options, who: DmpActor, outcome: str, error: Exception) -> AuditRecord:
     """The row of an attempt that ended before anybody was authenticated: who was asked for, and why not."""
     facts = (("error", type(error).__name__), ("text", str(error)[:200]))
-    return AuditRecord(
-        datetime.now(UTC), who.id, who.structure_id, who.address, "", options.mode.value, options.verb, outcome_of(error), facts=facts
-    )
+    return AuditRecord(datetime.now(UTC), who.id, who.structure_id, who.address, "", options.mode.value, options.verb, outcome, facts=facts)
 
 
 def _settings(table: DmpTable, options: Options, relay: TlsRelay | None) -> DmpSettings:
@@ -285,10 +312,12 @@ def _module(table: DmpTable) -> Path:
     return table.card_module or next((m for m in KNOWN_MODULES if m.is_file()), KNOWN_MODULES[0])
 
 
-def _card(stack: AsyncExitStack, table: DmpTable, now: datetime) -> tuple[CardSession, str]:
-    reader = stack.enter_context(Pkcs11CardReader(_module(table), reader=table.card_reader))
-    pin = _pin(reader.see().tries_left)
-    return reader.open(pin, now), pin
+async def _card(stack: AsyncExitStack, table: DmpTable, now: datetime) -> tuple[CardSession, str]:
+    """The PIN is asked for in this thread: no other one can be interrupted at a terminal."""
+    reader = stack.enter_context(await asyncio.to_thread(Pkcs11CardReader, _module(table), reader=table.card_reader))
+    seen = await asyncio.to_thread(reader.see)
+    pin = _pin(seen.tries_left)
+    return await asyncio.to_thread(reader.open, pin, now), pin
 
 
 def _pin(tries_left: int | None) -> str:
@@ -298,7 +327,8 @@ def _pin(tries_left: int | None) -> str:
         with os.fdopen(int(descriptor)) as given:
             return given.readline().strip()
     shown = "" if tries_left is None else f" (essais restants : {tries_left})"
-    typed: str = typer.prompt(f"Code porteur{shown}", hide_input=True, err=True)
+    with asking():
+        typed: str = typer.prompt(f"Code porteur{shown}", hide_input=True, err=True)
     return typed
 
 
@@ -330,9 +360,10 @@ def answered(question: Said) -> bool:
     """oui or non, typed; an empty line and the end of input are no. A word that is neither is asked about again."""
     sys.stderr.write(f"{question}\n")
     while True:
-        sys.stderr.write("[oui/non] ")
-        sys.stderr.flush()
-        line = sys.stdin.readline()
+        with asking():  # from before the person sees that an answer is waited for
+            sys.stderr.write("[oui/non] ")
+            sys.stderr.flush()
+            line = sys.stdin.readline()
         word = line.strip().casefold()
         if word in _YES or word in _NO or not line:
             return word in _YES
@@ -350,21 +381,48 @@ def verb(options: Options, act: Callable[[Session], Awaitable[None]]) -> None:
 
     named = replace(options, verb=act.__qualname__.partition(".")[0])
 
+    resume = ""
+
+    async def within(found: Session) -> None:
+        nonlocal resume
+        try:
+            await act(found)
+        except DmpError as error:
+            await found.attempted(error)
+            raise
+        except (Interrupted, asyncio.CancelledError) as error:
+            if (by := interrupted(error)) is not None:
+                await found.stopped(by)
+                resume = found.resume
+            raise
+        await found.remind()
+
     async def whole() -> None:
-        async with session(named) as found:
+        with listening():
             try:
-                await act(found)
-            except DmpError as error:
-                await found.attempted(error)
-                raise
-            await found.remind()
+                async with session(named) as found:
+                    await within(found)
+            except asyncio.CancelledError as error:
+                raise interrupted(error) or error from None
 
     try:
         asyncio.run(whole())
     except DmpError as error:
         refused(error, json=options.json)
+    except Interrupted as error:
+        raise _ended(error, resume) from None
     except OSError as error:
         raise failure(of_os(error).prefixed("mssgw dmp"), fault="file") from error
+
+
+def _ended(by: Interrupted, resume: str) -> typer.Exit:
+    said = say("dmp.interrupted.asked" if by.asked else "dmp.interrupted")
+    if resume:
+        again = say("dmp.interrupted.resume", id=resume)
+        said = Said(f"{said.fr} {again.fr}", f"{said.en} {again.en}")
+    with suppress(OSError):  # the terminal may be gone: SIGHUP
+        failure(said.prefixed("mssgw dmp"), fault="interrupted", detail=str(by))
+    return typer.Exit(by.status)
 
 
 def refused(error: DmpError, *, json: bool, program: str = "mssgw dmp") -> None:

@@ -124,6 +124,7 @@ def open_consultation(
         consultation = await opened(s)
         entries = await s.consultations.find(consultation)
         s.notice("\n".join(map(entry_line, entries)))
+        s.notice(say("dmp.enter-closes"))
         async with CardGuard(s.consultations, s.actor, relay=s.relay, card=s.card) as guard:
             if presence or s.card is not None:
                 guard.watch(_slot(presence or (s.card.card.reader if s.card else "")))
