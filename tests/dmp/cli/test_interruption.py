@@ -29,7 +29,11 @@ def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
         assert read, shown.decode()
         shown += read
     ran.send_signal(number)
-    out, err = ran.communicate(timeout=15)
+    try:
+        out, err = ran.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        ran.kill()  # else leaving the block would wait for it without end
+        raise
     return (shown + err + out).decode()
 
 
