@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,9 +17,10 @@ from dmp_connector.dossier.announcement import Announcement, announcements
 from dmp_connector.dossier.deposits import DepositRequest, Receipt
 from dmp_connector.dossier.identity import Typed
 from dmp_connector.dossier.pdf_document import PdfRequest
-from dmp_connector.errors import BadDocument
-from dmp_connector.model import AccessMode, Patient, Sex, Visibility
-from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, urgency_confirmed
+from dmp_connector.errors import BadDocument, Unavailable
+from dmp_connector.model import AccessMode, Ins, Patient, Sex, Visibility
+from dmp_connector.store import Deposit
+from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, shown, urgency_confirmed
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, answered, verb
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
 
@@ -41,6 +43,18 @@ def sending(size: int) -> Iterator[Callable[[int, int], None] | None]:
             bar.update(task, completed=done, total=total)
 
         yield went
+
+
+@contextmanager
+def keeping(s: Session) -> Iterator[None]:
+    """Without an answer, or stopped by Ctrl-C, what is kept is said, and how it goes on."""
+    try:
+        yield
+    except (Unavailable, asyncio.CancelledError):
+        mine = [d for d in s.desk.store.pending_deposits() if (d.practitioner, d.patient) == (s.actor.practitioner.id, s.ins.cx)]
+        if mine:
+            s.notice(say("dmp.kept", count=len(mine), address=s.options.address))
+        raise
 
 
 @app.command()
@@ -79,7 +93,7 @@ def submit(
         if not content.startswith(b"%PDF-"):
             _require_no_pdf_option(again=again, act=day)
             cda = DepositRequest(content, visibility, replace_id, title=title, reason=reason, confirmed=urgent, typed=typed)
-            with sending(len(content)) as bar:
+            with keeping(s), sending(len(content)) as bar:
                 _tell_receipt(s, await s.deposits.deposit(s.call, cda, progress=bar, ask=_ask(s, file)))
             return
         if not title or not type_code:
@@ -87,7 +101,7 @@ def submit(
         kind, practice = s.tables.type_code.require(type_code), s.tables.practice.require(s.who.practice)
         acted = day.date() if day else None
         pdf = PdfRequest(content, title, kind, practice, visibility, replace_id, acted, again, reason, urgent, typed)
-        with sending(len(content)) as bar:
+        with keeping(s), sending(len(content)) as bar:
             _tell_receipt(s, await s.deposits.deposit_pdf(s.call, pdf, progress=bar, ask=_ask(s, file)))
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
@@ -198,13 +212,19 @@ def list_announcements(config: ConfigFile, address: As, json: Json = False) -> N
     verb(Options(config, address, json=json), act)
 
 
+def _named(row: Deposit | None, unique_id: str) -> str:
+    """A deposit for people: its title, its patient's INS, its id."""
+    return unique_id if row is None else f"{shown(str(row.submission['title']))}, INS {Ins.read_cx(row.patient).value}, {unique_id}"
+
+
 @app.command()
 def resume(config: ConfigFile, address: As, trace: Trace = None, json: Json = False) -> None:
     """Send again the deposits that got no answer."""
 
     async def act(s: Session) -> None:
+        rows = {row.unique_id: row for row in s.desk.store.pending_deposits()}
         done = await s.deposits.resume(lambda ins: Call(s.actor, ins))
-        lines = [f"{u} : {say('dmp.sent') if o == 'sent' else o}" for u, o in done]
+        lines = [f"{_named(rows.get(u), u)} : {say('dmp.sent').fr if o == 'sent' else o}" for u, o in done]
         ok = all(o == "sent" for _, o in done)
         s.tell("\n".join(lines) or say("dmp.no-deposit"), {"ok": ok, "deposits": [list(d) for d in done]})
         if not ok:

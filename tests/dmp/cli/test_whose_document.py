@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dmp_connector.client import Dmp
+from dmp_connector.errors import Unavailable
 from dmp_connector.letters import letter
 from mssgw.cli.dmp import filing
 
@@ -80,3 +82,19 @@ def test_a_cda_with_script_or_external_link_is_refused_before_it_is_sent(mssgw, 
     assert said in refused.document["sentence"]
     assert "section/text" in refused.document["sentence"]
     assert [row for row in mssgw.audit("PATIENT") if row[1] == "sent"] == []
+
+
+def test_a_deposit_without_an_answer_is_said_to_be_kept_and_resume_names_it(mssgw, pdf, monkeypatch):
+    async def silent(self, *given, **options):
+        raise Unavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dmp, "td21_submit", silent)
+        lost = submit(mssgw, pdf, text=True)
+    assert lost.status == 1
+    assert "mssgw dmp resume" in lost.notices
+    done = mssgw("resume", text=True)
+    assert done.status == 0
+    assert "Lettre" in done.text
+    assert mssgw.running.ins("PATIENT").value in done.text
+    assert "Aucun dépôt" in mssgw("resume", text=True).text
