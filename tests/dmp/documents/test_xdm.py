@@ -21,6 +21,7 @@ from dmp_connector.model import Code, Document, Dtm, Ins, InsKind, SubmissionSet
 from tests.dmp.conftest import SHARED
 
 from .conftest import EXAMPLES
+from .test_cda import _sample
 
 SENDER = xdm.Sender("Dr Jeanne Martin", "Cabinet Martin", "12 rue de la Paix 75002 PARIS", "0102030405")
 PEERS = SHARED / "mssante" / "peer-direct"
@@ -259,7 +260,6 @@ _GOOD: list[bytes] = []
 @settings(max_examples=150, deadline=None)
 def test_a_damaged_archive_is_read_or_refused(at, piece):
     if not _GOOD:
-        from .test_cda import _sample
 
         content = _sample()
         entry = describe(content, tables=codes.load())
