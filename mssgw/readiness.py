@@ -49,12 +49,10 @@ def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
     """What is no mistake of the file and must be mended all the same: mail waits (451) while a seal is out of its dates."""
     for where, name, seal in _seals_with_files(config):
         start, end = seal.certificate.parsed.not_valid_before_utc, seal.certificate.parsed.not_valid_after_utc
-        if not start <= now <= end:
+        if not seal.certificate.valid_at(now):
             yield f"{where}.certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
         elif end - now < SOON:
             yield f"{where}.certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
-
-
     with contextlib.suppress(OSError):  # that is no remark, `Trust.of` says it
         for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
             if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):

@@ -21,6 +21,7 @@ from typing import Final
 from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Refused
+from mssgw.protocol.lines import count_crlf
 
 COMMAND_OCTETS: Final = 512  # RFC 5321 4.5.3.1.4, CRLF included
 LONGER_COMMANDS: Final = {
@@ -42,8 +43,6 @@ _HEX = re.compile(r"\+([0-9A-F]{2})")
 _UNICODE = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 3
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _DOT = re.compile(rb"\n\.")
-_LONE_CR = re.compile(rb"\r(?!\n)")
-_WITHIN_LINES = bytes(octet for octet in range(256) if octet not in b"\r\n")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 
 
@@ -252,9 +251,8 @@ class _Content:
     def _judge(self, octets: bytes) -> None:
         if self.size > self._max_size:
             raise Refused(f"Message is larger than {self._max_size} octets", code=552, enhanced="5.3.4")  # RFC 1870 6.3
-        returns_and_feeds = octets.translate(None, _WITHIN_LINES)
-        ends = returns_and_feeds.count(b"\n")
-        if 2 * ends != len(returns_and_feeds) or _LONE_CR.search(octets):  # each CR has its LF, and there are as many of both
+        ends = count_crlf(octets)
+        if ends is None:
             raise bare_line_end()
         if b"\0" in octets:
             raise Refused("Message holds a NUL octet; encode binary content in base64", code=550, enhanced="5.6.0")

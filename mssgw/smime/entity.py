@@ -18,6 +18,7 @@ from functools import cache
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.message import Field, Headers
 from mssgw.protocol import mime
+from mssgw.protocol.lines import count_crlf
 from mssgw.protocol.mime import Part
 from mssgw.protocol.mime.fields import header_end as end_of_header
 from mssgw.smime.rope import STEP, Range, Rope
@@ -27,8 +28,6 @@ MAX_LINE = 998  # octets without CRLF, RFC 5322 2.1.1
 SIGNATURE_TYPES = frozenset(("application/pkcs7-signature", "application/x-pkcs7-signature"))
 CMS_TYPES = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
 _WIDE = re.compile(rb"(?im)^content-transfer-encoding:[ \t]*(?:8bit|binary)")
-_LONE_CR = re.compile(rb"\r[^\n]")
-_WITHIN_LINES = bytes(octet for octet in range(256) if octet not in b"\r\n")
 _CMS_NAME = re.compile(r"\.p7[mz]\Z", re.IGNORECASE)
 _OPAQUE_TYPES = frozenset(("application/octet-stream", "application/pkcs7-signature", "application/x-pkcs7-signature"))
 
@@ -99,24 +98,13 @@ def _crlf(data: bytes) -> bytes:
 def survives(body: Body, start: int) -> bool:
     """Whether relays will leave it alone: 7-bit, CRLF only, lines of at most 998 octets (RFC 8551 3.1.3)."""
     tail = 0  # length of the line that is open
-    last = b""
-    surplus = 0  # of CR over LF so far
-    for at in range(start, body.size, STEP):
-        chunk = body.read(at, STEP)
-        if not chunk.isascii() or b"\0" in chunk:
+    for chunk in _lines(body, start):
+        if not chunk.isascii() or b"\0" in chunk or count_crlf(chunk) is None:
             return False
-        # Each CR has its LF, and there are as many of one as of the other: so each LF has its CR.
-        if last == b"\r" and chunk[:1] != b"\n":
-            return False
-        if _LONE_CR.search(chunk):
-            return False
-        returns_and_feeds = chunk.translate(None, _WITHIN_LINES)
-        surplus += len(returns_and_feeds) - 2 * returns_and_feeds.count(b"\n")
         tail = _longest_open(chunk, tail)
         if tail < 0:
             return False
-        last = chunk[-1:]
-    return last != b"\r" and not surplus and not _WIDE.search(body.read(0, start))
+    return not _WIDE.search(body.read(0, start))
 
 
 def _longest_open(chunk: bytes, tail: int) -> int:
@@ -147,7 +135,7 @@ def _reencoded(body: Body, own: Headers, limits: mime.MimeLimits) -> Outgoing:
 
 def _with_crlf(body: Body) -> Body:
     """Bare LF and CR become CRLF; content that is declared binary was never line-oriented, and is rare enough."""
-    if all(chunk.count(b"\n") == chunk.count(b"\r\n") == chunk.count(b"\r") for chunk in _lines(body)):
+    if all(count_crlf(chunk) is not None for chunk in _lines(body)):
         return body
     writer = BodyWriter()
     for chunk in _lines(body):
@@ -155,11 +143,11 @@ def _with_crlf(body: Body) -> Body:
     return writer.finish()
 
 
-def _lines(body: Body) -> Iterator[bytes]:
-    """Chunks that never end between CR and LF."""
+def _lines(body: Body, start: int = 0) -> Iterator[bytes]:
+    """Chunks from `start` on that never end between CR and LF."""
     held = b""
-    for chunk in body.chunks(STEP):
-        data = held + chunk
+    for at in range(start, body.size, STEP):
+        data = held + body.read(at, STEP)
         held = b"\r" if data.endswith(b"\r") else b""
         yield data[: len(data) - len(held)]
     if held:
