@@ -21,7 +21,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from dmp_connector import soap
 from dmp_connector.client import Call, Dmp
 from dmp_connector.ebxml import names, write
 from dmp_connector.ebxml.read import read_registry
@@ -46,7 +45,8 @@ from dmp_connector.signer import FileSigner
 from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
-from dmp_connector.xml import serialise
+from dmp_connector.wire import soap
+from dmp_connector.wire.xml import serialise
 from tests.dmp.pki import Root
 
 DOCTOR = Practitioner(

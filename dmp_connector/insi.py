@@ -16,11 +16,11 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from dmp_connector import soap
 from dmp_connector.errors import BadAnswer, BadInput, BadIns, refusal
 from dmp_connector.model.people import Ins, InsKind, Patient, Sex, plain_name
 from dmp_connector.settings import Limits
-from dmp_connector.transport import Exchange
+from dmp_connector.wire import soap
+from dmp_connector.wire.transport import Exchange
 
 SERVICE = "urn:ServiceIdentiteCertifiee:1.0.0:"
 BY_VITALE = f"{SERVICE}rechercherInsAvecCarteVitale"

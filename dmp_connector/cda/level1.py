@@ -17,7 +17,7 @@ from dmp_connector.codes import CodeTables, load
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.documents import NORMAL, PS_AUTHORITY, STRUCTURE_AUTHORITY, Code
 from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
-from dmp_connector.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 
 _NSMAP: dict[str | None, str] = {None: V3}
 _TEMPLATES = (

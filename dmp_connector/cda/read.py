@@ -16,7 +16,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.documents import Code, Dtm
 from dmp_connector.model.people import Ins, InsKind
-from dmp_connector.xml import parse
+from dmp_connector.wire.xml import parse
 
 MAX_CDA = 64 * 1024 * 1024
 

@@ -16,7 +16,7 @@ from dmp_connector.ebxml import FindDocuments
 from dmp_connector.habilitations import ListBy, ListMode, OtpChannel, PatientAccess
 from dmp_connector.hl7v3.write import CLOSING_REQUESTED
 from dmp_connector.model.dossier import IdentityQuery
-from dmp_connector.vihf import Call
+from dmp_connector.proof.vihf import Call
 
 
 class Dmp(Dossiers, Documents):

@@ -16,14 +16,15 @@ from typing import Self
 
 from lxml import etree
 
-from dmp_connector import mtom, soap, vihf
 from dmp_connector.errors import BadAnswer, BadInput, Unavailable
 from dmp_connector.hl7v3.common import Frame
 from dmp_connector.model.people import Ins
+from dmp_connector.proof import vihf
+from dmp_connector.proof.vihf import Call
 from dmp_connector.settings import DmpSettings
 from dmp_connector.signer import Signer
-from dmp_connector.transport import Answer, Exchange, Progress
-from dmp_connector.vihf import Call
+from dmp_connector.wire import mtom, soap
+from dmp_connector.wire.transport import Answer, Exchange, Progress
 
 _IN_A_THREAD = 256 * 1024  # bytes from which reading an answer would be felt on the event loop
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from lxml import etree
 
-from dmp_connector import mtom, xades
 from dmp_connector.client.caller import Caller, ins_of, payload_of
 from dmp_connector.ebxml import query, write
 from dmp_connector.ebxml.read import Registry, read_registry, read_retrieved, require_success
@@ -25,8 +24,10 @@ from dmp_connector.model.documents import (
     SubmissionSet,
     Visibility,
 )
-from dmp_connector.transport import Progress
-from dmp_connector.vihf import Call
+from dmp_connector.proof import xades
+from dmp_connector.proof.vihf import Call
+from dmp_connector.wire import mtom
+from dmp_connector.wire.transport import Progress
 
 _SUBMIT = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
 _QUERY = "urn:ihe:iti:2007:RegistryStoredQuery"

@@ -14,7 +14,7 @@ from dmp_connector.hl7v3.names import Reason
 from dmp_connector.model.documents import Code
 from dmp_connector.model.dossier import AdministrativeData, Authorisation, Candidate, Dossier, DossierSummary, IdentityQuery
 from dmp_connector.model.people import AccessMode, Ins, Patient
-from dmp_connector.vihf import Call
+from dmp_connector.proof.vihf import Call
 
 _ADD = "urn:hl7-org:v3:PRPA_IN201311UV02"
 _REVISE = "urn:hl7-org:v3:PRPA_IN201314UV02"

@@ -52,7 +52,7 @@ from dmp_connector.model.documents import (
     Visibility,
 )
 from dmp_connector.model.people import AccessMode, Ins, Patient
-from dmp_connector.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.store import Deposit, DepositState
 from dmp_connector.validate import Validator
 

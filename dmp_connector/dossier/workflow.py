@@ -188,7 +188,7 @@ class CreationWorkflow:
             raise BadInput("the confirmation by e-mail needs an address", fr="la confirmation par courriel demande une adresse")
         if creation.patient is None or creation.consent is None:
             raise WrongStep(f"at {creation.step}, expected created")
-        from dmp_connector.letters import Letterhead, creation_letter  # fpdf2 is slow to import
+        from dmp_connector.paper.letters import Letterhead, creation_letter  # fpdf2 is slow to import
 
         head = Letterhead(actor.practitioner, actor.structure, self._desk.rules.letter_address)
         letter = await asyncio.to_thread(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from dmp_connector import mtom
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, BadDocument, Refused, RegistryError, RegistryRefused, refusal
 from dmp_connector.model.documents import (
@@ -26,6 +25,7 @@ from dmp_connector.model.documents import (
     SubmissionSet,
 )
 from dmp_connector.model.people import Ins
+from dmp_connector.wire import mtom
 
 _RIM = f"{{{names.RIM}}}"
 _SLOT, _CLASSIFICATION, _IDENTIFIER = f"{_RIM}Slot", f"{_RIM}Classification", f"{_RIM}ExternalIdentifier"

@@ -10,9 +10,9 @@ from itertools import count
 
 from lxml import etree
 
-from dmp_connector import mtom
 from dmp_connector.ebxml import names
 from dmp_connector.model.documents import Association, Author, AvailabilityStatus, Code, DocumentEntry, Dtm, SubmissionSet
+from dmp_connector.wire import mtom
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from lxml import etree
 
-from dmp_connector import mtom
 from dmp_connector.codes import load
 from dmp_connector.ebxml import names, write
 from dmp_connector.ebxml.query import StoredQuery, read_query
@@ -26,6 +25,7 @@ from dmp_connector.simulator.rights import Column, Reach, Right, deny, reach
 from dmp_connector.simulator.rights_service import require_active
 from dmp_connector.simulator.signature import verify_submission
 from dmp_connector.simulator.world import Record, World
+from dmp_connector.wire import mtom
 
 
 class DocumentService:

@@ -21,16 +21,16 @@ from signxml.exceptions import InvalidInput
 from signxml.exceptions import InvalidSignature as SignatureRefused
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from dmp_connector import vihf
 from dmp_connector.codes import load
-from dmp_connector.dsig import DS
 from dmp_connector.errors import BadAnswer, BadIns
 from dmp_connector.model.documents import Code
 from dmp_connector.model.people import AccessMode, AuthenticationMode, Ins
+from dmp_connector.proof import vihf
+from dmp_connector.proof.dsig import DS
 from dmp_connector.simulator.config import SimulatorConfig
 from dmp_connector.simulator.rights import Column
 from dmp_connector.simulator.world import Record
-from dmp_connector.xml import parse, serialise
+from dmp_connector.wire.xml import parse, serialise
 
 DOCTOR, PHARMACIST = "10", "21"
 PROFESSIONS = "1.2.250.1.71.1.2.7"

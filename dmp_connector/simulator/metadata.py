@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from dmp_connector import xades
 from dmp_connector.codes import CodeTables
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.documents import DocumentEntry, Visibility
+from dmp_connector.proof import xades
 from dmp_connector.simulator.gate import Visitor
 from dmp_connector.simulator.registry import refuse
 

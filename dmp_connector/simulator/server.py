@@ -21,7 +21,6 @@ from lxml import etree
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dmp_connector import habilitations as own
-from dmp_connector import mtom, soap
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, HostileXml, Refused, RegistryRefused
 from dmp_connector.insi import BY_TRAITS, BY_VITALE
@@ -35,7 +34,8 @@ from dmp_connector.simulator.insi import InsiService
 from dmp_connector.simulator.rights_service import RightsService, refused
 from dmp_connector.simulator.seed import seed_documents
 from dmp_connector.simulator.world import Trace, World
-from dmp_connector.xml import serialise
+from dmp_connector.wire import mtom, soap
+from dmp_connector.wire.xml import serialise
 
 BASE = "/si-dmp-server/v2/services"
 INSI = "/insi"

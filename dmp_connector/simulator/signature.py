@@ -15,10 +15,10 @@ from signxml.exceptions import InvalidInput
 from signxml.exceptions import InvalidSignature as SignatureRefused
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from dmp_connector.dsig import DS, INCLUSIVE_WITH_COMMENTS
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.documents import Document
-from dmp_connector.xml import parse
+from dmp_connector.proof.dsig import DS, INCLUSIVE_WITH_COMMENTS
+from dmp_connector.wire.xml import parse
 
 _RULES = SignatureConfiguration(
     require_x509=True,

@@ -14,7 +14,7 @@ from lxml import etree
 from dmp_connector.cda.read import INS_OIDS, NS, Cda, tag, text_of
 from dmp_connector.errors import BadDocument, BadIns
 from dmp_connector.model.people import Ins
-from dmp_connector.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.validate.active import active_content
 from dmp_connector.validate.findings import Finding, Severity
 

@@ -19,7 +19,7 @@ from lxml import etree
 from dmp_connector.cda.read import MAX_CDA, Cda, read
 from dmp_connector.child import Child, ChildGone
 from dmp_connector.errors import BadDocument, Unavailable
-from dmp_connector.pdf import MAX_PDF
+from dmp_connector.paper.pdf import MAX_PDF
 from dmp_connector.validate.findings import Finding
 from dmp_connector.validate.header import check_header
 from dmp_connector.validate.kit import Kit, Models, versions_for

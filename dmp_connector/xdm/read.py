@@ -18,9 +18,9 @@ from dmp_connector.ebxml import read_registry
 from dmp_connector.errors import BadAnswer, BadArchive, BadDocument, BadInput
 from dmp_connector.model.documents import Association, DocumentEntry, SubmissionSet
 from dmp_connector.model.people import Ins
+from dmp_connector.wire.xml import parse
 from dmp_connector.xdm.members import XdmLimits, members
 from dmp_connector.xdm.write import SIGNATURE_CLASS
-from dmp_connector.xml import parse
 
 
 @dataclass(frozen=True, slots=True)

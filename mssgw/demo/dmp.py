@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from dmp_connector.letters import letter
+from dmp_connector.paper.letters import letter
 from dmp_connector.simulator.config import Person
 
 OID = "1.2.250.1.213.1.4.10"  # the authority of test INS

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 
 from dmp_connector import codes, xdm
 from dmp_connector.cda import Level1
-from dmp_connector.letters import letter as pdf_letter
 from dmp_connector.model import Code, Ins, InsKind, Patient, Practitioner, Sex, Structure
+from dmp_connector.paper.letters import letter as pdf_letter
 
 ROOT = "1.2.250.1.213.1.1.9"  # where the guide's own examples take their identifiers from
 TEXT = (

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_connector import habilitations, hl7v2, insi, pdf, soap, vihf, xdm
+from dmp_connector import habilitations, hl7v2, insi, xdm
 from dmp_connector.card.cps import Activity, activity_object, parse_activity
 from dmp_connector.card.vitale import parse_card
 from dmp_connector.cda.metadata import describe
@@ -30,18 +30,21 @@ from dmp_connector.ebxml.read import read_registry, read_retrieved, require_succ
 from dmp_connector.errors import DmpError, Unavailable
 from dmp_connector.hl7v3 import read as hl7v3
 from dmp_connector.insi import Insi, InsiSettings
-from dmp_connector.letters import letter
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Document, Dtm, Ins, SubmissionSet
+from dmp_connector.paper import pdf
+from dmp_connector.paper.letters import letter
+from dmp_connector.proof import vihf
+from dmp_connector.proof.vihf import Call
 from dmp_connector.settings import DmpSettings, Limits
 from dmp_connector.signer import FileSigner
 from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
 from dmp_connector.simulator.signature import verify_submission
-from dmp_connector.transport import Exchange
 from dmp_connector.validate import check_header
 from dmp_connector.validate.validator import SchematronWorker
-from dmp_connector.vihf import Call
+from dmp_connector.wire import soap
+from dmp_connector.wire.transport import Exchange
 from tests.dmp.cards.conftest import VITALE
 from tests.dmp.conftest import RPPS, SHARED, STRUCTURE, Clock, Keys, Running, need_package, practitioner, structure
 from tests.dmp.protocol.test_schemas import Recorder, everything, identities

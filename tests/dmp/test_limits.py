@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dmp_connector.pdf import MAX_PDF
+from dmp_connector.paper.pdf import MAX_PDF
 from dmp_connector.settings import Limits
 from mssgw.core.config.dmp import Dmp
 

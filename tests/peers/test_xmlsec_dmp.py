@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dmp_connector import soap, vihf, xades
 from dmp_connector.client import Call
 from dmp_connector.model import (
     AccessMode,
@@ -28,8 +27,10 @@ from dmp_connector.model import (
     Structure,
     SubmissionSet,
 )
+from dmp_connector.proof import vihf, xades
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import Algorithm, FileSigner
+from dmp_connector.wire import soap
 from tests.dmp.pki import Root
 
 pytestmark = pytest.mark.peer("xmlsec1")

@@ -39,8 +39,8 @@ from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins
 from dmp_connector.settings import DmpSettings, Limits, Software
 from dmp_connector.signer import FileSigner, Signer
 from dmp_connector.store import DmpStore
-from dmp_connector.transport import Exchange
 from dmp_connector.validate import Validator
+from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening

@@ -9,8 +9,8 @@ import pytest
 
 from dmp_connector.dossier import announcement
 from dmp_connector.dossier.announcement import Announcement, announcements
-from dmp_connector.letters import letter
 from dmp_connector.model import Ins
+from dmp_connector.paper.letters import letter
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.store import open_store
 from tests.dmp.conftest import RPPS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmp_connector.letters import letter
+from dmp_connector.paper.letters import letter
 
 from .conftest import DOCTOR, OTHER, SAMU
 

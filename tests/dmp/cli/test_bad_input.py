@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from dmp_connector import codes, xdm
 from dmp_connector.cda import Level1, build_level1, describe
-from dmp_connector.letters import letter
 from dmp_connector.model import Document, Dtm, Ins, InsKind
+from dmp_connector.paper.letters import letter
 from mssgw.cli.xdm import app as xdm_app
 from tests.dmp.documents.conftest import CABINET, DOCTOR, PATIENT
 

@@ -14,7 +14,7 @@ from dmp_connector.dossier.deposits import Deposits
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.pdf_document import PdfRequest, document_id
 from dmp_connector.errors import Unavailable
-from dmp_connector.letters import letter
+from dmp_connector.paper.letters import letter
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.store import open_store
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from dmp_connector import codes
 from dmp_connector.cda import Level1, build_level1
-from dmp_connector.letters import letter
 from dmp_connector.model import Patient, Sex
+from dmp_connector.paper.letters import letter
 from mssgw.cli.xdm import app as xdm_app
 from tests.dmp.documents.conftest import CABINET
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dmp_connector.letters import letter
+from dmp_connector.paper.letters import letter
 
 from .conftest import DOCTOR, HOSPITAL, PSC, SAMU
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dmp_connector.cda import read as read_cda
-from dmp_connector.letters import letter
-from dmp_connector.pdf import require_pdfa1
+from dmp_connector.paper.letters import letter
+from dmp_connector.paper.pdf import require_pdfa1
 
 from .conftest import DOCTOR, HOSPITAL, OTHER, PSC, SAMU, Mssgw
 

@@ -10,7 +10,7 @@ import pytest
 
 from dmp_connector.client import Dmp
 from dmp_connector.errors import Unavailable
-from dmp_connector.letters import letter
+from dmp_connector.paper.letters import letter
 from mssgw.cli.dmp import filing
 
 from .conftest import Mssgw

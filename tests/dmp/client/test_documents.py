@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dmp_connector import soap
 from dmp_connector.client import Call, Dmp, FindDocuments
 from dmp_connector.errors import (
     AccessDenied,
@@ -36,7 +35,8 @@ from dmp_connector.model import (
     SubmissionSet,
     Visibility,
 )
-from dmp_connector.transport import Exchange
+from dmp_connector.wire import soap
+from dmp_connector.wire.transport import Exchange
 from tests.dmp.conftest import Running, practitioner, structure
 
 pytestmark = pytest.mark.asyncio

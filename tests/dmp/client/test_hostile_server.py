@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from dmp_connector import mtom, soap
 from dmp_connector.client import Dmp
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, DmpError, HostileXml, Refused, RegistryRefused, Unavailable
 from dmp_connector.model import DocumentEntry
 from dmp_connector.settings import Limits
-from dmp_connector.transport import Answer, Exchange
+from dmp_connector.wire import mtom, soap
+from dmp_connector.wire.transport import Answer, Exchange
 from tests.dmp.client.test_documents import entry_of, submit
 from tests.dmp.client.test_transport import Scripted
 from tests.dmp.conftest import Keys, Running

@@ -21,7 +21,7 @@ from dmp_connector.errors import BadCertificate, BadInput, BadSettings, Refused,
 from dmp_connector.insi import Insi, InsiSettings, Outcome, VitaleIdentity
 from dmp_connector.model import Sex
 from dmp_connector.settings import DmpSettings, Limits
-from dmp_connector.transport import Exchange, client_context
+from dmp_connector.wire.transport import Exchange, client_context
 from tests.dmp.client.test_documents import submit
 from tests.dmp.conftest import Keys, Running
 

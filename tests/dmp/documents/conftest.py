@@ -9,8 +9,8 @@ import pytest
 
 from dmp_connector import codes
 from dmp_connector.cda import Level1
-from dmp_connector.letters import letter
 from dmp_connector.model import Code, Ins, InsKind, Patient, Practitioner, Sex, Structure
+from dmp_connector.paper.letters import letter
 from tests.dmp.conftest import SHARED
 
 KIT = SHARED / "dmp" / "testcontenucda-3.0"

@@ -16,8 +16,8 @@ from lxml import etree
 from dmp_connector import codes
 from dmp_connector.cda import Level1, build_level1, describe, read, to_html
 from dmp_connector.errors import BadCode, BadDocument, BadInput, BadIns
-from dmp_connector.letters import letter
 from dmp_connector.model import Code, Ins, InsKind
+from dmp_connector.paper.letters import letter
 from dmp_connector.validate import check_header
 
 from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT

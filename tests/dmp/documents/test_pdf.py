@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from dmp_connector.cda import read
 from dmp_connector.errors import BadDocument
-from dmp_connector.letters import Letterhead, closing_letter, creation_letter, letter
 from dmp_connector.model import Consent, ConsentBasis, ConsentMeans, Oppositions
-from dmp_connector.pdf import require_pdfa1
+from dmp_connector.paper.letters import Letterhead, closing_letter, creation_letter, letter
+from dmp_connector.paper.pdf import require_pdfa1
 
 from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT
 

@@ -15,8 +15,8 @@ from dmp_connector.dossier.deposits import DepositRequest, Deposits
 from dmp_connector.dossier.desk import Desk, DeskRules
 from dmp_connector.dossier.service import DossierService
 from dmp_connector.errors import BadDocument, ConsentMissing, ConsultationClosed, DuplicateDocument, Unavailable
-from dmp_connector.letters import letter
 from dmp_connector.model import AccessMode, Patient, Sex
+from dmp_connector.paper.letters import letter
 from dmp_connector.store import DepositState, DmpStore
 from tests.dmp.conftest import STORE_KEYS, practitioner, structure
 

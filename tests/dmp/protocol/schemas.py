@@ -12,7 +12,7 @@ import functools
 import pytest
 from lxml import etree
 
-from dmp_connector import mtom
+from dmp_connector.wire import mtom
 from tests.dmp.conftest import SHARED
 
 SCHEMAS = SHARED / "schemas"

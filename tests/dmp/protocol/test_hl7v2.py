@@ -13,7 +13,7 @@ from dmp_connector import hl7v2
 from dmp_connector.errors import BadInput, DmpError
 from dmp_connector.hl7v2 import ConsultationWill, FeedingWill
 from dmp_connector.model import Ins, InsKind, Sex, Visibility
-from dmp_connector.xml import parse
+from dmp_connector.wire.xml import parse
 from tests.dmp.conftest import SHARED
 
 DATA = SHARED / "dmp" / "hl7v2-exemples"

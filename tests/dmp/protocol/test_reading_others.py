@@ -8,13 +8,15 @@ from datetime import UTC, date, datetime
 import pytest
 from lxml import etree
 
-from dmp_connector import insi, soap, vihf
+from dmp_connector import insi
 from dmp_connector.ebxml import read_query, read_registry
 from dmp_connector.errors import BadAnswer, CertificateRefused, Refused
 from dmp_connector.insi import Outcome
 from dmp_connector.model import Code, Dtm, Ins, InsKind, Sex
+from dmp_connector.proof import vihf
 from dmp_connector.settings import Limits
-from dmp_connector.xml import parse
+from dmp_connector.wire import soap
+from dmp_connector.wire.xml import parse
 from tests.dmp.conftest import SHARED
 from tests.dmp.protocol import schemas
 

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from dmp_connector import soap, vihf
 from dmp_connector.client import Call, Dmp, FindDocuments, IdentityQuery, ListBy, OtpChannel
 from dmp_connector.ebxml.read import read_registry
 from dmp_connector.errors import Refused
 from dmp_connector.insi import Insi, InsiSettings, VitaleIdentity
 from dmp_connector.model import AccessMode, AuthenticationMode, AvailabilityStatus, Code, Document, Dtm, Patient, Sex, Visibility
+from dmp_connector.proof import vihf
 from dmp_connector.simulator.signature import verify_submission
-from dmp_connector.transport import Exchange
+from dmp_connector.wire import soap
+from dmp_connector.wire.transport import Exchange
 from tests.dmp.client.test_documents import entry_of, submission_of, submit
 from tests.dmp.client.test_dossiers import administrative
 from tests.dmp.conftest import Running, practitioner, structure

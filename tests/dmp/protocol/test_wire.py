@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmp_connector import mtom, soap
 from dmp_connector.ebxml import read_query, read_registry
 from dmp_connector.ebxml.query import adhoc, listed
 from dmp_connector.errors import BadAnswer, BadIns, BadSettings, DmpError, HostileXml, TraitsDiffer
@@ -27,7 +26,8 @@ from dmp_connector.model import (
     plain_name,
 )
 from dmp_connector.settings import DmpSettings, Limits
-from dmp_connector.xml import parse
+from dmp_connector.wire import mtom, soap
+from dmp_connector.wire.xml import parse
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">'

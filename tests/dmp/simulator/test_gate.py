@@ -10,16 +10,17 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 
-from dmp_connector import soap, vihf
 from dmp_connector.client import Call
 from dmp_connector.errors import AssertionRefused, CertificateRefused, Refused
 from dmp_connector.hl7v3 import names, write
 from dmp_connector.hl7v3.common import Frame
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code
+from dmp_connector.proof import vihf
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import FileSigner
 from dmp_connector.simulator import Simulator, SimulatorConfig
-from dmp_connector.xml import parse, serialise
+from dmp_connector.wire import soap
+from dmp_connector.wire.xml import parse, serialise
 from tests.dmp.conftest import Clock, Keys, practitioner, structure
 from tests.dmp.pki import Leaf, Root
 

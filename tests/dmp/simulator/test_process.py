@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from dmp_connector import mtom, soap, vihf
 from dmp_connector.client import Call, Dmp, FindDocuments
 from dmp_connector.ebxml import query
 from dmp_connector.errors import BadSettings
 from dmp_connector.hl7v3 import names, write
 from dmp_connector.hl7v3.common import Frame
 from dmp_connector.model import Actor, Document, Ins
+from dmp_connector.proof import vihf
 from dmp_connector.settings import DmpSettings, Software, VihfSettings
 from dmp_connector.signer import FileSigner
 from dmp_connector.simulator import Simulator, SimulatorConfig, load
-from dmp_connector.xml import serialise
+from dmp_connector.wire import mtom, soap
+from dmp_connector.wire.xml import serialise
 from tests.dmp.client.test_documents import CDA, entry_of, submission_of
 from tests.dmp.client.test_dossiers import administrative
 from tests.dmp.conftest import Keys

@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lxml import etree
 
-from dmp_connector import vihf
 from dmp_connector.client import Call, Dmp
 from dmp_connector.errors import AccessDenied, AssertionRefused, DocumentUnknown, NoDossier, Refused, RegistryRefused
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, AvailabilityStatus, Code, Document, Ins, Visibility
+from dmp_connector.proof import vihf
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import FileSigner, subject_text
-from dmp_connector.xml import serialise
+from dmp_connector.wire.xml import serialise
 from tests.dmp.client.test_documents import ALL, entry_of, submission_of, submit
 from tests.dmp.conftest import Running, practitioner
 from tests.dmp.simulator.test_gate import send, simulator  # noqa: F401 - fixtures

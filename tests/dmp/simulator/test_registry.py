@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from lxml import etree
 
-from dmp_connector import mtom, soap
 from dmp_connector.client import Dmp
 from dmp_connector.client.caller import payload_of
 from dmp_connector.ebxml import names
@@ -16,6 +15,7 @@ from dmp_connector.ebxml.read import require_success
 from dmp_connector.errors import CertificateRefused, DocumentUnknown, Refused, RegistryRefused
 from dmp_connector.model import Association, AvailabilityStatus, Document
 from dmp_connector.signer import FileSigner
+from dmp_connector.wire import mtom, soap
 from tests.dmp.client.test_documents import CDA, entry_of, submission_of
 from tests.dmp.conftest import Keys, Running
 from tests.dmp.pki import Root

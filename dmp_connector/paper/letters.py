@@ -12,7 +12,7 @@ from datetime import datetime
 
 from dmp_connector.model.dossier import Consent, ConsentMeans, Oppositions
 from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
-from dmp_connector.sheet import Sheet
+from dmp_connector.paper.sheet import Sheet
 
 _MEANS = {
     ConsentMeans.ORAL: "oralement",

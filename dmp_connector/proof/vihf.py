@@ -14,13 +14,13 @@ from typing import Any
 
 from lxml import etree
 
-from dmp_connector import dsig
 from dmp_connector.errors import BadAnswer
 from dmp_connector.model.documents import Code
 from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, Ins
+from dmp_connector.proof import dsig
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import Signer, subject_text
-from dmp_connector.xml import serialise
+from dmp_connector.wire.xml import serialise
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 HL7 = "urn:hl7-org:v3"

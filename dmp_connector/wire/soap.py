@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from dmp_connector import mtom
 from dmp_connector.errors import BadAnswer, Refused, refusal
 from dmp_connector.settings import Limits
-from dmp_connector.xml import parse, serialise
+from dmp_connector.wire import mtom
+from dmp_connector.wire.xml import parse, serialise
 
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 SOAP11 = "http://schemas.xmlsoap.org/soap/envelope/"

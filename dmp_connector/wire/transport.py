@@ -20,7 +20,7 @@ import httpx2
 
 from dmp_connector.errors import BadCertificate, BadSettings, Unavailable
 from dmp_connector.settings import DmpSettings, Limits
-from dmp_connector.trace import TraceSink
+from dmp_connector.wire.trace import TraceSink
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all; 0 when unknown)."""

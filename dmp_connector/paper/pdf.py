@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pikepdf
 
 from dmp_connector.errors import BadAnswer, BadDocument
-from dmp_connector.xml import parse
+from dmp_connector.wire.xml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

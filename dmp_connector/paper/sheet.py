@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from fpdf import FPDF
 
-from dmp_connector.pdf import require_pdfa1
+from dmp_connector.paper.pdf import require_pdfa1
 
 PRODUCER = "mssgw"
 FONTS = Path(__file__).parent / "fonts"

@@ -15,11 +15,11 @@ from typing import Final
 from cryptography import x509
 from lxml import etree
 
-from dmp_connector import dsig
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.documents import NORMAL, Author, Code, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
+from dmp_connector.proof import dsig
 from dmp_connector.signer import Algorithm, Signer
-from dmp_connector.xml import parse, serialise
+from dmp_connector.wire.xml import parse, serialise
 
 XADES: Final = "http://uri.etsi.org/01903/v1.1.1#"
 SOURCE_PURPOSE: Final = "1.2.840.10065.1.12.1.14"
