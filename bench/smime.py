@@ -33,13 +33,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import BlobId, Body
-from mssgw.smime import decrypting, enveloped, oids, recipients, verifying
-from mssgw.smime.algorithms import AES256_CBC, AES256_GCM
-from mssgw.smime.ber import BerError, Stream
+from mssgw.smime.cms import decrypting, enveloped, recipients, verifying
+from mssgw.smime.cms.signed import Signer
+from mssgw.smime.cms.verifying import Hashing
 from mssgw.smime.opening import open_now
 from mssgw.smime.protecting import protect_now
-from mssgw.smime.signed import Signer
-from mssgw.smime.verifying import Hashing
+from mssgw.smime.wire import oids
+from mssgw.smime.wire.algorithms import AES256_CBC, AES256_GCM
+from mssgw.smime.wire.ber import BerError, Stream
 from tests.smime.letters import attachment
 from tests.smime.people import ALICE, BOB, NOW, Authority
 

@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     if sys.argv[1:2] == ["serve"] and "--help" not in sys.argv:
-        from mssgw.serve import main as serve
+        from mssgw.node.parent import main as serve
 
         return serve(sys.argv[2:])
     from mssgw.cli import main as verbs

@@ -52,7 +52,7 @@ app = typer.Typer(
 @app.command()
 def serve(path: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration of the node.")]) -> None:
     """Run the node until it is told to stop."""
-    from mssgw.serve import serve as run_node
+    from mssgw.node.parent import serve as run_node
 
     raise typer.Exit(run_node(path))
 

@@ -15,7 +15,7 @@ import typer
 
 from mssgw.cli.frame import Family, Json, failure, output
 from mssgw.core.config import Config, ConfigError, load
-from mssgw.readiness import remarks, require_ready
+from mssgw.node.readiness import remarks, require_ready
 
 app = Family(help="The configuration.", no_args_is_help=True)
 

@@ -24,11 +24,11 @@ from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import ConfigError
 from mssgw.core.pki import Validate
 from mssgw.smime import files, fitness
-from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.decrypting import Reading
+from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.errors import KeyFileError, Reason, SmimeError
 from mssgw.smime.fitness import Doubt
-from mssgw.smime.keys import Identity
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import decrypt_now, open_now
 from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
 

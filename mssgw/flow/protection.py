@@ -20,10 +20,10 @@ from mssgw.core.config import Config
 from mssgw.core.pki import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
-from mssgw.smime.decrypting import MODERN, Reading
+from mssgw.smime.cms.decrypting import MODERN, Reading
 from mssgw.smime.errors import KeyUnavailable, SmimeError
 from mssgw.smime.judging import Directory, no_directory
-from mssgw.smime.keys import Identity
+from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Lookup, Policy, Protected, no_lookup
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, Verdict

@@ -15,14 +15,15 @@ from mssgw.core.message import Headers
 from mssgw.core.pki import Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, Part, TooComplex
-from mssgw.smime import armour, decrypting, der
-from mssgw.smime.ber import BerError, Stream
+from mssgw.smime.cms import decrypting
 from mssgw.smime.entity import Kind, kind_of
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.judging import Directory
 from mssgw.smime.opening import open_now
-from mssgw.smime.rope import STEP
 from mssgw.smime.verdict import Binding
+from mssgw.smime.wire import armour, der
+from mssgw.smime.wire.ber import BerError, Stream
+from mssgw.smime.wire.rope import STEP
 
 
 class Already(enum.Enum):

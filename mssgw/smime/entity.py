@@ -21,7 +21,7 @@ from mssgw.protocol import mime
 from mssgw.protocol.lines import count_crlf
 from mssgw.protocol.mime import Part
 from mssgw.protocol.mime.fields import header_end as end_of_header
-from mssgw.smime.rope import STEP, Range, Rope
+from mssgw.smime.wire.rope import STEP, Range, Rope
 
 MAX_LINE = 998  # octets without CRLF, RFC 5322 2.1.1
 
@@ -211,7 +211,7 @@ def _quoted_printable(data: bytes) -> bytes:
 
 
 def _base64(data: bytes) -> bytes:
-    from mssgw.smime.armour import encode
+    from mssgw.smime.wire.armour import encode
 
     return encode(data).removesuffix(b"\r\n")
 

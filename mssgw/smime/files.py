@@ -12,13 +12,16 @@ import pybase64
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.smime import entity, keyfiles, keys, oids
-from mssgw.smime.algorithms import MADE
-from mssgw.smime.certificates import Certificate
+from mssgw.smime import entity
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable
-from mssgw.smime.keyfiles import Material
-from mssgw.smime.keys import Identity, SoftKey
+from mssgw.smime.keys import files as keyfiles
+from mssgw.smime.keys import key as keys
+from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.keys.files import Material
+from mssgw.smime.keys.key import Identity, SoftKey
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
+from mssgw.smime.wire import oids
+from mssgw.smime.wire.algorithms import MADE
 
 MAX_HEADER: Final = 1 << 20
 _CMS: Final = (oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.COMPRESSED_DATA)

@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.message import Headers
 from mssgw.core.texts import Language, text
-from mssgw.smime.certificates import BROKEN, Certificate, printable
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.judging import author_of
+from mssgw.smime.keys.certificates import BROKEN, Certificate, printable
 
 IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (crypto.md 1.2)
 _MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)

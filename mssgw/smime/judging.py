@@ -18,10 +18,10 @@ from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.core.texts import TEXTS, Language
 from mssgw.protocol import mime
-from mssgw.smime.certificates import Certificate, certificate
+from mssgw.smime.cms.verifying import SignerCheck
 from mssgw.smime.errors import Reason, SmimeError
+from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
-from mssgw.smime.verifying import SignerCheck
 
 SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
 

@@ -26,19 +26,20 @@ from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
-from mssgw.smime import armour, compressed, decrypting, der, oids, verifying
 from mssgw.smime import headers as header_fields
-from mssgw.smime.ber import BerError, Stream
-from mssgw.smime.certificates import Certificate
-from mssgw.smime.decrypting import MODERN, Decrypted, Reading
+from mssgw.smime.cms import compressed, decrypting, verifying
+from mssgw.smime.cms.decrypting import MODERN, Decrypted, Reading
+from mssgw.smime.cms.verifying import Hashing, SignedContent, SignerCheck
 from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.judging import Claim, Directory, Judge, binding_of, claim_of, no_directory, status_of
-from mssgw.smime.keys import Identity
+from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.keys.key import Identity
 from mssgw.smime.pool import run
-from mssgw.smime.rope import STEP, Range, Rope
 from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
-from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
+from mssgw.smime.wire import armour, der, oids
+from mssgw.smime.wire.ber import BerError, Stream
+from mssgw.smime.wire.rope import STEP, Range, Rope
 
 MAX_LAYERS = 5
 MAX_SIGNATURE = 1024 * 1024  # octets of a detached signature

@@ -34,21 +34,22 @@ from mssgw.core.errors import Deferred, NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Purpose, Validate
 from mssgw.protocol import mime
-from mssgw.smime import capabilities, entity, enveloped
+from mssgw.smime import entity
 from mssgw.smime import headers as header_fields
-from mssgw.smime.algorithms import Cipher
 from mssgw.smime.already import Already, of_client
-from mssgw.smime.armour import Armour, encode
-from mssgw.smime.capabilities import Capabilities
-from mssgw.smime.certificates import Certificate, certificate
+from mssgw.smime.cms import capabilities, enveloped
+from mssgw.smime.cms.capabilities import Capabilities
+from mssgw.smime.cms.recipients import Recipient, recipient
+from mssgw.smime.cms.signed import Signer
 from mssgw.smime.entity import Outgoing
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, NoCertificate, SmimeError
 from mssgw.smime.judging import Directory, no_directory
-from mssgw.smime.keys import Identity
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.smime.keys.key import Identity
 from mssgw.smime.pool import run
-from mssgw.smime.recipients import Recipient, recipient
-from mssgw.smime.rope import Rope
-from mssgw.smime.signed import Signer
+from mssgw.smime.wire.algorithms import Cipher
+from mssgw.smime.wire.armour import Armour, encode
+from mssgw.smime.wire.rope import Rope
 
 When = Literal["always", "when-possible", "never"]
 

@@ -20,17 +20,18 @@ from typing import Final
 
 from mssgw.core.body import Body
 from mssgw.protocol import mime
-from mssgw.smime import armour, der, ess, oids, verifying
-from mssgw.smime.algorithms import read_digest, signature_for
-from mssgw.smime.attributes import MAX_ATTRIBUTES
-from mssgw.smime.ber import BerError, Stream
-from mssgw.smime.certificates import Certificate
+from mssgw.smime.cms import ess, verifying
+from mssgw.smime.cms.attributes import MAX_ATTRIBUTES
+from mssgw.smime.cms.ess import ReceiptRequest
+from mssgw.smime.cms.signed import issuer_serial
+from mssgw.smime.cms.verifying import Hashing, SignedContent, SignerCheck
 from mssgw.smime.entity import Kind, kind_of
 from mssgw.smime.errors import Reason, SmimeError
-from mssgw.smime.ess import ReceiptRequest
-from mssgw.smime.keys import Identity
-from mssgw.smime.signed import issuer_serial
-from mssgw.smime.verifying import Hashing, SignedContent, SignerCheck
+from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.keys.key import Identity
+from mssgw.smime.wire import armour, der, oids
+from mssgw.smime.wire.algorithms import read_digest, signature_for
+from mssgw.smime.wire.ber import BerError, Stream
 
 MAX_RECEIPT: Final = 64 * 1024  # octets of a Receipt; a signature and two identifiers
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from mssgw.core.pki import Evidence
 from mssgw.core.texts import TEXTS, Language, text
-from mssgw.smime.certificates import printable
+from mssgw.smime.cms.ess import ReceiptRequest
 from mssgw.smime.errors import Reason
-from mssgw.smime.ess import ReceiptRequest
+from mssgw.smime.keys.certificates import printable
 
 
 class SignatureStatus(enum.StrEnum):

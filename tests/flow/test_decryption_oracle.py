@@ -21,9 +21,9 @@ from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
 from mssgw.flow.submission import House, Submission
 from mssgw.protocol.smtp import MailFrom
-from mssgw.smime import recipients
-from mssgw.smime.algorithms import MADE
-from mssgw.smime.enveloped import encrypt
+from mssgw.smime.cms import recipients
+from mssgw.smime.cms.enveloped import encrypt
+from mssgw.smime.wire.algorithms import MADE
 from mssgw.store import queue
 from tests.flow.conftest import HERE, client_of, peer, rcpt
 from tests.flow.test_submission import inbox

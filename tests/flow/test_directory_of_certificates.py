@@ -10,10 +10,10 @@ import pytest
 from mssgw.core.config.ldap import Ldap
 from mssgw.flow.protection import Protection
 from mssgw.flow.submission import House, Submission
-from mssgw.services import Learned, Lookup
-from mssgw.smime.directory import CertificateFiles
+from mssgw.node.services import Learned, Lookup
+from mssgw.smime.directories.files import CertificateFiles
+from mssgw.smime.directories.ldap import LdapDirectory
 from mssgw.smime.errors import DirectoryUnavailable, NoCertificate
-from mssgw.smime.ldap import LdapDirectory
 from mssgw.store import queue
 from tests.flow.conftest import HERE, client_of
 from tests.flow.test_submission import content_of, queued, send

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from mssgw.core.body import Body
 from mssgw.smime import entity
-from mssgw.smime.algorithms import MADE
-from mssgw.smime.decrypting import MODERN, Reading
+from mssgw.smime.cms.decrypting import MODERN, Reading
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
+from mssgw.smime.wire.algorithms import MADE
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 

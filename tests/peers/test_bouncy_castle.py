@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from mssgw.smime import der, oids, recipients, verifying
-from mssgw.smime.algorithms import CIPHERS, MADE, identifier
-from mssgw.smime.ber import Stream
-from mssgw.smime.decrypting import Decrypted, Reading, decrypt
-from mssgw.smime.enveloped import encrypt
-from mssgw.smime.signed import Signer
+from mssgw.smime.cms import recipients, verifying
+from mssgw.smime.cms.decrypting import Decrypted, Reading, decrypt
+from mssgw.smime.cms.enveloped import encrypt
+from mssgw.smime.cms.signed import Signer
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import CIPHERS, MADE, identifier
+from mssgw.smime.wire.ber import Stream
 from tests.peers.smime_matrix import ENTITY, run
 from tests.smime.forge import content_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person

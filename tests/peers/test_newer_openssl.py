@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
-from mssgw.smime import der, oids, recipients, verifying
-from mssgw.smime.algorithms import MADE, identifier
-from mssgw.smime.ber import Stream
-from mssgw.smime.decrypting import Reading, decrypt
-from mssgw.smime.enveloped import encrypt
-from mssgw.smime.signed import Signer
+from mssgw.smime.cms import recipients, verifying
+from mssgw.smime.cms.decrypting import Reading, decrypt
+from mssgw.smime.cms.enveloped import encrypt
+from mssgw.smime.cms.signed import Signer
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import MADE, identifier
+from mssgw.smime.wire.ber import Stream
 from tests.peers.newer_openssl import NewerOpenSsl
 from tests.peers.smime_matrix import ENTITY
 from tests.smime.forge import content_info

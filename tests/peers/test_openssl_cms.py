@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mssgw.smime import EncryptionStatus, Reason
-from mssgw.smime.decrypting import Reading
+from mssgw.smime.cms.decrypting import Reading
 from tests.peers.smime_matrix import ENTITY, TEXT, Desk, encrypted, mail, run, signed
 from tests.smime.people import ALICE, NOW
 

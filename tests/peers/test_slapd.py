@@ -23,10 +23,10 @@ from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.config.base import decode_hook
 from mssgw.core.config.ldap import Ldap
-from mssgw.smime import capabilities
+from mssgw.smime.cms import capabilities
+from mssgw.smime.cms.signed import Signer
+from mssgw.smime.directories.ldap import LdapDirectory
 from mssgw.smime.errors import DirectoryUnavailable
-from mssgw.smime.ldap import LdapDirectory
-from mssgw.smime.signed import Signer
 from tests.peers.smime_matrix import run
 from tests.smime.letters import letter
 from tests.smime.people import BOB, NOW, Authority, Person, private, usage

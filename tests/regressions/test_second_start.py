@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from mssgw.demo import stage
-from mssgw.serve import _holder
+from mssgw.node.parent import _holder
 
 
 def test_second_demo_in_one_directory_names_the_first(tmp_path):

@@ -13,7 +13,7 @@ import textwrap
 
 import pytest
 
-from mssgw.serve import notify
+from mssgw.node.parent import notify
 
 WORK = """
     import os, signal, sys
@@ -145,7 +145,7 @@ def test_exception_in_a_worker_is_said_and_the_worker_restarted(scene):
 
 
 def test_parent_imports_only_the_standard_library():
-    code = "import sys, mssgw.serve; print('\\n'.join(name for name in sys.modules if '.' not in name))"
+    code = "import sys, mssgw.node.parent; print('\\n'.join(name for name in sys.modules if '.' not in name))"
     output = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=os.getcwd()).stdout
     foreign = {name for name in output.split() if name not in sys.stdlib_module_names and not name.startswith("_")}
     assert foreign == {"mssgw"}

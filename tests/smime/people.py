@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mssgw.core.errors import Deferred, NotTrusted
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.keys import Identity, SoftKey
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.smime.keys.key import Identity, SoftKey
 
 NOW = datetime.datetime(2026, 11, 20, 9, 30, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)

@@ -7,9 +7,9 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
-from mssgw.smime import oids
 from mssgw.smime.opening import open_now
 from mssgw.smime.protecting import Protected, protect_now
+from mssgw.smime.wire import oids
 from tests.smime import forge
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person, private

@@ -12,12 +12,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mssgw import smime
 from mssgw.core.body import Body
-from mssgw.smime import EncryptionStatus, Reason, der, oids, recipients
-from mssgw.smime.algorithms import MADE, identifier
-from mssgw.smime.ber import BerError, Stream
-from mssgw.smime.enveloped import encrypt
+from mssgw.smime import EncryptionStatus, Reason
+from mssgw.smime.cms import recipients
+from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.opening import Opened, open_now
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import MADE, identifier
+from mssgw.smime.wire.ber import BerError, Stream
 from tests.smime import forge
 from tests.smime.forge import ENTITY, HEADER, clear, compressed, content_info, good, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import NOW, Authority, Person
@@ -226,7 +228,7 @@ def test_12_13_every_failure_has_one_face(authority: Authority, bob: Person) -> 
 
 def test_12_all_of_the_content_is_gone_through_whatever_the_key(authority: Authority, bob: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal work is what makes equal time: counted, not measured."""
-    from mssgw.smime import decrypting
+    from mssgw.smime.cms import decrypting
 
     work: list[int] = []
     pour = decrypting._pour
@@ -296,7 +298,7 @@ def _agreement(bob: Person, point: bytes, scheme: bytes, kind: bytes) -> bytes:
 def test_16_triple_des_only_when_asked(authority: Authority, bob: Person) -> None:  # RFC 3370
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 
-    from mssgw.smime.decrypting import Reading
+    from mssgw.smime.cms.decrypting import Reading
 
     key, vector = os.urandom(24), os.urandom(8)
     pad = 8 - len(ENTITY) % 8
@@ -322,7 +324,7 @@ def test_19_a_thousand_certificates(authority: Authority, alice: Person) -> None
 def test_19_huge_rsa_keys_are_not_computed_with(authority: Authority, alice: Person) -> None:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    from mssgw.smime.certificates import check_public_key
+    from mssgw.smime.keys.certificates import check_public_key
 
     for numbers in (rsa.RSAPublicNumbers(65537, (1 << 16384) - 1), rsa.RSAPublicNumbers((1 << 2000) + 1, (1 << 2047) + 1)):
         with pytest.raises((SmimeError, ValueError)):

@@ -11,10 +11,11 @@ from cryptography import x509
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
-from mssgw.smime import Binding, Reason, SignatureStatus, der, oids
-from mssgw.smime.algorithms import SHA256, SHA384, SIGNATURES, identifier
-from mssgw.smime.decrypting import Reading
+from mssgw.smime import Binding, Reason, SignatureStatus
+from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.opening import Opened, open_now
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import SHA256, SHA384, SIGNATURES, identifier
 from tests.smime import forge
 from tests.smime.forge import ENTITY, attribute, clear, good, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, DAY, NOW, Authority, Person
@@ -205,8 +206,8 @@ def test_08_utf8_mailbox(authority: Authority) -> None:  # RFC 9598
 @pytest.mark.parametrize("serial", [b"\x02\x01\x00", b"\x02\x01\x80", b"\x02\x00", b"\x02\x15" + b"\x01" * 21])
 def test_08_serial_numbers_that_are_none(authority: Authority, alice: Person, serial: bytes) -> None:
     """Found by fuzzing: the library only warns of them."""
-    from mssgw.smime.certificates import Certificate
     from mssgw.smime.errors import SmimeError
+    from mssgw.smime.keys.certificates import Certificate
 
     old = alice.certificate.serial
     tbs = der.inside(alice.der, der.whole(alice.der), der.SEQUENCE)[0]

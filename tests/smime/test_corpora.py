@@ -20,15 +20,17 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mssgw.core.body import Body
 from mssgw.core.pki import Evidence, Purpose
-from mssgw.smime import Reason, der, keys, oids
-from mssgw.smime.algorithms import DIGESTS, SHA1, SHA256, Oaep, identifier, pss_padding, read_signature
-from mssgw.smime.certificates import Certificate, certificate
-from mssgw.smime.decrypting import Reading
+from mssgw.smime import Reason
+from mssgw.smime.cms.decrypting import Reading
+from mssgw.smime.cms.recipients import kem_info
 from mssgw.smime.errors import SmimeError, Undecryptable
-from mssgw.smime.keys import Identity, SoftKey, load_private
+from mssgw.smime.keys import key as keys
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.smime.keys.key import Identity, SoftKey, load_private
 from mssgw.smime.opening import Opened, open_now
-from mssgw.smime.recipients import kem_info
 from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import DIGESTS, SHA1, SHA256, Oaep, identifier, pss_padding, read_signature
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "crypto"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
@@ -113,8 +115,8 @@ def test_rfc4134_triple_des_of_bob() -> None:
     bob = Identity(certificate((DATA / "rfc4134/BobRSASignByCarl.cer").read_bytes()),
                    SoftKey(load_private((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes()).key))
     plain: list[bytes] = []
-    from mssgw.smime.ber import Stream
-    from mssgw.smime.decrypting import decrypt
+    from mssgw.smime.cms.decrypting import decrypt
+    from mssgw.smime.wire.ber import Stream
 
     data = (DATA / "rfc4134/5.1.bin").read_bytes()
     found = decrypt(lambda: Stream([data]), [bob], lambda: plain.append, Reading(legacy=True))
@@ -227,8 +229,8 @@ def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055
                                               ("ecdsa_secp256r1_sha256_test", "ecdsa-sha256"),
                                               ("ecdsa_secp384r1_sha384_test", "ecdsa-sha384"), ("ed25519_test", "ed25519")])
 def test_signatures(name: str, scheme: str) -> None:
-    from mssgw.smime.algorithms import SIGNATURES
-    from mssgw.smime.verifying import _verify
+    from mssgw.smime.cms.verifying import _verify
+    from mssgw.smime.wire.algorithms import SIGNATURES
 
     counted = 0
     for group in groups(name):

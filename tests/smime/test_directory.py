@@ -7,8 +7,8 @@ import pytest
 from mssgw.core.address import Address
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
-from mssgw.smime import directory
-from mssgw.smime.directory import CertificateFiles, file_problems, identities, identity_problems
+from mssgw.smime.directories import files as directory
+from mssgw.smime.directories.files import CertificateFiles, file_problems, identities, identity_problems
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 

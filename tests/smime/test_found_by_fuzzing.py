@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mssgw.core.body import Body
-from mssgw.smime import EncryptionStatus, Reason, SignatureStatus, der, oids, recipients
-from mssgw.smime.algorithms import MADE, SHA256, identifier
-from mssgw.smime.certificates import Certificate
-from mssgw.smime.enveloped import encrypt
+from mssgw.smime import EncryptionStatus, Reason, SignatureStatus
+from mssgw.smime.cms import recipients
+from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.errors import SmimeError
+from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import MADE, SHA256, identifier
 from tests.smime.forge import ENTITY, attribute, clear, content_info, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
@@ -44,7 +46,7 @@ KEY_ID = der.sequence(der.tlv(0x80, b"1"), der.octets(b"x"))
     der.explicit(4, oids.ORI_KEM, der.sequence(der.integer(0))),
 ])
 def test_recipients_that_lack_fields_are_refused(authority: Authority, info: bytes) -> None:
-    from mssgw.smime.decrypting import Reading
+    from mssgw.smime.cms.decrypting import Reading
 
     bob = authority.issue("p256", BOB)
     got = open_now(enveloped(info), [bob.identity], authority.validate, NOW, reading=Reading(experimental=True))

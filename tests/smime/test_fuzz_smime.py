@@ -18,28 +18,19 @@ from hypothesis import strategies as st
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
-from mssgw.smime import (
-    capabilities,
-    certificates,
-    decrypting,
-    der,
-    ess,
-    ldap,
-    ldap_messages,
-    legacy,
-    oids,
-    receipts,
-    recipients,
-    verifying,
-)
-from mssgw.smime.algorithms import MADE
-from mssgw.smime.armour import decode
-from mssgw.smime.ber import BerError, Stream
-from mssgw.smime.decrypting import Reading
-from mssgw.smime.enveloped import encrypt
+from mssgw.smime import receipts
+from mssgw.smime.cms import capabilities, decrypting, ess, legacy, recipients, verifying
+from mssgw.smime.cms.decrypting import Reading
+from mssgw.smime.cms.enveloped import encrypt
+from mssgw.smime.cms.signed import Signer
+from mssgw.smime.directories import ldap, ldap_messages
 from mssgw.smime.errors import SmimeError
+from mssgw.smime.keys import certificates
 from mssgw.smime.opening import Opened, open_now
-from mssgw.smime.signed import Signer
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import MADE
+from mssgw.smime.wire.armour import decode
+from mssgw.smime.wire.ber import BerError, Stream
 from tests.fuzz import LONG, watched
 from tests.smime.forge import ENTITY, clear, compressed, enveloped, opaque
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
@@ -217,7 +208,7 @@ def test_fuzz_base64(data: bytes, step: int) -> None:
     """Whatever comes is decoded or refused; what we made is decoded as it was, however it is cut."""
     import contextlib
 
-    from mssgw.smime.armour import Armour
+    from mssgw.smime.wire.armour import Armour
 
     with contextlib.suppress(SmimeError):
         list(decode(data[at : at + step] for at in range(0, len(data), step)))

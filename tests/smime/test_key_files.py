@@ -13,9 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mssgw.core.config.base import Secret
-from mssgw.smime import der, keyfiles, keys
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
-from mssgw.smime.keyfiles import Material
+from mssgw.smime.keys import files as keyfiles
+from mssgw.smime.keys import key as keys
+from mssgw.smime.keys.files import Material
+from mssgw.smime.wire import der
 from tests.smime.people import ALICE, BOB, Authority, Person
 
 GNUPG = Path(__file__).parents[3] / "shared" / "data" / "crypto" / "notmuch-smime" / "key+cert.pem"

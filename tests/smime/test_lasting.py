@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from mssgw.smime import der
+from mssgw.smime.wire import der
 
 
 class Answer:

@@ -20,13 +20,15 @@ from mssgw.core.address import Address, Domain
 from mssgw.core.config.base import decode_hook
 from mssgw.core.config.ldap import Ldap
 from mssgw.core.errors import ConfigError
-from mssgw.smime import capabilities, der, ldap, oids
+from mssgw.smime.cms import capabilities
+from mssgw.smime.cms.signed import Signer, certificates_only
+from mssgw.smime.directories import ldap
+from mssgw.smime.directories.ldap import LdapDirectory, candidates
+from mssgw.smime.directories.ldap_connection import Login
+from mssgw.smime.directories.ldap_messages import Answer
 from mssgw.smime.errors import DirectoryUnavailable
-from mssgw.smime.ldap import LdapDirectory, candidates
-from mssgw.smime.ldap_connection import Login
-from mssgw.smime.ldap_messages import Answer
 from mssgw.smime.protecting import Candidate, Policy
-from mssgw.smime.signed import Signer, certificates_only
+from mssgw.smime.wire import der, oids
 from tests.smime.fake_ldap import FakeLdap, Visit, entry, fake_ldap, knows, result
 from tests.smime.letters import letter
 from tests.smime.people import BOB, DAY, NOW, Authority, Person, usage

@@ -12,13 +12,15 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssgw.smime import capabilities, der, files, oids, signed
-from mssgw.smime.algorithms import SIGNATURES, identifier, signature_for
-from mssgw.smime.certificates import Certificate
+from mssgw.smime import files
+from mssgw.smime.cms import capabilities, signed
+from mssgw.smime.cms.recipients import recipient
 from mssgw.smime.errors import Reason, SmimeError
+from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
-from mssgw.smime.recipients import recipient
 from mssgw.smime.verdict import Verdict
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import SIGNATURES, identifier, signature_for
 from tests.cli.desk import mssgw
 from tests.smime.forge import ENTITY, clear, plain_attributes, signed_data, signer_info
 from tests.smime.letters import letter

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
-from mssgw.smime import der, ess, oids, receipts, verifying
-from mssgw.smime.ber import Stream
+from mssgw.smime import receipts
+from mssgw.smime.cms import ess, verifying
+from mssgw.smime.cms.ess import ListPolicy, ReceiptRequest
+from mssgw.smime.cms.signed import Signer
 from mssgw.smime.errors import Reason, SmimeError
-from mssgw.smime.ess import ListPolicy, ReceiptRequest
-from mssgw.smime.keys import Identity
+from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.receipts import Signed
-from mssgw.smime.signed import Signer
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.ber import Stream
 from tests.peers.smime_matrix import mail
 from tests.smime.forge import ENTITY, clear, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person

@@ -11,8 +11,9 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.errors import Deferred
 from mssgw.protocol import mime
-from mssgw.smime import capabilities, der, oids
-from mssgw.smime.algorithms import AES256_GCM, MADE, OAEP_SHA256, identifier
+from mssgw.smime.cms import capabilities
+from mssgw.smime.wire import der, oids
+from mssgw.smime.wire.algorithms import AES256_GCM, MADE, OAEP_SHA256, identifier
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
@@ -173,7 +174,8 @@ async def test_undecryptable_is_delivered_as_it_is(authority: Authority, alice: 
 
 @pytest.mark.parametrize("cipher", sorted(MADE))
 def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:  # RFC 3565, 5084
-    from mssgw.smime import ber, decrypting, enveloped, recipients
+    from mssgw.smime.cms import decrypting, enveloped, recipients
+    from mssgw.smime.wire import ber
 
     for oaep in (True, False):
         out: list[bytes] = []

@@ -26,8 +26,8 @@ from mssgw.core.errors import NotTrusted
 from mssgw.core.pki import Evidence, Purpose
 from mssgw.core.texts import TEXTS
 from mssgw.smime import files
-from mssgw.smime.certificates import Certificate
 from mssgw.smime.errors import FileProblem, Reason
+from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
 from tests.cli.desk import mssgw
 from tests.smime.letters import attachment, letter

@@ -15,9 +15,9 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.config.base import Secret
-from mssgw.smime.algorithms import SIGNATURES, pss_padding
 from mssgw.smime.errors import KeyUnavailable, Undecryptable
-from mssgw.smime.tokens import Pkcs11Key, Token, TokenPlace
+from mssgw.smime.keys.tokens import Pkcs11Key, Token, TokenPlace
+from mssgw.smime.wire.algorithms import SIGNATURES, pss_padding
 from tests.smime.forge import ENTITY, opaque
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
@@ -148,8 +148,8 @@ def test_oaep_with_sha1_is_all_softhsm_can_do(hsm: Hsm, authority: Authority, tm
 
 def test_nobody_is_invited_to_use_oaep_for_a_token(hsm: Hsm, alice: Person) -> None:
     """Cards have no OAEP and SoftHSM only with SHA-1: mail that answers our capabilities must be readable here."""
-    from mssgw.smime import capabilities, verifying
-    from mssgw.smime.signed import Signer
+    from mssgw.smime.cms import capabilities, verifying
+    from mssgw.smime.cms.signed import Signer
 
     for key, invited in ((hsm.load(alice, "mx", "01"), False), (alice.identity.key, True)):
         content = verifying.parse_detached(Signer(smime.Identity(alice.certificate, key)).sign(bytes(32), NOW))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mssgw.core.address import Address
 from mssgw.core.config.ldap import Ldap
-from mssgw.services import Learned, Lookup
-from mssgw.smime import capabilities
-from mssgw.smime.directory import CertificateFiles
-from mssgw.smime.ldap import LdapDirectory
+from mssgw.node.services import Learned, Lookup
+from mssgw.smime.cms import capabilities
+from mssgw.smime.directories.files import CertificateFiles
+from mssgw.smime.directories.ldap import LdapDirectory
 from mssgw.store import certificates
 from tests.smime.fake_ldap import fake_ldap, knows
 from tests.smime.people import BOB, DAY, NOW, Authority

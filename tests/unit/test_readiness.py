@@ -8,8 +8,8 @@ import pytest
 from mssgw.core.config import parse
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
-from mssgw.readiness import remarks, require_ready
-from mssgw.smime import token_worker
+from mssgw.node.readiness import remarks, require_ready
+from mssgw.smime.keys import token_worker
 
 TOML = """
 [node]

@@ -1,0 +1,140 @@
+"""Is everything a configuration names really there? What `mssgw config check` and the start of a node ask.
+
+`require_ready` looks at files: secrets can be read, certificates load and belong to their keys, the anchors are usable.
+All mistakes at once, each with its path in the file, before any worker starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+from dmp_connector.errors import BadCertificate
+from dmp_connector.signer import FileSigner
+from mssgw.core.address import Domain
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config, Secret
+from mssgw.core.errors import ConfigError
+from mssgw.node.services import seals
+from mssgw.smime import Identity, KeyUnavailable
+from mssgw.smime.directories.files import file_problems, identity_problems
+from mssgw.smime.directories.ldap import directories
+from mssgw.smime.keys.key import require_pair
+from mssgw.store.seal import Seal
+from mssgw.trust import Trust, anchors
+
+SOON = timedelta(days=30)
+
+
+def require_ready(config: Config) -> None:
+    """Raises ConfigError with every mistake."""
+    problems = [*_secrets(config), *_pairs(config), *_directories(config), *_tokens(config)]
+    for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
+        try:
+            check()
+        except ConfigError as error:
+            problems += [one for one in error.problems if one[0] not in {path for path, _ in problems}]
+        except (OSError, ValueError) as error:
+            if not problems:
+                problems.append(("", str(error)))
+    if problems:
+        raise ConfigError(problems)
+
+
+def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
+    """What is no mistake of the file and must be mended all the same: mail waits (451) while a seal is out of its dates."""
+    for where, name, seal in _seals_with_files(config):
+        start, end = seal.certificate.parsed.not_valid_before_utc, seal.certificate.parsed.not_valid_after_utc
+        if not seal.certificate.valid_at(now):
+            yield f"{where}.certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
+        elif end - now < SOON:
+            yield f"{where}.certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
+    with contextlib.suppress(OSError):  # that is no remark, `Trust.of` says it
+        for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
+            if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):
+                yield "trust.anchors", f"{path}: no certificate in it; no authority is known by it"
+    with contextlib.suppress(OSError):  # nor that, `_directories` says it
+        for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
+            yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
+    for index, actor in enumerate(config.dmp_actor):  # stops the acts of one person, not the node
+        if actor.certificate and actor.key:
+            try:
+                FileSigner.load(actor.certificate, actor.key.path)
+            except BadCertificate as error:
+                yield f"dmp_actor[{index}].key", f"{actor.address} cannot act in the DMP: {error}"
+
+
+def _directories(config: Config) -> Iterator[tuple[str, str]]:
+    """Directories with certificates of persons. A recipient's file that is broken is a remark: it stops some mail, not the node."""
+    if config.smime.recipients:
+        try:
+            next(config.smime.recipients.iterdir(), None)
+        except OSError as error:
+            yield "smime.recipients", f"{config.smime.recipients}: {error.strerror or error}"
+    if config.smime.identities:
+        yield from (("smime.identities", sentence) for sentence in identity_problems(config.smime.identities))
+
+
+def _tokens(config: Config) -> Iterator[tuple[str, str]]:
+    """What keys in tokens need beside the token, which may come later."""
+    used = [name for name, secret in config.secrets() if secret.scheme == "pkcs11"]
+    if used and find_spec("pkcs11") is None:
+        yield used[0], 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"'
+    module = config.smime.pkcs11_module
+    if module and not module.is_file():
+        yield "smime.pkcs11_module", f"{module}: there is no such PKCS#11 library"
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, str]]:
+    for name, secret in config.secrets():
+        if secret.scheme != "pkcs11":  # that one never leaves its token
+            try:
+                octets = secret.read()
+                if name == "seal.master_key":
+                    Seal(octets)
+            except OSError as error:
+                yield name, f"{secret}: {error.strerror or error}"
+            except ValueError as error:
+                yield name, f"{secret}: {error}; `mssgw seal new-key` makes a key"
+
+
+def _pairs(config: Config) -> Iterator[tuple[str, str]]:
+    """The certificates of our TLS ports: OpenSSL itself has to take them with their keys."""
+    for name, table in (("relay", config.relay), ("clients", config.clients)):
+        if table and (sentence := _mismatch(table.certificate, table.key)):
+            yield f"{name}.certificate", sentence
+    for where, name, seal in _seals_with_files(config):
+        try:
+            require_pair(seal)
+        except KeyUnavailable as error:
+            yield f"{where}.key", f"{name}: {error.detail}"
+
+
+def _seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
+    """What can be compared without asking a token, and where it stands; files that can't be read are `seals`' to say."""
+    try:
+        found = seals(config)
+    except ConfigError:
+        return
+    for index, domain in enumerate(config.domain):
+        if domain.name in found:
+            yield f"domain[{index}]", domain.name, found[domain.name]
+
+
+def _mismatch(certificate: Path, key: Secret) -> str:
+    try:
+        certificate.read_bytes()
+    except OSError as error:
+        return f"{certificate}: {error.strerror}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key.path)
+    except ssl.SSLError as error:
+        what = "the key is not that of the certificate" if "MISMATCH" in str(error) else "not a PEM certificate with its PEM key"
+        return f"{certificate}: {what}"
+    except OSError:
+        return ""  # the key can't be read; said with the secrets
+    return ""

@@ -1,0 +1,206 @@
+"""The composition root: Config -> store -> services -> listeners -> tasks. The only place that sees everyone.
+
+`prepare` runs once, in a child of the parent, before any worker: configuration, secrets, schema.
+`work` is one worker: it says READY when it listens and knows its trust space, then lives until SIGTERM, SIGINT or the end
+of the parent. Order of the end: stop accepting, let what is under way finish, stop the sender (leases released), stop
+the refreshers, close the store last.
+
+SIGHUP builds new Services from the file and swaps them, or keeps the old and says why. What a reload can't change
+(listeners, workers, store, data directory) is named in the log and waits for a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mssgw import __version__, imapd, observe, smtpd, store
+from mssgw.core.clock import SystemClock
+from mssgw.core.config import Config, load
+from mssgw.core.errors import ConfigError
+from mssgw.flow.login import Login
+from mssgw.identity.passwords import Passwords
+from mssgw.listening import open_socket
+from mssgw.node.parent import ALIVE, READY
+from mssgw.node.readiness import remarks, require_ready
+from mssgw.node.services import Services
+from mssgw.observe import Event, log, log_bug
+from mssgw.web import app as web_app
+from mssgw.web import server as web_server
+
+HEARTBEAT_SECONDS = 5.0
+
+
+def prepare(path: Path) -> None:
+    """Check everything a worker will need and bring the store's schema up to date. Exits with 1 and all mistakes."""
+    try:
+        config = load(path)
+        require_ready(config)
+        for where, sentence in remarks(config, SystemClock().now()):
+            sys.stderr.write(f"mssgw: {path}: warning: {where}: {sentence}\n")
+        config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store.migrate(config)
+    except ConfigError as error:
+        for where, sentence in error.problems:
+            sys.stderr.write(f"mssgw: {path}: {where + ': ' if where else ''}{sentence}\n")
+        raise SystemExit(1) from error
+
+
+def work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:
+    """One worker, from start to end."""
+    config = load(path)
+    observe.configure(config.node.log_level, config.node.log_format)
+    worker = Worker(path, config, index, heartbeat, lifeline)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(worker.run())
+    else:
+        uvloop.run(worker.run())
+
+
+class Worker:
+    def __init__(self, path: Path, config: Config, index: int, heartbeat: int, lifeline: int) -> None:
+        self.path, self.config, self.index = path, config, index
+        self.heartbeat, self.lifeline = heartbeat, lifeline
+        self.clock = SystemClock()
+        self.stopping = asyncio.Event()
+        self.services: Services
+        self.background: asyncio.Task[None]
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_reader(self.lifeline, self.stopping.set)  # readable means closed: the parent is gone
+        async with contextlib.AsyncExitStack() as stack:
+            opened = await store.open(self.config, self.clock, worker=f"{self.index}-{os.getpid()}")
+            stack.push_async_callback(opened.close)
+            stack.push_async_callback(_cancel, loop.create_task(opened.keep_swept()))
+            self.services = await Services.of(self.config, opened, self.clock)
+            self.background = loop.create_task(self.services.run())
+            stack.push_async_callback(self._stop_background)
+            passwords = Passwords(self.config.clients.password_cache_seconds if self.config.clients else 0)
+            stack.callback(passwords.close)
+            await self._listen(stack, opened, passwords)
+            loop.add_signal_handler(signal.SIGHUP, self._reload, opened)
+            _settle_garbage()
+            os.write(self.heartbeat, READY)
+            log(Event.STARTED, worker=self.index, pid=os.getpid(), version=__version__, hostname=self.config.node.hostname)
+            await self._live()
+            log(Event.STOPPING, worker=self.index)
+        log(Event.STOPPED, worker=self.index)
+
+    # -- listening ------------------------------------------------------------------------------------------------
+
+    async def _listen(self, stack: contextlib.AsyncExitStack, opened: store.Store, passwords: Passwords) -> None:
+        config, profiles = self.config, smtpd.profiles
+        login = Login(opened, passwords, self.clock, config.clients.login_failures if config.clients else 20)
+        endpoints = [
+            *profiles.relay(config, lambda client, mail: self.services.inbound.begin(client, mail), self._relay_context),
+            *profiles.submission(
+                config, lambda client, mail: self.services.submission.begin(client, mail), self._clients_context, login.authenticate),
+        ]
+        if self.services.hospital:
+            endpoints += profiles.hospital(config, lambda client, mail: self._hospital().begin(client, mail), self._hospital_context)
+        servers = await smtpd.serve(endpoints)
+        stack.push_async_callback(servers.stop)
+        if config.imap:
+            mailboxes = await imapd.serve(imapd.Service(config, opened, login.authenticate, self._clients_context))
+            stack.push_async_callback(mailboxes.stop)
+        await self._listen_web(stack)
+
+    async def _listen_web(self, stack: contextlib.AsyncExitStack) -> None:
+        config = self.config
+        serving = []
+        if config.web:
+            serving.append((web_server.server(web_app.people(config), context=self._clients_context), config.web.listen))
+        if config.metrics:
+            serving.append((web_server.server(web_app.metrics()), config.metrics.listen))
+        for server, addresses in serving:
+            sockets = [open_socket(one) for one in addresses]
+            task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))
+            stack.push_async_callback(_finish, server.stop, task)
+
+    def _hospital(self) -> Any:
+        return self.services.hospital
+
+    def _relay_context(self) -> ssl.SSLContext:
+        return self.services.trust.tls.relay_server()
+
+    def _clients_context(self) -> ssl.SSLContext:
+        return self.services.trust.tls.client_facing()
+
+    def _hospital_context(self) -> ssl.SSLContext:
+        return self.services.trust.tls.hospital()
+
+    # -- living ---------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        """Beat until told to stop. A background that ended is a bug: the worker ends too, and the parent starts another."""
+        while not self.stopping.is_set():
+            os.write(self.heartbeat, ALIVE)
+            if self.background.done():
+                log_bug(self.background.exception() or RuntimeError("the background ended"))
+                self.stopping.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), HEARTBEAT_SECONDS)
+
+    async def _stop_background(self) -> None:
+        await _cancel(self.background)
+
+    def _reload(self, opened: store.Store) -> None:
+        self._reloading = asyncio.get_running_loop().create_task(self._reload_now(opened))
+
+    async def _reload_now(self, opened: store.Store) -> None:
+        try:
+            config = load(self.path)
+            await asyncio.to_thread(require_ready, config)
+            services = await Services.of(config, opened, self.clock)
+        except (ConfigError, OSError) as error:
+            log(Event.CONFIG_REFUSED, "error", reason=error)
+            return
+        before, self.services = self.background, services
+        self.background = asyncio.get_running_loop().create_task(services.run())
+        log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)
+        await _cancel(before)
+
+
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """Settings that differ and that a running worker can't take up."""
+    def facts(config: Config) -> dict[str, Any]:
+        tables = {"relay": config.relay, "hospital": config.hospital, "submission": config.submission, "imap": config.imap,
+                  "web": config.web, "metrics": config.metrics}
+        listeners = {f"{name}.{field}": getattr(table, field, ()) for name, table in tables.items() for field in ("listen", "listen_tls")}
+        node = {f"node.{field}": getattr(config.node, field) for field in ("workers", "store", "data", "log_level", "log_format")}
+        return listeners | node | {"seal.master_key": config.seal.master_key, "limits": config.limits,
+                                   "clients.login_failures": config.clients and config.clients.login_failures}
+
+    before, after = facts(old), facts(new)
+    return [name for name in before if before[name] != after[name]]
+
+
+def _settle_garbage() -> None:
+    """What is loaded now stays; what a message leaves behind is freed by reference counts. Cycles are rare, so look for them rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def _finish(stop: Callable[[], None], task: asyncio.Task[None]) -> None:
+    stop()
+    await task

@@ -1,0 +1,1 @@
+"""Where the certificates of recipients are found: files and LDAP directories."""
