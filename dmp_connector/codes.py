@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dmp_connector.errors import BadCode, BadSettings
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 
 _HERE = Path(__file__).parent
 # In a wheel the tables lie inside the package; in the source tree beside it.

@@ -16,7 +16,7 @@ from typing import Any
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, BadIns, refusal
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Authorisation, AuthorisationStatus, DossierSummary
 from dmp_connector.model.people import Ins, InsKind
 

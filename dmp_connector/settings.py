@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dmp_connector.errors import BadSettings
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import InsKind, KeyPolicy
 from dmp_connector.signer import Algorithm
 

@@ -15,7 +15,7 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 
 from dmp_connector.errors import CardExpired, CardUnreadable
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import Actor, AuthenticationMode, Practitioner, Structure
 
 AUTHENTICATION_ID, SIGNATURE_ID = 0x20, 0x10

@@ -15,7 +15,8 @@ from lxml import etree
 from dmp_connector.cda.read import INS_OIDS, V3
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.errors import BadDocument
-from dmp_connector.model.documents import NORMAL, PS_AUTHORITY, STRUCTURE_AUTHORITY, Code
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import NORMAL, PS_AUTHORITY, STRUCTURE_AUTHORITY
 from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 

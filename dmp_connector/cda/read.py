@@ -14,7 +14,8 @@ from functools import cached_property
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, BadDocument
-from dmp_connector.model.documents import Code, Dtm
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Dtm
 from dmp_connector.model.people import Ins, InsKind
 from dmp_connector.wire.xml import parse
 

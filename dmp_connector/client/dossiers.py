@@ -11,7 +11,7 @@ from dmp_connector.client.caller import Caller, ins_of, payload_of
 from dmp_connector.errors import AccessDenied, BadInput, LegacyDisabled, ManagedByMes, NotAllowed
 from dmp_connector.hl7v3 import read, write
 from dmp_connector.hl7v3.names import Reason
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, Authorisation, Candidate, Dossier, DossierSummary, IdentityQuery
 from dmp_connector.model.people import AccessMode, Ins, Patient
 from dmp_connector.proof.vihf import Call

@@ -28,6 +28,7 @@ from dmp_connector.errors import (
     ProfessionalBlocked,
     ReasonMissing,
 )
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.dossier import AuthorisationStatus, Consent, Dossier, DossierState
 from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, InsKind
 
@@ -111,24 +112,6 @@ class Reason:
     holds: bool
     text: str
     error: DmpError | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """What the audit keeps of an act: who, when, on whom, in which mode, why, and what came of it. No clinical content."""
-
-    at: datetime
-    who: str
-    structure: str
-    evidence: str
-    patient: str  # CX
-    mode: str
-    what: str
-    outcome: str
-    conditions: tuple[tuple[str, bool, str], ...] = ()
-    reason: str = ""
-    consultation: str = ""
-    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

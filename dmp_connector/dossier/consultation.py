@@ -18,10 +18,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from dmp_connector.client import Call, FindDocuments, Retrieved
-from dmp_connector.dossier.access import AuditRecord, require_mode
+from dmp_connector.dossier.access import require_mode
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed, Refused
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
 from dmp_connector.model.people import AccessMode, Actor, Ins

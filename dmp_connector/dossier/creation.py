@@ -26,7 +26,7 @@ from datetime import date, datetime
 from typing import Any
 
 from dmp_connector.errors import BadInput, ConsentMissing, Language, NotAllowed, TraitsDiffer, Unavailable, trait_fr
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Ins, Patient, Practitioner, Sex, plain_name
 

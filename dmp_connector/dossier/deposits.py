@@ -39,10 +39,10 @@ from dmp_connector.errors import (
     TraitsDiffer,
     Unavailable,
 )
+from dmp_connector.model.code import Code
 from dmp_connector.model.documents import (
     Author,
     AvailabilityStatus,
-    Code,
     Document,
     DocumentEntry,
     Dtm,

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from dmp_connector.client import Call, Dmp
-from dmp_connector.dossier.access import AccessRequest, AuditRecord, Decision, decide
+from dmp_connector.dossier.access import AccessRequest, Decision, decide
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadAnswer, DmpError, LegacyDisabled, ManagedByMes, Unavailable
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.dossier import Dossier
 from dmp_connector.model.people import AccessMode
 from dmp_connector.store import DmpStore

@@ -11,7 +11,8 @@ from dmp_connector.cda.level1 import Level1
 from dmp_connector.client import Call
 from dmp_connector.dossier.identity import NOTHING_TYPED, Qualified, Typed
 from dmp_connector.errors import BadDocument
-from dmp_connector.model.documents import Code, Visibility
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Visibility
 
 MAX_TITLE = 128  # octets of UTF-8, what the DMP takes of an XDS title
 

@@ -15,7 +15,8 @@ from lxml import etree
 from dmp_connector.ebxml import names
 from dmp_connector.ebxml.write import rim, slot
 from dmp_connector.errors import BadAnswer
-from dmp_connector.model.documents import AvailabilityStatus, Code, Dtm
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import AvailabilityStatus, Dtm
 from dmp_connector.model.people import Ins
 
 ReturnType = Literal["LeafClass", "ObjectRef"]

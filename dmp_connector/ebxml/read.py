@@ -13,17 +13,8 @@ from lxml import etree
 
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, BadDocument, Refused, RegistryError, RegistryRefused, refusal
-from dmp_connector.model.documents import (
-    Association,
-    Author,
-    AvailabilityStatus,
-    Code,
-    DocumentEntry,
-    Dtm,
-    Institution,
-    Person,
-    SubmissionSet,
-)
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Association, Author, AvailabilityStatus, DocumentEntry, Dtm, Institution, Person, SubmissionSet
 from dmp_connector.model.people import Ins
 from dmp_connector.wire import mtom
 

@@ -11,7 +11,8 @@ from itertools import count
 from lxml import etree
 
 from dmp_connector.ebxml import names
-from dmp_connector.model.documents import Association, Author, AvailabilityStatus, Code, DocumentEntry, Dtm, SubmissionSet
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Association, Author, AvailabilityStatus, DocumentEntry, Dtm, SubmissionSet
 from dmp_connector.wire import mtom
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"

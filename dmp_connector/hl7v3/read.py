@@ -11,7 +11,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadIns, NoDossier, refusal
 from dmp_connector.hl7v3 import names
 from dmp_connector.hl7v3.common import find, hl7, read_day, read_observations, read_oppositions, read_person, text, truth, value
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, AuthorisationStatus, Candidate, Closure, Dossier, DossierState
 from dmp_connector.model.people import Ins
 

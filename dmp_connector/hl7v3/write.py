@@ -9,7 +9,7 @@ from lxml import etree
 
 from dmp_connector.hl7v3 import names
 from dmp_connector.hl7v3.common import Frame, add, author, control_act, message, nil, observation, person
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, DossierState, IdentityQuery
 from dmp_connector.model.people import Actor, Ins, Patient, Sex
 

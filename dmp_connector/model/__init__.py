@@ -5,11 +5,11 @@ dossier     Dossier, Oppositions, Consent, Authorisation, Consultation: may
 documents   Code, Dtm, Author, DocumentEntry, SubmissionSet, Document: what
 """
 
+from dmp_connector.model.code import Code
 from dmp_connector.model.documents import (
     Association,
     Author,
     AvailabilityStatus,
-    Code,
     Document,
     DocumentEntry,
     Dtm,

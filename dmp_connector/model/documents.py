@@ -14,17 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from dmp_connector.errors import BadDocument
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import Ins, Practitioner, Structure
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Code:
-    """A coded value: code, OID (or URN, LOINC ...) of its code system, and the label for people."""
-
-    code: str
-    system: str
-    label: str = field(default="", compare=False)
-
 
 _DTM = re.compile(r"(\d{4}(?:\d{2}){0,5})(?:\.\d{1,4})?(Z|[+-]\d{2}:?\d{2})?")
 

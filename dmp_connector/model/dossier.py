@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from dmp_connector.errors import ConsentExpired, ConsultationClosed
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practitioner, Sex
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dmp_connector.errors import BadIns, TraitsDiffer
 
 if TYPE_CHECKING:
-    from dmp_connector.model.documents import Code
+    from dmp_connector.model.code import Code
 
 
 class InsKind(enum.StrEnum):

@@ -15,7 +15,7 @@ from typing import Any
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, Ins
 from dmp_connector.proof import dsig
 from dmp_connector.settings import Software, VihfSettings

@@ -16,7 +16,8 @@ from cryptography import x509
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, BadDocument
-from dmp_connector.model.documents import NORMAL, Author, Code, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import NORMAL, Author, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
 from dmp_connector.proof import dsig
 from dmp_connector.signer import Algorithm, Signer
 from dmp_connector.wire.xml import parse, serialise

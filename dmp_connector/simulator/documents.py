@@ -15,7 +15,8 @@ from dmp_connector.ebxml import names, write
 from dmp_connector.ebxml.query import StoredQuery, read_query
 from dmp_connector.ebxml.read import read_registry
 from dmp_connector.errors import BadAnswer, BadDocument
-from dmp_connector.model.documents import Association, AvailabilityStatus, Code, Document, DocumentEntry, Dtm, SubmissionSet, Visibility
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Association, AvailabilityStatus, Document, DocumentEntry, Dtm, SubmissionSet, Visibility
 from dmp_connector.model.dossier import AuthorisationStatus
 from dmp_connector.model.people import AccessMode
 from dmp_connector.simulator.gate import Gate, GateRefused, Visitor

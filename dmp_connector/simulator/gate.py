@@ -23,7 +23,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from dmp_connector.codes import load
 from dmp_connector.errors import BadAnswer, BadIns
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.people import AccessMode, AuthenticationMode, Ins
 from dmp_connector.proof import vihf
 from dmp_connector.proof.dsig import DS

@@ -26,7 +26,7 @@ from dmp_connector.hl7v3.common import (
     truth,
     value,
 )
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, DossierState
 from dmp_connector.model.people import Ins, plain_name
 from dmp_connector.simulator.gate import GateRefused, Visitor

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from dmp_connector.model.documents import Author, Code, DocumentEntry, Dtm, Institution, Person, SubmissionSet, Visibility
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Author, DocumentEntry, Dtm, Institution, Person, SubmissionSet, Visibility
 from dmp_connector.simulator.config import Person as TestPerson
 from dmp_connector.simulator.world import Record
 

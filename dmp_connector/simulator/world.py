@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from dmp_connector.model.documents import Code
+from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, AuthorisationStatus, Closure, DossierState, Oppositions
 from dmp_connector.model.people import Ins, Patient, Sex
 from dmp_connector.simulator.config import Person

@@ -13,8 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dmp_connector.dossier.access import AuditRecord
 from dmp_connector.errors import BadSettings
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.dossier import AuthorisationStatus, Dossier, DossierState
 from dmp_connector.model.people import AccessMode, Ins
 from dmp_connector.store import rows

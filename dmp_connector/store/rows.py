@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dmp_connector.dossier.access import AuditRecord
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.dossier import AuthorisationStatus, Dossier, DossierState
 from dmp_connector.model.people import AccessMode, Ins
 from dmp_connector.store.sealing import Vault

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from dmp_connector.cda.level1 import Level1, build_level1
 from dmp_connector.cda.metadata import describe
 from dmp_connector.codes import CodeTables, load
-from dmp_connector.model.documents import Author, Code, Document, Dtm, Institution, Person, SubmissionSet
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import Author, Document, Dtm, Institution, Person, SubmissionSet
 from dmp_connector.xdm.write import Sender, subject, write
 
 

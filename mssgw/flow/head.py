@@ -88,3 +88,8 @@ def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:
     except (AddressError, UnicodeDecodeError) as error:
         sentence = str(error).encode("ascii", "replace").decode()
         raise Refused(f"The {name.title()} field is not an address: {sentence}", code=554, enhanced="5.6.0") from error
+
+
+def on_top(headers: Headers, sender: Address | None, results: str) -> Headers:
+    """What final delivery adds: the reverse-path, and what we found out."""
+    return headers.prepend(("Return-Path", f"<{sender or ''}>"), ("Authentication-Results", results))

@@ -23,10 +23,10 @@ from mssgw.flow import reported
 from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, message_id_of, replace
+from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
+from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
 from mssgw.flow.received import received
-from mssgw.flow.submission import House, off_loop, on_top
 from mssgw.flow.transaction import Client, new_trace
 from mssgw.observe import crash_point
 from mssgw.protocol import mime

@@ -6,12 +6,15 @@ are refused is in the log and in the metrics, so that nobody can fill the store 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from mssgw.core.address import Address
 from mssgw.core.errors import Deferred, MailError, PeerGone
-from mssgw.store import Store, audit
+from mssgw.observe import log_bug
+from mssgw.store import Store, Transaction, audit
+from mssgw.trust import Decision
 
 
 @asynccontextmanager
@@ -28,3 +31,28 @@ async def refusals(store: Store, who: str, *, sender: Address | None, recipient:
             await store.write(lambda tx: audit.add(tx, who, "refused", outcome, trace, sender=sender or "<>", recipient=recipient,
                                                    peer=peer, detail=detail))
         raise
+
+
+class DecisionAudit:
+    """Writes the decisions of the trust space into the audit, off to the side: nobody waits for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def __call__(self, decision: Decision) -> None:
+        if decision.outcome == "trusted" and decision.step == "rcpt":
+            return  # the message's own rows say the same
+        task = asyncio.get_running_loop().create_task(self._write(decision))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, decision: Decision) -> None:
+        def add(tx: Transaction) -> None:
+            audit.add(tx, decision.operator or "peer", f"trust.{decision.step}", str(decision.outcome), reason=str(decision.reason),
+                      domain=decision.domain, certificate=decision.certificate, detail=decision.detail)
+
+        try:
+            await self._store.write(add)
+        except Exception as error:  # an audit row that can't be written must not stop mail; the log has it
+            log_bug(error)

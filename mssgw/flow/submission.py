@@ -10,27 +10,21 @@ transaction has committed; after it everything does, so the 250 may be said.
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
-from mssgw.core.clock import Clock
-from mssgw.core.config import Config
 from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
 from mssgw.core.errors import NotAllowed, NotTrusted, Refused
-from mssgw.core.message import Headers
-from mssgw.flow.bounce import Notice, Original, Reports
+from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, message_id_of, replace
+from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
+from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
-from mssgw.flow.protection import Protection
 from mssgw.flow.received import received
 from mssgw.flow.transaction import Client, new_trace
 from mssgw.observe import crash_point
@@ -38,15 +32,11 @@ from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.protecting import Protected
-from mssgw.store import Reader, Store, Transaction, accounts, audit, mailboxes, queue
+from mssgw.store import Reader, Transaction, accounts, audit, mailboxes, queue
 from mssgw.store.accounts import Account, Status
 from mssgw.store.blobs import Prepared
 from mssgw.store.mailboxes import NewMessage, SpecialUse
 from mssgw.store.queue import NewQueued
-
-T = TypeVar("T")
-
-OFF_LOOP = 128 * 1024  # octets from which a message is parsed and copied in a thread
 
 
 class Listed(Protocol):
@@ -54,26 +44,6 @@ class Listed(Protocol):
 
     def require_listed(self, domain: Domain) -> object:
         """Raises NotTrusted (550 5.1.2, naming the domain), or Deferred."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class House:
-    """What every flow of a worker works with."""
-
-    config: Config
-    store: Store
-    clock: Clock
-    local: LocalDelivery
-    protection: Protection
-    reports: Reports
-    spool: Path
-
-    @classmethod
-    def of(cls, config: Config, store: Store, clock: Clock, protection: Protection) -> House:
-        spool = Path(config.node.data) / "spool"
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        local = LocalDelivery(config, store)
-        return cls(config, store, clock, local, protection, Reports(config, store, clock, local), spool)
 
 
 class Submission:
@@ -252,16 +222,6 @@ class Outgoing:
 
     def _all(self) -> list[Recipient]:
         return [*self._remote, *self._here()]
-
-
-async def off_loop(body: Body, work: Callable[[], T]) -> T:
-    """Small messages are faster than a thread; large ones don't stop the loop."""
-    return work() if body.size < OFF_LOOP else await asyncio.to_thread(work)
-
-
-def on_top(headers: Headers, sender: Address | None, results: str) -> Headers:
-    """What final delivery adds: the reverse-path, and what we found out."""
-    return headers.prepend(("Return-Path", f"<{sender or ''}>"), ("Authentication-Results", results))
 
 
 def _own(rx: Reader, given: Account) -> tuple[Account, frozenset[str]]:

@@ -28,11 +28,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssgw.node.pulse import READY
+
 STOP_SECONDS = 30.0
 STUCK_SECONDS = 60.0
 YOUNG_SECONDS = 10.0  # a worker that dies younger is restarted with growing delays
 LONGEST_DELAY = 30.0
-READY, ALIVE = b"R", b"."  # what workers write into their heartbeat pipe
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 

@@ -7,32 +7,31 @@ one is let go when its tasks have ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from mssgw import relay
-from mssgw.core.address import Address, Domain
+from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
+from mssgw.flow.journal import DecisionAudit
+from mssgw.flow.lookup import Learned, Lookup
 from mssgw.flow.protection import Protection
 from mssgw.flow.sender import Sender
-from mssgw.flow.submission import HospitalRelay, House, Submission
-from mssgw.observe import log_bug
-from mssgw.smime import Candidate, Identity, fitness, identity, key_at, load_certificates, no_directory
+from mssgw.flow.submission import HospitalRelay, Submission
+from mssgw.smime import Identity, fitness, identity, key_at, load_certificates, no_directory
 from mssgw.smime.cms.signed import Signer
 from mssgw.smime.directories.files import CertificateFiles, identities
 from mssgw.smime.directories.ldap import LdapDirectory, directories
-from mssgw.smime.errors import DirectoryUnavailable, Reason, SmimeError
-from mssgw.store import Store, Transaction, audit, certificates
-from mssgw.trust import Decision, Step, Trust
-
-REMEMBERED = 4096  # addresses whose certificates are not read again for each message
+from mssgw.smime.errors import Reason, SmimeError
+from mssgw.store import Store
+from mssgw.trust import Step, Trust
 
 
 @dataclass(frozen=True)
@@ -117,83 +116,3 @@ def persons(config: Config) -> tuple[Identity, ...]:
     return tuple(identities(config.smime.identities)) if config.smime.identities else ()
 
 
-class Lookup:
-    """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first), then
-    the directories. What they can read is what their last valid mail said, else what they say in a directory."""
-
-    def __init__(self, files: CertificateFiles | None, learned: Learned, ldap: Sequence[LdapDirectory] = ()) -> None:
-        self._files, self._learned, self._ldap = files, learned, ldap
-
-    async def __call__(self, address: Address) -> Sequence[Candidate]:
-        known, spoken = await self._learned.about(address)
-        files = self._files.find(address) if self._files else ()
-        learned = [Candidate(one.der, one.source, spoken, one.seen) for one in known]
-        asked = [found for directory in self._ldap for found in await _asked(directory, address)]
-        return [*(replace(one, capabilities=spoken) for one in files), *learned,
-                *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
-
-
-class Learned:
-    """What valid signed mail taught the store about an address, read again when any worker learned something new."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._news = store.doorbell.subscribe(certificates.CHANGED)
-        self._remembered: dict[Address, tuple[list[certificates.Known], bytes | None]] = {}
-        self._generation = 0
-
-    async def about(self, address: Address) -> tuple[list[certificates.Known], bytes | None]:
-        """Certificates, last seen first, and capabilities (DER)."""
-        self._hear()
-        if (found := self._remembered.get(address)) is None:
-            generation = self._generation
-            known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
-            found = known, said[0] if said else None
-            self._hear()
-            if generation == self._generation:  # else what was read may be older than the news
-                if len(self._remembered) >= REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[address] = found
-        return found
-
-    def close(self) -> None:
-        """Hear nothing more."""
-        self._news.close()
-
-    def _hear(self) -> None:
-        if self._news.take():
-            self._remembered.clear()
-            self._generation += 1
-
-
-async def _asked(directory: LdapDirectory, address: Address) -> Sequence[Candidate]:
-    """What a directory knows. That it can't say is an answer too: it counts only when nobody else knows a certificate."""
-    try:
-        return await directory.find(address)
-    except DirectoryUnavailable as error:
-        return (Candidate(b"", "ldap", unknown=error),)
-
-
-class DecisionAudit:
-    """Writes the decisions of the trust space into the audit, off to the side: nobody waits for it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._writing: set[asyncio.Task[None]] = set()
-
-    def __call__(self, decision: Decision) -> None:
-        if decision.outcome == "trusted" and decision.step == "rcpt":
-            return  # the message's own rows say the same
-        task = asyncio.get_running_loop().create_task(self._write(decision))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def _write(self, decision: Decision) -> None:
-        def add(tx: Transaction) -> None:
-            audit.add(tx, decision.operator or "peer", f"trust.{decision.step}", str(decision.outcome), reason=str(decision.reason),
-                      domain=decision.domain, certificate=decision.certificate, detail=decision.detail)
-
-        try:
-            await self._store.write(add)
-        except Exception as error:  # an audit row that can't be written must not stop mail; the log has it
-            log_bug(error)

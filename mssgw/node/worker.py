@@ -29,7 +29,7 @@ from mssgw.core.errors import ConfigError
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
-from mssgw.node.parent import ALIVE, READY
+from mssgw.node.pulse import ALIVE, READY
 from mssgw.node.readiness import remarks, require_ready
 from mssgw.node.services import Services
 from mssgw.observe import Event, log, log_bug

@@ -21,7 +21,7 @@ Everything here blocks; `protect` runs it in the pool.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -41,6 +41,7 @@ from mssgw.smime.cms import capabilities, enveloped
 from mssgw.smime.cms.capabilities import Capabilities
 from mssgw.smime.cms.recipients import Recipient, recipient
 from mssgw.smime.cms.signed import Signer
+from mssgw.smime.directories.candidate import Candidate, Lookup, no_lookup
 from mssgw.smime.entity import Outgoing
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, NoCertificate, SmimeError
 from mssgw.smime.judging import Directory, no_directory
@@ -52,21 +53,6 @@ from mssgw.smime.wire.armour import Armour, encode
 from mssgw.smime.wire.rope import Rope
 
 When = Literal["always", "when-possible", "never"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A certificate that may be a recipient's. `capabilities` is what they said in their last valid mail."""
-
-    certificate: bytes  # DER
-    source: str  # "file", "mail", "ldap": for the log and the audit
-    capabilities: bytes | None = None
-    seen_at: datetime | None = None
-    unknown: DirectoryUnavailable | None = None  # in place of a certificate: this source could not answer
-
-
-Lookup = Callable[[Address], Awaitable[Sequence[Candidate]]]
-"""The certificates known for an address, best first. Raises Deferred when the source can't answer now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +90,6 @@ class Protected:
     @property
     def encrypted(self) -> bool:
         return bool(self.cipher)
-
-
-async def no_lookup(_address: Address) -> Sequence[Candidate]:
-    return ()
 
 
 async def protect(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, *, signer: Identity | None,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,14 +22,14 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
 from mssgw.observe import Event, log
-from mssgw.store import database, schema
+from mssgw.store import database, mailboxes, queue, schema
 from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import REMEDY, require_current
 from mssgw.store.seal import Seal
-from mssgw.store.sweep import Swept, sweep, sweep_is_due
+from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
 T = TypeVar("T")
 
@@ -70,8 +72,23 @@ class Store:
         return await self.read(lambda rx: check(rx, self.blobs, deep=deep))
 
     async def sweep(self, older_than_hours: float = 24) -> Swept:
-        """Remove what nothing refers to any more, and what was kept long enough."""
-        return await sweep(self, older_than_hours)
+        """Remove contents without a reference, files without a row, leftovers of writes, and old finished queue messages."""
+        before = self.clock.now() - timedelta(hours=older_than_hours)
+        kept = self.clock.now() - timedelta(days=self.config.queue.keep_days)
+        messages = contents = octets = 0
+        while found := await self.write(lambda tx: queue.purge(tx, kept, SWEEP_ROWS)):
+            messages += found
+        await self.write(mailboxes.forget_deliveries)
+        for box in await self.read(long_logs):
+            await self.write(partial(mailboxes.trim_log, mailbox=box, keep=EXPUNGED_KEPT))
+        while rows := await self.write(lambda tx: forget(tx, before)):
+            contents += len(rows)
+            octets += sum(rows)
+        names = await self.read(names_of_files)
+        files, freed = await asyncio.to_thread(remove_files, self.blobs.directory, names, older_than_hours * 3600)
+        swept = Swept(contents, files, octets + freed, messages)
+        log(Event.STORE_SWEPT, contents=contents, files=files, octets=swept.octets, messages=messages)
+        return swept
 
     async def keep_swept(self) -> None:
         """Sweep once a day, whichever worker comes first, until cancelled."""

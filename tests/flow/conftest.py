@@ -13,8 +13,8 @@ from mssgw.core.config import Config
 from mssgw.core.envelope import OperatorId, Recipient, TlsFacts
 from mssgw.core.errors import NotTrusted
 from mssgw.core.pki import Evidence, Purpose
+from mssgw.flow.house import House
 from mssgw.flow.protection import Protection
-from mssgw.flow.submission import House
 from mssgw.flow.transaction import Client
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Store, accounts

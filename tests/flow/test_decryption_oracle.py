@@ -17,9 +17,10 @@ from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Envelope, Notify, Or
 from mssgw.core.errors import MailError, Reply
 from mssgw.flow.bounce import Action, Fate, Original, Reports
 from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
-from mssgw.flow.submission import House, Submission
+from mssgw.flow.submission import Submission
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.cms import recipients
 from mssgw.smime.cms.enveloped import encrypt

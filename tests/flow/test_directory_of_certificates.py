@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from mssgw.core.config.ldap import Ldap
+from mssgw.flow.house import House
+from mssgw.flow.lookup import Learned, Lookup
 from mssgw.flow.protection import Protection
-from mssgw.flow.submission import House, Submission
-from mssgw.node.services import Learned, Lookup
+from mssgw.flow.submission import Submission
 from mssgw.smime.directories.files import CertificateFiles
 from mssgw.smime.directories.ldap import LdapDirectory
 from mssgw.smime.errors import DirectoryUnavailable, NoCertificate

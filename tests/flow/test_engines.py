@@ -8,9 +8,10 @@ import pytest
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
-from mssgw.flow.submission import House, Submission
+from mssgw.flow.submission import Submission
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store import accounts, audit, mailboxes, queue
 from mssgw.store.accounts import NewAccount

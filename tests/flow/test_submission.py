@@ -17,8 +17,9 @@ from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.delivery import LocalDelivery
+from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
-from mssgw.flow.submission import HospitalRelay, House, Submission
+from mssgw.flow.submission import HospitalRelay, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.protecting import Protected

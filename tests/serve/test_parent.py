@@ -17,7 +17,7 @@ from mssgw.node.parent import notify
 
 WORK = """
     import os, signal, sys
-    from mssgw import serve
+    from mssgw.node import parent, pulse
 
     out = int(sys.argv[1])
     def say(text): os.write(out, (text + "\\n").encode())
@@ -29,10 +29,10 @@ WORK = """
         {body}
 
     say(f"parent {{os.getpid()}}")
-    sys.exit(serve.Parent({count}, work).run())
+    sys.exit(parent.Parent({count}, work).run())
 """
 READY_AND_WAIT = """
-        os.write(heartbeat, serve.READY)
+        os.write(heartbeat, pulse.READY)
         while not os.read(lifeline, 1) == b"": pass
         say(f"orphan {index}")
 """
@@ -105,7 +105,7 @@ def test_hup_reaches_every_worker(scene):
 
 
 def test_workers_notice_that_the_parent_died(scene):
-    one = scene(2, READY_AND_WAIT.replace("os.write(heartbeat, serve.READY)", ""))  # nobody to hear it, perhaps, and that is not asked here
+    one = scene(2, READY_AND_WAIT.replace("os.write(heartbeat, pulse.READY)", ""))  # nobody to hear it, perhaps, and that is not asked here
     one.starts(2)
     one.parent.kill()
     assert sorted([one.line(), one.line()]) == [["orphan", "0"], ["orphan", "1"]]
@@ -124,7 +124,7 @@ def test_workers_killed_young_many_times_do_not_end_a_parent_that_was_ready(scen
             os.close(os.open({str(tmp_path / "worked")!r}, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             os._exit(3)
-        os.write(heartbeat, serve.READY)
+        os.write(heartbeat, pulse.READY)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     one = scene(1, body)
@@ -135,7 +135,7 @@ def test_workers_killed_young_many_times_do_not_end_a_parent_that_was_ready(scen
 
 
 def test_exception_in_a_worker_is_said_and_the_worker_restarted(scene):
-    one = scene(1, 'os.write(heartbeat, serve.READY); raise RuntimeError("boom")')
+    one = scene(1, 'os.write(heartbeat, pulse.READY); raise RuntimeError("boom")')
     first = one.starts(1)
     second = one.starts(1)
     assert first != second

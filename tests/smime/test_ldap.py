@@ -23,11 +23,12 @@ from mssgw.core.errors import ConfigError
 from mssgw.smime.cms import capabilities
 from mssgw.smime.cms.signed import Signer, certificates_only
 from mssgw.smime.directories import ldap
+from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.directories.ldap import LdapDirectory, candidates
 from mssgw.smime.directories.ldap_connection import Login
 from mssgw.smime.directories.ldap_messages import Answer
 from mssgw.smime.errors import DirectoryUnavailable
-from mssgw.smime.protecting import Candidate, Policy
+from mssgw.smime.protecting import Policy
 from mssgw.smime.wire import der, oids
 from tests.smime.fake_ldap import FakeLdap, Visit, entry, fake_ldap, knows, result
 from tests.smime.letters import letter

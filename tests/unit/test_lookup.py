@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mssgw.core.address import Address
 from mssgw.core.config.ldap import Ldap
-from mssgw.node.services import Learned, Lookup
+from mssgw.flow.lookup import Learned, Lookup
 from mssgw.smime.cms import capabilities
 from mssgw.smime.directories.files import CertificateFiles
 from mssgw.smime.directories.ldap import LdapDirectory

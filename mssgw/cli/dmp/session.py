@@ -25,7 +25,6 @@ from dmp_connector.card.tls_relay import RelaySettings, TlsRelay
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleCard, parse_card
 from dmp_connector.cda.read import INS_OIDS
 from dmp_connector.client import Call, Dmp
-from dmp_connector.dossier.access import AuditRecord
 from dmp_connector.dossier.announcement import announcements
 from dmp_connector.dossier.consultation import BY_SIGNAL, Consultations
 from dmp_connector.dossier.deposits import Deposits
@@ -36,6 +35,7 @@ from dmp_connector.dossier.workflow import CreationWorkflow
 from dmp_connector.errors import BadIns, DmpError, NoReader, Refused
 from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, Code, Ins, InsKind, Practitioner, Structure
+from dmp_connector.model.audit import AuditRecord
 from dmp_connector.settings import DmpSettings, Limits, Software
 from dmp_connector.signer import FileSigner, Signer
 from dmp_connector.store import DmpStore

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dmp_connector.dossier.access import AuditRecord
 from dmp_connector.model import Ins
+from dmp_connector.model.audit import AuditRecord
 from mssgw.cli.dmp.session import As, Oid, Options, Session, verb
 from mssgw.cli.frame import ConfigFile, Json, say
 

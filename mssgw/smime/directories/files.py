@@ -23,11 +23,11 @@ from mssgw.core.address import Address, AddressError
 from mssgw.core.config.base import Secret
 from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log
+from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import MAX_KEY_FILE, FileKey, Identity, load_certificates, require_pair
 from mssgw.smime.keys.key import identity as make_identity
-from mssgw.smime.protecting import Candidate
 
 LOOK_SECONDS = 5.0
 SUFFIXES = {".pem", ".crt", ".cer", ".der"}

@@ -30,12 +30,12 @@ from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log, log_bug
 from mssgw.smime.cms import verifying
 from mssgw.smime.directories import ldap_messages as messages
+from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.directories.ldap_connection import BindRefused, Connection, Login, Server, connect, reason
 from mssgw.smime.directories.ldap_messages import Answer, LdapError
 from mssgw.smime.errors import DirectoryUnavailable, SmimeError
 from mssgw.smime.keys.certificates import MAX_CERTIFICATE, Certificate, certificate
 from mssgw.smime.pool import run
-from mssgw.smime.protecting import Candidate
 from mssgw.smime.wire import der, oids
 from mssgw.smime.wire.ber import BerError, Stream
 

@@ -27,6 +27,7 @@ from mssgw.store.mailboxes.model import (
     Want,
     flag_set,
 )
+from mssgw.store.mailboxes.renaming import rename
 from mssgw.store.mailboxes.tree import (
     by_name,
     create,
@@ -35,7 +36,6 @@ from mssgw.store.mailboxes.tree import (
     get,
     list_all,
     quota_used,
-    rename,
     subscribe,
     subscribed_names,
     unsubscribe,

@@ -1,4 +1,4 @@
-"""The tree of mailboxes of an account: get, list, create, rename, delete, subscribe."""
+"""The tree of mailboxes of an account: get, list, create, delete, subscribe."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def list_all(rx: Reader, account: AccountId) -> list[Mailbox]:
 def create(tx: Transaction, account: AccountId, name: str, *, kind: Kind = Kind.MAIL, special_use: SpecialUse | None = None) -> Mailbox:
     """Make a mailbox, and its superiors (RFC 3501 6.3.3). Raises Refused when it is there."""
     called = canonical(name.removesuffix(SEPARATOR))
-    _lock_tree(tx, account)
+    lock_tree(tx, account)
     if by_name(tx, account, called) is not None:
         raise Refused("Mailbox already exists", detail=called)
     levels = called.split(SEPARATOR)
@@ -86,49 +86,9 @@ def create_defaults(tx: Transaction, account: AccountId) -> None:
         subscribe(tx, account, name)
 
 
-def rename(tx: Transaction, account: AccountId, old: str, new: str) -> None:
-    """Rename a mailbox and its inferiors. INBOX instead gives its messages to the new name and stays (RFC 3501 6.3.5).
-
-    Raises NotFound, Refused when the new name is taken or lies below the old one.
-    """
-    _lock_tree(tx, account)
-    source, target = by_name(tx, account, old), canonical(new.removesuffix(SEPARATOR))
-    if source is None:
-        raise NotFound("No such mailbox", detail=old)
-    if by_name(tx, account, target) is not None:
-        raise Refused("Mailbox already exists", detail=target)
-    if target.startswith(source.name + SEPARATOR):
-        raise Refused("A mailbox can't be moved below itself", detail=target)
-    if source.name == INBOX:
-        from mssgw.store.mailboxes.changes import move  # messages know mailboxes, not the other way
-
-        made = create(tx, account, target)
-        move(tx, source.id, None, made.id)
-        return
-    if SEPARATOR in target:
-        superior = target.rpartition(SEPARATOR)[0]
-        if by_name(tx, account, superior) is None:
-            create(tx, account, superior)
-    below = source.name + SEPARATOR
-    for box in list_all(tx, account):
-        if box.id == source.id or box.name.startswith(below):
-            _rename_one(tx, box, canonical(target + box.name[len(source.name):]))
-    tx.ring(f"account:{account}")
-
-
-def _rename_one(tx: Transaction, box: Mailbox, name: str) -> None:
-    # A new UIDVALIDITY: the new name may have belonged to another mailbox (RFC 3501 6.3.5 leaves it open, clients cache by name).
-    tx.run(sa.update(schema.mailbox).where(_mailbox.id == box.id),
-           {"name": name, "uidvalidity": _next_uidvalidity(tx, box.account)})
-    if box.subscribed:
-        unsubscribe(tx, box.account, box.name)
-        subscribe(tx, box.account, name)
-    tx.ring(f"mailbox:{box.id}")
-
-
 def delete(tx: Transaction, account: AccountId, name: str) -> None:
     """Remove a mailbox with its messages; inferiors stay. Raises NotFound, NotAllowed for INBOX."""
-    _lock_tree(tx, account)
+    lock_tree(tx, account)
     box = by_name(tx, account, name)
     if box is None:
         raise NotFound("No such mailbox", detail=name)
@@ -163,13 +123,13 @@ def quota_used(rx: Reader, account: AccountId) -> int:
     return int(rx.raw(_QUOTA, {"owner": account})[0][0])
 
 
-def _lock_tree(tx: Transaction, account: AccountId) -> None:
+def lock_tree(tx: Transaction, account: AccountId) -> None:
     """Nobody else changes the account's tree until we commit."""
     tx.run(_LOCK_ACCOUNT, {"owner": account})
 
 
 def _insert(tx: Transaction, account: AccountId, name: str, kind: Kind, special_use: SpecialUse | None) -> MailboxId:
-    row = {"account_id": account, "name": name, "kind": kind, "uidvalidity": _next_uidvalidity(tx, account), "uidnext": 1, "modseq": 1,
+    row = {"account_id": account, "name": name, "kind": kind, "uidvalidity": next_uidvalidity(tx, account), "uidnext": 1, "modseq": 1,
            "messages": 0, "unseen": 0, "size": 0, "special_use": special_use, "recent_from": 1, "expunged_from": 0}
     number = tx.run(schema.insert_new(tx.dialect, schema.mailbox, _mailbox.id), row).scalar()
     if number is None:
@@ -177,7 +137,7 @@ def _insert(tx: Transaction, account: AccountId, name: str, kind: Kind, special_
     return MailboxId(number)
 
 
-def _next_uidvalidity(tx: Transaction, account: AccountId) -> int:
+def next_uidvalidity(tx: Transaction, account: AccountId) -> int:
     found = tx.run(_NEXT_UIDVALIDITY, {"owner": account, "time": int(tx.now.timestamp())}).scalar()
     if found is None:
         raise NotFound(detail=f"account {account}")
