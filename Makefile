@@ -45,6 +45,7 @@ peers:
 
 lint: dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/lint-imports --no-cache
 
 types: dev

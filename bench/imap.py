@@ -59,9 +59,13 @@ def messages(count: int, seed: int = 1) -> list[bytes]:
     made = []
     for number in range(count):
         text = "\r\n".join(" ".join(chance.choices(WORDS, k=10)) for _ in range(chance.randint(10, 60)))
-        made.append((f"From: Dr {chance.choice(WORDS)} <a{number % 50}@bench.test>\r\nTo: <b@bench.test>\r\n"
-                     f"Subject: {' '.join(chance.choices(WORDS, k=5))}\r\nMessage-ID: <{number}@bench.test>\r\n"
-                     f"Date: Mon, 02 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{text}\r\n").encode())
+        made.append(
+            (
+                f"From: Dr {chance.choice(WORDS)} <a{number % 50}@bench.test>\r\nTo: <b@bench.test>\r\n"
+                f"Subject: {' '.join(chance.choices(WORDS, k=5))}\r\nMessage-ID: <{number}@bench.test>\r\n"
+                f"Date: Mon, 02 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{text}\r\n"
+            ).encode()
+        )
     return made
 
 
@@ -88,9 +92,13 @@ async def run(port: int, user: str, password: str, tls: ssl.SSLContext | None, c
     result = {"append/s": count / await timed(fill)}
     await client.do(b"SELECT Bench")
     for name, command in (
-        ("FLAGS", b"FETCH 1:* (UID FLAGS)"), ("ENVELOPE", b"FETCH 1:* (ENVELOPE)"), ("BODYSTRUCTURE", b"FETCH 1:* (BODYSTRUCTURE)"),
-        ("headers", b"FETCH 1:* (BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE MESSAGE-ID)])"), ("bodies", b"FETCH 1:* (BODY.PEEK[])"),
-        ("SEARCH SUBJECT", b"SEARCH SUBJECT biologie"), ("SEARCH UNSEEN", b"SEARCH UNSEEN"),
+        ("FLAGS", b"FETCH 1:* (UID FLAGS)"),
+        ("ENVELOPE", b"FETCH 1:* (ENVELOPE)"),
+        ("BODYSTRUCTURE", b"FETCH 1:* (BODYSTRUCTURE)"),
+        ("headers", b"FETCH 1:* (BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE MESSAGE-ID)])"),
+        ("bodies", b"FETCH 1:* (BODY.PEEK[])"),
+        ("SEARCH SUBJECT", b"SEARCH SUBJECT biologie"),
+        ("SEARCH UNSEEN", b"SEARCH UNSEEN"),
     ):
         result[name] = await timed(lambda command=command: client.do(command))
     result["store/s"] = 500 / await timed(store)

@@ -48,7 +48,6 @@ port = {port}
 """
 
 
-
 class Sink(asyncio.Protocol):
     """Takes everything, keeps nothing."""
 

@@ -96,8 +96,12 @@ class Bench:
                     hashlib.sha256(content).digest()
                     who.key.sign(message, *arguments)
 
-                self.compare(f"sign {size // 1000} KB {name}", goal, limit,
-                             lambda content=content, signer=signer: signer.sign(hashlib.sha256(content).digest(), NOW))
+                self.compare(
+                    f"sign {size // 1000} KB {name}",
+                    goal,
+                    limit,
+                    lambda content=content, signer=signer: signer.sign(hashlib.sha256(content).digest(), NOW),
+                )
 
     def verify(self) -> None:
         for who, name, goals in ((self.rsa, "RSA-2048", (0.60, 0.90)), (self.p256, "P-256", (0.60, 0.90))):
@@ -173,8 +177,9 @@ class Bench:
         sealing = smime.Policy(sign="always", encrypt="always", cipher="aes256-gcm")
         encrypted = min(once(lambda: protect_now(message, to, policy, NOW, None, found, self.authority.validate), 0.1) for _ in range(5))
         self.row("whole 5 MB message out, encrypted, base64 included", "<= 25 ms", f"{encrypted * 1e3:.1f} ms", encrypted <= 0.025)
-        both = min(once(lambda: protect_now(message, to, sealing, NOW, self.rsa.identity, found, self.authority.validate), 0.1)
-                   for _ in range(5))
+        both = min(
+            once(lambda: protect_now(message, to, sealing, NOW, self.rsa.identity, found, self.authority.validate), 0.1) for _ in range(5)
+        )
         self.row("whole 5 MB message out, signed and encrypted", "(shown)", f"{both * 1e3:.1f} ms", True)
 
     def gateway(self) -> None:

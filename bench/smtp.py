@@ -41,9 +41,11 @@ class Load:
         return self._next
 
     def content(self, number: int) -> bytes:
-        head = (f"From: <{self.sender}>\r\nTo: <{self.recipient}>\r\nSubject: bench {number}\r\n"
-                f"Message-ID: <{number}.{id(self)}@bench.test>\r\n"
-                "Date: Mon, 02 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n").encode()
+        head = (
+            f"From: <{self.sender}>\r\nTo: <{self.recipient}>\r\nSubject: bench {number}\r\n"
+            f"Message-ID: <{number}.{id(self)}@bench.test>\r\n"
+            "Date: Mon, 02 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
+        ).encode()
         rest = max(0, self.size - len(head))
         return head + (LINE * (rest // len(LINE) + 1))[:rest].rstrip(b"\r\n") + b"\r\n"
 
@@ -54,8 +56,13 @@ async def run(load: Load) -> dict[str, float]:
     await asyncio.gather(*(_session(load) for _ in range(load.sessions)))
     wall = time.perf_counter() - start
     done, times = len(load.latencies), sorted(load.latencies) or [0.0]
-    return {"rate": done / wall, "mb": done * load.size / wall / 1e6, "p50": statistics.median(times) * 1e3,
-            "p99": times[int(len(times) * 0.99) - 1] * 1e3, "errors": float(sum(load.errors.values()))}
+    return {
+        "rate": done / wall,
+        "mb": done * load.size / wall / 1e6,
+        "p50": statistics.median(times) * 1e3,
+        "p99": times[int(len(times) * 0.99) - 1] * 1e3,
+        "errors": float(sum(load.errors.values())),
+    }
 
 
 async def _session(load: Load) -> None:
@@ -150,9 +157,19 @@ def main() -> None:
     options.add_argument("--auth", metavar="USER:PASSWORD")
     given = options.parse_args()
     user, _, password = (given.auth or "").partition(":")
-    load = Load(given.port, given.sender, given.recipient, given.sessions, given.messages, given.size, given.keep, given.pipeline,
-                trusting(given.starttls) if given.starttls else None, trusting(given.tls) if given.tls else None,
-                (user, password) if user else None)
+    load = Load(
+        given.port,
+        given.sender,
+        given.recipient,
+        given.sessions,
+        given.messages,
+        given.size,
+        given.keep,
+        given.pipeline,
+        trusting(given.starttls) if given.starttls else None,
+        trusting(given.tls) if given.tls else None,
+        (user, password) if user else None,
+    )
     result = asyncio.run(run(load))
     print("{rate:.0f} msg/s  {mb:.1f} MB/s  p50 {p50:.1f} ms  p99 {p99:.1f} ms  errors {errors:.0f}".format(**result), load.errors or "")
 

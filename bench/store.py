@@ -96,16 +96,26 @@ async def main(count: int, address: str, directory: Path) -> None:
     await many(store, "enqueue 10 kB", 4_000, 50, enqueue)
     started, done = time.perf_counter(), 0
     while claimed := await store.write(lambda tx: queue.claim(tx, tx.now, 50, 60)):
-        await asyncio.gather(*(store.write(lambda tx, one=one: queue.record(
-            tx, one, [queue.Outcome(each.id, queue.State.SENT, "250 ok") for each in one.pending], None)) for one in claimed))
+        await asyncio.gather(
+            *(
+                store.write(
+                    lambda tx, one=one: queue.record(
+                        tx, one, [queue.Outcome(each.id, queue.State.SENT, "250 ok") for each in one.pending], None
+                    )
+                )
+                for one in claimed
+            )
+        )
         done += len(claimed)
     show("claim 50, record each", time.perf_counter() - started, done)
 
     box = (await store.write(lambda tx: mailboxes.create(tx, account.id, "Large"))).id
     started = time.perf_counter()
     for start in range(0, count, 1000):
-        news = [NewMessage(await store.blobs.prepare(message(n, 300), DOMAIN, ENVELOPE), frozenset({"\\Seen"}) if n % 3 else frozenset())
-                for n in range(1_000_000 + start, 1_000_000 + min(count, start + 1000))]
+        news = [
+            NewMessage(await store.blobs.prepare(message(n, 300), DOMAIN, ENVELOPE), frozenset({"\\Seen"}) if n % 3 else frozenset())
+            for n in range(1_000_000 + start, 1_000_000 + min(count, start + 1000))
+        ]
         await store.write(lambda tx, news=news: mailboxes.append_many(tx, box, news))
     show("fill, 1000 in a commit, 300 octets each", time.perf_counter() - started, count)
 
@@ -127,13 +137,18 @@ async def main(count: int, address: str, directory: Path) -> None:
     rows = await store.read(lambda rx: mailboxes.rows(rx, inbox, range(1, 5001)))
     octets = 0
     for start in range(0, len(rows), 100):
-        bodies = await store.blobs.read_many([row.content for row in rows[start:start + 100]])
+        bodies = await store.blobs.read_many([row.content for row in rows[start : start + 100]])
         octets += sum(body.size for body in bodies.values())
     took = time.perf_counter() - started
     show(f"bodies, 10 kB, 100 at a time ({octets / 1e6 / took:.0f} MB/s)", took, len(rows))
 
-    await many(store, "STORE one flag", 3_000, 1,
-               lambda n: store.write(lambda tx: mailboxes.store_flags(tx, box, [n + 1], FlagOp.ADD, ["\\Flagged"])))
+    await many(
+        store,
+        "STORE one flag",
+        3_000,
+        1,
+        lambda n: store.write(lambda tx: mailboxes.store_flags(tx, box, [n + 1], FlagOp.ADD, ["\\Flagged"])),
+    )
     started = time.perf_counter()
     await store.write(lambda tx: mailboxes.store_flags(tx, box, range(1, count + 1), FlagOp.ADD, ["\\Answered"]))
     show(f"STORE 1:{count} +FLAGS", time.perf_counter() - started, count)
@@ -157,7 +172,7 @@ async def main(count: int, address: str, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:] + ["100000", "sqlite"][len(sys.argv) - 1:]
+    given = sys.argv[1:] + ["100000", "sqlite"][len(sys.argv) - 1 :]
     base = Path(given[2]) if len(given) > 2 else Path(tempfile.mkdtemp(prefix="mssgw-bench-"))
     try:
         asyncio.run(main(int(given[0]), given[1], base))

@@ -71,8 +71,9 @@ service stats {{
 @contextlib.contextmanager
 def postfix(home: Path, port: int, certificate: Path, key: Path, core: int = 0) -> Iterator[None]:
     """Postfix that queues durably and then discards."""
-    with running(home, MAIN_CF.format(certificate=certificate, key=key), f"{port} inet n - n - 100 smtpd",
-                 before=("taskset", "-c", str(core))):
+    with running(
+        home, MAIN_CF.format(certificate=certificate, key=key), f"{port} inet n - n - 100 smtpd", before=("taskset", "-c", str(core))
+    ):
         yield
 
 
@@ -83,7 +84,8 @@ def dovecot(home: Path, port: int, certificate: Path, key: Path, password: str, 
     home.chmod(0o755)
     subprocess.run(["chown", "mail:mail", home / "mail", home / "home"], check=True)
     (home / "dovecot.conf").write_text(
-        DOVECOT.format(home=home, port=port, certificate=certificate, key=key, password=password, format=form))
+        DOVECOT.format(home=home, port=port, certificate=certificate, key=key, password=password, format=form)
+    )
     command = ["taskset", "-c", str(core), "dovecot", "-c", str(home / "dovecot.conf")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # it keeps what it inherits open
     try:

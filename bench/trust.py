@@ -1,8 +1,8 @@
 """What the trust space costs. `python bench/trust.py` prints one table; limits are those of the product's goals.
 
-    list     10,000 entries with every quirk: verify and load, memory, look-up, and how long a refresh holds the loop
-    path     a peer's certificate with a CRL of 100,000 entries of its authority: first judgement, repeated one
-    crl      taking up that CRL while a loop runs
+list     10,000 entries with every quirk: verify and load, memory, look-up, and how long a refresh holds the loop
+path     a peer's certificate with a CRL of 100,000 entries of its authority: first judgement, repeated one
+crl      taking up that CRL while a loop runs
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def peak() -> float:
 
 def peak_apart(signed: bytes) -> float:
     """MB of the process that verifies a list, its interpreter included (ru_maxrss would count the parent at the fork)."""
-    code = ("import sys; from mssgw.trust.whitelist import _main; _main(['stronger', '33554432']);"
-            "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0], file=sys.stderr)")
+    code = (
+        "import sys; from mssgw.trust.whitelist import _main; _main(['stronger', '33554432']);"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0], file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], input=signed, capture_output=True, check=True)
     return int(done.stderr) / 1024
 
@@ -108,8 +110,17 @@ async def lists(directory: Path) -> None:
     pki.save(directory / "authority")
     publish(directory / "authority", quirky(ENTRIES), signer, now - timedelta(hours=1))
     with authority(directory / "authority", port):
-        trust = Trust(Settings(anchors=directory / "anchors", pki="private", refresh_seconds=1, signer_common_names=("alb.mssante.test",),
-                               whitelist_url=f"http://127.0.0.1:{port}/listeblanchemssante.xml"), directory / "data", SystemClock())
+        trust = Trust(
+            Settings(
+                anchors=directory / "anchors",
+                pki="private",
+                refresh_seconds=1,
+                signer_common_names=("alb.mssante.test",),
+                whitelist_url=f"http://127.0.0.1:{port}/listeblanchemssante.xml",
+            ),
+            directory / "data",
+            SystemClock(),
+        )
         before = peak()
         started = time.perf_counter()
         await trust.start()

@@ -38,15 +38,12 @@ CATALOGUE: Final[dict[str, str]] = {
     "stunnel did not start: {}": "stunnel n'a pas démarré : {}",
     "{} is not installed (package stunnel4)": "{} n'est pas installé (paquet stunnel4)",
     "the token refused the PIN of the TLS relay: {}": "la carte a refusé le code porteur du relais TLS : {}",
-    "the OpenSSL engine pkcs11 is not installed (package libengine-pkcs11-openssl)":
-        "le moteur OpenSSL pkcs11 n'est pas installé (paquet libengine-pkcs11-openssl)",
+    "the OpenSSL engine pkcs11 is not installed (package libengine-pkcs11-openssl)": "le moteur OpenSSL pkcs11 n'est pas installé (paquet libengine-pkcs11-openssl)",
     "stunnel did not start in time": "stunnel n'a pas démarré à temps",
-    "TLS relay: {} has characters that a stunnel configuration cannot carry":
-        "relais TLS : {} contient des caractères interdits dans une configuration stunnel",
+    "TLS relay: {} has characters that a stunnel configuration cannot carry": "relais TLS : {} contient des caractères interdits dans une configuration stunnel",
     "the card's data are too long": "les données de la carte sont trop longues",
     "the card has no beneficiary, or two of one rank": "la carte n'a pas de bénéficiaire, ou en a deux de même rang",
-    "this beneficiary has no number of her own on the card; ask INSi":
-        "ce bénéficiaire n'a pas de numéro propre sur la carte ; interrogez INSi",
+    "this beneficiary has no number of her own on the card; ask INSi": "ce bénéficiaire n'a pas de numéro propre sur la carte ; interrogez INSi",
     "no beneficiary of rank {} on this card": "pas de bénéficiaire de rang {} sur cette carte",
     "the Vitale program sees no reader": "le programme Vitale ne voit aucun lecteur",
     "no Vitale card in the reader": "pas de carte Vitale dans le lecteur",
@@ -61,14 +58,11 @@ CATALOGUE: Final[dict[str, str]] = {
     "the card answered {}": "la carte a répondu {}",
     "{} needs the INS of the patient": "{} : l'INS du patient est nécessaire",
     "{} without document": "{} : aucun document",
-    "{} needs the entryUUID of the document: find it first (TD3.1)":
-        "{} : recherchez d'abord le document (TD3.1), son entryUUID est nécessaire",
+    "{} needs the entryUUID of the document: find it first (TD3.1)": "{} : recherchez d'abord le document (TD3.1), son entryUUID est nécessaire",
     "TD0.5 needs a family name": "TD0.5 : un nom de famille est nécessaire",
     "{}: the data are about another patient than the call": "{} : les données concernent un autre patient que l'appel",
-    "code table {}.json in {}: name, version and date are required":
-        "table de codes {}.json dans {} : nom, version et date sont obligatoires",
-    "code table {}.json: concepts are lists of code, system and label ({})":
-        "table de codes {}.json : chaque concept est une liste code, système, libellé ({})",
+    "code table {}.json in {}: name, version and date are required": "table de codes {}.json dans {} : nom, version et date sont obligatoires",
+    "code table {}.json: concepts are lists of code, system and label ({})": "table de codes {}.json : chaque concept est une liste code, système, libellé ({})",
     "include {} does not exist": "l'inclusion {} n'existe pas",
     "phase {} is not there": "la phase {} est absente",
     "more than {} includes": "plus de {} inclusions",
@@ -80,10 +74,8 @@ CATALOGUE: Final[dict[str, str]] = {
     "{}: an https address is needed": "{} : une adresse https est nécessaire",
     "relay: http://127.0.0.1:PORT expected": "relay : http://127.0.0.1:PORT attendu",
     "certificate and key are given together": "le certificat et la clé se donnent ensemble",
-    "either certificate and key, or the relay that holds a card's key":
-        "soit un certificat et sa clé, soit le relais qui détient la clé d'une carte",
-    "trace writes patient data: in production it needs trace_in_production, which is audited":
-        "la trace écrit des données de patients : en production elle demande le réglage trace_in_production, qui est audité",
+    "either certificate and key, or the relay that holds a card's key": "soit un certificat et sa clé, soit le relais qui détient la clé d'une carte",
+    "trace writes patient data: in production it needs trace_in_production, which is audited": "la trace écrit des données de patients : en production elle demande le réglage trace_in_production, qui est audité",
     "vihf.lifetime_seconds: 1 to 28800": "vihf.lifetime_seconds : de 1 à 28800",
     "service_urls: no service {}; known: {}": "service_urls : pas de service {} ; connus : {}",
     "the signature key does not belong to the certificate": "la clé de signature n'est pas celle du certificat",
@@ -95,10 +87,8 @@ CATALOGUE: Final[dict[str, str]] = {
     "store: sqlite or postgresql": "registre local : sqlite ou postgresql",
     "validation kit: {} is not a folder": "kit de validation : {} n'est pas un dossier",
     "the identifier is not a qualified INS (NIR or NIA)": "l'identifiant n'est pas un INS qualifié (NIR ou NIA)",
-    "an INS for tests or demonstrations is refused in production (EX_GEN-1430)":
-        "un INS de test ou de démonstration est refusé en production (EX_GEN-1430)",
-    "15 characters expected: 13 of the number (digits, 2A or 2B) and 2 key digits":
-        "15 caractères attendus : les 13 du numéro (chiffres, 2A ou 2B) et les 2 de la clé",
+    "an INS for tests or demonstrations is refused in production (EX_GEN-1430)": "un INS de test ou de démonstration est refusé en production (EX_GEN-1430)",
+    "15 characters expected: 13 of the number (digits, 2A or 2B) and 2 key digits": "15 caractères attendus : les 13 du numéro (chiffres, 2A ou 2B) et les 2 de la clé",
     "EX_GEN-1430": "EX_GEN-1430",
     "{} bytes of HL7 v2 where {} are allowed": "{} octets de HL7 v2, {} au plus",
     "not an HL7 v2 message: it does not begin with MSH": "ce n'est pas un message HL7 v2 : il ne commence pas par MSH",
@@ -166,8 +156,7 @@ CATALOGUE: Final[dict[str, str]] = {
     "patient/{} is missing": "patient/{} est absent",
     "a document is about one patient": "un document concerne un seul patient",
     "two INS in one document": "deux INS dans un même document",
-    "birth place (COG code in birthplace/place/addr/county) is missing":
-        "lieu de naissance absent (code COG dans birthplace/place/addr/county)",
+    "birth place (COG code in birthplace/place/addr/county) is missing": "lieu de naissance absent (code COG dans birthplace/place/addr/county)",
     "id@root must be one of {}": "id@root doit être l'un de {}",
     "serviceEvent is missing": "serviceEvent est absent",
     "effectiveTime/low is missing": "effectiveTime/low est absent",

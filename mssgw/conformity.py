@@ -107,6 +107,7 @@ _Span = tuple[tuple[int, int], tuple[int, int]]
 
 def _strings(tree: ast.Module) -> tuple[list[_Span], list[_Span]]:
     """Where strings stand, and those that document: docstrings, descriptions of settings. (line, octet) to (line, octet)."""
+
     def span(node: ast.Constant | ast.JoinedStr) -> _Span:
         return (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
 
@@ -187,9 +188,11 @@ def evidence(groups: Iterable[Group]) -> tuple[Evidence, bool]:
 def page(groups: Iterable[Group]) -> str:
     """docs/conformity.md. Without places: lines move with every change, `mssgw conformity` shows where they are now."""
     lines = [
-        "# Conformity", "",
+        "# Conformity",
+        "",
         "Printed from `mssgw/requirements.toml` by `make docs`. `mssgw conformity` adds where each requirement is fulfilled and tested;",
-        "`tests/rails/test_requirements.py` refuses a citation that is not listed here and a *done* without code or without a test.", "",
+        "`tests/rails/test_requirements.py` refuses a citation that is not listed here and a *done* without code or without a test.",
+        "",
         "*done*: what concerns us, in code and in tests. *partial*: the note says what is missing or how little of it is ours.",
         "*planned*: not yet. *no*: on purpose. National ids are those of the public texts; requirements we could not read are not listed.",
     ]

@@ -53,8 +53,15 @@ async def stop_listening(servers: Iterable[asyncio.Server | TlsListener], listen
 class TlsListener:
     """Accepts on one socket, TLS first. `protocol` is made for each connection and hears of it after the handshake."""
 
-    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], tls: Callable[[], ssl.SSLContext], *,
-                 name: str, handshake_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: Callable[[], ssl.SSLContext],
+        *,
+        name: str,
+        handshake_seconds: float = 30.0,
+    ) -> None:
         self.listener, self._protocol, self._tls = listener, protocol, tls
         self._name, self._seconds = name, handshake_seconds
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +95,8 @@ class TlsListener:
             peer = connection.getpeername()[0]
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, connection, ssl=self._tls(), ssl_handshake_timeout=self._seconds)
+                self._protocol, connection, ssl=self._tls(), ssl_handshake_timeout=self._seconds
+            )
         except (ssl.SSLError, OSError) as error:  # TimeoutError is one
             connection.close()
             log(Event.TLS_FAILED, "warning", port=self._name, peer=peer, reason=error)

@@ -22,6 +22,7 @@ from tests.configurations import alpha
 
 START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
+
 class TestClock:
     """Time stands still until the test moves it; sleepers wake when it passes their hour."""
 

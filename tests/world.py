@@ -67,7 +67,11 @@ class World:
         with (self.directory / "demo.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mssgw", "demo", "--dir", str(self.directory), "--port-base", str(self.base), *self.options],
-                stdout=log, stderr=log, start_new_session=True, env=os.environ | self.environment)
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | self.environment,
+            )
         until("demo.json", self._described)
         return self
 

@@ -16,11 +16,22 @@ from mssgw.cli.frame import Family, of_os
 from mssgw.core.errors import ConfigError, MailError
 
 FAMILIES = {  # word -> module and its typer.Typer
-    "config": ("config", "app"), "account": ("account", "app"), "mailbox": ("account", "mailbox_app"), "seal": ("account", "seal_app"),
-    "queue": ("queue", "app"), "trust": ("trust", "app"), "smime": ("smime", "app"), "dmp": ("dmp", "app"), "xdm": ("xdm", "app"),
+    "config": ("config", "app"),
+    "account": ("account", "app"),
+    "mailbox": ("account", "mailbox_app"),
+    "seal": ("account", "seal_app"),
+    "queue": ("queue", "app"),
+    "trust": ("trust", "app"),
+    "smime": ("smime", "app"),
+    "dmp": ("dmp", "app"),
+    "xdm": ("xdm", "app"),
 }
-SINGLE = {"check": ("account", "check"), "trace": ("queue", "trace"), "demo": ("demo", "demo"),
-          "conformity": ("conformity", "conformity")}  # word -> module and its function
+SINGLE = {
+    "check": ("account", "check"),
+    "trace": ("queue", "trace"),
+    "demo": ("demo", "demo"),
+    "conformity": ("conformity", "conformity"),
+}  # word -> module and its function
 
 
 class OnDemand(TyperGroup):
@@ -44,7 +55,11 @@ class OnDemand(TyperGroup):
 
 
 app = typer.Typer(
-    name="mssgw", cls=OnDemand, help="Secure mail server and gateway for MSSanté.", no_args_is_help=True, pretty_exceptions_enable=False,
+    name="mssgw",
+    cls=OnDemand,
+    help="Secure mail server and gateway for MSSanté.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -78,4 +93,3 @@ def main() -> int:
         sys.stderr.write(f"mssgw: {of_os(error)}\n")
         return 1
     return 0
-

@@ -79,22 +79,33 @@ def _hashed(password: str) -> str:
 
 
 def _described(account: Account) -> dict[str, Any]:
-    return {"address": str(account.address), "kind": account.kind, "role": account.role, "status": account.status,
-            "name": account.display_name, "rpps": account.rpps, "password": account.password_hash is not None,
-            "created": account.created.isoformat()}
+    return {
+        "address": str(account.address),
+        "kind": account.kind,
+        "role": account.role,
+        "status": account.status,
+        "name": account.display_name,
+        "rpps": account.rpps,
+        "password": account.password_hash is not None,
+        "created": account.created.isoformat(),
+    }
 
 
 # -- account ---------------------------------------------------------------------------------------------
 
 
 @app.command()
-def add(who: _Who, config: ConfigFile, kind: Annotated[Kind, typer.Option(help="Person, organisation or application.")] = Kind.PER,
-        name: Annotated[str, typer.Option(help="The name people see.")] = "",
-        rpps: Annotated[str | None, typer.Option(help="The person's national number.")] = None,
-        admin: Annotated[bool, typer.Option("--admin", help="May administer; takes mail for postmaster.")] = False,
-        password_stdin: _Stdin = False,
-        no_password: Annotated[bool, typer.Option("--no-password", help="Nobody can log in by password.")] = False,
-        json: Json = False) -> None:
+def add(
+    who: _Who,
+    config: ConfigFile,
+    kind: Annotated[Kind, typer.Option(help="Person, organisation or application.")] = Kind.PER,
+    name: Annotated[str, typer.Option(help="The name people see.")] = "",
+    rpps: Annotated[str | None, typer.Option(help="The person's national number.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="May administer; takes mail for postmaster.")] = False,
+    password_stdin: _Stdin = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Nobody can log in by password.")] = False,
+    json: Json = False,
+) -> None:
     """Make an account and its folders."""
     settings = loaded(config)
     if settings.domain_named(who.domain) is None:
@@ -145,9 +156,14 @@ def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> Non
 
 
 @app.command()
-def alias(who: _Who, other: Annotated[Address, typer.Argument(metavar="ALIAS", parser=_address)], config: ConfigFile,
-          remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False) -> None:
+def alias(
+    who: _Who,
+    other: Annotated[Address, typer.Argument(metavar="ALIAS", parser=_address)],
+    config: ConfigFile,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
+) -> None:
     """Give an account another address."""
+
     def change(tx: Transaction) -> None:
         account = _account(tx, who)
         if remove:
@@ -187,8 +203,18 @@ def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
 def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the folders of an account."""
     found = reading(config, lambda rx: mailboxes.list_all(rx, _account(rx, who).id))
-    document = [{"name": box.name, "kind": box.kind, "messages": box.messages, "unseen": box.unseen, "octets": box.size,
-                 "special_use": box.special_use, "subscribed": box.subscribed} for box in found]
+    document = [
+        {
+            "name": box.name,
+            "kind": box.kind,
+            "messages": box.messages,
+            "unseen": box.unseen,
+            "octets": box.size,
+            "special_use": box.special_use,
+            "subscribed": box.subscribed,
+        }
+        for box in found
+    ]
     lines = [f"{box.name}  {box.messages} messages, {box.unseen} unseen, {box.size} octets" for box in found]
     output("\n".join(lines), json=json, document=document)
 
@@ -196,6 +222,7 @@ def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
 @mailbox_app.command("create")
 def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
     """Make a folder, subscribed."""
+
     def make(tx: Transaction) -> str:
         account = _account(tx, who)
         made = mailboxes.create(tx, account.id, name)
@@ -213,8 +240,9 @@ def mailbox_rename(who: _Who, name: _Name, new: Annotated[str, typer.Argument(me
 
 
 @mailbox_app.command("delete")
-def mailbox_delete(who: _Who, name: _Name, config: ConfigFile,
-                   yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
+def mailbox_delete(
+    who: _Who, name: _Name, config: ConfigFile, yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False
+) -> None:
     """Delete a folder with its messages."""
     if not yes:
         typer.confirm(f"Delete {name} of {who} with all its messages?", abort=True)
@@ -225,17 +253,23 @@ def mailbox_delete(who: _Who, name: _Name, config: ConfigFile,
 # -- the store itself ------------------------------------------------------------------------------------
 
 
-def check(config: ConfigFile,
-          sweep: Annotated[bool, typer.Option("--sweep", help="Also remove what nothing has referred to for a day.")] = False,
-          shallow: Annotated[bool, typer.Option("--shallow", help="Don't open every message.")] = False, json: Json = False) -> None:
+def check(
+    config: ConfigFile,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also remove what nothing has referred to for a day.")] = False,
+    shallow: Annotated[bool, typer.Option("--shallow", help="Don't open every message.")] = False,
+    json: Json = False,
+) -> None:
     """Derive every invariant of the store again. Exit status 1 when one doesn't hold."""
+
     async def work(opened: Store) -> tuple[list[store.Problem], store.Swept | None]:
         problems = await opened.check(deep=not shallow)
         return problems, await opened.sweep() if sweep and not problems else None
 
     problems, swept = with_store(loaded(config), work)
-    document = {"problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
-                "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages}}
+    document = {
+        "problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
+        "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages},
+    }
     lines = [str(one) for one in problems] or ["ok"]
     if swept:
         lines.append(f"swept {swept.contents} contents, {swept.files} files, {swept.octets} octets, {swept.messages} finished messages")

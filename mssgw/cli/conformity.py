@@ -13,15 +13,21 @@ def conformity(json: Json = False) -> None:
     groups = requirements()
     found, tests_there = evidence(groups)
     document = [
-        _row(group, one, found.code[one.id], found.tests[one.id] if tests_there else None)
-        for group in groups for one in group.requirements
+        _row(group, one, found.code[one.id], found.tests[one.id] if tests_there else None) for group in groups for one in group.requirements
     ]
     output("\n".join(_text(document, tests_there)), json=json, document=document)
 
 
 def _row(group: Group, one: Requirement, code: tuple[str, ...], tests: tuple[str, ...] | None) -> dict[str, object]:
-    return {"group": group.name, "id": one.id, "title": one.title, "status": one.status.value, "note": one.note,
-            "code": code, "tests": tests}
+    return {
+        "group": group.name,
+        "id": one.id,
+        "title": one.title,
+        "status": one.status.value,
+        "note": one.note,
+        "code": code,
+        "tests": tests,
+    }
 
 
 def _text(document: list[dict[str, object]], tests_there: bool) -> list[str]:

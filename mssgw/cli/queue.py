@@ -31,8 +31,13 @@ _All = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
 
 @app.command("list")
-def list_(config: ConfigFile, domain: _OfDomain = None, held: Annotated[bool, typer.Option("--held", help="Only what is held.")] = False,
-          limit: _Limit = ROWS, json: Json = False) -> None:
+def list_(
+    config: ConfigFile,
+    domain: _OfDomain = None,
+    held: Annotated[bool, typer.Option("--held", help="Only what is held.")] = False,
+    limit: _Limit = ROWS,
+    json: Json = False,
+) -> None:
     """What waits, the earliest due first."""
     wanted = Domain(domain) if domain else None
     found = reading(config, lambda rx: queue.list_all(rx, domain=wanted, held=True if held else None, limit=limit))
@@ -70,8 +75,9 @@ def drop(config: ConfigFile, traces: _Traces = None, domain: _OfDomain = None, a
     _change(config, "dropped", queue.drop, _chosen(traces, domain, all_), json)
 
 
-def trace(what: Annotated[str, typer.Argument(metavar="MESSAGE-ID|ADDRESS|TRACE")], config: ConfigFile, limit: _Limit = ROWS,
-          json: Json = False) -> None:
+def trace(
+    what: Annotated[str, typer.Argument(metavar="MESSAGE-ID|ADDRESS|TRACE")], config: ConfigFile, limit: _Limit = ROWS, json: Json = False
+) -> None:
     """What happened to a message, hop by hop, with times."""
     entries, waiting = reading(config, lambda rx: _history(rx, what, limit))
     if not entries:
@@ -93,8 +99,13 @@ def _chosen(traces: list[str] | None, domain: str | None, everything: bool) -> C
     return lambda rx: [one.id for name in traces for one in queue.show(rx, name).deliveries if one.finished is None]
 
 
-def _change(config: Any, done: str, change: Callable[[Transaction, Iterable[DeliveryId], str], int],
-            chosen: Callable[[Reader], list[DeliveryId]], json: bool) -> None:
+def _change(
+    config: Any,
+    done: str,
+    change: Callable[[Transaction, Iterable[DeliveryId], str], int],
+    chosen: Callable[[Reader], list[DeliveryId]],
+    json: bool,
+) -> None:
     count = writing(config, lambda tx: change(tx, chosen(tx), f"admin {getpass.getuser()}"))
     if not count:
         raise failure(f"none {done}: finished, at work, or so already")
@@ -163,21 +174,47 @@ def _told(one: Entry) -> str:
 
 
 def _queued(found: Queued) -> dict[str, Any]:
-    return {"trace": found.trace, "received": _iso(found.received), "finished": _iso(found.finished),
-            "deliveries": [_delivery(one) for one in found.deliveries]}
+    return {
+        "trace": found.trace,
+        "received": _iso(found.received),
+        "finished": _iso(found.finished),
+        "deliveries": [_delivery(one) for one in found.deliveries],
+    }
 
 
 def _delivery(one: Delivery) -> dict[str, Any]:
-    recipients = [{"address": str(who.address), "state": who.state, "reply": who.reply, "changed": _iso(who.changed)}
-                  for who in one.recipients]
-    return {"id": one.id, "trace": one.trace, "domain": one.domain, "sender": str(one.envelope.sender or ""), "message_id": one.message_id,
-            "size": one.size, "received": _iso(one.received), "due": None if one.finished else _iso(one.due), "attempts": one.attempts,
-            "held": one.held, "leased_until": _iso(one.lease_until), "finished": _iso(one.finished), "recipients": recipients}
+    recipients = [
+        {"address": str(who.address), "state": who.state, "reply": who.reply, "changed": _iso(who.changed)} for who in one.recipients
+    ]
+    return {
+        "id": one.id,
+        "trace": one.trace,
+        "domain": one.domain,
+        "sender": str(one.envelope.sender or ""),
+        "message_id": one.message_id,
+        "size": one.size,
+        "received": _iso(one.received),
+        "due": None if one.finished else _iso(one.due),
+        "attempts": one.attempts,
+        "held": one.held,
+        "leased_until": _iso(one.lease_until),
+        "finished": _iso(one.finished),
+        "recipients": recipients,
+    }
 
 
 def _entry(one: Entry) -> dict[str, Any]:
-    return {"at": _iso(one.at), "who": one.who, "what": one.what, "outcome": one.outcome, "trace": one.trace, "sender": one.sender,
-            "recipient": one.recipient, "message_id": one.message_id, "facts": one.facts}
+    return {
+        "at": _iso(one.at),
+        "who": one.who,
+        "what": one.what,
+        "outcome": one.outcome,
+        "trace": one.trace,
+        "sender": one.sender,
+        "recipient": one.recipient,
+        "message_id": one.message_id,
+        "facts": one.facts,
+    }
 
 
 def _time(when: datetime) -> str:

@@ -32,18 +32,30 @@ from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import decrypt_now, open_now
 from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
 
-app = Family(help="Sign, encrypt, verify and decrypt message files. FILE and OUT may be - for standard input and output.",
-             no_args_is_help=True)
+app = Family(
+    help="Sign, encrypt, verify and decrypt message files. FILE and OUT may be - for standard input and output.", no_args_is_help=True
+)
 
 Source = Annotated[str, typer.Argument(metavar="FILE.eml", help="The message, or a saved smime.p7m; - reads standard input.")]
-Output = Annotated[str, typer.Option("--out", "-o", metavar="OUT", help="Where the message goes; - is standard output (with --json: "
-                                                                        "base64, in the document).")]
-Cert = Annotated[Path | None, typer.Option("--cert", metavar="CERT", help="The certificate, and its chain if it stands there; "
-                                                                          "not needed when it is in KEY.")]
+Output = Annotated[
+    str,
+    typer.Option("--out", "-o", metavar="OUT", help="Where the message goes; - is standard output (with --json: base64, in the document)."),
+]
+Cert = Annotated[
+    Path | None,
+    typer.Option("--cert", metavar="CERT", help="The certificate, and its chain if it stands there; not needed when it is in KEY."),
+]
 Key = Annotated[Path, typer.Option("--key", metavar="KEY", help="The private key. PEM, DER, PKCS#12, bundles: any shape.")]
 Passphrase = Annotated[Path | None, typer.Option("--passphrase-file", metavar="FILE", help="File with the key's passphrase.")]
-Moment = Annotated[datetime | None, typer.Option("--at", metavar="ISO8601", formats=[
-    "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="Judge as of this time.")]
+Moment = Annotated[
+    datetime | None,
+    typer.Option(
+        "--at",
+        metavar="ISO8601",
+        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
+        help="Judge as of this time.",
+    ),
+]
 CipherName = Literal["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"]
 Legacy = Annotated[bool, typer.Option("--legacy", help="Also read 3DES and RC2, and with RSA keys under 2048 bits.")]
 
@@ -51,11 +63,15 @@ Legacy = Annotated[bool, typer.Option("--legacy", help="Also read 3DES and RC2, 
 @app.command()
 def verify(
     file: Source,
-    anchors: Annotated[Path, typer.Option("--anchors", metavar="DIR", help="CA certificates trusted for this call, PEM or DER; "
-                                                                           "a directory or one file.")],
-    at: Moment = None, cert: Annotated[Path | None, typer.Option("--cert", help="Decrypt with this certificate first.")] = None,
+    anchors: Annotated[
+        Path, typer.Option("--anchors", metavar="DIR", help="CA certificates trusted for this call, PEM or DER; a directory or one file.")
+    ],
+    at: Moment = None,
+    cert: Annotated[Path | None, typer.Option("--cert", help="Decrypt with this certificate first.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="… and its private key.")] = None,
-    passphrase: Passphrase = None, legacy: Legacy = False, json: Json = False,
+    passphrase: Passphrase = None,
+    legacy: Legacy = False,
+    json: Json = False,
 ) -> None:
     """Say who signed FILE, whether the signature holds, and whether From is the signer."""
     if cert is not None and key is None:
@@ -70,8 +86,9 @@ def verify(
 
 
 @app.command()
-def decrypt(file: Source, key: Key, cert: Cert = None, passphrase: Passphrase = None, out: Output = "-", legacy: Legacy = False,
-            json: Json = False) -> None:
+def decrypt(
+    file: Source, key: Key, cert: Cert = None, passphrase: Passphrase = None, out: Output = "-", legacy: Legacy = False, json: Json = False
+) -> None:
     """Decrypt FILE. Nothing is written unless all of it could be decrypted."""
     with _sentences():
         opened = decrypt_now(_read(file), [_identity(cert, key, passphrase, weak=legacy)], Reading(legacy, True))
@@ -81,18 +98,33 @@ def decrypt(file: Source, key: Key, cert: Cert = None, passphrase: Passphrase = 
             raise _no(verdict, None) if verdict.reasons and not signed else failure(say("smime.not-encrypted"), fault="not-encrypted")
         for reason in verdict.reasons:
             warn(_reason(reason))
-        _write(opened.readable, out, json, {
-            "decrypted": True, "algorithms": list(verdict.ciphers), "layers": list(verdict.layers),
-            "reasons": [one.value for one in verdict.reasons], "size": opened.readable.size})
+        _write(
+            opened.readable,
+            out,
+            json,
+            {
+                "decrypted": True,
+                "algorithms": list(verdict.ciphers),
+                "layers": list(verdict.layers),
+                "reasons": [one.value for one in verdict.reasons],
+                "size": opened.readable.size,
+            },
+        )
 
 
 @app.command()
-def sign(file: Source, key: Key, cert: Cert = None,
-         chain: Annotated[Path | None, typer.Option("--chain", metavar="CHAIN", help="Intermediate certificates to send along.")] = None,
-         passphrase: Passphrase = None, pss: Annotated[bool, typer.Option("--pss", help="RSASSA-PSS instead of PKCS#1 v1.5.")] = False,
-         opaque: Annotated[bool, typer.Option("--opaque", help="application/pkcs7-mime instead of multipart/signed.")] = False,
-         header_protection: Annotated[bool, typer.Option("--header-protection/--no-header-protection", help="Sign the header too.")] = True,
-         out: Output = "-", json: Json = False) -> None:
+def sign(
+    file: Source,
+    key: Key,
+    cert: Cert = None,
+    chain: Annotated[Path | None, typer.Option("--chain", metavar="CHAIN", help="Intermediate certificates to send along.")] = None,
+    passphrase: Passphrase = None,
+    pss: Annotated[bool, typer.Option("--pss", help="RSASSA-PSS instead of PKCS#1 v1.5.")] = False,
+    opaque: Annotated[bool, typer.Option("--opaque", help="application/pkcs7-mime instead of multipart/signed.")] = False,
+    header_protection: Annotated[bool, typer.Option("--header-protection/--no-header-protection", help="Sign the header too.")] = True,
+    out: Output = "-",
+    json: Json = False,
+) -> None:
     """Sign FILE."""
     with _sentences():
         who, now = _identity(cert, key, passphrase, chain), datetime.now(UTC)
@@ -104,13 +136,17 @@ def sign(file: Source, key: Key, cert: Cert = None,
 
 
 @app.command()
-def encrypt(file: Source,
-            to: Annotated[list[Path], typer.Option("--to", metavar="CERT", help="A reader's certificate, or a file of several readers'; "
-                                                                                "repeat for more.")],
-            cipher: Annotated[CipherName, typer.Option(help="Content cipher.")] = "aes256-cbc",
-            oaep: Annotated[bool, typer.Option("--oaep", help="RSA-OAEP instead of PKCS#1 v1.5.")] = False,
-            experimental: Annotated[bool, typer.Option("--experimental", help="Allow ML-KEM readers.")] = False,
-            out: Output = "-", json: Json = False) -> None:
+def encrypt(
+    file: Source,
+    to: Annotated[
+        list[Path], typer.Option("--to", metavar="CERT", help="A reader's certificate, or a file of several readers'; repeat for more.")
+    ],
+    cipher: Annotated[CipherName, typer.Option(help="Content cipher.")] = "aes256-cbc",
+    oaep: Annotated[bool, typer.Option("--oaep", help="RSA-OAEP instead of PKCS#1 v1.5.")] = False,
+    experimental: Annotated[bool, typer.Option("--experimental", help="Allow ML-KEM readers.")] = False,
+    out: Output = "-",
+    json: Json = False,
+) -> None:
     """Encrypt FILE to one or more readers. The default is what every mail program reads."""
     with _sentences():
         found = {one: doubts for path in to for one, doubts in _readers(path, datetime.now(UTC))}
@@ -203,10 +239,17 @@ def _validator(anchors: Path) -> Validate:
     try:
         found = trusted.load(anchors)
     except ConfigError as error:
-        held = [one for path in ([anchors] if anchors.is_file() else anchors.iterdir()) if path.is_file()
-                for one in trusted.read_file(path, lenient=True)]
-        raise failure(say("smime.anchors.no-root" if held else "smime.anchors.none", path=anchors), fault="anchors",
-                      detail="; ".join(sentence for _, sentence in error.problems[1:])) from error
+        held = [
+            one
+            for path in ([anchors] if anchors.is_file() else anchors.iterdir())
+            if path.is_file()
+            for one in trusted.read_file(path, lenient=True)
+        ]
+        raise failure(
+            say("smime.anchors.no-root" if held else "smime.anchors.none", path=anchors),
+            fault="anchors",
+            detail="; ".join(sentence for _, sentence in error.problems[1:]),
+        ) from error
     return Validator(found, Ledger(clock), clock, Rules(peers=none, mail=none, signer=none))
 
 
@@ -259,8 +302,11 @@ def _no(verdict: Verdict, at: datetime | None) -> typer.Exit:
     said += [sentence for one in verdict.signers if at and (sentence := _outside(one, at))]
     said += dict.fromkeys(Said(one.detail_fr, one.detail) for one in verdict.signers if one.detail_fr != one.detail)
     details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.detail_fr == one.detail != "")]))
-    return failure(Said("\n".join(one.fr for one in said), "\n".join(one.en for one in said)),
-                   fault=verdict.reasons[0] if verdict.reasons else "not-signed", detail=details)
+    return failure(
+        Said("\n".join(one.fr for one in said), "\n".join(one.en for one in said)),
+        fault=verdict.reasons[0] if verdict.reasons else "not-signed",
+        detail=details,
+    )
 
 
 def _outside(one: SignerVerdict, at: datetime) -> Said | None:

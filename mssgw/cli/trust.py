@@ -36,20 +36,35 @@ from mssgw.trust.whitelist import Whitelist
 app = Family(help="The trust space: the signed whitelist, its authorities, and who is trusted.", no_args_is_help=True)
 
 ListFile = Annotated[Path, typer.Argument(metavar="LIST.xml", exists=True, dir_okay=False, help="A signed whitelist.")]
-AnchorsDirectory = Annotated[Path, typer.Option("--anchors", metavar="DIR", exists=True,
-                                                help="Every CA certificate in it (PEM or DER) is trusted for this call; "
-                                                     "a directory or one file.")]
+AnchorsDirectory = Annotated[
+    Path,
+    typer.Option(
+        "--anchors",
+        metavar="DIR",
+        exists=True,
+        help="Every CA certificate in it (PEM or DER) is trusted for this call; a directory or one file.",
+    ),
+]
 At = Annotated[str | None, typer.Option("--at", metavar="ISO8601", help="Judge as of this time; default now.")]
-RevocationMode = Annotated[Literal["none", "soft", "hard"], typer.Option(
-    "--revocation", help="none doesn't look; soft accepts without fresh data; hard refuses.")]
-Signers = Annotated[list[str] | None, typer.Option(
-    "--signer", metavar="CN", help="Subject CN that may sign; repeat. Default: any certificate for signing mail.")]
+RevocationMode = Annotated[
+    Literal["none", "soft", "hard"], typer.Option("--revocation", help="none doesn't look; soft accepts without fresh data; hard refuses.")
+]
+Signers = Annotated[
+    list[str] | None,
+    typer.Option("--signer", metavar="CN", help="Subject CN that may sign; repeat. Default: any certificate for signing mail."),
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
 
 
 @app.command()
-def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocation: RevocationMode = "soft",
-           signer: Signers = None, json: Json = False) -> None:
+def verify(
+    file: ListFile,
+    anchors_in: AnchorsDirectory,
+    at: At = None,
+    revocation: RevocationMode = "soft",
+    signer: Signers = None,
+    json: Json = False,
+) -> None:
     """Verify the signature of a whitelist and the path of its signer."""
     with _judged():
         found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), tuple(signer or ())))
@@ -58,10 +73,18 @@ def verify(file: ListFile, anchors_in: AnchorsDirectory, at: At = None, revocati
 
 
 @app.command()
-def match(file: ListFile, domain: str, certificate: Annotated[Path, typer.Argument(metavar="CERT.pem", exists=True, dir_okay=False)],
-          anchors_in: AnchorsDirectory, at: At = None, revocation: RevocationMode = "soft", signer: Signers = None,
-          server: Annotated[bool, typer.Option("--server", help="Judge it as the server we connect to, not as the client.")] = False,
-          lenient: Annotated[bool, typer.Option("--lenient", help="Compare CN and OU only.")] = False, json: Json = False) -> None:
+def match(
+    file: ListFile,
+    domain: str,
+    certificate: Annotated[Path, typer.Argument(metavar="CERT.pem", exists=True, dir_okay=False)],
+    anchors_in: AnchorsDirectory,
+    at: At = None,
+    revocation: RevocationMode = "soft",
+    signer: Signers = None,
+    server: Annotated[bool, typer.Option("--server", help="Judge it as the server we connect to, not as the client.")] = False,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Compare CN and OU only.")] = False,
+    json: Json = False,
+) -> None:
     """Say whether the peer with this certificate would be trusted for DOMAIN, and why not."""
     when, purpose = _time(at), Purpose.RELAY_SERVER if server else Purpose.RELAY_CLIENT
     with _judged():
@@ -81,44 +104,74 @@ def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metava
     with _judged():
         listed, state = _in_force(settings)
         age = datetime.now(UTC) - state.checked_at
-        document: dict[str, Any] = {"valid": True, "generated_at": state.generated_at.isoformat(), "entries": listed.entries,
-                                    "domains": len(listed.domains), "operators": len(listed.operators), "sha256": listed.sha256,
-                                    "checked_at": state.checked_at.isoformat(), "age_seconds": round(age.total_seconds()),
-                                    "adopted_at": state.adopted_at.isoformat(), "source": state.url,
-                                    "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
+        document: dict[str, Any] = {
+            "valid": True,
+            "generated_at": state.generated_at.isoformat(),
+            "entries": listed.entries,
+            "domains": len(listed.domains),
+            "operators": len(listed.operators),
+            "sha256": listed.sha256,
+            "checked_at": state.checked_at.isoformat(),
+            "age_seconds": round(age.total_seconds()),
+            "adopted_at": state.adopted_at.isoformat(),
+            "source": state.url,
+            "unreadable": [f"{what}: {why}" for what, why in listed.unreadable],
+        }
         document |= _words(_directory(settings)) | _fetching(settings, age)
         if domain:
             operators = listed.require_listed(_domain(domain))
             entry = listed.descriptions[_domain(domain)]
-            document |= {"domain": domain, "operators_of_domain": [each.id for each in operators], "description": entry.description,
-                         "responsible": entry.responsible, "support": entry.support, "updated": entry.updated}
+            document |= {
+                "domain": domain,
+                "operators_of_domain": [each.id for each in operators],
+                "description": entry.description,
+                "responsible": entry.responsible,
+                "support": entry.support,
+                "updated": entry.updated,
+            }
         output(_shown(document), json=json, document=document)
 
 
 @app.command()
-def diff(old: ListFile, new: ListFile, json: Json = False,
-         anchors_in: Annotated[Path | None, typer.Option("--anchors", metavar="DIR", exists=True,
-                                                         help="Judge the signers too; without it, signatures only.")] = None) -> None:
+def diff(
+    old: ListFile,
+    new: ListFile,
+    json: Json = False,
+    anchors_in: Annotated[
+        Path | None, typer.Option("--anchors", metavar="DIR", exists=True, help="Judge the signers too; without it, signatures only.")
+    ] = None,
+) -> None:
     """Say what NEW changes: domains, and operators of domains that stay."""
     with _judged():
         before, after = (_space(file, anchors_in) for file in (old, new))
         changes = space.diff(before, after)
         lines = [f"+ {each}" for each in changes.added] + [f"- {each}" for each in changes.removed]
-        lines += [f"{sign} {domain}  {operator}" for sign, pairs in (("+", changes.operators_added), ("-", changes.operators_removed))
-                  for domain, operator in pairs]
+        lines += [
+            f"{sign} {domain}  {operator}"
+            for sign, pairs in (("+", changes.operators_added), ("-", changes.operators_removed))
+            for domain, operator in pairs
+        ]
         document = {"valid": True, "old": before.generated_at.isoformat(), "new": after.generated_at.isoformat(), **asdict(changes)}
         output("\n".join(lines) or str(say("trust.no-difference")), json=json, document=document)
 
 
 @app.command("import-anchors")
-def import_anchors(config: ConfigFile, json: Json = False, sources: Annotated[list[str] | None, typer.Argument(
-        metavar="[FILE|URL]...", help="PEM, DER or p7b; default the official address.")] = None) -> None:
+def import_anchors(
+    config: ConfigFile,
+    json: Json = False,
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE|URL]...", help="PEM, DER or p7b; default the official address.")
+    ] = None,
+) -> None:
     """Bring authorities into the directory of anchors. Only pinned fingerprints are taken, wherever they come from."""
     settings = loaded(config).trust
     found = [(source, importing.octets_of(source)) for source in sources or [CHAIN_URL]]
     imported = importing.take(found, settings.anchors, settings.pki, settings.anchor_fingerprints)
-    document = {"valid": bool(imported.taken) and not imported.refused, "refused": list(imported.refused),
-                "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken]}
+    document = {
+        "valid": bool(imported.taken) and not imported.refused,
+        "refused": list(imported.refused),
+        "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken],
+    }
     output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
     if not document["valid"]:
         raise failure("\n".join(imported.refused) or say("trust.nothing-imported"), fault="not-imported")
@@ -138,8 +191,12 @@ def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
 
 
 @app.command()
-def override(config: ConfigFile, reason: Reason, json: Json = False,
-             hours: Annotated[int, typer.Option(min=0, max=720, help="For how long; 0 takes it back.")] = 24) -> None:
+def override(
+    config: ConfigFile,
+    reason: Reason,
+    json: Json = False,
+    hours: Annotated[int, typer.Option(min=0, max=720, help="For how long; 0 takes it back.")] = 24,
+) -> None:
     """Go on trusting the list in force although it is too old."""
     word = refresh.override(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now(), hours)
     overridden = say("trust.override", until=f"{word.until:%Y-%m-%dT%H:%MZ}") if hours else say("trust.override.none")
@@ -161,8 +218,12 @@ def _judged() -> Iterator[None]:
 
 def _lines(document: dict[str, Any], width: int) -> str:
     """A name and its value on each line; of several values each has its own."""
-    return "\n".join(f"{name:{width}} {'yes' if one is True else one}" for name, value in document.items() if value or value == 0
-                     for one in (value if isinstance(value, list) else [value]))
+    return "\n".join(
+        f"{name:{width}} {'yes' if one is True else one}"
+        for name, value in document.items()
+        if value or value == 0
+        for one in (value if isinstance(value, list) else [value])
+    )
 
 
 def _court(directory: Path, mode: Mode) -> Court:
@@ -198,10 +259,19 @@ def _certificate(path: Path) -> bytes:
 
 def _document(found: Whitelist) -> dict[str, Any]:
     listed = TrustSpace.of(found)
-    return {"valid": True, "generated_at": f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", "entries": len(found.entries),
-            "domains": len(listed.domains), "operators": len(listed.operators), "signer": found.signer.subject,
-            "signer_sha256": found.signer.fingerprint, "issuer": found.signer.issuer, "revocation": found.signer.revocation,
-            "sha256": found.sha256, "unreadable": [f"{what}: {why}" for what, why in listed.unreadable]}
+    return {
+        "valid": True,
+        "generated_at": f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}",
+        "entries": len(found.entries),
+        "domains": len(listed.domains),
+        "operators": len(listed.operators),
+        "signer": found.signer.subject,
+        "signer_sha256": found.signer.fingerprint,
+        "issuer": found.signer.issuer,
+        "revocation": found.signer.revocation,
+        "sha256": found.sha256,
+        "unreadable": [f"{what}: {why}" for what, why in listed.unreadable],
+    }
 
 
 def _space(file: Path, directory: Path | None) -> TrustSpace:
@@ -233,26 +303,55 @@ def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
     failing, held, pinned = status.failures(directory), status.answers(directory), _pinned(config)
     crls = status.crls(directory, pinned)
     labels = {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every}
-    problems = [say("trust.show.failing", url=one.url, failures=one.failures, at=f"{one.at:%Y-%m-%dT%H:%MZ}", problem=one.problem,
-                    next=f"{one.next_try:%Y-%m-%dT%H:%MZ}") for one in failing]
-    problems += [say("trust.show.stale-crl", authority=authority, end=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
-                 for authority, crl in crls if now > crl.next_update]
+    problems = [
+        say(
+            "trust.show.failing",
+            url=one.url,
+            failures=one.failures,
+            at=f"{one.at:%Y-%m-%dT%H:%MZ}",
+            problem=one.problem,
+            next=f"{one.next_try:%Y-%m-%dT%H:%MZ}",
+        )
+        for one in failing
+    ]
+    problems += [
+        say("trust.show.stale-crl", authority=authority, end=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
+        for authority, crl in crls
+        if now > crl.next_update
+    ]
     if age > timedelta(hours=config.trust.warn_age_hours):
         problems.append(say("trust.show.old-list", hours=round(age.total_seconds() / 3600), most=config.trust.max_age_hours))
     return {
         "problems": [asdict(one) for one in problems],
-        "failing": [{"url": one.url, "failures": one.failures, "problem": one.problem, "at": one.at.isoformat(),
-                     "next_try": one.next_try.isoformat()} for one in failing],
-        "crls": [{"authority": authority, "number": crl.number, "revoked": len(crl.revoked)} | _ages(crl.this_update, crl.next_update, now)
-                 for authority, crl in crls],
-        "ocsp": [{"authority": labels.get(one.issuer, one.issuer), "serial": one.serial, "revoked": one.revoked}
-                 | _ages(one.this_update, one.next_update, now) for one in held],
+        "failing": [
+            {
+                "url": one.url,
+                "failures": one.failures,
+                "problem": one.problem,
+                "at": one.at.isoformat(),
+                "next_try": one.next_try.isoformat(),
+            }
+            for one in failing
+        ],
+        "crls": [
+            {"authority": authority, "number": crl.number, "revoked": len(crl.revoked)} | _ages(crl.this_update, crl.next_update, now)
+            for authority, crl in crls
+        ],
+        "ocsp": [
+            {"authority": labels.get(one.issuer, one.issuer), "serial": one.serial, "revoked": one.revoked}
+            | _ages(one.this_update, one.next_update, now)
+            for one in held
+        ],
     }
 
 
 def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[str, Any]:
-    return {"this_update": this_update.isoformat(), "next_update": next_update.isoformat(),
-            "age_seconds": round((now - this_update).total_seconds()), "stale": now > next_update}
+    return {
+        "this_update": this_update.isoformat(),
+        "next_update": next_update.isoformat(),
+        "age_seconds": round((now - this_update).total_seconds()),
+        "stale": now > next_update,
+    }
 
 
 def _line(one: Failure) -> str:
@@ -263,9 +362,13 @@ def _shown(document: dict[str, Any]) -> str:
     """For people: what to worry about first, in both languages; then a line for each value."""
     plain = document | {"problems": [], "failing": []}
     for name in ("crls", "ocsp"):
-        plain[name] = [f"{one['authority']}: " + (f"number {one['number']}" if name == "crls" else f"serial {one['serial']}")
-                       + f", of {one['this_update'][:16]}Z, next {one['next_update'][:16]}Z" + (", STALE" if one["stale"] else "")
-                       for one in document[name]]
+        plain[name] = [
+            f"{one['authority']}: "
+            + (f"number {one['number']}" if name == "crls" else f"serial {one['serial']}")
+            + f", of {one['this_update'][:16]}Z, next {one['next_update'][:16]}Z"
+            + (", STALE" if one["stale"] else "")
+            for one in document[name]
+        ]
     problems = [one[language] for one in document["problems"] for language in ("fr", "en")]
     return "\n".join([*problems, _lines(plain, 19)])
 
@@ -285,6 +388,9 @@ def _in_force(config: Config) -> tuple[TrustSpace, State]:
     found = run(court.whitelist(octets, state.adopted_at, config.trust.signer_common_names))
     age = datetime.now(UTC) - state.checked_at
     if age.total_seconds() > config.trust.max_age_hours * 3600 and "override" not in _words(directory):
-        raise failure(say("trust.show.too-old", at=f"{state.checked_at:%Y-%m-%dT%H:%MZ}", most=config.trust.max_age_hours),
-                      fault=Fault.LIST_TOO_OLD, detail="; ".join(_line(one) for one in status.failures(directory)))
+        raise failure(
+            say("trust.show.too-old", at=f"{state.checked_at:%Y-%m-%dT%H:%MZ}", most=config.trust.max_age_hours),
+            fault=Fault.LIST_TOO_OLD,
+            detail="; ".join(_line(one) for one in status.failures(directory)),
+        )
     return TrustSpace.of(found, Match(config.trust.match)), state

@@ -45,8 +45,9 @@ class MailError(Exception):
 
     default: Reply = Reply(451, "4.3.0", "Local error, try again later")
 
-    def __init__(self, text: str | None = None, *, code: int | None = None, enhanced: str | None = None,
-                 detail: str = "", **fields: object) -> None:
+    def __init__(
+        self, text: str | None = None, *, code: int | None = None, enhanced: str | None = None, detail: str = "", **fields: object
+    ) -> None:
         base = self.default
         self.reply: Final = Reply(code or base.code, enhanced or base.enhanced, text or base.text)
         self.detail: Final = detail

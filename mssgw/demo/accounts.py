@@ -43,9 +43,13 @@ async def _fill(config_file: Path, players: tuple[Player, ...], passwords: dict[
             ids = {str(account.address): account.id for account in accounts.list_all(tx)}
             for player in missing:
                 new = NewAccount(
-                    Address.parse(player.address), kind=Kind(player.kind), role=Role.ADMIN if player.role == "admin" else Role.USER,
-                    display_name=f"{player.given} {player.surname}".strip(), rpps=player.rpps or None,
-                    password_hash=hashes.get(player.address))
+                    Address.parse(player.address),
+                    kind=Kind(player.kind),
+                    role=Role.ADMIN if player.role == "admin" else Role.USER,
+                    display_name=f"{player.given} {player.surname}".strip(),
+                    rpps=player.rpps or None,
+                    password_hash=hashes.get(player.address),
+                )
                 ids[player.address] = accounts.add(tx, new).id
             for player in missing:
                 for member in player.members:

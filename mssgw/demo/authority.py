@@ -91,9 +91,16 @@ def make_answer(pki: Pki, request: bytes, now: datetime, *, life: timedelta = OC
             continue
         revoked = issuer.revoked.get(asked.serial_number)
         builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            issuer_name_hash=asked.issuer_name_hash, issuer_key_hash=asked.issuer_key_hash, serial_number=asked.serial_number,
-            algorithm=asked.hash_algorithm, cert_status=ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD,
-            this_update=now, next_update=now + life, revocation_time=revoked, revocation_reason=None)
+            issuer_name_hash=asked.issuer_name_hash,
+            issuer_key_hash=asked.issuer_key_hash,
+            serial_number=asked.serial_number,
+            algorithm=asked.hash_algorithm,
+            cert_status=ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD,
+            this_update=now,
+            next_update=now + life,
+            revocation_time=revoked,
+            revocation_reason=None,
+        )
         signer = responder or issuer.credential
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
         if responder:
@@ -193,7 +200,7 @@ class Authority:
         served = self._served(path, body, stale=manner == "stale")
         if served and manner == "broken":
             middle = len(served.content) // 2
-            served.content = served.content[:middle] + bytes([served.content[middle] ^ 1]) + served.content[middle + 1:]
+            served.content = served.content[:middle] + bytes([served.content[middle] ^ 1]) + served.content[middle + 1 :]
         nothing = _response(404, _Served(b"", "text/plain", self.clock.now()))
         response = self._conditional(served, headers, path) if served else nothing
         if manner == "slow":
@@ -257,9 +264,11 @@ def _etag(content: bytes) -> str:
 
 def _response(status: int, served: _Served, etag: str = "") -> bytes:
     reason = {200: "OK", 304: "Not Modified", 403: "Forbidden", 404: "Not Found"}[status]
-    return (f"HTTP/1.1 {status} {reason}\r\nContent-Type: {served.kind}\r\nContent-Length: {len(served.content)}\r\n"
-            f"ETag: {etag or _etag(served.content)}\r\nLast-Modified: {format_datetime(served.modified.astimezone(UTC), usegmt=True)}\r\n"
-            f"Connection: close\r\n\r\n").encode() + served.content
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {served.kind}\r\nContent-Length: {len(served.content)}\r\n"
+        f"ETag: {etag or _etag(served.content)}\r\nLast-Modified: {format_datetime(served.modified.astimezone(UTC), usegmt=True)}\r\n"
+        f"Connection: close\r\n\r\n"
+    ).encode() + served.content
 
 
 async def _drip(writer: asyncio.StreamWriter, response: bytes) -> None:

@@ -189,8 +189,13 @@ def _hand_out(directory: Path, operator: Operator) -> None:
 
 
 def _person(pki: Pki, account: Account, *, key: KeyKind | None = None) -> Credential:
-    return pki.person(account.address, given=account.given, surname=account.surname, identifier=account.rpps,
-                      key=key or ("p256" if account.given == "Anne" else "rsa"))
+    return pki.person(
+        account.address,
+        given=account.given,
+        surname=account.surname,
+        identifier=account.rpps,
+        key=key or ("p256" if account.given == "Anne" else "rsa"),
+    )
 
 
 def dmp_name(account: Account) -> str:

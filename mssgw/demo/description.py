@@ -33,8 +33,11 @@ def _operator(operator: Operator, base: int, pid: int, passwords: dict[str, str]
         return {"host": HOST, "port": port[name], "tls": tls}
 
     return {
-        "name": operator.name, "domains": [operator.domain], "config": f"{operator.name}/mssgw.toml",
-        "data": f"{operator.name}/data", "pid": pid,
+        "name": operator.name,
+        "domains": [operator.domain],
+        "config": f"{operator.name}/mssgw.toml",
+        "data": f"{operator.name}/data",
+        "pid": pid,
         "relay": service("relay", "starttls"),
         "submission": service("submission", "starttls"),
         "submissions": service("submissions", "implicit"),

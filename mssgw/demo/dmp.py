@@ -21,13 +21,22 @@ def _ins(number: int) -> str:
 
 
 def _person(number: int, name: str, given: str, birth: str, sex: str, **state: Any) -> Person:
-    return Person(ins=_ins(number), oid=OID, name=name, given=given, birth_date=date.fromisoformat(birth), sex=sex,
-                  birth_place=f"{number:013d}"[5:10], **state)
+    return Person(
+        ins=_ins(number),
+        oid=OID,
+        name=name,
+        given=given,
+        birth_date=date.fromisoformat(birth),
+        sex=sex,
+        birth_place=f"{number:013d}"[5:10],
+        **state,
+    )
 
 
 PATIENTS = (
-    _person(2790351215189, "PAT-TROIS", "DOMINIQUE", "1979-03-28", "F",
-            authorisation="VALIDE", mt=True, rattachement_ens=True, documents=5),
+    _person(
+        2790351215189, "PAT-TROIS", "DOMINIQUE", "1979-03-28", "F", authorisation="VALIDE", mt=True, rattachement_ens=True, documents=5
+    ),
     _person(1460263220001, "PAT-QUATRE", "ALAIN", "1946-02-14", "M", authorisation="NON_EXISTE", rattachement_ens=True, documents=3),
     _person(2550699999114, "PAT-CINQ", "RUTH", "1955-06-11", "F", authorisation="EXPIRE", documents=2),
     _person(1810363220752, "PAT-SIX", "CLEMENT", "1981-03-02", "M", authorisation="INTERDIT", documents=2),
@@ -37,16 +46,35 @@ PATIENTS = (
     _person(1720869123045, "PAT-DIX", "MARC", "1972-08-21", "M", opposition_acces_urgence=True, documents=1),
 )
 REGULATION = "1750712184"  # beta's structure is a SAMU-Centre 15
-FIELDS = ("ins", "oid", "name", "given", "sex", "state", "authorisation", "mt", "opposition_bris_de_glace", "opposition_acces_urgence",
-          "rattachement_ens", "documents", "birth_place")
+FIELDS = (
+    "ins",
+    "oid",
+    "name",
+    "given",
+    "sex",
+    "state",
+    "authorisation",
+    "mt",
+    "opposition_bris_de_glace",
+    "opposition_acces_urgence",
+    "rattachement_ens",
+    "documents",
+    "birth_place",
+)
 
 
 def write_config(directory: Path, port: int) -> Path:
     """The simulator's configuration: beta's relay certificate serves, the demo's authorities are believed."""
     home = directory / "dmp"
     home.mkdir(mode=0o700, exist_ok=True)
-    lines = [f"port = {port}", 'certificate = "../pki/dmp.pem"', 'key = "../pki/dmp.key"', 'client_anchors = "../pki/igc.pem"',
-             f'regulation_structures = ["{REGULATION}"]', 'state = "state.bin"']
+    lines = [
+        f"port = {port}",
+        'certificate = "../pki/dmp.pem"',
+        'key = "../pki/dmp.key"',
+        'client_anchors = "../pki/igc.pem"',
+        f'regulation_structures = ["{REGULATION}"]',
+        'state = "state.bin"',
+    ]
     for patient in PATIENTS:
         lines += ["", "[[patients]]", f"birth_date = {patient.birth_date.isoformat()}"]
         lines += [f"{name} = {json.dumps(getattr(patient, name))}" for name in FIELDS]

@@ -36,7 +36,19 @@ def letter() -> Letter:
     office = Structure("318751275100020", "Clinique Alpha", Code("SA07", "1.2.250.1.71.4.2.4", "Cabinet individuel"))
     tables, number = codes.load(), secrets.randbelow(10**12)
     wrapped = xdm.wrap(
-        Level1(unique_id=f"{ROOT}.1.{number}", patient=patient, author=doctor, structure=office, type=tables.type_code.require("11490-0"),
-               title="Lettre de liaison", created=at, pdf=pdf, practice=tables.practice.require("AMBULATOIRE"), service_start=at),
-        submission_id=f"{ROOT}.2.{number}", source_id=f"{ROOT}.1")
+        Level1(
+            unique_id=f"{ROOT}.1.{number}",
+            patient=patient,
+            author=doctor,
+            structure=office,
+            type=tables.type_code.require("11490-0"),
+            title="Lettre de liaison",
+            created=at,
+            pdf=pdf,
+            practice=tables.practice.require("AMBULATOIRE"),
+            service_start=at,
+        ),
+        submission_id=f"{ROOT}.2.{number}",
+        source_id=f"{ROOT}.1",
+    )
     return Letter(wrapped.subject, (("IHE_XDM.ZIP", "zip", wrapped.archive), ("lettre.pdf", "pdf", wrapped.pdf)))

@@ -68,8 +68,7 @@ class Credential:
 
     @property
     def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
     def write(self, directory: Path, name: str) -> tuple[Path, Path]:
         """`name.pem` (with the chain) and `name.key` (mode 0600)."""
@@ -119,8 +118,9 @@ MAIL_EC = Profile(("digital_signature", "content_commitment", "key_agreement"), 
 class Pki:
     """The tree. `now` is when it is made: tests that own the clock pass theirs."""
 
-    def __init__(self, base_url: str = "http://127.0.0.1:42000", *, now: datetime | None = None, ca_bits: int = 2048,
-                 prefix: str = "DEMO") -> None:
+    def __init__(
+        self, base_url: str = "http://127.0.0.1:42000", *, now: datetime | None = None, ca_bits: int = 2048, prefix: str = "DEMO"
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.made = (now or datetime.now(UTC)).replace(microsecond=0)
         self.ca_bits = ca_bits
@@ -147,20 +147,25 @@ class Pki:
         return self.authorities[name]
 
     def _ca_name(self, common_name: str) -> x509.Name:
-        return x509.Name([
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "MSSGW DEMO"),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "0002 000000000"),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"IGC-SANTE {self.prefix}"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"{self.prefix} {common_name}"),
-        ])
+        return x509.Name(
+            [
+                x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "MSSGW DEMO"),
+                x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "0002 000000000"),
+                x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"IGC-SANTE {self.prefix}"),
+                x509.NameAttribute(NameOID.COMMON_NAME, f"{self.prefix} {common_name}"),
+            ]
+        )
 
     def _sign_ca(self, subject: x509.Name, key: PrivateKey, issuer: Authority | None, path_length: int | None) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
-            .subject_name(subject).issuer_name(issuer.credential.certificate.subject if issuer else subject)
-            .public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(self.made - timedelta(days=365)).not_valid_after(self.made + timedelta(days=19 * 365))
+            .subject_name(subject)
+            .issuer_name(issuer.credential.certificate.subject if issuer else subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self.made - timedelta(days=365))
+            .not_valid_after(self.made + timedelta(days=19 * 365))
             .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
             .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -175,15 +180,26 @@ class Pki:
         ski = above.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         ldap = f"ldap://annuaire.invalid/cn={quote(issuer.name)},o=MSSGW%20DEMO,c=FR"
         return (
-            builder
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
-            .add_extension(x509.CRLDistributionPoints([
-                _point(self.crl_url(issuer)), _point(f"{ldap}?certificaterevocationlist;binary?base?objectClass=pkiCA")]), critical=False)
+            builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+            .add_extension(
+                x509.CRLDistributionPoints(
+                    [_point(self.crl_url(issuer)), _point(f"{ldap}?certificaterevocationlist;binary?base?objectClass=pkiCA")]
+                ),
+                critical=False,
+            )
             .add_extension(x509.FreshestCRL([_point(f"{ldap}?deltarevocationlist;binary?base?objectClass=pkiCA")]), critical=False)
-            .add_extension(x509.AuthorityInformationAccess([
-                x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(self.ocsp_url)),
-                x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS,
-                                       x509.UniformResourceIdentifier(f"{self.base_url}/AC/{issuer.name}.cer"))]), critical=False)
+            .add_extension(
+                x509.AuthorityInformationAccess(
+                    [
+                        x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(self.ocsp_url)),
+                        x509.AccessDescription(
+                            AuthorityInformationAccessOID.CA_ISSUERS,
+                            x509.UniformResourceIdentifier(f"{self.base_url}/AC/{issuer.name}.cer"),
+                        ),
+                    ]
+                ),
+                critical=False,
+            )
         )
 
     def crl_url(self, authority: Authority) -> str:
@@ -195,16 +211,28 @@ class Pki:
 
     # -- leaves --------------------------------------------------------------------------------------------------
 
-    def issue(self, subject: x509.Name, profile: Profile, issuer: Authority, *, sans: Sequence[x509.GeneralName] = (),
-              key: KeyKind | PrivateKey = "rsa", not_before: datetime | None = None, not_after: datetime | None = None,
-              extra: Iterable[tuple[x509.ExtensionType, bool]] = ()) -> Credential:
+    def issue(
+        self,
+        subject: x509.Name,
+        profile: Profile,
+        issuer: Authority,
+        *,
+        sans: Sequence[x509.GeneralName] = (),
+        key: KeyKind | PrivateKey = "rsa",
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        extra: Iterable[tuple[x509.ExtensionType, bool]] = (),
+    ) -> Credential:
         """A certificate of any shape, signed by `issuer`."""
         private = new_key(key) if isinstance(key, str) else key
         builder = (
             x509.CertificateBuilder()
-            .subject_name(subject).issuer_name(issuer.credential.certificate.subject)
-            .public_key(private.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(not_before or self.made - timedelta(hours=1)).not_valid_after(not_after or self.made + YEARS)
+            .subject_name(subject)
+            .issuer_name(issuer.credential.certificate.subject)
+            .public_key(private.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or self.made - timedelta(hours=1))
+            .not_valid_after(not_after or self.made + YEARS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
             .add_extension(_key_usage(*profile.usages), critical=True)
@@ -220,46 +248,116 @@ class Pki:
         chain = () if issuer.name.startswith("ACR") else (issuer.credential.certificate,)
         return Credential(certificate, private, chain)
 
-    def operator(self, common_name: str, *, o: str = "OPERATEUR DEMO", ou: str = "318751275100020", st: str = "Paris (75)",
-                 names: Sequence[str] = (), addresses: Sequence[str] = (), profile: Profile = SERV_SSL, key: KeyKind = "rsa",
-                 not_before: datetime | None = None, not_after: datetime | None = None) -> Credential:
+    def operator(
+        self,
+        common_name: str,
+        *,
+        o: str = "OPERATEUR DEMO",
+        ou: str = "318751275100020",
+        st: str = "Paris (75)",
+        names: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+        profile: Profile = SERV_SSL,
+        key: KeyKind = "rsa",
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Credential:
         """A server certificate (SERV_SSL: server and client) of an operator. `names` and `addresses` go to the SAN.
 
         For 27 months, not three years as IGC-Santé issues them: clients and testssl expect at most 825 days of a web server.
         """
         sans: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys((common_name.strip(), *names))]
         sans += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-        return self.issue(organisation_name(common_name, o=o, ou=ou, st=st), profile, self.authority(), sans=sans, key=key,
-                          not_before=not_before, not_after=not_after or self.made + TWO_YEARS)
+        return self.issue(
+            organisation_name(common_name, o=o, ou=ou, st=st),
+            profile,
+            self.authority(),
+            sans=sans,
+            key=key,
+            not_before=not_before,
+            not_after=not_after or self.made + TWO_YEARS,
+        )
 
-    def organisation(self, address: str, *, common_name: str | None = None, o: str = "CLINIQUE DEMO", ou: str = "318751275100020",
-                     st: str = "Paris (75)", key: KeyKind = "rsa", profile: Profile | None = None,
-                     not_before: datetime | None = None, not_after: datetime | None = None) -> Credential:
+    def organisation(
+        self,
+        address: str,
+        *,
+        common_name: str | None = None,
+        o: str = "CLINIQUE DEMO",
+        ou: str = "318751275100020",
+        st: str = "Paris (75)",
+        key: KeyKind = "rsa",
+        profile: Profile | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Credential:
         """An organisation's mail certificate. It can encrypt too, unless `profile=ORG_SIGN` (what is seen in the field)."""
         subject = organisation_name(common_name or address.partition("@")[2], o=o, ou=ou, st=st)
-        return self.issue(subject, profile or mail_profile(key), self.authority(), sans=[x509.RFC822Name(address)], key=key,
-                          not_before=not_before, not_after=not_after)
+        return self.issue(
+            subject,
+            profile or mail_profile(key),
+            self.authority(),
+            sans=[x509.RFC822Name(address)],
+            key=key,
+            not_before=not_before,
+            not_after=not_after,
+        )
 
-    def list_signer(self, common_name: str = "alb.mssante.test", *, address: str | None = None,
-                    not_before: datetime | None = None, not_after: datetime | None = None) -> Credential:
+    def list_signer(
+        self,
+        common_name: str = "alb.mssante.test",
+        *,
+        address: str | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Credential:
         """The ORG_SIGN certificate that signs the whitelist."""
-        return self.organisation(address or "alb@mssante.test", common_name=common_name, o="AUTORITE DEMO", profile=ORG_SIGN,
-                                 not_before=not_before, not_after=not_after)
+        return self.organisation(
+            address or "alb@mssante.test",
+            common_name=common_name,
+            o="AUTORITE DEMO",
+            profile=ORG_SIGN,
+            not_before=not_before,
+            not_after=not_after,
+        )
 
-    def person(self, address: str | None, *, given: str, surname: str, identifier: str, title: str = "Médecin",
-               key: KeyKind = "rsa", profile: Profile | None = None,
-               not_before: datetime | None = None, not_after: datetime | None = None) -> Credential:
+    def person(
+        self,
+        address: str | None,
+        *,
+        given: str,
+        surname: str,
+        identifier: str,
+        title: str = "Médecin",
+        key: KeyKind = "rsa",
+        profile: Profile | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> Credential:
         """A professional's certificate: multi-valued RDN as on a CPS card. `address=None` leaves the SAN out, as cards do."""
-        subject = x509.Name([
-            x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COUNTRY_NAME, "FR")]),
-            x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.TITLE, title)]),
-            x509.RelativeDistinguishedName([
-                x509.NameAttribute(NameOID.GIVEN_NAME, given.upper()), x509.NameAttribute(NameOID.COMMON_NAME, identifier),
-                x509.NameAttribute(NameOID.SURNAME, surname.upper())]),
-        ])
+        subject = x509.Name(
+            [
+                x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COUNTRY_NAME, "FR")]),
+                x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.TITLE, title)]),
+                x509.RelativeDistinguishedName(
+                    [
+                        x509.NameAttribute(NameOID.GIVEN_NAME, given.upper()),
+                        x509.NameAttribute(NameOID.COMMON_NAME, identifier),
+                        x509.NameAttribute(NameOID.SURNAME, surname.upper()),
+                    ]
+                ),
+            ]
+        )
         sans = [x509.RFC822Name(address)] if address else []
-        return self.issue(subject, profile or mail_profile(key), self.authority("FORT", "PERSONNES"), sans=sans, key=key,
-                          not_before=not_before, not_after=not_after)
+        return self.issue(
+            subject,
+            profile or mail_profile(key),
+            self.authority("FORT", "PERSONNES"),
+            sans=sans,
+            key=key,
+            not_before=not_before,
+            not_after=not_after,
+        )
 
     # -- revocation ----------------------------------------------------------------------------------------------
 
@@ -288,10 +386,14 @@ class Pki:
         """Everything, keys of the authorities included, so that another process can go on from here."""
         directory.mkdir(parents=True, exist_ok=True)
         state = {
-            "base_url": self.base_url, "made": self.made.isoformat(), "prefix": self.prefix, "ca_bits": self.ca_bits,
+            "base_url": self.base_url,
+            "made": self.made.isoformat(),
+            "prefix": self.prefix,
+            "ca_bits": self.ca_bits,
             "authorities": {
                 each.name: {"crl_number": each.crl_number, "revoked": {str(serial): at.isoformat() for serial, at in each.revoked.items()}}
-                for each in self.authorities.values()},
+                for each in self.authorities.values()
+            },
         }
         for authority in self.authorities.values():
             authority.credential.write(directory, authority.name)
@@ -316,19 +418,27 @@ def mail_profile(key: KeyKind) -> Profile:
 
 def organisation_name(common_name: str, *, o: str, ou: str, st: str = "Paris (75)") -> x509.Name:
     """C, ST, O, OU, CN: the order in which IGC-Santé encodes the subjects of organisations."""
-    return x509.Name([
-        x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
-        x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, st),
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, o),
-        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, ou),
-        x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-    ])
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
+            x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, st),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, o),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, ou),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
 
 
 def listed_name(credential: Credential) -> str:
     """The subject as the whitelist prints it: CN=…,OU=…,O=…,ST=…,C=FR."""
-    short = {NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
-             NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.LOCALITY_NAME: "L", NameOID.COUNTRY_NAME: "C"}
+    short = {
+        NameOID.COMMON_NAME: "CN",
+        NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+        NameOID.ORGANIZATION_NAME: "O",
+        NameOID.STATE_OR_PROVINCE_NAME: "ST",
+        NameOID.LOCALITY_NAME: "L",
+        NameOID.COUNTRY_NAME: "C",
+    }
     attributes = list(itertools.chain.from_iterable(credential.certificate.subject.rdns))
     return ",".join(f"{short[each.oid]}={each.value!s}" for each in reversed(attributes))
 
@@ -340,8 +450,17 @@ def new_key(kind: KeyKind, bits: int = 2048) -> PrivateKey:
 
 
 def _key_usage(*usages: str) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    every = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
     return x509.KeyUsage(**{usage: usage in usages for usage in every})
 
 

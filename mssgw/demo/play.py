@@ -125,9 +125,20 @@ def _table(document: dict[str, Any], options: Options, seconds: float) -> str:
     people = [operator["accounts"] for operator in document["operators"]]
     operators = "".join(
         OPERATOR.format(
-            name=operator["name"], domain=operator["domains"][0], **ports[operator["name"]],
-            accounts="\n".join(f"    {one['address']:<38} {one['password']}" for one in operator["accounts"] if "password" in one))
-        for operator in document["operators"])
-    return TABLE.format(seconds=seconds, directory=options.directory, operators=operators, alpha=ports["alpha"], beta=ports["beta"],
-                        martin=people[0][0], durand=people[1][0],
-                        dmp="\n".join(f"    {line}" for line in dmp_commands(options.directory, people[0][0]["address"])))
+            name=operator["name"],
+            domain=operator["domains"][0],
+            **ports[operator["name"]],
+            accounts="\n".join(f"    {one['address']:<38} {one['password']}" for one in operator["accounts"] if "password" in one),
+        )
+        for operator in document["operators"]
+    )
+    return TABLE.format(
+        seconds=seconds,
+        directory=options.directory,
+        operators=operators,
+        alpha=ports["alpha"],
+        beta=ports["beta"],
+        martin=people[0][0],
+        durand=people[1][0],
+        dmp="\n".join(f"    {line}" for line in dmp_commands(options.directory, people[0][0]["address"])),
+    )

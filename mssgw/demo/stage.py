@@ -221,7 +221,11 @@ class Stage:
         logs.mkdir(mode=0o700, exist_ok=True)
         with (logs / f"{name}.log").open("ab") as log:
             popen = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
-                [sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 preexec_fn=_die_with_parent,
                 env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
             )

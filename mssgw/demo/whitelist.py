@@ -1,7 +1,7 @@
 """Write and sign whitelists as the national authority does, quirks included, of any size.
 
-    entries = [ListEntry("alpha.mssante.test", listed_name(alpha)), ...]
-    signed = sign(render(entries, generated_at), signer)
+entries = [ListEntry("alpha.mssante.test", listed_name(alpha)), ...]
+signed = sign(render(entries, generated_at), signer)
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class ListEntry:
 
 def render(entries: Iterable[ListEntry], generated_at: datetime) -> bytes:
     """The unsigned list, four blanks deep like the real one."""
-    parts = [f'<?xml version="1.0" encoding="UTF-8"?><ListeBlancheMSSante xmlns="{NAMESPACE}">\n'
-             f"    <DateDeGeneration>{generated_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</DateDeGeneration>\n    <ListeDomaines>\n"]
+    parts = [
+        f'<?xml version="1.0" encoding="UTF-8"?><ListeBlancheMSSante xmlns="{NAMESPACE}">\n'
+        f"    <DateDeGeneration>{generated_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</DateDeGeneration>\n    <ListeDomaines>\n"
+    ]
     parts.extend(
         f"        <Domaine>\n            <Nom>{escape(entry.domain)}</Nom>\n"
         f"            <Description>{escape(entry.description)}</Description>\n"
@@ -46,13 +48,20 @@ def render(entries: Iterable[ListEntry], generated_at: datetime) -> bytes:
         f"            <ResponsableContact>{escape(entry.responsible)}</ResponsableContact>\n"
         f"            <SupportContact>{escape(entry.support)}</SupportContact>\n"
         f"            <DateMAJ>{entry.updated}</DateMAJ>\n        </Domaine>\n"
-        for entry in entries)
+        for entry in entries
+    )
     parts.append("    </ListeDomaines>\n</ListeBlancheMSSante>")
     return "".join(parts).encode()
 
 
-def sign(xml: bytes, signer: Credential, *, carriage_returns: bool = True,
-         method: SignatureMethod = SignatureMethod.RSA_SHA256, digest: DigestAlgorithm = DigestAlgorithm.SHA256) -> bytes:
+def sign(
+    xml: bytes,
+    signer: Credential,
+    *,
+    carriage_returns: bool = True,
+    method: SignatureMethod = SignatureMethod.RSA_SHA256,
+    digest: DigestAlgorithm = DigestAlgorithm.SHA256,
+) -> bytes:
     """Enveloped XML signature with one X509Certificate; base64 lines end in `&#13;` and LF, as Java on Windows writes them."""
     unsigned = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
     signing = XMLSigner(SignatureConstructionMethod.enveloped, method, digest, CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0)
@@ -65,9 +74,10 @@ def sign(xml: bytes, signer: Credential, *, carriage_returns: bool = True,
 
 def _with_carriage_returns(xml: bytes) -> bytes:
     """Break the base64 of signature and certificate into lines of 76; neither is covered by the signature."""
+
     def broken(found: re.Match[bytes]) -> bytes:
         packed = b"".join(found[2].split())
-        return found[1] + b"&#13;\n".join(packed[at:at + 76] for at in range(0, len(packed), 76)) + found[3]
+        return found[1] + b"&#13;\n".join(packed[at : at + 76] for at in range(0, len(packed), 76)) + found[3]
 
     return re.sub(rb"(<(?:SignatureValue|X509Certificate)>)([^<]*)(</)", broken, xml)
 
@@ -89,11 +99,13 @@ def quirky(count: int, *, seed: int = 1, suffix: str = "mssante.test") -> Iterat
 
 def _quirky_subject(number: int, chance: random.Random) -> str:
     cn, ou = f"smtp-{number}.operateur.test", f"3{number:014d}"
-    return chance.choice([
-        f"CN={cn},OU={ou},O=OPERATEUR {number},ST=Paris (75),C=FR",
-        f'CN={cn},OU={ou},O="C.H. DE  VILLE-{number}",ST=Gironde (33),C=FR',
-        f'CN={cn},OU={ou},O=CRLCC "PAUL {number}",ST=Bas-Rhin (67),C=FR',
-        f"CN={cn}, OU={ou}, O=ÉTABLISSEMENT  D'HÉBERGEMENT {number}, ST=Paris(75), C=FR",
-        f"CN={cn} ,OU={ou},O=HÔPITAL\u00a0N°{number},ST=Meurthe-et-Moselle (54),C=FR",
-        f"CN={cn},OU={ou},O=GIP {number},L=Paris (75),C=FR",
-    ])
+    return chance.choice(
+        [
+            f"CN={cn},OU={ou},O=OPERATEUR {number},ST=Paris (75),C=FR",
+            f'CN={cn},OU={ou},O="C.H. DE  VILLE-{number}",ST=Gironde (33),C=FR',
+            f'CN={cn},OU={ou},O=CRLCC "PAUL {number}",ST=Bas-Rhin (67),C=FR',
+            f"CN={cn}, OU={ou}, O=ÉTABLISSEMENT  D'HÉBERGEMENT {number}, ST=Paris(75), C=FR",
+            f"CN={cn} ,OU={ou},O=HÔPITAL\u00a0N°{number},ST=Meurthe-et-Moselle (54),C=FR",
+            f"CN={cn},OU={ou},O=GIP {number},L=Paris (75),C=FR",
+        ]
+    )

@@ -91,9 +91,13 @@ class Reports:
         if sender is None:
             return ()
         wanted = [fate for fate in fates if _ASKED_BY[fate.action] in fate.recipient.notify]
-        return tuple([
-            await self._notice(original, sender, action, told)
-            for action in Action if (told := [fate for fate in wanted if fate.action is action])])
+        return tuple(
+            [
+                await self._notice(original, sender, action, told)
+                for action in Action
+                if (told := [fate for fate in wanted if fate.action is action])
+            ]
+        )
 
     async def delivered(self, original: Original) -> tuple[Notice, ...]:
         """The report that is due when all recipients of the envelope have the message in a mailbox here."""
@@ -105,18 +109,45 @@ class Reports:
         """Put reports into the transaction that records what they tell."""
         for notice in notices:
             where = "mailbox" if notice.content else "queue" if notice.queued else "nowhere"
-            audit.add(tx, "queue", "reported", notice.action.value, notice.about.trace, sender="<>", recipient=notice.to,
-                      message_id=notice.about.message_id, report=notice.trace, where=where)
+            audit.add(
+                tx,
+                "queue",
+                "reported",
+                notice.action.value,
+                notice.about.trace,
+                sender="<>",
+                recipient=notice.to,
+                message_id=notice.about.message_id,
+                report=notice.trace,
+                where=where,
+            )
             if notice.content is not None:
-                self._local.deliver(tx, notice.boxes, notice.content, key=notice.trace.encode(), trace=notice.trace, sender=None,
-                                    message_id=_message_id(notice.trace, self._hostname))
+                self._local.deliver(
+                    tx,
+                    notice.boxes,
+                    notice.content,
+                    key=notice.trace.encode(),
+                    trace=notice.trace,
+                    sender=None,
+                    message_id=_message_id(notice.trace, self._hostname),
+                )
             elif notice.queued is not None:
                 queue.add(tx, notice.queued)
 
     def lost(self, tx: Transaction, about: Original, reason: str) -> None:
         """Say in the audit that a failure is recorded which nobody could be told."""
-        audit.add(tx, "queue", "reported", "lost", about.trace, sender="<>", recipient=about.envelope.sender, message_id=about.message_id,
-                  where="nowhere", reply=reason)
+        audit.add(
+            tx,
+            "queue",
+            "reported",
+            "lost",
+            about.trace,
+            sender="<>",
+            recipient=about.envelope.sender,
+            message_id=about.message_id,
+            where="nowhere",
+            reply=reason,
+        )
 
     async def _notice(self, original: Original, sender: Address, action: Action, fates: list[Fate]) -> Notice:
         trace = new_trace()
@@ -204,8 +235,7 @@ def _status(fate: Fate, now: datetime, until: datetime | None) -> RecipientStatu
     )
 
 
-def _letter(language: Language, original: Original, action: Action, fates: list[Fate], until: datetime | None,
-            returned: Returned) -> str:
+def _letter(language: Language, original: Original, action: Action, fates: list[Fate], until: datetime | None, returned: Returned) -> str:
     lines = [text(f"dsn.{action}.intro", language, date=_when(original.received), until=_when(until) if until else "")]
     for fate in fates:
         lines += ["", f"  <{fate.recipient.address}>"]

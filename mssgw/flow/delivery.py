@@ -85,16 +85,28 @@ class LocalDelivery:
         blobs = self._store.blobs
         return Content(
             {domain: await blobs.prepare(readable, domain, summary) for domain in domains},
-            {domain: await blobs.prepare(original, domain) for domain in domains} if original is not None else {})
+            {domain: await blobs.prepare(original, domain) for domain in domains} if original is not None else {},
+        )
 
     @staticmethod
-    def deliver(tx: Transaction, boxes: Sequence[Box], content: Content, *, key: bytes, trace: str, sender: Address | None,
-                message_id: str | None) -> int:
+    def deliver(
+        tx: Transaction, boxes: Sequence[Box], content: Content, *, key: bytes, trace: str, sender: Address | None, message_id: str | None
+    ) -> int:
         """Put the message into the boxes; how many did not have it yet. Raises OverQuota, and then nobody has it."""
         return sum(
-            mailboxes.deliver(tx, box.mailbox, content.for_box(box), key=key, trace=trace, sender=sender,
-                              recipient=box.recipient.address, message_id=message_id) is not None
-            for box in boxes)
+            mailboxes.deliver(
+                tx,
+                box.mailbox,
+                content.for_box(box),
+                key=key,
+                trace=trace,
+                sender=sender,
+                recipient=box.recipient.address,
+                message_id=message_id,
+            )
+            is not None
+            for box in boxes
+        )
 
 
 def _ascii(address: Address) -> str:

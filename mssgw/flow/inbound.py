@@ -90,8 +90,14 @@ class Incoming:
             self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
 
     def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
-        return refusals(self._house.store, f"operator {self._operator.id}", sender=self._mail.sender, recipient=recipient, trace=trace,
-                        peer=self._client.address)
+        return refusals(
+            self._house.store,
+            f"operator {self._operator.id}",
+            sender=self._mail.sender,
+            recipient=recipient,
+            trace=trace,
+            peer=self._client.address,
+        )
 
     async def accept(self, body: Body) -> str:
         """The content. Returns the trace after the commit."""
@@ -169,14 +175,37 @@ class Incoming:
         operator = str(self._operator.id).encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')[:200].rstrip("\\")
         return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
 
-    def _commit(self, tx: Transaction, trace: str, body: Body, content: Content, opened: Opened,
-                notices: Sequence[Notice], told: Report | None, summary: Summary) -> None:
+    def _commit(
+        self,
+        tx: Transaction,
+        trace: str,
+        body: Body,
+        content: Content,
+        opened: Opened,
+        notices: Sequence[Notice],
+        told: Report | None,
+        summary: Summary,
+    ) -> None:
         sender, message_id, verdict = self._mail.sender, summary.message_id, opened.verdict
         origin = self._origin()
-        audit.add(tx, f"operator {self._operator.id}", "received", "ok", trace, sender=sender or "<>", message_id=message_id,
-                  port=origin.kind, peer=origin.peer, certificate=origin.tls and origin.tls.fingerprint, size=body.size,
-                  recipients=len(self._boxes), signature=verdict.signature, encryption=verdict.encryption,
-                  binding=verdict.binding, reasons=" ".join(verdict.reasons) or None)
+        audit.add(
+            tx,
+            f"operator {self._operator.id}",
+            "received",
+            "ok",
+            trace,
+            sender=sender or "<>",
+            message_id=message_id,
+            port=origin.kind,
+            peer=origin.peer,
+            certificate=origin.tls and origin.tls.fingerprint,
+            size=body.size,
+            recipients=len(self._boxes),
+            signature=verdict.signature,
+            encryption=verdict.encryption,
+            binding=verdict.binding,
+            reasons=" ".join(verdict.reasons) or None,
+        )
         key = mailboxes.duplicate_key(sender, message_id, body.blob)
         if LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id):
             self._house.reports.commit(tx, notices)

@@ -18,8 +18,9 @@ from mssgw.trust import Decision
 
 
 @asynccontextmanager
-async def refusals(store: Store, who: str, *, sender: Address | None, recipient: Address | None = None, trace: str | None = None,
-                   peer: str | None = None) -> AsyncIterator[None]:
+async def refusals(
+    store: Store, who: str, *, sender: Address | None, recipient: Address | None = None, trace: str | None = None, peer: str | None = None
+) -> AsyncIterator[None]:
     """Whatever is refused or deferred inside gets an audit row with the words the client hears, and goes on up."""
     try:
         yield
@@ -28,8 +29,11 @@ async def refusals(store: Store, who: str, *, sender: Address | None, recipient:
     except MailError as refusal:
         outcome, detail = str(refusal.reply), refusal.detail or None
         with suppress(Deferred):  # a store that can't commit is what the client hears of already
-            await store.write(lambda tx: audit.add(tx, who, "refused", outcome, trace, sender=sender or "<>", recipient=recipient,
-                                                   peer=peer, detail=detail))
+            await store.write(
+                lambda tx: audit.add(
+                    tx, who, "refused", outcome, trace, sender=sender or "<>", recipient=recipient, peer=peer, detail=detail
+                )
+            )
         raise
 
 
@@ -49,8 +53,16 @@ class DecisionAudit:
 
     async def _write(self, decision: Decision) -> None:
         def add(tx: Transaction) -> None:
-            audit.add(tx, decision.operator or "peer", f"trust.{decision.step}", str(decision.outcome), reason=str(decision.reason),
-                      domain=decision.domain, certificate=decision.certificate, detail=decision.detail)
+            audit.add(
+                tx,
+                decision.operator or "peer",
+                f"trust.{decision.step}",
+                str(decision.outcome),
+                reason=str(decision.reason),
+                domain=decision.domain,
+                certificate=decision.certificate,
+                detail=decision.detail,
+            )
 
         try:
             await self._store.write(add)

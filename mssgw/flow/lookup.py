@@ -27,8 +27,11 @@ class Lookup:
         files = self._files.find(address) if self._files else ()
         learned = [Candidate(one.der, one.source, spoken, one.seen) for one in known]
         asked = [found for directory in self._ldap for found in await _asked(directory, address)]
-        return [*(replace(one, capabilities=spoken) for one in files), *learned,
-                *(replace(one, capabilities=spoken or one.capabilities) for one in asked)]
+        return [
+            *(replace(one, capabilities=spoken) for one in files),
+            *learned,
+            *(replace(one, capabilities=spoken or one.capabilities) for one in asked),
+        ]
 
 
 class Learned:

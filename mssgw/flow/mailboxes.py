@@ -222,7 +222,8 @@ class Mailboxes:
             own = self._own(tx, name)
             below = own + SEPARATOR
             if mailboxes.by_name(tx, self.account.id, own) is None and any(
-                    box.name.startswith(below) for box in mailboxes.list_all(tx, self.account.id)):
+                box.name.startswith(below) for box in mailboxes.list_all(tx, self.account.id)
+            ):
                 raise HasChildren
             mailboxes.delete(tx, self.account.id, own)
 

@@ -47,12 +47,32 @@ class Protection:
     reading: Reading = MODERN
 
     @classmethod
-    def of(cls, config: Config, clock: Clock, validate: Validate, signers: Mapping[Domain, Identity], *,
-           readers: Sequence[Identity] = (), lookup: Lookup = no_lookup, directory: Directory = no_directory) -> Protection:
+    def of(
+        cls,
+        config: Config,
+        clock: Clock,
+        validate: Validate,
+        signers: Mapping[Domain, Identity],
+        *,
+        readers: Sequence[Identity] = (),
+        lookup: Lookup = no_lookup,
+        directory: Directory = no_directory,
+    ) -> Protection:
         """`readers` beside the signers: persons' keys, which also sign for the addresses in their certificates, and retired ones."""
         policies = {one.name: Policy.of(one.sign, one.encrypt, config.smime) for one in config.domain}
-        return cls(policies, signers, (*signers.values(), *readers), validate, clock, MimeLimits.of(config.limits),
-                   2 * config.limits.message_size, lookup, directory, _signing_now(readers, clock.now()), Reading.of(config.smime))
+        return cls(
+            policies,
+            signers,
+            (*signers.values(), *readers),
+            validate,
+            clock,
+            MimeLimits.of(config.limits),
+            2 * config.limits.message_size,
+            lookup,
+            directory,
+            _signing_now(readers, clock.now()),
+            Reading.of(config.smime),
+        )
 
     async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:
         """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
@@ -60,8 +80,17 @@ class Protection:
         signer = self._signer(author, domain, now) if policy.sign != "never" else None
         if policy.sign != "always" and signer is None and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
-        return await protecting.protect(body, recipients, policy, now, signer=signer, lookup=self.lookup,
-                                        validate=self.validate, limits=self.limits, directory=self.directory)
+        return await protecting.protect(
+            body,
+            recipients,
+            policy,
+            now,
+            signer=signer,
+            lookup=self.lookup,
+            validate=self.validate,
+            limits=self.limits,
+            directory=self.directory,
+        )
 
     def _signer(self, author: Address, domain: Domain, now: datetime) -> Identity | None:
         """Who signs. Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned, so the mail waits."""
@@ -78,8 +107,16 @@ class Protection:
             return Opened(body, UNPROTECTED, False)
         own = [self.signers[domain] for domain in domains if domain in self.signers]
         readers = [*own, *(one for one in self.readers if one not in own)]
-        return await opening.open(body, readers, self.validate, self.clock.now(), directory=self.directory,
-                                  limits=self.limits, most=self.most, reading=self.reading)
+        return await opening.open(
+            body,
+            readers,
+            self.validate,
+            self.clock.now(),
+            directory=self.directory,
+            limits=self.limits,
+            most=self.most,
+            reading=self.reading,
+        )
 
 
 def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Identity]:

@@ -23,8 +23,9 @@ def date(now: datetime) -> str:
     return f"{day} {utc.hour:02}:{utc.minute:02}:{utc.second:02} +0000"
 
 
-def received(client: Client, hostname: str, trace: str, now: datetime, recipients: list[Recipient], *, utf8: bool = False,
-             hide_client: bool = False) -> str:
+def received(
+    client: Client, hostname: str, trace: str, now: datetime, recipients: list[Recipient], *, utf8: bool = False, hide_client: bool = False
+) -> str:
     """The value of a Received field, folded. The recipient is named only when it is alone: others are none of its business."""
     keyword = f"UTF8{client.keyword[1:]}" if utf8 and client.keyword.startswith("E") else client.keyword  # RFC 6531 4.3
     by = f"by {hostname} with {keyword} id {trace}"

@@ -27,16 +27,30 @@ def read(body: Body) -> dsn.Report | None:
 
 def note(tx: Transaction, report: dsn.Report, trace: str, who: str) -> int:
     """Write what the report tells; how many rows. `trace` is the report's own, `who` brought it."""
-    sent = {(row.recipient or "").casefold(): row.trace
-            for row in audit.find(tx, message_id=report.original_message_id, limit=ROWS)
-            if row.what == audit.Act.RECIPIENT and row.message_id == report.original_message_id}
+    sent = {
+        (row.recipient or "").casefold(): row.trace
+        for row in audit.find(tx, message_id=report.original_message_id, limit=ROWS)
+        if row.what == audit.Act.RECIPIENT and row.message_id == report.original_message_id
+    }
     told = 0
     for one in report.recipients[:MOST]:
         original = (one.original or "").partition(";")[2]
         about = sent.get(one.final.casefold()) or sent.get(original.strip().casefold())
         if about is None:
             continue
-        audit.add(tx, who, "reported", one.action.value, about, sender="<>", recipient=one.final, message_id=report.original_message_id,
-                  status=one.status, diagnostic=one.diagnostic, by=report.reporting_mta or None, report=trace)
+        audit.add(
+            tx,
+            who,
+            "reported",
+            one.action.value,
+            about,
+            sender="<>",
+            recipient=one.final,
+            message_id=report.original_message_id,
+            status=one.status,
+            diagnostic=one.diagnostic,
+            by=report.reporting_mta or None,
+            report=trace,
+        )
         told += 1
     return told

@@ -70,8 +70,15 @@ Group = OperatorId | Domain  # whose places are counted together; a domain stand
 
 
 class Sender:
-    def __init__(self, config: Config, store: Store, clock: Clock, carrier: Carrier, reports: Reports,
-                 require_listed: Callable[[Domain], Sequence[Operator]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Clock,
+        carrier: Carrier,
+        reports: Reports,
+        require_listed: Callable[[Domain], Sequence[Operator]],
+    ) -> None:
         self._settings, self._store, self._clock = config.queue, store, clock
         self._carrier, self._reports, self._require_listed = carrier, reports, require_listed
         self._tasks: dict[DeliveryId, asyncio.Task[None]] = {}
@@ -305,8 +312,15 @@ class Sender:
         """The log and the metrics, after the commit."""
         for outcome in verdict.outcomes:
             event, level = _EVENTS[outcome.state]
-            log(event, level, trace=delivery.trace, domain=delivery.domain, recipient=_address(delivery, outcome.recipient),
-                attempt=delivery.attempts + 1, reply=outcome.reply)
+            log(
+                event,
+                level,
+                trace=delivery.trace,
+                domain=delivery.domain,
+                recipient=_address(delivery, outcome.recipient),
+                attempt=delivery.attempts + 1,
+                reply=outcome.reply,
+            )
             if outcome.state.final:
                 DELIVERED.labels(outcome.state.lower()).inc()
 

@@ -62,8 +62,17 @@ class Submission:
             self._require_own(mail, own)
         origin = Origin(OriginKind.SUBMISSION, client.address, client.helo, client.tls, account.id)
         domain = mail.sender.domain if mail.sender else account.address.domain
-        return Outgoing(self._house, self._trust, client, mail, origin, domain, who=str(account.address),
-                        owns=lambda address: address.key in own, keep_for=account if self._saves() else None)
+        return Outgoing(
+            self._house,
+            self._trust,
+            client,
+            mail,
+            origin,
+            domain,
+            who=str(account.address),
+            owns=lambda address: address.key in own,
+            keep_for=account if self._saves() else None,
+        )
 
     def _require_own(self, mail: MailFrom, own: frozenset[str]) -> None:
         sender = mail.sender
@@ -92,23 +101,44 @@ class HospitalRelay:
             raise NotAllowed(f"Sender domain {mail.sender.domain} is not one of this gateway's")
         origin = Origin(OriginKind.HOSPITAL, client.address, client.helo, client.tls)
         domain = mail.sender.domain if mail.sender else self._house.config.domain[0].name
-        return Outgoing(self._house, self._trust, client, mail, origin, domain, who=f"hospital {client.address}",
-                        owns=lambda address: self._house.local.serves(address.domain))
+        return Outgoing(
+            self._house,
+            self._trust,
+            client,
+            mail,
+            origin,
+            domain,
+            who=f"hospital {client.address}",
+            owns=lambda address: self._house.local.serves(address.domain),
+        )
 
     def _require_certificate(self, client: Client) -> None:
         if self._settings.require_certificate and (client.tls is None or client.tls.fingerprint is None):
             raise NotTrusted("Show a client certificate: configure one in your mail relay")
         allowed = self._settings.client_fingerprints
         if allowed and (client.tls is None or client.tls.fingerprint not in {one.replace(":", "").lower() for one in allowed}):
-            raise NotTrusted("This client certificate is not among those allowed here",
-                             detail=f"fingerprint {client.tls.fingerprint if client.tls else None}")
+            raise NotTrusted(
+                "This client certificate is not among those allowed here",
+                detail=f"fingerprint {client.tls.fingerprint if client.tls else None}",
+            )
 
 
 class Outgoing:
     """One transaction of one of our clients."""
 
-    def __init__(self, house: House, trust: Listed, client: Client, mail: MailFrom, origin: Origin, domain: Domain, *,
-                 who: str, owns: Owns, keep_for: Account | None = None) -> None:
+    def __init__(
+        self,
+        house: House,
+        trust: Listed,
+        client: Client,
+        mail: MailFrom,
+        origin: Origin,
+        domain: Domain,
+        *,
+        who: str,
+        owns: Owns,
+        keep_for: Account | None = None,
+    ) -> None:
         self._house, self._trust = house, trust
         self._client, self._mail, self._origin = client, mail, origin
         self._domain, self._who, self._owns, self._keep_for = domain, who, owns, keep_for
@@ -145,13 +175,19 @@ class Outgoing:
         self._require_size(message, leaving)
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
-            NewQueued(trace if number == 0 else f"{trace}-{number}", await house.store.blobs.prepare(copy.body, self._domain),
-                      self._envelope(tuple(by_address[address] for address in copy.recipients)), message_id)
-            for number, copy in enumerate(leaving)]
+            NewQueued(
+                trace if number == 0 else f"{trace}-{number}",
+                await house.store.blobs.prepare(copy.body, self._domain),
+                self._envelope(tuple(by_address[address] for address in copy.recipients)),
+                message_id,
+            )
+            for number, copy in enumerate(leaving)
+        ]
         content = await self._content_for_boxes(message)
         sent = await self._sent(message) if self._keep_for else None
         notices = await house.reports.delivered(
-            Original(trace, self._envelope(self._here()), message_id, house.clock.now(), lambda: message))
+            Original(trace, self._envelope(self._here()), message_id, house.clock.now(), lambda: message)
+        )
         crash_point("submission.before_commit")
         await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, message_id, message.size))
         crash_point("submission.committed")
@@ -161,8 +197,12 @@ class Outgoing:
         limit, largest = self._house.config.limits.message_size, max((copy.body.size for copy in leaving), default=0)
         if largest > limit:
             usable = message.size * limit // largest * 99 // 100
-            raise Refused(f"Signed and encrypted, this message has {largest} octets; the limit is {limit}, so about {usable} octets "
-                          "can be sent; send fewer attachments at a time", code=552, enhanced="5.3.4")
+            raise Refused(
+                f"Signed and encrypted, this message has {largest} octets; the limit is {limit}, so about {usable} octets "
+                "can be sent; send fewer attachments at a time",
+                code=552,
+                enhanced="5.3.4",
+            )
 
     def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
         """Judge and mend the header; the message as our client meant it, its Message-ID, its author."""
@@ -200,11 +240,31 @@ class Outgoing:
 
         return await house.local.prepare(self._boxes, *await off_loop(message, build))
 
-    def _commit(self, tx: Transaction, trace: str, queued: list[NewQueued], content: Content | None, sent: Prepared | None,
-                notices: Sequence[Notice], message_id: str | None, size: int) -> None:
+    def _commit(
+        self,
+        tx: Transaction,
+        trace: str,
+        queued: list[NewQueued],
+        content: Content | None,
+        sent: Prepared | None,
+        notices: Sequence[Notice],
+        message_id: str | None,
+        size: int,
+    ) -> None:
         sender = self._mail.sender
-        audit.add(tx, self._who, "submitted", "ok", trace, sender=sender or "<>", message_id=message_id, port=self._origin.kind,
-                  peer=self._client.address, recipients=len(self._remote) + len(self._boxes), size=size)
+        audit.add(
+            tx,
+            self._who,
+            "submitted",
+            "ok",
+            trace,
+            sender=sender or "<>",
+            message_id=message_id,
+            port=self._origin.kind,
+            peer=self._client.address,
+            recipients=len(self._remote) + len(self._boxes),
+            size=size,
+        )
         for new in queued:
             queue.add(tx, new)
         if content is not None:
@@ -241,5 +301,3 @@ def _keep(tx: Transaction, account: Account, sent: Prepared) -> None:
 
 def _shown(address: Address) -> str:
     return str(address).encode("ascii", "replace").decode()
-
-

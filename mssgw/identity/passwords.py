@@ -29,8 +29,9 @@ REMEMBERED = 10_000
 class Passwords:
     """Belongs to one worker; `close` ends its threads."""
 
-    def __init__(self, remember_seconds: float = 300, *, hasher: PasswordHasher | None = None,
-                 monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, remember_seconds: float = 300, *, hasher: PasswordHasher | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._hasher = hasher or PasswordHasher()
         self._threads = ThreadPoolExecutor(THREADS, "argon2")
         self._seconds, self._monotonic = remember_seconds, monotonic

@@ -73,9 +73,14 @@ async def _fetch_rows(session: Session, view: View, wanted: Sequence[int], items
     found = 0
     async for chunk, rows in _rows(session, view, wanted, want, _ROWS):
         found += len(rows)
-        session.wire.write(b"".join([
-            b"* %d FETCH (%s)\r\n" % (at + 1, b" ".join([_plain(view, at, row, str(item)) for item in items]))
-            for at, row in zip(chunk, rows, strict=True)]))
+        session.wire.write(
+            b"".join(
+                [
+                    b"* %d FETCH (%s)\r\n" % (at + 1, b" ".join([_plain(view, at, row, str(item)) for item in items]))
+                    for at, row in zip(chunk, rows, strict=True)
+                ]
+            )
+        )
         await _breathe(session)
     return found < len(wanted)
 

@@ -135,8 +135,15 @@ async def status(session: Session, command: Status) -> Done:
 
 
 def _status_values(session: Session, items: Iterable[str], box: Mailbox, recent: int) -> list[tuple[str, int]]:
-    values = {"MESSAGES": box.messages, "RECENT": recent, "UIDNEXT": box.uidnext, "UIDVALIDITY": box.uidvalidity, "UNSEEN": box.unseen,
-              "SIZE": box.size, "APPENDLIMIT": session.service.append_limit}
+    values = {
+        "MESSAGES": box.messages,
+        "RECENT": recent,
+        "UIDNEXT": box.uidnext,
+        "UIDVALIDITY": box.uidvalidity,
+        "UNSEEN": box.unseen,
+        "SIZE": box.size,
+        "APPENDLIMIT": session.service.append_limit,
+    }
     return [(item, values[item]) for item in items]
 
 

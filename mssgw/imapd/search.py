@@ -26,8 +26,15 @@ from mssgw.store.mailboxes import MessageRow, Want
 _ROWS = 2000
 _BODIES = 200
 _UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)
-_IN_ENVELOPE = {b"subject": "subject", b"from": "from", b"to": "to", b"cc": "cc", b"bcc": "bcc", b"message-id": "message-id",
-                b"in-reply-to": "in-reply-to"}
+_IN_ENVELOPE = {
+    b"subject": "subject",
+    b"from": "from",
+    b"to": "to",
+    b"cc": "cc",
+    b"bcc": "bcc",
+    b"message-id": "message-id",
+    b"in-reply-to": "in-reply-to",
+}
 
 _MARKS = re.compile(r'[\s"\\@<>,(){}]+')  # what stands otherwise in the octets of ENVELOPE, or not at all
 

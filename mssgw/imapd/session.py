@@ -85,8 +85,10 @@ class Session:
     def capabilities(self) -> str:
         """What is offered now. RFC 3501 6.1.1, 11.1: LOGINDISABLED and no AUTH before TLS."""
         if self.account is not None:
-            return ("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE CREATE-SPECIAL-USE"
-                    f" LIST-EXTENDED LIST-STATUS ESEARCH MULTIAPPEND STATUS=SIZE APPENDLIMIT={self.service.append_limit}")
+            return (
+                "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE CREATE-SPECIAL-USE"
+                f" LIST-EXTENDED LIST-STATUS ESEARCH MULTIAPPEND STATUS=SIZE APPENDLIMIT={self.service.append_limit}"
+            )
         if self.wire.tls:
             return "IMAP4rev1 LITERAL- SASL-IR ID ENABLE AUTH=PLAIN AUTH=LOGIN"
         return "IMAP4rev1 LITERAL- SASL-IR ID ENABLE STARTTLS LOGINDISABLED"

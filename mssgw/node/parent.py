@@ -53,8 +53,9 @@ class Worker:
 class Parent:
     """Keeps `count` workers alive. `work(index, heartbeat_fd, lifeline_fd)` runs in the child."""
 
-    def __init__(self, count: int, work: Callable[[int, int, int], None], *, metrics_dir: Path | None = None,
-                 held: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, count: int, work: Callable[[int, int, int], None], *, metrics_dir: Path | None = None, held: tuple[int, ...] = ()
+    ) -> None:
         self.workers = [Worker(index) for index in range(count)]
         self.work = work
         self.metrics_dir = metrics_dir

@@ -52,15 +52,25 @@ class Services:
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
         learned, ldap = Learned(store), directories(config.ldap)
         protection = Protection.of(
-            config, clock, trust.validate, seals(config), readers=persons(config), lookup=Lookup(files, learned, ldap),
-            directory=files.holder if files else no_directory)
+            config,
+            clock,
+            trust.validate,
+            seals(config),
+            readers=persons(config),
+            lookup=Lookup(files, learned, ldap),
+            directory=files.holder if files else no_directory,
+        )
         house = House.of(config, store, clock, protection)
         await trust.start()
         return cls(
-            config, trust, Inbound(house, trust), Submission(house, trust),
+            config,
+            trust,
+            Inbound(house, trust),
+            Submission(house, trust),
             HospitalRelay(house, trust, config.hospital) if config.hospital else None,
             sender(config, store, clock, trust) if config.relay else None,
-            learned, ldap,
+            learned,
+            ldap,
         )
 
     async def run(self) -> None:
@@ -114,5 +124,3 @@ def _require_signer(seal: Identity, *, pss: bool) -> None:
 
 def persons(config: Config) -> tuple[Identity, ...]:
     return tuple(identities(config.smime.identities)) if config.smime.identities else ()
-
-

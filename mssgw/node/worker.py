@@ -107,7 +107,8 @@ class Worker:
         endpoints = [
             *profiles.relay(config, lambda client, mail: self.services.inbound.begin(client, mail), self._relay_context),
             *profiles.submission(
-                config, lambda client, mail: self.services.submission.begin(client, mail), self._clients_context, login.authenticate),
+                config, lambda client, mail: self.services.submission.begin(client, mail), self._clients_context, login.authenticate
+            ),
         ]
         if self.services.hospital:
             endpoints += profiles.hospital(config, lambda client, mail: self._hospital().begin(client, mail), self._hospital_context)
@@ -176,13 +177,27 @@ class Worker:
 
 def needs_restart(old: Config, new: Config) -> list[str]:
     """Settings that differ and that a running worker can't take up."""
+
     def facts(config: Config) -> dict[str, Any]:
-        tables = {"relay": config.relay, "hospital": config.hospital, "submission": config.submission, "imap": config.imap,
-                  "web": config.web, "metrics": config.metrics}
+        tables = {
+            "relay": config.relay,
+            "hospital": config.hospital,
+            "submission": config.submission,
+            "imap": config.imap,
+            "web": config.web,
+            "metrics": config.metrics,
+        }
         listeners = {f"{name}.{field}": getattr(table, field, ()) for name, table in tables.items() for field in ("listen", "listen_tls")}
         node = {f"node.{field}": getattr(config.node, field) for field in ("workers", "store", "data", "log_level", "log_format")}
-        return listeners | node | {"seal.master_key": config.seal.master_key, "limits": config.limits,
-                                   "clients.login_failures": config.clients and config.clients.login_failures}
+        return (
+            listeners
+            | node
+            | {
+                "seal.master_key": config.seal.master_key,
+                "limits": config.limits,
+                "clients.login_failures": config.clients and config.clients.login_failures,
+            }
+        )
 
     before, after = facts(old), facts(new)
     return [name for name in before if before[name] != after[name]]

@@ -128,8 +128,25 @@ class Id:  # RFC 2971
     fields: tuple[tuple[bytes, bytes | None], ...]
 
 
-Command = (Simple | Authenticate | Login | Select | Create | Delete | Rename | Subscribe | List | Status | Fetch | Store | Copy
-           | UidExpunge | Enable | Id | Search)
+Command = (
+    Simple
+    | Authenticate
+    | Login
+    | Select
+    | Create
+    | Delete
+    | Rename
+    | Subscribe
+    | List
+    | Status
+    | Fetch
+    | Store
+    | Copy
+    | UidExpunge
+    | Enable
+    | Id
+    | Search
+)
 
 TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]{1,100}) ')
 STATUS_ITEMS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE", "APPENDLIMIT"})
@@ -396,10 +413,29 @@ _VERBS: dict[bytes, Callable[[Cursor], Command]] = {
     for verb in ("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "IDLE", "NAMESPACE")
 }
 _VERBS |= {
-    b"AUTHENTICATE": _authenticate, b"LOGIN": _login, b"SELECT": _select(False), b"EXAMINE": _select(True), b"CREATE": _create,
-    b"DELETE": _delete, b"RENAME": _rename, b"SUBSCRIBE": _subscribe(True), b"UNSUBSCRIBE": _subscribe(False), b"LIST": _list,
-    b"LSUB": _lsub, b"STATUS": _status, b"FETCH": _fetch(False), b"UID FETCH": _fetch(True), b"STORE": _store(False),
-    b"UID STORE": _store(True), b"COPY": _copy(False, False), b"UID COPY": _copy(True, False), b"MOVE": _copy(False, True),
-    b"UID MOVE": _copy(True, True), b"UID EXPUNGE": _uid_expunge, b"SEARCH": _search(False), b"UID SEARCH": _search(True),
-    b"ENABLE": _enable, b"ID": _id,
+    b"AUTHENTICATE": _authenticate,
+    b"LOGIN": _login,
+    b"SELECT": _select(False),
+    b"EXAMINE": _select(True),
+    b"CREATE": _create,
+    b"DELETE": _delete,
+    b"RENAME": _rename,
+    b"SUBSCRIBE": _subscribe(True),
+    b"UNSUBSCRIBE": _subscribe(False),
+    b"LIST": _list,
+    b"LSUB": _lsub,
+    b"STATUS": _status,
+    b"FETCH": _fetch(False),
+    b"UID FETCH": _fetch(True),
+    b"STORE": _store(False),
+    b"UID STORE": _store(True),
+    b"COPY": _copy(False, False),
+    b"UID COPY": _copy(True, False),
+    b"MOVE": _copy(False, True),
+    b"UID MOVE": _copy(True, True),
+    b"UID EXPUNGE": _uid_expunge,
+    b"SEARCH": _search(False),
+    b"UID SEARCH": _search(True),
+    b"ENABLE": _enable,
+    b"ID": _id,
 }

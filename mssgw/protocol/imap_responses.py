@@ -21,7 +21,13 @@ def flags(given: frozenset[str]) -> bytes:
 
 def internal_date(moment: datetime) -> bytes:
     return b'"%2d-%s-%04d %02d:%02d:%02d +0000"' % (
-        moment.day, _MONTHS[moment.month].encode(), moment.year, moment.hour, moment.minute, moment.second)
+        moment.day,
+        _MONTHS[moment.month].encode(),
+        moment.year,
+        moment.hour,
+        moment.minute,
+        moment.second,
+    )
 
 
 def mailbox(name: str) -> bytes:
@@ -30,7 +36,7 @@ def mailbox(name: str) -> bytes:
 
 
 def listed(verb: bytes, attributes: Iterable[str], name: str, extra: bytes = b"") -> bytes:
-    return b"* %s (%s) \"/\" %s%s\r\n" % (verb, " ".join(attributes).encode("ascii"), mailbox(name), extra)
+    return b'* %s (%s) "/" %s%s\r\n' % (verb, " ".join(attributes).encode("ascii"), mailbox(name), extra)
 
 
 def status(name: str, values: Iterable[tuple[str, int]]) -> bytes:

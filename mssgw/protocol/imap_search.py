@@ -103,12 +103,27 @@ class Search:
 
 
 _FLAGS = {
-    b"ANSWERED": ("\\Answered", True), b"DELETED": ("\\Deleted", True), b"DRAFT": ("\\Draft", True), b"FLAGGED": ("\\Flagged", True),
-    b"SEEN": ("\\Seen", True), b"RECENT": ("\\Recent", True), b"UNANSWERED": ("\\Answered", False), b"UNDELETED": ("\\Deleted", False),
-    b"UNDRAFT": ("\\Draft", False), b"UNFLAGGED": ("\\Flagged", False), b"UNSEEN": ("\\Seen", False), b"OLD": ("\\Recent", False),
+    b"ANSWERED": ("\\Answered", True),
+    b"DELETED": ("\\Deleted", True),
+    b"DRAFT": ("\\Draft", True),
+    b"FLAGGED": ("\\Flagged", True),
+    b"SEEN": ("\\Seen", True),
+    b"RECENT": ("\\Recent", True),
+    b"UNANSWERED": ("\\Answered", False),
+    b"UNDELETED": ("\\Deleted", False),
+    b"UNDRAFT": ("\\Draft", False),
+    b"UNFLAGGED": ("\\Flagged", False),
+    b"UNSEEN": ("\\Seen", False),
+    b"OLD": ("\\Recent", False),
 }
-_DATES = {b"BEFORE": ("<", False), b"ON": ("=", False), b"SINCE": (">=", False),
-          b"SENTBEFORE": ("<", True), b"SENTON": ("=", True), b"SENTSINCE": (">=", True)}
+_DATES = {
+    b"BEFORE": ("<", False),
+    b"ON": ("=", False),
+    b"SINCE": (">=", False),
+    b"SENTBEFORE": ("<", True),
+    b"SENTON": ("=", True),
+    b"SENTSINCE": (">=", True),
+}
 
 
 def parse_search(cursor: Cursor, uid: bool) -> Search:

@@ -1,10 +1,10 @@
 """Mail to other operators: `Outbound` is all the rest of the program needs.
 
-    outbound.py  one attempt: route, then host after host
-    route.py     static routes, MX, addresses
-    pool.py      sessions kept open
-    client.py    one session over mutual TLS, one transaction
-    wire.py      replies; content.py: DATA
+outbound.py  one attempt: route, then host after host
+route.py     static routes, MX, addresses
+pool.py      sessions kept open
+client.py    one session over mutual TLS, one transaction
+wire.py      replies; content.py: DATA
 """
 
 from __future__ import annotations

@@ -127,8 +127,12 @@ class Session:
         try:
             await self._ehlo()  # RFC 3207 4.2: what was offered in clear is forgotten
         except PeerGone as error:  # RFC 8446 4.4.2.4: a TLS 1.3 server judges our certificate after our handshake is done
-            raise PeerGone("Connection lost right after the TLS handshake; our certificate may not be accepted there",
-                           code=421, enhanced="4.7.5", detail=error.detail) from error
+            raise PeerGone(
+                "Connection lost right after the TLS handshake; our certificate may not be accepted there",
+                code=421,
+                enhanced="4.7.5",
+                detail=error.detail,
+            ) from error
 
     async def _ehlo(self) -> None:
         answer = (await self._exchange([b"EHLO " + self._hello.encode("ascii")]))[0]
@@ -190,8 +194,11 @@ class Session:
         except NotTrusted as error:
             if error.reply.enhanced == "5.1.2":
                 raise
-            raise Deferred("The server's certificate is not trusted for this domain", enhanced="4.7.5",
-                           detail="; ".join(filter(None, (error.reply.text, error.detail)))) from error
+            raise Deferred(
+                "The server's certificate is not trusted for this domain",
+                enhanced="4.7.5",
+                detail="; ".join(filter(None, (error.reply.text, error.detail))),
+            ) from error
 
     async def _transaction(self, envelope: Envelope, recipients: tuple[Recipient, ...], body: Body) -> list[Outcome]:
         if body.in_memory:

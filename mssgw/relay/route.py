@@ -50,8 +50,16 @@ class _Known:
 
 
 class Router:
-    def __init__(self, routes: Iterable[Route], clock: Clock, *, port: int = 25, ourselves: Collection[str] = (),
-                 name_servers: Collection[str] = (), resolver: dns.asyncresolver.Resolver | None = None) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        clock: Clock,
+        *,
+        port: int = 25,
+        ourselves: Collection[str] = (),
+        name_servers: Collection[str] = (),
+        resolver: dns.asyncresolver.Resolver | None = None,
+    ) -> None:
         """`ourselves`: our host names, and our addresses where they listen on `port`. `name_servers`: empty takes the system's."""
         self._static = {route.domain: Target(route.host, route.port) for route in routes}
         self._clock, self._port = clock, port
@@ -117,8 +125,11 @@ class Router:
         records = [record for record in answer if isinstance(record, MX)]
         if [record.exchange for record in records] == [dns.name.root]:
             raise Refused(f"The domain {domain} takes no mail (null MX)", code=556, enhanced="5.1.10")  # RFC 7505 4.2
-        hosts = [(record.preference, record.exchange.to_text(omit_final_dot=True).lower()) for record in records
-                 if record.exchange != dns.name.root]
+        hosts = [
+            (record.preference, record.exchange.to_text(omit_final_dot=True).lower())
+            for record in records
+            if record.exchange != dns.name.root
+        ]
         return sorted(hosts)[:MAX_HOSTS], int(answer.rrset.ttl if answer.rrset is not None else 0)
 
     async def _addresses(self, host: str) -> tuple[list[str], int]:

@@ -32,8 +32,9 @@ class Already(enum.Enum):
     ENCRYPTED = "encrypted"
 
 
-def of_client(body: Body, structural: Headers, now: datetime, *, validate: Validate, directory: Directory,
-              limits: MimeLimits = mime.DEFAULT_LIMITS) -> Already:
+def of_client(
+    body: Body, structural: Headers, now: datetime, *, validate: Validate, directory: Directory, limits: MimeLimits = mime.DEFAULT_LIMITS
+) -> Already:
     """What is true of an outgoing message; `structural` are its Content-* fields. Mail without such a label costs nothing."""
     label = bytes(structural).lower()
     if b"pkcs7" not in label and b"multipart/signed" not in label and b".p7" not in label:

@@ -232,8 +232,7 @@ def multipart_signed(entity: Rope, micalg: str, signature: bytes) -> tuple[Heade
         b'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
         b"Content-Transfer-Encoding: base64\r\n"
         b'Content-Disposition: attachment; filename="smime.p7s"\r\n'
-        b"Content-Description: S/MIME Cryptographic Signature\r\n\r\n"
-        + signature + b"\r\n--" + boundary + b"--\r\n"
+        b"Content-Description: S/MIME Cryptographic Signature\r\n\r\n" + signature + b"\r\n--" + boundary + b"--\r\n"
     )
     content = Rope(b"This is a cryptographically signed message in MIME format.\r\n\r\n--" + boundary + b"\r\n") + entity + Rope(after)
     return Headers(()).append(("Content-Type", kind)), content

@@ -1,11 +1,11 @@
 """What can be wrong with an S/MIME message or with what we need to make one.
 
-    SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
-    └─ Undecryptable              one face for every failure after a key was found (crypto.md 9, 12 and 13)
-    KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
-    └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
-    DirectoryUnavailable (Deferred)  nobody can say now whether a recipient has a certificate
-    NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
+SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
+└─ Undecryptable              one face for every failure after a key was found (crypto.md 9, 12 and 13)
+KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
+└─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
+DirectoryUnavailable (Deferred)  nobody can say now whether a recipient has a certificate
+NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ from mssgw.smime.wire.algorithms import MADE
 
 MAX_HEADER: Final = 1 << 20
 _CMS: Final = (oids.SIGNED_DATA, oids.ENVELOPED_DATA, oids.AUTH_ENVELOPED_DATA, oids.COMPRESSED_DATA)
-_ARMOUR: Final = tuple(b"-----BEGIN %b-----" % label for label in (
-    b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE", b"CMS OBJECT"))  # openssl's two, then gpgsm's
+_ARMOUR: Final = tuple(
+    b"-----BEGIN %b-----" % label for label in (b"CMS", b"PKCS7", b"SIGNED MESSAGE", b"ENCRYPTED MESSAGE", b"CMS OBJECT")
+)  # openssl's two, then gpgsm's
 _HEADER: Final = b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: %b\r\n\r\n"
 
 

@@ -25,9 +25,12 @@ from mssgw.smime.keys.certificates import BROKEN, Certificate, printable
 IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (crypto.md 1.2)
 _MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 _SPOKEN: Final = {
-    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
-    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning", ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
-    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning", ExtendedKeyUsageOID.SMARTCARD_LOGON: "smartcardLogon",
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning",
+    ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning",
+    ExtendedKeyUsageOID.SMARTCARD_LOGON: "smartcardLogon",
 }
 
 Use = Literal["sign", "encrypt"]
@@ -120,8 +123,10 @@ def _purposes(one: Certificate) -> tuple[tuple[Any, ...], tuple[str, ...], bool]
         extensions = one.parsed.extensions
         extended = [each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
         policies = [each.value for each in extensions if isinstance(each.value, x509.CertificatePolicies)]
-        return (tuple(oid for each in extended for oid in each),
-                tuple(info.policy_identifier.dotted_string for each in policies for info in each),
-                any(each.value.ca for each in extensions if isinstance(each.value, x509.BasicConstraints)))
+        return (
+            tuple(oid for each in extended for oid in each),
+            tuple(info.policy_identifier.dotted_string for each in policies for info in each),
+            any(each.value.ca for each in extensions if isinstance(each.value, x509.BasicConstraints)),
+        )
     except BROKEN as error:
         raise SmimeError(Reason.MALFORMED, "certificate extensions can't be read") from error

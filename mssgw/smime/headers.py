@@ -17,10 +17,28 @@ from mssgw.core.message import Field, Headers
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part
 
-_FROM_SENDER = frozenset((
-    "from", "to", "cc", "sender", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments",
-    "disposition-notification-to", "importance", "priority", "user-agent", "x-priority", "auto-submitted",
-))
+_FROM_SENDER = frozenset(
+    (
+        "from",
+        "to",
+        "cc",
+        "sender",
+        "reply-to",
+        "subject",
+        "date",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "keywords",
+        "comments",
+        "disposition-notification-to",
+        "importance",
+        "priority",
+        "user-agent",
+        "x-priority",
+        "auto-submitted",
+    )
+)
 _SHOWN = ("from", "sender", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments")
 _KEPT = frozenset(("from", "sender"))
 _OBSCURED = frozenset(("...", "[...]", "encrypted message"))
@@ -86,6 +104,7 @@ def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tupl
 
 def values(inside: Inside, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """(name, what people read in it under the protection) of fields; "" when it is not there."""
+
     def spoken(name: str) -> str:
         found = [field.raw.partition(b":")[2] for field in inside.fields if field.name == name]
         return ", ".join(mime.decode_words(mime.unfold(one)).strip() for one in found)

@@ -65,10 +65,23 @@ class Judge:
             status, reason, detail, evidence = self._trusted(one)
         binding = self._bound(one, claim.authors) if one and status is SignatureStatus.VALID else Binding.NONE
         return SignerVerdict(
-            subject=one.name if one else "", issuer=one.issuer_name if one else "", serial=one.serial_hex if one else "",
-            fingerprint=one.fingerprint if one else "", addresses=_addresses(one), algorithm=check.algorithm,
-            signing_time=check.signing_time, status=status, binding=binding, evidence=evidence, reason=reason,
-            detail=detail[1], detail_fr=detail[0], layer=layer, certificate=one.der if one else None, receipt_request=check.receipt_request)
+            subject=one.name if one else "",
+            issuer=one.issuer_name if one else "",
+            serial=one.serial_hex if one else "",
+            fingerprint=one.fingerprint if one else "",
+            addresses=_addresses(one),
+            algorithm=check.algorithm,
+            signing_time=check.signing_time,
+            status=status,
+            binding=binding,
+            evidence=evidence,
+            reason=reason,
+            detail=detail[1],
+            detail_fr=detail[0],
+            layer=layer,
+            certificate=one.der if one else None,
+            receipt_request=check.receipt_request,
+        )
 
     def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, tuple[str, str], Evidence | None]:
         try:
@@ -108,8 +121,11 @@ class Judge:
             yield Reason.SENDER
 
     def _not_sender(self, one: SignerVerdict, sender: Address) -> bool:
-        return (one.status is SignatureStatus.VALID and one.certificate is not None
-                and self._bound(certificate(one.certificate), (sender,)) is Binding.NONE)
+        return (
+            one.status is SignatureStatus.VALID
+            and one.certificate is not None
+            and self._bound(certificate(one.certificate), (sender,)) is Binding.NONE
+        )
 
 
 def innermost(signers: Sequence[SignerVerdict]) -> list[SignerVerdict]:
@@ -150,8 +166,7 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
     if signed and [one.split() for one in signed] != [one.split() for one in _values(outside, "sender")]:
         sender, wrong = _one_address(signed)
         fault = fault or (Reason.SENDER if wrong else None)
-    return Claim(author, within if within != author else None, sender if sender not in (author, within) else None,
-                 problem or fault, nobody)
+    return Claim(author, within if within != author else None, sender if sender not in (author, within) else None, problem or fault, nobody)
 
 
 _NAMING = ("from", "sender")

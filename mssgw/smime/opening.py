@@ -57,9 +57,18 @@ class Opened:
     certificates: tuple[bytes, ...] = ()  # of the message, when valid: candidates for encryption, signer's first
 
 
-async def open(body: Body, readers: Sequence[Identity], validate: Validate, now: datetime, *,
-               directory: Directory = no_directory, reading: Reading = MODERN, known: Sequence[Certificate] = (),
-               limits: mime.MimeLimits = mime.DEFAULT_LIMITS, most: int = 1 << 30) -> Opened:
+async def open(
+    body: Body,
+    readers: Sequence[Identity],
+    validate: Validate,
+    now: datetime,
+    *,
+    directory: Directory = no_directory,
+    reading: Reading = MODERN,
+    known: Sequence[Certificate] = (),
+    limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
+    most: int = 1 << 30,
+) -> Opened:
     """Open a message received at `now`. `readers` are the identities whose keys may decrypt it, recipients' first.
 
     `known` are certificates that may sign without being in the message. `most` bounds the plaintext, octets.
@@ -69,17 +78,34 @@ async def open(body: Body, readers: Sequence[Identity], validate: Validate, now:
     return await run(slow, open_now, body, readers, validate, now, directory, reading, known, limits, most)
 
 
-def open_now(body: Body, readers: Sequence[Identity], validate: Validate, now: datetime, directory: Directory = no_directory,
-             reading: Reading = MODERN, known: Sequence[Certificate] = (),
-             limits: mime.MimeLimits = mime.DEFAULT_LIMITS, most: int = 1 << 30) -> Opened:
+def open_now(
+    body: Body,
+    readers: Sequence[Identity],
+    validate: Validate,
+    now: datetime,
+    directory: Directory = no_directory,
+    reading: Reading = MODERN,
+    known: Sequence[Certificate] = (),
+    limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
+    most: int = 1 << 30,
+) -> Opened:
     """`open`, blocking."""
     return _Opening(body, readers, Judge(validate, now, directory), reading, known, limits, most).run()
 
 
 def decrypt_now(body: Body, readers: Sequence[Identity], reading: Reading = MODERN) -> Opened:
     """Only take the encryption off: signatures inside stay as they are and are not judged."""
-    return _Opening(body, readers, Judge(_nobody, datetime.now(UTC), no_directory), reading, (), mime.DEFAULT_LIMITS, 1 << 30,
-                    strict=False, only_decrypt=True).run()
+    return _Opening(
+        body,
+        readers,
+        Judge(_nobody, datetime.now(UTC), no_directory),
+        reading,
+        (),
+        mime.DEFAULT_LIMITS,
+        1 << 30,
+        strict=False,
+        only_decrypt=True,
+    ).run()
 
 
 def _nobody(_certificate: bytes, _purpose: Purpose, _at: datetime) -> Evidence:
@@ -237,6 +263,7 @@ class _Opening:
 
     def _unwrap(self, body: Body, part: Part) -> Body:
         """application/pkcs7-mime: whatever is inside, by its content type and not by its label."""
+
         def source() -> Stream:
             return Stream(chunk for chunk in _decoded(body, part) if chunk)
 

@@ -92,29 +92,48 @@ class Protected:
         return bool(self.cipher)
 
 
-async def protect(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, *, signer: Identity | None,
-                  lookup: Lookup = no_lookup, validate: Validate, limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
-                  directory: Directory = no_directory) -> tuple[Protected, ...]:
+async def protect(
+    body: Body,
+    recipients: Sequence[Address],
+    policy: Policy,
+    now: datetime,
+    *,
+    signer: Identity | None,
+    lookup: Lookup = no_lookup,
+    validate: Validate,
+    limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
+    directory: Directory = no_directory,
+) -> tuple[Protected, ...]:
     """The messages that leave instead of `body`; together their recipients are `recipients`.
 
     `signer` is the identity whose seal goes on (None: the domain has none). Raises KeyUnavailable (451), NoCertificate
     (550), Deferred when certificates can't be looked up or judged now, mime.TooComplex.
     """
     found = {one: await lookup(one) for one in recipients} if policy.encrypt != "never" else {}
-    return await run(signer.key.executor if signer else None, protect_now, body, recipients, policy, now, signer, found, validate, limits,
-                     directory)
+    return await run(
+        signer.key.executor if signer else None, protect_now, body, recipients, policy, now, signer, found, validate, limits, directory
+    )
 
 
-def protect_now(body: Body, recipients: Sequence[Address], policy: Policy, now: datetime, signer: Identity | None,
-                found: dict[Address, Sequence[Candidate]], validate: Validate,
-                limits: mime.MimeLimits = mime.DEFAULT_LIMITS, directory: Directory = no_directory) -> tuple[Protected, ...]:
+def protect_now(
+    body: Body,
+    recipients: Sequence[Address],
+    policy: Policy,
+    now: datetime,
+    signer: Identity | None,
+    found: dict[Address, Sequence[Candidate]],
+    validate: Validate,
+    limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
+    directory: Directory = no_directory,
+) -> tuple[Protected, ...]:
     """`protect`, blocking, with the certificates already looked up."""
     if policy.sign == "always" and signer is None:
         raise KeyUnavailable(detail="the domain signs always and has no key")
     readers = _readers(recipients, policy, now, found, validate) if policy.encrypt != "never" else {}
     message = entity.outgoing(body, limits)
-    already = Already.NOTHING if policy.again else of_client(
-        body, message.structural, now, validate=validate, directory=directory, limits=limits)
+    already = (
+        Already.NOTHING if policy.again else of_client(body, message.structural, now, validate=validate, directory=directory, limits=limits)
+    )
     making = _Making(message, policy, now, signer if _needs_signature(policy, already) else None)
     copies = _copies(recipients, {} if already is Already.ENCRYPTED else readers, message.headers)
     if not making.signer and all(not copy.readers for copy in copies):
@@ -145,8 +164,9 @@ class _Copy:
     readers: tuple[_Reader, ...]  # empty: not encrypted
 
 
-def _readers(recipients: Sequence[Address], policy: Policy, now: datetime, found: dict[Address, Sequence[Candidate]],
-             validate: Validate) -> dict[Address, _Reader]:
+def _readers(
+    recipients: Sequence[Address], policy: Policy, now: datetime, found: dict[Address, Sequence[Candidate]], validate: Validate
+) -> dict[Address, _Reader]:
     readers: dict[Address, _Reader] = {}
     missing: list[tuple[Address, str]] = []
     waiting: Deferred | None = None
@@ -162,8 +182,10 @@ def _readers(recipients: Sequence[Address], policy: Policy, now: datetime, found
             missing.append((who, error.detail or error.reply.text))
     if policy.encrypt == "always" and missing:
         names = ", ".join(str(who) for who, _ in missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise NoCertificate(f"No encryption certificate for {names}; this domain encrypts always".encode("ascii", "replace").decode(),
-                            detail="; ".join(f"{who}: {why}" for who, why in missing[:20]))
+        raise NoCertificate(
+            f"No encryption certificate for {names}; this domain encrypts always".encode("ascii", "replace").decode(),
+            detail="; ".join(f"{who}: {why}" for who, why in missing[:20]),
+        )
     if waiting:  # a certificate we can't judge now is not a missing one: nothing leaves in clear for want of a CRL
         raise waiting
     return readers
@@ -200,8 +222,10 @@ def _copies(recipients: Sequence[Address], readers: dict[Address, _Reader], head
             groups.setdefault(reader.cipher.name, []).append(who)
         else:
             groups.setdefault(who, []).append(who)
-    return [_Copy(tuple(group), tuple(dict.fromkeys(readers[who] for who in group if who in readers)))
-            for group in (groups or {"": []}).values()]
+    return [
+        _Copy(tuple(group), tuple(dict.fromkeys(readers[who] for who in group if who in readers)))
+        for group in (groups or {"": []}).values()
+    ]
 
 
 def _named(headers: Headers) -> set[str]:
@@ -250,8 +274,12 @@ class _Making:
             writer.abort()
             raise
         return Protected(
-            body, copy.addresses, self.signer.scheme.name if self.signer else "",
-            copy.readers[0].cipher.name if hidden else "", tuple(one.certificate.fingerprint for one in copy.readers))
+            body,
+            copy.addresses,
+            self.signer.scheme.name if self.signer else "",
+            copy.readers[0].cipher.name if hidden else "",
+            tuple(one.certificate.fingerprint for one in copy.readers),
+        )
 
     def _write(self, writer: BodyWriter, copy: _Copy, structural: Headers, content: Rope) -> None:
         writer.write(bytes(self.message.headers) + b"MIME-Version: 1.0\r\n")
@@ -295,8 +323,9 @@ def write_encrypted(inner: Rope, readers: Sequence[Recipient], cipher: Cipher, w
     armour.close()
 
 
-def encrypt_to(message: Outgoing, readers: Sequence[Certificate], cipher: Cipher, *, oaep: bool,
-               experimental: bool = False) -> tuple[Body, tuple[str, ...]]:
+def encrypt_to(
+    message: Outgoing, readers: Sequence[Certificate], cipher: Cipher, *, oaep: bool, experimental: bool = False
+) -> tuple[Body, tuple[str, ...]]:
     """A message only these can read, and the key management used for each. Raises SmimeError."""
     ways = [recipient(one, oaep=oaep, experimental=experimental) for one in dict.fromkeys(readers)]
     writer = BodyWriter()

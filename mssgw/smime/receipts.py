@@ -242,19 +242,42 @@ def _sign(content: bytes, attributes_digest: bytes, who: Identity, at: datetime)
     who.certificate.require_signing_use()
     scheme = signature_for(who.certificate.public_key, restricted=who.certificate.pss)
     digest = scheme.digest
-    attributes = b"".join(sorted(der.sequence(oid, der.tlv(der.SET, value)) for oid, value in (
-        (oids.CONTENT_TYPE, oids.RECEIPT),
-        (oids.MESSAGE_DIGEST, der.octets(hashlib.new(digest.name, content).digest())),
-        (oids.SIGNING_TIME, der.time(at)),
-        (oids.MSG_SIG_DIGEST, der.octets(attributes_digest)),
-        (oids.ALGORITHM_PROTECTION, der.sequence(digest.identifier, b"\xa1" + scheme.identifier[1:])),
-        (oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(
-            der.octets(who.certificate.sha256), issuer_serial(who.certificate))))),
-    )))
+    attributes = b"".join(
+        sorted(
+            der.sequence(oid, der.tlv(der.SET, value))
+            for oid, value in (
+                (oids.CONTENT_TYPE, oids.RECEIPT),
+                (oids.MESSAGE_DIGEST, der.octets(hashlib.new(digest.name, content).digest())),
+                (oids.SIGNING_TIME, der.time(at)),
+                (oids.MSG_SIG_DIGEST, der.octets(attributes_digest)),
+                (oids.ALGORITHM_PROTECTION, der.sequence(digest.identifier, b"\xa1" + scheme.identifier[1:])),
+                (
+                    oids.SIGNING_CERTIFICATE_V2,
+                    der.sequence(der.sequence(der.sequence(der.octets(who.certificate.sha256), issuer_serial(who.certificate)))),
+                ),
+            )
+        )
+    )
     signature = who.key.sign(der.tlv(der.SET, attributes), scheme)
-    info = der.sequence(der.integer(1), who.certificate.issuer_and_serial, digest.identifier, der.tlv(0xA0, attributes),
-                        scheme.identifier, der.octets(signature))
+    info = der.sequence(
+        der.integer(1),
+        who.certificate.issuer_and_serial,
+        digest.identifier,
+        der.tlv(0xA0, attributes),
+        scheme.identifier,
+        der.octets(signature),
+    )
     certificates = der.explicit(0, *dict.fromkeys(one.der for one in (who.certificate, *who.chain)))
-    return der.sequence(oids.SIGNED_DATA, der.explicit(0, der.sequence(
-        der.integer(3), der.set_of([digest.identifier]),  # version 3: the content is not data (RFC 5652 5.1)
-        der.sequence(oids.RECEIPT, der.explicit(0, der.octets(content))), certificates, der.tlv(der.SET, info))))
+    return der.sequence(
+        oids.SIGNED_DATA,
+        der.explicit(
+            0,
+            der.sequence(
+                der.integer(3),
+                der.set_of([digest.identifier]),  # version 3: the content is not data (RFC 5652 5.1)
+                der.sequence(oids.RECEIPT, der.explicit(0, der.octets(content))),
+                certificates,
+                der.tlv(der.SET, info),
+            ),
+        ),
+    )

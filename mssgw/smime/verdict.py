@@ -140,8 +140,9 @@ class Verdict:
         if self.signature is not SignatureStatus.NONE:
             key, why = self._finding()
             who = " ; ".join(dict.fromkeys(one.subject or "?" for one in self.signers if one.layer == self.signers[-1].layer)) or "?"
-            sentences.append(text(f"smime.signature.{key}", language, who=printable(who, 120),
-                                  why=text(f"smime.reason.{why}", language) if why else ""))
+            sentences.append(
+                text(f"smime.signature.{key}", language, who=printable(who, 120), why=text(f"smime.reason.{why}", language) if why else "")
+            )
         if self.encryption is not EncryptionStatus.NONE:
             sentences.append(text(f"smime.encryption.{self.encryption}", language))
         if not sentences:
@@ -201,8 +202,10 @@ class Verdict:
             "layers": list(self.layers),
             "header_differences": list(self.header_differences),
             "signed_fields": dict(self.signed_fields) if self.signature is SignatureStatus.VALID else {},
-            "warnings": [{"code": Reason.HEADERS.value, "field": name, "fr": french, "en": english} for (name, _), french, english
-                         in zip(self.signed_fields, self.warnings("fr"), self.warnings("en"), strict=False)],
+            "warnings": [
+                {"code": Reason.HEADERS.value, "field": name, "fr": french, "en": english}
+                for (name, _), french, english in zip(self.signed_fields, self.warnings("fr"), self.warnings("en"), strict=False)
+            ],
             "banner": {"fr": self.banner("fr"), "en": self.banner("en")},
             "reasons": [reason.value for reason in self.reasons],
         }
@@ -231,13 +234,20 @@ def _changed(name: str, value: str, language: Language) -> str:
 
 def _signer_json(one: SignerVerdict) -> dict[str, Any]:
     return {
-        "subject": one.subject, "issuer": one.issuer, "serial": one.serial, "fingerprint": one.fingerprint,
-        "addresses": list(one.addresses), "algorithm": one.algorithm,
+        "subject": one.subject,
+        "issuer": one.issuer,
+        "serial": one.serial,
+        "fingerprint": one.fingerprint,
+        "addresses": list(one.addresses),
+        "algorithm": one.algorithm,
         "signing_time": one.signing_time.isoformat() if one.signing_time else None,
-        "status": one.status.value, "binding": one.binding.value, "layer": one.layer,
+        "status": one.status.value,
+        "binding": one.binding.value,
+        "layer": one.layer,
         "revocation": one.evidence.revocation if one.evidence else None,
         "root": one.evidence.root if one.evidence else None,
-        "reason": one.reason.value if one.reason else None, "detail": printable(one.detail),
+        "reason": one.reason.value if one.reason else None,
+        "detail": printable(one.detail),
         "detail_fr": printable(one.detail_fr),
         "receipt_request": one.receipt_request.to_json() if one.receipt_request else None,
     }

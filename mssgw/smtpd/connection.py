@@ -41,6 +41,7 @@ class Connection(SMTP):
     _writer: Any
     transport: Any
     _transport: Any
+
     def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
         """Not by SMTP.__init__, which inspects every member of the class for each connection: a quarter of its cost.
 
@@ -300,7 +301,8 @@ class Connection(SMTP):
         self._busy = True  # the handshake has its own time limit
         try:
             transport = await self.loop.start_tls(
-                self.transport, self, self.profile.tls(), server_side=True, ssl_handshake_timeout=self.profile.handshake_seconds)
+                self.transport, self, self.profile.tls(), server_side=True, ssl_handshake_timeout=self.profile.handshake_seconds
+            )
         except (ssl.SSLError, OSError, TimeoutError) as error:
             log(Event.TLS_FAILED, "warning", port=self.profile.name, peer=self.peer, reason=error)
             raise PeerGone from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mssgw.core.config import Config
 from mssgw.flow.transaction import Authenticate, Begin
-from mssgw.smtpd.port import Profile
+from mssgw.smtpd.port import PortName, Profile
 from mssgw.smtpd.server import Endpoint
 from mssgw.trust.faults import Fault, refusal
 
@@ -28,8 +29,10 @@ def submission(config: Config, begin: Begin, tls: Tls, login: Authenticate) -> l
     if config.submission is None:
         return []
     profile = _profile(config, "submission", begin, tls, login=login)
-    return [*(Endpoint(profile, listen) for listen in config.submission.listen),
-            *(Endpoint(profile, listen, implicit_tls=True) for listen in config.submission.listen_tls)]
+    return [
+        *(Endpoint(profile, listen) for listen in config.submission.listen),
+        *(Endpoint(profile, listen, implicit_tls=True) for listen in config.submission.listen_tls),
+    ]
 
 
 def hospital(config: Config, begin: Begin, tls: Tls) -> list[Endpoint]:
@@ -37,13 +40,22 @@ def hospital(config: Config, begin: Begin, tls: Tls) -> list[Endpoint]:
     if config.hospital is None:
         return []
     settings = config.hospital
-    profile = _profile(config, "hospital", begin, tls, networks=settings.networks,
-                       tls_required=settings.require_tls or settings.require_certificate)
+    profile = _profile(
+        config, "hospital", begin, tls, networks=settings.networks, tls_required=settings.require_tls or settings.require_certificate
+    )
     return [Endpoint(profile, listen) for listen in settings.listen]
 
 
-def _profile(config: Config, name: str, begin: Begin, tls: Tls, **more: object) -> Profile:
+def _profile(config: Config, name: PortName, begin: Begin, tls: Tls, **more: Any) -> Profile:
     spool = Path(config.node.data) / "spool"
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Profile(name=name, hostname=config.node.hostname, domain=config.domain[0].name, limits=config.limits,  # type: ignore[arg-type]
-                   tls=tls, begin=begin, spool=spool, **more)  # type: ignore[arg-type]
+    return Profile(
+        name=name,
+        hostname=config.node.hostname,
+        domain=config.domain[0].name,
+        limits=config.limits,
+        tls=tls,
+        begin=begin,
+        spool=spool,
+        **more,
+    )

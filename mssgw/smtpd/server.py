@@ -48,8 +48,9 @@ class Servers:
             return Session(port, loop)
 
         if endpoint.implicit_tls:
-            self._servers.append(TlsListener(
-                listener, session, profile.tls, name=profile.name, handshake_seconds=profile.handshake_seconds))
+            self._servers.append(
+                TlsListener(listener, session, profile.tls, name=profile.name, handshake_seconds=profile.handshake_seconds)
+            )
         else:
             self._servers.append(await loop.create_server(session, sock=listener, backlog=BACKLOG))
 

@@ -71,8 +71,16 @@ class Session(Connection):
 
     def _extensions(self) -> list[str]:
         limits = self.profile.limits
-        lines = ["PIPELINING", f"SIZE {limits.message_size}", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES",
-                 f"LIMITS RCPTMAX={limits.recipients}"]  # RFC 9422
+        lines = [
+            "PIPELINING",
+            f"SIZE {limits.message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+            "ENHANCEDSTATUSCODES",
+            f"LIMITS RCPTMAX={limits.recipients}",
+        ]  # RFC 9422
         if self.tls is None:
             lines.append("STARTTLS")
         elif self.profile.login is not None:

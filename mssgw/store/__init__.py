@@ -18,6 +18,20 @@ from mssgw.store.service import Store, open
 from mssgw.store.sweep import Swept
 
 __all__ = [
-    "Bell", "Doorbell", "Problem", "Reader", "Store", "Swept", "Transaction",
-    "accounts", "audit", "blobs", "certificates", "facts", "mailboxes", "migrate", "open", "queue",
+    "Bell",
+    "Doorbell",
+    "Problem",
+    "Reader",
+    "Store",
+    "Swept",
+    "Transaction",
+    "accounts",
+    "audit",
+    "blobs",
+    "certificates",
+    "facts",
+    "mailboxes",
+    "migrate",
+    "open",
+    "queue",
 ]

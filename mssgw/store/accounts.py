@@ -68,21 +68,39 @@ _BY_KEY = _ALL.where(_account.key == sa.bindparam("wanted"))
 _BY_ALIAS = _ALL.join(schema.alias).where(_alias.key == sa.bindparam("wanted"))
 _BY_ID = _ALL.where(_account.id == sa.bindparam("wanted"))
 _LIST = _ALL.order_by(_account.key)
-_MEMBERS = _ALL.join(schema.member, _member.person_id == _account.id).where(
-    _member.organisation_id == sa.bindparam("wanted")).order_by(_account.key)
-_ORGANISATIONS = _ALL.join(schema.member, _member.organisation_id == _account.id).where(
-    _member.person_id == sa.bindparam("wanted")).order_by(_account.key)
-_TAKEN = sa.select(_account.id).where(_account.key == sa.bindparam("wanted")).union_all(
-    sa.select(_alias.account_id).where(_alias.key == sa.bindparam("wanted")))
+_MEMBERS = (
+    _ALL.join(schema.member, _member.person_id == _account.id)
+    .where(_member.organisation_id == sa.bindparam("wanted"))
+    .order_by(_account.key)
+)
+_ORGANISATIONS = (
+    _ALL.join(schema.member, _member.organisation_id == _account.id)
+    .where(_member.person_id == sa.bindparam("wanted"))
+    .order_by(_account.key)
+)
+_TAKEN = (
+    sa.select(_account.id)
+    .where(_account.key == sa.bindparam("wanted"))
+    .union_all(sa.select(_alias.account_id).where(_alias.key == sa.bindparam("wanted")))
+)
 _FIRST_ADMIN = _ALL.where(_account.role == Role.ADMIN, _account.status == Status.ACTIVE).order_by(_account.id).limit(1)
 
 
 def add(tx: Transaction, new: NewAccount) -> Account:
     """Make an account and its folders. Raises Refused when the address is taken."""
     _require_free(tx, new.address)
-    row = {"address": str(new.address), "key": new.address.key, "kind": new.kind, "role": new.role, "status": Status.ACTIVE,
-           "display_name": new.display_name, "rpps": new.rpps, "password_hash": new.password_hash,
-           "uidvalidity": int(tx.now.timestamp()) - 1, "created": tx.now}
+    row = {
+        "address": str(new.address),
+        "key": new.address.key,
+        "kind": new.kind,
+        "role": new.role,
+        "status": Status.ACTIVE,
+        "display_name": new.display_name,
+        "rpps": new.rpps,
+        "password_hash": new.password_hash,
+        "uidvalidity": int(tx.now.timestamp()) - 1,
+        "created": tx.now,
+    }
     number = tx.run(schema.insert_new(tx.dialect, schema.account, _account.id), row).scalar()
     if number is None:
         raise _taken(new.address)
@@ -197,5 +215,14 @@ def _taken(address: Address) -> Refused:
 
 
 def _of(row: Any) -> Account:
-    return Account(AccountId(row.id), Address.parse(row.address), Kind(row.kind), Role(row.role), Status(row.status),
-                   row.display_name, row.rpps, row.password_hash, row.created)
+    return Account(
+        AccountId(row.id),
+        Address.parse(row.address),
+        Kind(row.kind),
+        Role(row.role),
+        Status(row.status),
+        row.display_name,
+        row.rpps,
+        row.password_hash,
+        row.created,
+    )

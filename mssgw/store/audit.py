@@ -49,14 +49,36 @@ _ADD = sa.insert(schema.audit)
 _COLUMNS = sa.select(schema.audit).order_by(_audit.id)
 
 
-def add(tx: Transaction, who: str, what: str, outcome: str, trace: str | None = None, *, sender: Address | str | None = None,
-        recipient: Address | str | None = None, message_id: str | None = None, **facts: object) -> None:
+def add(
+    tx: Transaction,
+    who: str,
+    what: str,
+    outcome: str,
+    trace: str | None = None,
+    *,
+    sender: Address | str | None = None,
+    recipient: Address | str | None = None,
+    message_id: str | None = None,
+    **facts: object,
+) -> None:
     """Write one row. `facts` are plain values (others become text); addresses and Message-ID can be searched for."""
-    plain = {name: value if isinstance(value, int | float | str | bool) else str(value)
-             for name, value in facts.items() if value is not None}
-    tx.raw(_ADD, {"at": tx.now, "who": who, "what": what, "outcome": outcome, "trace": trace,
-                  "sender": None if sender is None else written(sender), "recipient": None if recipient is None else written(recipient),
-                  "message_id": message_id, "facts": msgspec.json.encode(plain).decode()})
+    plain = {
+        name: value if isinstance(value, int | float | str | bool) else str(value) for name, value in facts.items() if value is not None
+    }
+    tx.raw(
+        _ADD,
+        {
+            "at": tx.now,
+            "who": who,
+            "what": what,
+            "outcome": outcome,
+            "trace": trace,
+            "sender": None if sender is None else written(sender),
+            "recipient": None if recipient is None else written(recipient),
+            "message_id": message_id,
+            "facts": msgspec.json.encode(plain).decode(),
+        },
+    )
 
 
 def written(address: Address | str) -> str:
@@ -64,8 +86,15 @@ def written(address: Address | str) -> str:
     return str(address).casefold()
 
 
-def find(rx: Reader, *, trace: str | None = None, address: Address | str | None = None, message_id: str | None = None,
-         since: datetime | None = None, limit: int = 1000) -> list[Entry]:
+def find(
+    rx: Reader,
+    *,
+    trace: str | None = None,
+    address: Address | str | None = None,
+    message_id: str | None = None,
+    since: datetime | None = None,
+    limit: int = 1000,
+) -> list[Entry]:
     """Rows that match, and all others of the same traces, oldest first."""
     asked: list[sa.ColumnElement[bool]] = []
     if trace is not None:
@@ -84,5 +113,6 @@ def find(rx: Reader, *, trace: str | None = None, address: Address | str | None 
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(row.id, row.at, row.who, row.what, row.outcome, row.trace, row.sender, row.recipient, row.message_id,
-                 msgspec.json.decode(row.facts))
+    return Entry(
+        row.id, row.at, row.who, row.what, row.outcome, row.trace, row.sender, row.recipient, row.message_id, msgspec.json.decode(row.facts)
+    )

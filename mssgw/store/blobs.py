@@ -74,8 +74,13 @@ class Prepared:
 
 
 _content = schema.content.c
-_FIND = sa.select(_content.id).where(  # with a share of the row's lock, so that it isn't swept before we commit
-    _content.domain == sa.bindparam("domain"), _content.hash == sa.bindparam("hash")).with_for_update(key_share=True, read=True)
+_FIND = (
+    sa.select(_content.id)
+    .where(  # with a share of the row's lock, so that it isn't swept before we commit
+        _content.domain == sa.bindparam("domain"), _content.hash == sa.bindparam("hash")
+    )
+    .with_for_update(key_share=True, read=True)
+)
 _ADD = {dialect: schema.insert_new(dialect, schema.content, _content.id) for dialect in ("sqlite", "postgresql")}
 _ADD_SUMMARY = {dialect: schema.insert_new(dialect, schema.summary) for dialect in ("sqlite", "postgresql")}
 _GET = sa.select(_content.id, _content.hash, _content.size, _content.sealed, _content.file).where(schema.among(_content.id, "ids"))
@@ -89,8 +94,10 @@ def add(tx: Transaction, prepared: Prepared) -> ContentId:
     while found is None:  # twice when it was swept between the two looks
         ((found,),) = tx.raw(_ADD[tx.dialect], row) or tx.raw(_FIND, key) or ((None,),)
     if (summary := prepared.summary) is not None:
-        tx.raw(_ADD_SUMMARY[tx.dialect], {"content_id": found, "envelope": summary.envelope, "bodystructure": summary.bodystructure,
-                                          "body": summary.body})
+        tx.raw(
+            _ADD_SUMMARY[tx.dialect],
+            {"content_id": found, "envelope": summary.envelope, "bodystructure": summary.bodystructure, "body": summary.body},
+        )
     return ContentId(found)
 
 
@@ -139,8 +146,10 @@ class Blobs:
 
     def bodies(self, rx: Reader, contents: list[ContentId]) -> dict[ContentId, Body]:
         """The same, for callers already inside a transaction. Content that isn't there is left out."""
-        return {ContentId(number): self._body(rx, digest, size, sealed, file)
-                for number, digest, size, sealed, file in rx.raw(_GET, {"ids": contents})}
+        return {
+            ContentId(number): self._body(rx, digest, size, sealed, file)
+            for number, digest, size, sealed, file in rx.raw(_GET, {"ids": contents})
+        }
 
     def _body(self, rx: Reader, digest: bytes, size: int, sealed: bytes | None, file: str | None) -> Body:
         blob, bound = BlobId(digest.hex()), purpose(b"content", digest)
@@ -202,7 +211,8 @@ def seal_summary(seal: Seal, domain: Domain, digest: bytes, summary: Summary) ->
         seal.seal(domain, purpose(b"envelope", digest), summary.envelope),
         seal.seal(domain, purpose(b"bodystructure", digest), summary.bodystructure),
         seal.seal(domain, purpose(b"body", digest), summary.body),
-        summary.header_size)
+        summary.header_size,
+    )
 
 
 def open_sealed(rx: Reader, sealed: bytes, bound: bytes) -> bytes:
@@ -257,7 +267,7 @@ class SealedBody(Body):
             return b""
         first, last = start // CHUNK, (stop - 1) // CHUNK
         octets = b"".join(self._chunk(number) for number in range(first, last + 1))
-        return octets[start - first * CHUNK:stop - first * CHUNK]
+        return octets[start - first * CHUNK : stop - first * CHUNK]
 
     def _chunk(self, number: int) -> bytes:
         sealed = os.pread(self._need_fd(), CHUNK + TAG, FILE_HEADER + number * (CHUNK + TAG))
@@ -277,7 +287,7 @@ class _Reading(RawIOBase):
     def readinto(self, buffer: memoryview | bytearray) -> int:  # type: ignore[override]
         room = min(len(buffer), CHUNK - self._at % CHUNK)
         octets = self._body.read(self._at, room)
-        buffer[:len(octets)] = octets
+        buffer[: len(octets)] = octets
         self._at += len(octets)
         return len(octets)
 

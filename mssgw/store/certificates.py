@@ -29,8 +29,11 @@ class Known:
 
 _certificate, _capability = schema.certificate.c, schema.capability.c
 _ADD = {dialect: schema.upsert(dialect, schema.certificate, "source", "seen") for dialect in ("sqlite", "postgresql")}
-_OF = sa.select(_certificate.der, _certificate.source, _certificate.first_seen, _certificate.seen).where(
-    _certificate.key == sa.bindparam("of")).order_by(_certificate.seen.desc(), _certificate.fingerprint)
+_OF = (
+    sa.select(_certificate.der, _certificate.source, _certificate.first_seen, _certificate.seen)
+    .where(_certificate.key == sa.bindparam("of"))
+    .order_by(_certificate.seen.desc(), _certificate.fingerprint)
+)
 _DROP = sa.delete(schema.certificate).where(_certificate.key == sa.bindparam("of"), _certificate.fingerprint == sa.bindparam("print"))
 _SET_CAPABILITY = {dialect: schema.upsert(dialect, schema.capability, "der", "seen") for dialect in ("sqlite", "postgresql")}
 _CAPABILITY = sa.select(_capability.der, _capability.seen).where(_capability.key == sa.bindparam("of"))
@@ -38,15 +41,26 @@ _CAPABILITY = sa.select(_capability.der, _capability.seen).where(_capability.key
 
 def add(tx: Transaction, address: Address, der: bytes, source: str, seen_at: datetime) -> None:
     """Remember a certificate; one already known keeps its first date."""
-    tx.run(_ADD[tx.dialect], {"key": address.key, "fingerprint": hashlib.sha256(der).digest(), "der": der, "source": source,
-                              "first_seen": seen_at, "seen": seen_at})
+    tx.run(
+        _ADD[tx.dialect],
+        {
+            "key": address.key,
+            "fingerprint": hashlib.sha256(der).digest(),
+            "der": der,
+            "source": source,
+            "first_seen": seen_at,
+            "seen": seen_at,
+        },
+    )
     tx.ring(CHANGED)
 
 
 def of(rx: Reader, address: Address) -> list[Known]:
     """All known certificates of an address, last seen first."""
-    return [Known(der, source, from_microseconds(first), from_microseconds(seen))
-            for der, source, first, seen in rx.raw(_OF, {"of": address.key})]
+    return [
+        Known(der, source, from_microseconds(first), from_microseconds(seen))
+        for der, source, first, seen in rx.raw(_OF, {"of": address.key})
+    ]
 
 
 def drop(tx: Transaction, address: Address, der: bytes) -> None:

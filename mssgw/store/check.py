@@ -36,8 +36,20 @@ class Problem:
 
 
 _account, _mailbox, _message, _content, _summary, _expunged, _queued, _delivery, _recipient, _audit = (
-    table.c for table in (schema.account, schema.mailbox, schema.message, schema.content, schema.summary, schema.expunged, schema.queued,
-                          schema.delivery, schema.recipient, schema.audit))
+    table.c
+    for table in (
+        schema.account,
+        schema.mailbox,
+        schema.message,
+        schema.content,
+        schema.summary,
+        schema.expunged,
+        schema.queued,
+        schema.delivery,
+        schema.recipient,
+        schema.audit,
+    )
+)
 
 
 def check(rx: Reader, blobs: Blobs, *, deep: bool) -> list[Problem]:
@@ -100,8 +112,14 @@ def _tree(rx: Reader) -> Iterator[Problem]:
 def _counters(rx: Reader) -> Iterator[Problem]:
     counted: dict[int, tuple[Any, ...]] = {}
     unseen: dict[int, int] = {}
-    statement = sa.select(_message.mailbox_id, sa.func.count(), sa.func.sum(_message.size), sa.func.max(_message.uid),
-                          sa.func.max(_message.modseq), sa.func.max(_message.added)).group_by(_message.mailbox_id)
+    statement = sa.select(
+        _message.mailbox_id,
+        sa.func.count(),
+        sa.func.sum(_message.size),
+        sa.func.max(_message.uid),
+        sa.func.max(_message.modseq),
+        sa.func.max(_message.added),
+    ).group_by(_message.mailbox_id)
     for box, *values in rx.raw(statement):
         counted[box] = tuple(values)
     by_flags = sa.select(_message.mailbox_id, _message.flags, sa.func.count()).group_by(_message.mailbox_id, _message.flags)
@@ -110,14 +128,21 @@ def _counters(rx: Reader) -> Iterator[Problem]:
         if not _well_written(flags, text):
             yield Problem("flags", f"mailbox {box}", f"{text!r} is not written as it should be")
         unseen[box] = unseen.get(box, 0) + (0 if SEEN in flags else number)
-    gone = {box: (uid, modseq) for box, uid, modseq in rx.raw(
-        sa.select(_expunged.mailbox_id, sa.func.max(_expunged.uid), sa.func.max(_expunged.modseq)).group_by(_expunged.mailbox_id))}
+    gone = {
+        box: (uid, modseq)
+        for box, uid, modseq in rx.raw(
+            sa.select(_expunged.mailbox_id, sa.func.max(_expunged.uid), sa.func.max(_expunged.modseq)).group_by(_expunged.mailbox_id)
+        )
+    }
     for row in rx.run(sa.select(schema.mailbox)):
         where = f"mailbox {row.id}"
         messages, size, uid, modseq, added = counted.get(row.id, (0, 0, 0, 0, 0))
         gone_uid, gone_modseq = gone.get(row.id, (0, 0))
-        for name, kept, derived in (("messages", row.messages, messages), ("size", row.size, int(size)),
-                                    ("unseen", row.unseen, unseen.get(row.id, 0))):
+        for name, kept, derived in (
+            ("messages", row.messages, messages),
+            ("size", row.size, int(size)),
+            ("unseen", row.unseen, unseen.get(row.id, 0)),
+        ):
             if kept != derived:
                 yield Problem("counter", where, f"{name} is {kept}, counted {derived}")
         if row.uidnext <= max(uid, gone_uid):
@@ -138,16 +163,21 @@ def _well_written(flags: frozenset[str], text: str) -> bool:
 
 
 def _messages(rx: Reader) -> Iterator[Problem]:
-    for box, uid in rx.raw(sa.select(_message.mailbox_id, _message.uid).join(
-            schema.expunged, sa.and_(_expunged.mailbox_id == _message.mailbox_id, _expunged.uid == _message.uid))):
+    for box, uid in rx.raw(
+        sa.select(_message.mailbox_id, _message.uid).join(
+            schema.expunged, sa.and_(_expunged.mailbox_id == _message.mailbox_id, _expunged.uid == _message.uid)
+        )
+    ):
         yield Problem("expunged", f"mailbox {box} UID {uid}", "is there although it was expunged")
     for box, uid in rx.raw(sa.select(_message.mailbox_id, _message.uid).where(_message.added > _message.modseq)):
         yield Problem("modseq", f"mailbox {box} UID {uid}", "changed before it came")
     joined = schema.message.outerjoin(schema.content, _content.id == _message.content_id).outerjoin(
-        schema.summary, _summary.content_id == _message.content_id)
+        schema.summary, _summary.content_id == _message.content_id
+    )
     statement = sa.select(_message.mailbox_id, _message.uid, _message.size, _message.header_size, _content.size, _summary.content_id)
-    wrong = sa.or_(_content.id.is_(None), _summary.content_id.is_(None), _content.size != _message.size,
-                   _message.header_size > _message.size)
+    wrong = sa.or_(
+        _content.id.is_(None), _summary.content_id.is_(None), _content.size != _message.size, _message.header_size > _message.size
+    )
     for box, uid, size, header_size, content_size, described in rx.raw(statement.select_from(joined).where(wrong)):
         where = f"mailbox {box} UID {uid}"
         if content_size is None:
@@ -191,10 +221,17 @@ def _journal(rx: Reader) -> Iterator[Problem]:
     entered = sa.select(_audit.trace).where(_audit.what == audit.Act.QUEUED)
     for (trace,) in rx.raw(sa.select(_queued.trace).where(_queued.trace.not_in(entered))):
         yield Problem("journal", f"trace {trace}", "entered the queue without an audit row")
-    told = {(trace, recipient, outcome) for trace, recipient, outcome in rx.raw(
-        sa.select(_audit.trace, _audit.recipient, _audit.outcome).where(_audit.what == audit.Act.RECIPIENT))}
-    statement = sa.select(_queued.trace, _recipient.address, _recipient.state).select_from(
-        schema.recipient.join(schema.delivery).join(schema.queued)).where(_recipient.state != queue.State.QUEUED)
+    told = {
+        (trace, recipient, outcome)
+        for trace, recipient, outcome in rx.raw(
+            sa.select(_audit.trace, _audit.recipient, _audit.outcome).where(_audit.what == audit.Act.RECIPIENT)
+        )
+    }
+    statement = (
+        sa.select(_queued.trace, _recipient.address, _recipient.state)
+        .select_from(schema.recipient.join(schema.delivery).join(schema.queued))
+        .where(_recipient.state != queue.State.QUEUED)
+    )
     for trace, address, state in rx.raw(statement):
         if (trace, audit.written(address), state.lower()) not in told:
             yield Problem("journal", f"trace {trace}", f"a recipient is {state} without an audit row")

@@ -93,8 +93,9 @@ class Turn:
 
 
 def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
-    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False,
-                                                                     "cached_statements": 512})
+    engine = sa.create_engine(
+        url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "cached_statements": 512}
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: Any) -> None:
@@ -111,8 +112,13 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
 
 def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
     options = f"{url.query.get('options', '')} -c lock_timeout={BUSY_SECONDS * 1000}"
-    arguments = {"connect_timeout": BUSY_SECONDS, "application_name": "mssgw", "options": options,
-                 "keepalives_idle": 30, "tcp_user_timeout": 30_000}  # a server that vanished is noticed in half a minute
+    arguments = {
+        "connect_timeout": BUSY_SECONDS,
+        "application_name": "mssgw",
+        "options": options,
+        "keepalives_idle": 30,
+        "tcp_user_timeout": 30_000,
+    }  # a server that vanished is noticed in half a minute
     try:
         engine = sa.create_engine(url, poolclass=NullPool, isolation_level=isolation, connect_args=arguments)
     except ModuleNotFoundError as error:

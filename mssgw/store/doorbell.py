@@ -182,10 +182,10 @@ class Doorbell:
 class SqliteDoorbell(Doorbell):
     _WRITE = sa.text(
         "INSERT INTO bell (topic, number, worker) VALUES (:topic, (SELECT coalesce(max(number), 0) + 1 FROM bell), :worker)"
-        " ON CONFLICT (topic) DO UPDATE SET number = excluded.number, worker = excluded.worker")
+        " ON CONFLICT (topic) DO UPDATE SET number = excluded.number, worker = excluded.worker"
+    )
     _LAST = sa.select(sa.func.coalesce(sa.func.max(schema.bell.c.number), 0))
-    _SINCE = sa.select(schema.bell.c.topic, schema.bell.c.number, schema.bell.c.worker).where(
-        schema.bell.c.number > sa.bindparam("seen"))
+    _SINCE = sa.select(schema.bell.c.topic, schema.bell.c.number, schema.bell.c.worker).where(schema.bell.c.number > sa.bindparam("seen"))
 
     def write(self, connection: sa.Connection, topics: Iterable[str]) -> None:
         connection.execute(self._WRITE, [{"topic": topic, "worker": self._worker} for topic in sorted(topics)])

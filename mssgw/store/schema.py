@@ -96,13 +96,15 @@ def upsert(dialect: str, table: sa.Table, *changed: str) -> Any:
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
-metadata = sa.MetaData(naming_convention={
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "pk": "pk_%(table_name)s",
-})
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 
 def _column(name: str, kind: Any, *rest: Any, **options: Any) -> sa.Column[Any]:
@@ -116,7 +118,8 @@ def _points_to(name: str, target: str, **options: Any) -> sa.Column[Any]:
 # -- who -------------------------------------------------------------------------------------------------
 
 account = sa.Table(
-    "account", metadata,
+    "account",
+    metadata,
     _column("id", Id, primary_key=True),
     _column("address", sa.Text),
     _column("key", sa.Text, unique=True),  # Address.key
@@ -131,14 +134,16 @@ account = sa.Table(
 )
 
 alias = sa.Table(
-    "alias", metadata,
+    "alias",
+    metadata,
     _column("key", sa.Text, primary_key=True),
     _column("address", sa.Text),
     _points_to("account_id", "account.id", index=True),
 )
 
 member = sa.Table(
-    "member", metadata,
+    "member",
+    metadata,
     _points_to("organisation_id", "account.id", primary_key=True),
     _points_to("person_id", "account.id", primary_key=True, index=True),
     sqlite_with_rowid=False,
@@ -147,7 +152,8 @@ member = sa.Table(
 # -- mail ------------------------------------------------------------------------------------------------
 
 mailbox = sa.Table(
-    "mailbox", metadata,
+    "mailbox",
+    metadata,
     _column("id", Id, primary_key=True),
     _points_to("account_id", "account.id"),
     _column("name", sa.Text),
@@ -165,14 +171,16 @@ mailbox = sa.Table(
 )
 
 subscription = sa.Table(  # outlives the mailbox, RFC 3501 6.3.6
-    "subscription", metadata,
+    "subscription",
+    metadata,
     _points_to("account_id", "account.id", primary_key=True),
     _column("name", sa.Text, primary_key=True),
     sqlite_with_rowid=False,
 )
 
 content = sa.Table(
-    "content", metadata,
+    "content",
+    metadata,
     _column("id", Id, primary_key=True),
     _column("domain", sa.Text),
     _column("hash", sa.LargeBinary),  # SHA-256 of the plain octets
@@ -185,7 +193,8 @@ content = sa.Table(
 )
 
 summary = sa.Table(
-    "summary", metadata,
+    "summary",
+    metadata,
     _points_to("content_id", "content.id", primary_key=True),
     _column("envelope", sa.LargeBinary),
     _column("bodystructure", sa.LargeBinary),
@@ -193,7 +202,8 @@ summary = sa.Table(
 )
 
 message = sa.Table(
-    "message", metadata,
+    "message",
+    metadata,
     _points_to("mailbox_id", "mailbox.id", primary_key=True),
     _column("uid", sa.BigInteger, primary_key=True, autoincrement=False),
     _column("added", sa.BigInteger),  # the modseq that brought it
@@ -207,11 +217,16 @@ message = sa.Table(
     sa.Index("ix_message_mailbox_id_modseq", "mailbox_id", "modseq"),
     sqlite_with_rowid=False,
 )
-sa.Index("ix_message_original_id", message.c.original_id,
-         sqlite_where=message.c.original_id.is_not(None), postgresql_where=message.c.original_id.is_not(None))
+sa.Index(
+    "ix_message_original_id",
+    message.c.original_id,
+    sqlite_where=message.c.original_id.is_not(None),
+    postgresql_where=message.c.original_id.is_not(None),
+)
 
 expunged = sa.Table(
-    "expunged", metadata,
+    "expunged",
+    metadata,
     _points_to("mailbox_id", "mailbox.id", primary_key=True),
     _column("modseq", sa.BigInteger, primary_key=True, autoincrement=False),
     _column("uid", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -219,7 +234,8 @@ expunged = sa.Table(
 )
 
 delivered = sa.Table(
-    "delivered", metadata,
+    "delivered",
+    metadata,
     _points_to("mailbox_id", "mailbox.id", primary_key=True),
     _column("key", sa.LargeBinary, primary_key=True),
     _column("at", Instant, index=True),
@@ -229,7 +245,8 @@ delivered = sa.Table(
 # -- queue -----------------------------------------------------------------------------------------------
 
 queued = sa.Table(
-    "queued", metadata,
+    "queued",
+    metadata,
     _column("id", Id, primary_key=True),
     _column("trace", sa.Text, unique=True),
     _points_to("content_id", "content.id", nullable=True, index=True),  # gone with the content once finished
@@ -246,7 +263,8 @@ queued = sa.Table(
 )
 
 delivery = sa.Table(
-    "delivery", metadata,
+    "delivery",
+    metadata,
     _column("id", Id, primary_key=True),
     _points_to("queued_id", "queued.id", index=True),
     _column("domain", sa.Text),
@@ -263,7 +281,8 @@ _CLAIMABLE = sa.and_(delivery.c.finished.is_(None), sa.not_(delivery.c.held))
 sa.Index("ix_delivery_due", delivery.c.due, sqlite_where=_CLAIMABLE, postgresql_where=_CLAIMABLE)
 
 recipient = sa.Table(
-    "recipient", metadata,
+    "recipient",
+    metadata,
     _column("id", Id, primary_key=True),
     _points_to("delivery_id", "delivery.id", index=True),
     _column("address", sa.Text),
@@ -278,7 +297,8 @@ recipient = sa.Table(
 # -- evidence --------------------------------------------------------------------------------------------
 
 audit = sa.Table(
-    "audit", metadata,
+    "audit",
+    metadata,
     _column("id", Id, primary_key=True),
     _column("at", Instant, index=True),
     _column("who", sa.Text),
@@ -291,13 +311,13 @@ audit = sa.Table(
     _column("facts", sa.Text),  # JSON
 )
 for _name in ("trace", "sender", "recipient", "message_id"):
-    sa.Index(f"ix_audit_{_name}", audit.c[_name], sqlite_where=audit.c[_name].is_not(None),
-             postgresql_where=audit.c[_name].is_not(None))
+    sa.Index(f"ix_audit_{_name}", audit.c[_name], sqlite_where=audit.c[_name].is_not(None), postgresql_where=audit.c[_name].is_not(None))
 
 # -- keys and facts --------------------------------------------------------------------------------------
 
 domain_key = sa.Table(
-    "domain_key", metadata,
+    "domain_key",
+    metadata,
     _column("id", Id, primary_key=True),
     _column("domain", sa.Text, unique=True),  # "" is the probe that recognises the master key
     _column("wrapped", sa.LargeBinary),
@@ -305,7 +325,8 @@ domain_key = sa.Table(
 )
 
 certificate = sa.Table(
-    "certificate", metadata,
+    "certificate",
+    metadata,
     _column("key", sa.Text, primary_key=True),  # Address.key
     _column("fingerprint", sa.LargeBinary, primary_key=True),  # SHA-256
     _column("der", sa.LargeBinary),
@@ -315,21 +336,24 @@ certificate = sa.Table(
 )
 
 capability = sa.Table(
-    "capability", metadata,
+    "capability",
+    metadata,
     _column("key", sa.Text, primary_key=True),
     _column("der", sa.LargeBinary),  # SMIMECapabilities, RFC 8551 2.5.2
     _column("seen", Instant),
 )
 
 fact = sa.Table(
-    "fact", metadata,
+    "fact",
+    metadata,
     _column("name", sa.Text, primary_key=True),
     _column("value", sa.Text),  # JSON
     _column("at", Instant),
 )
 
 bell = sa.Table(  # SQLite only: which topic changed last, for the other processes
-    "bell", metadata,
+    "bell",
+    metadata,
     _column("topic", sa.Text, primary_key=True),
     _column("number", sa.BigInteger, index=True),
     _column("worker", sa.Text),

@@ -42,4 +42,5 @@ def ready(statement: sa.Executable, dialect: sa.Dialect, names: tuple[str, ...])
         compiled.string,
         {name: bind.effective_value for bind, name in compiled.bind_names.items() if not bind.required},
         tuple((name, process) for name, process in processors.items() if process is not None),
-        tuple(compiled.positiontup) if compiled.positional else None)
+        tuple(compiled.positiontup) if compiled.positional else None,
+    )

@@ -25,7 +25,8 @@ _FACT = "store.swept"
 _EVERY = timedelta(days=1)
 
 _message, _content, _summary, _expunged, _queued = (
-    table.c for table in (schema.message, schema.content, schema.summary, schema.expunged, schema.queued))
+    table.c for table in (schema.message, schema.content, schema.summary, schema.expunged, schema.queued)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,10 @@ class Swept:
     octets: int = 0
     messages: int = 0  # finished queue messages older than `queue.keep_days`
 
-_UNUSED = sa.select(_content.id).where(*(
-    ~sa.exists().where(column == _content.id) for column in (_message.content_id, _message.original_id, _queued.content_id)))
+
+_UNUSED = sa.select(_content.id).where(
+    *(~sa.exists().where(column == _content.id) for column in (_message.content_id, _message.original_id, _queued.content_id))
+)
 
 
 def sweep_is_due(tx: Transaction) -> bool:

@@ -35,8 +35,13 @@ PkiName = Literal["igc-sante", "igc-sante-test", "private"]
 MAX_DEPTH = 4  # authorities above a leaf, the root included
 MAX_ANCHORS = 1000
 _HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32"}  # basicConstraints, keyUsage, policies
-_UNSUPPORTED = {"2.5.29.30": "name constraints", "2.5.29.33": "policy mappings", "2.5.29.36": "policy constraints",
-                "2.5.29.54": "inhibitAnyPolicy constraints", "2.5.29.37": "extended key usages of an authority"}
+_UNSUPPORTED = {
+    "2.5.29.30": "name constraints",
+    "2.5.29.33": "policy mappings",
+    "2.5.29.36": "policy constraints",
+    "2.5.29.54": "inhibitAnyPolicy constraints",
+    "2.5.29.37": "extended key usages of an authority",
+}
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,11 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
     Raises ConfigError when there is no root, or an authority that may not be there.
     """
     try:
-        files = [directory] if directory.is_file() else sorted(
-            path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+        files = (
+            [directory]
+            if directory.is_file()
+            else sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+        )
     except OSError as error:
         raise ConfigError([("trust.anchors", f"{directory}: {error.strerror}")]) from error
     found = {certificate.fingerprint: certificate for path in files for certificate in read_file(path, lenient=True)}
@@ -122,8 +130,12 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
         raise ConfigError(problems)
     anchors = build(authorities, pki)
     if not anchors.roots:
-        raise ConfigError([("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there"),
-                           *(("trust.anchors", f"{name} is left out: {why}") for name, why in anchors.left_out[:10])])
+        raise ConfigError(
+            [
+                ("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there"),
+                *(("trust.anchors", f"{name} is left out: {why}") for name, why in anchors.left_out[:10]),
+            ]
+        )
     return anchors
 
 

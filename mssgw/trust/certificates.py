@@ -152,15 +152,21 @@ class Certificate:
         """http and https addresses of its CRL. LDAP ones (and the delta CRLs, which are LDAP only) are passed over."""
         found = self._extension(x509.CRLDistributionPoints)
         points = [point for point in found.value if point.full_name and not point.reasons and not point.crl_issuer] if found else []
-        return tuple(_http(name.value for point in points for name in point.full_name or ()
-                           if isinstance(name, x509.UniformResourceIdentifier)))
+        return tuple(
+            _http(name.value for point in points for name in point.full_name or () if isinstance(name, x509.UniformResourceIdentifier))
+        )
 
     @cached_property
     def crl_points(self) -> frozenset[str]:
         """Every address of its CRL, LDAP ones too: what an issuing distribution point is compared with."""
         found = self._extension(x509.CRLDistributionPoints)
-        return frozenset(name.value for point in found.value for name in point.full_name or ()
-                         if isinstance(name, x509.UniformResourceIdentifier)) if found else frozenset()
+        return (
+            frozenset(
+                name.value for point in found.value for name in point.full_name or () if isinstance(name, x509.UniformResourceIdentifier)
+            )
+            if found
+            else frozenset()
+        )
 
     @cached_property
     def needs_delta(self) -> bool:
@@ -172,9 +178,18 @@ class Certificate:
     @cached_property
     def ocsp_urls(self) -> tuple[str, ...]:
         found = self._extension(x509.AuthorityInformationAccess)
-        return tuple(_http(each.access_location.value for each in found.value
-                           if each.access_method == AuthorityInformationAccessOID.OCSP
-                           and isinstance(each.access_location, x509.UniformResourceIdentifier))) if found else ()
+        return (
+            tuple(
+                _http(
+                    each.access_location.value
+                    for each in found.value
+                    if each.access_method == AuthorityInformationAccessOID.OCSP
+                    and isinstance(each.access_location, x509.UniformResourceIdentifier)
+                )
+            )
+            if found
+            else ()
+        )
 
     def _extension(self, kind: type[T]) -> x509.Extension[T] | None:
         if self.malformed:

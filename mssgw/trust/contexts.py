@@ -22,8 +22,17 @@ from mssgw.trust.tls import Identity
 class Contexts:
     """`relay` is the operator's identity, `clients` what mail clients and browsers see, `others` what they see by SNI."""
 
-    def __init__(self, anchors: Anchors, *, relay: Identity | None = None, clients: Identity | None = None,
-                 others: Sequence[Identity] = (), hospital_ca: Path | None = None, tls13_only: bool = False, cbc: bool = True) -> None:
+    def __init__(
+        self,
+        anchors: Anchors,
+        *,
+        relay: Identity | None = None,
+        clients: Identity | None = None,
+        others: Sequence[Identity] = (),
+        hospital_ca: Path | None = None,
+        tls13_only: bool = False,
+        cbc: bool = True,
+    ) -> None:
         self._anchors = anchors
         self._relay = relay
         self._clients = clients
@@ -138,8 +147,14 @@ class Contexts:
             days[role] = min(days.get(role, left), left)
             passed = sum(left < threshold for threshold in thresholds)
             if passed > self._warned.get(str(path), 0):
-                log(Event.TRUST_EXPIRY, "error" if left < min(thresholds) else "warning", role=role, days=left, file=path.name,
-                    end=f"{leaf.not_valid_after_utc:%Y-%m-%d}")
+                log(
+                    Event.TRUST_EXPIRY,
+                    "error" if left < min(thresholds) else "warning",
+                    role=role,
+                    days=left,
+                    file=path.name,
+                    end=f"{leaf.not_valid_after_utc:%Y-%m-%d}",
+                )
             self._warned[str(path)] = passed
         for role, left in days.items():
             TRUST_EXPIRY_DAYS.labels(role).set(left)

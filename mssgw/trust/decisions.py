@@ -44,14 +44,27 @@ Tell = Callable[[Decision], None]
 def tell(decision: Decision, audit: Tell | None) -> None:
     TRUST_DECISIONS.labels(decision.step.value, decision.reason).inc()
     if decision.outcome in ("refused", "deferred"):
-        log(Event.TRUST_REFUSED if decision.step is not Step.LIST else Event.TRUST_LIST_REFUSED, "warning", step=decision.step.value,
-            reason=decision.reason, domain=decision.domain or None, operator=decision.operator or None,
-            certificate=decision.certificate or None, detail=decision.detail or None)
+        log(
+            Event.TRUST_REFUSED if decision.step is not Step.LIST else Event.TRUST_LIST_REFUSED,
+            "warning",
+            step=decision.step.value,
+            reason=decision.reason,
+            domain=decision.domain or None,
+            operator=decision.operator or None,
+            certificate=decision.certificate or None,
+            detail=decision.detail or None,
+        )
     if audit:
         audit(decision)
 
 
 def refused(step: Step, error: MailError, *, domain: str = "", certificate: str = "") -> Decision:
     fault = fault_of(error)
-    return Decision(step, "deferred" if error.temporary else "refused", fault.value if fault else "other", domain,
-                    certificate=certificate, detail=f"{error.reply.text}" + (f" ({error.detail})" if error.detail else ""))
+    return Decision(
+        step,
+        "deferred" if error.temporary else "refused",
+        fault.value if fault else "other",
+        domain,
+        certificate=certificate,
+        detail=f"{error.reply.text}" + (f" ({error.detail})" if error.detail else ""),
+    )

@@ -31,7 +31,7 @@ def span(octets: bytes | memoryview, at: int) -> tuple[int, int, int]:
         start += width
         if not 1 <= width <= 4 or len(octets) < start:
             raise DerError("length is indefinite or too long")
-        length = int.from_bytes(octets[at + 2:start], "big")
+        length = int.from_bytes(octets[at + 2 : start], "big")
         if length < 0x80 or length >> 8 * (width - 1) == 0:
             raise DerError("length is not in its shortest form")
     if len(octets) < start + length:

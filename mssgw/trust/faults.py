@@ -45,30 +45,47 @@ class Fault(enum.StrEnum):
 _NEVER, _LATER = (550, "5.7.1"), (451, "4.7.0")
 _NOT_LISTED_ONE = "{Whose} certificate is not the one listed for {domain}: {what}. Present the listed one, or have ANS mend the list"
 _SENTENCES: dict[Fault, tuple[tuple[int, str], str]] = {
-    Fault.NO_TLS: ((530, "5.7.0"), "Must issue a STARTTLS command first: "  # RFC 3207 4
-                                   "MSSante operators talk over mutually authenticated TLS"),
-    Fault.NO_CERTIFICATE: (_NEVER, "Your server presented no certificate in the TLS handshake: "
-                                   "configure it to present its IGC-Sante certificate"),
+    Fault.NO_TLS: (
+        (530, "5.7.0"),
+        "Must issue a STARTTLS command first: "  # RFC 3207 4
+        "MSSante operators talk over mutually authenticated TLS",
+    ),
+    Fault.NO_CERTIFICATE: (
+        _NEVER,
+        "Your server presented no certificate in the TLS handshake: configure it to present its IGC-Sante certificate",
+    ),
     Fault.UNREADABLE: (_NEVER, "{Whose} certificate can't be read ({what}): present the one that IGC-Sante issued to you"),
-    Fault.FOREIGN: (_NEVER, "{Whose} certificate was issued by {issuer}, which is no authority of IGC-Sante: "
-                            "present the one that IGC-Sante issued to you"),
+    Fault.FOREIGN: (
+        _NEVER,
+        "{Whose} certificate was issued by {issuer}, which is no authority of IGC-Sante: present the one that IGC-Sante issued to you",
+    ),
     Fault.FORGED: (_NEVER, "{Whose} certificate claims to be issued by {issuer}, but its signature is not from it: reinstall the original"),
     Fault.EXPIRED: (_NEVER, "The certificate of {subject} expired on {end}: renew it at IGC-Sante and install the new one"),
-    Fault.NOT_YET_VALID: (_NEVER, "The certificate of {subject} is valid only from {start}: "
-                                   "check your clock, or install the one valid today"),
+    Fault.NOT_YET_VALID: (
+        _NEVER,
+        "The certificate of {subject} is valid only from {start}: check your clock, or install the one valid today",
+    ),
     Fault.REVOKED: (_NEVER, "The certificate of {subject} was revoked on {when}: order a new one at IGC-Sante and install it"),
-    Fault.REVOCATION_UNKNOWN: ((451, "4.7.5"), "Can't check yet whether the certificate of {subject} is revoked: "
-                                               "try again in some minutes"),
+    Fault.REVOCATION_UNKNOWN: (
+        (451, "4.7.5"),
+        "Can't check yet whether the certificate of {subject} is revoked: try again in some minutes",
+    ),
     Fault.WRONG_USAGE: (_NEVER, "The certificate of {subject} may not be used for this: {what}"),
     Fault.WRONG_POLICY: (_NEVER, "The certificate of {subject} is of another class than needed here: {what}"),
     Fault.WEAK: (_NEVER, "The certificate of {subject} is too weak: {what}"),
     Fault.MALFORMED: (_NEVER, "The certificate of {subject} breaks RFC 5280: {what}"),
-    Fault.UNLISTED: ((550, "5.1.2"), "{domain} is not on the MSSante whitelist of {listed}: only listed domains may send or receive; "
-                                     "check the spelling, or have its operator register it at ANS"),
+    Fault.UNLISTED: (
+        (550, "5.1.2"),
+        "{domain} is not on the MSSante whitelist of {listed}: only listed domains may send or receive; "
+        "check the spelling, or have its operator register it at ANS",
+    ),
     Fault.CN_DIFFERS: (_NEVER, _NOT_LISTED_ONE),
     Fault.DN_DIFFERS: (_NEVER, _NOT_LISTED_ONE),
-    Fault.OTHER_DOMAIN: (_NEVER, "{subject} is a listed operator, but not of {domain}: "
-                                 "send its mail through the operator it is listed with, or have ANS list you for it"),
+    Fault.OTHER_DOMAIN: (
+        _NEVER,
+        "{subject} is a listed operator, but not of {domain}: "
+        "send its mail through the operator it is listed with, or have ANS list you for it",
+    ),
     Fault.UNLISTED_PEER: (_NEVER, "{subject} is not a listed operator: have ANS put your certificate's subject on the whitelist"),
     Fault.NO_LIST: (_LATER, "No verified whitelist here yet: try again later"),
     Fault.LIST_TOO_OLD: (_LATER, "The whitelist here is too old to trust anyone by it: try again later"),

@@ -45,8 +45,17 @@ class Source(msgspec.Struct):
 
 
 class Feed:
-    def __init__(self, directory: Path, clock: Clock, fetcher: Fetcher, ledger: Ledger, *, urls: Iterable[str] = (),
-                 refresh_seconds: int = 14_400, ocsp: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        fetcher: Fetcher,
+        ledger: Ledger,
+        *,
+        urls: Iterable[str] = (),
+        refresh_seconds: int = 14_400,
+        ocsp: bool = True,
+    ) -> None:
         self.directory = directory / "crl"
         self._clock = clock
         self._fetcher = fetcher
@@ -93,7 +102,7 @@ class Feed:
         self.learn(validator)
         due = [source for source in self._sources.values() if self._due(source)]
         for at in range(0, len(due), AT_ONCE):
-            await asyncio.gather(*(self._fetch(source, validator) for source in due[at:at + AT_ONCE]))
+            await asyncio.gather(*(self._fetch(source, validator) for source in due[at : at + AT_ONCE]))
         if due:
             self.save()
 
@@ -109,8 +118,9 @@ class Feed:
     async def _fetch(self, source: Source, validator: Validator) -> None:
         try:
             known = source.next_update > 0
-            fetched = await self._fetcher.get(source.url, MAX_CRL_OCTETS, etag=source.etag if known else "",
-                                              modified=source.modified if known else "")
+            fetched = await self._fetcher.get(
+                source.url, MAX_CRL_OCTETS, etag=source.etag if known else "", modified=source.modified if known else ""
+            )
         except FetchError as error:
             if error.tried:
                 self._failed("crl", source.url, str(error))
@@ -151,9 +161,15 @@ class Feed:
                 if self._ledger.add_crl(crl):
                     TRUST_FETCHES.labels("crl", "adopted").inc()
                     stale = self._clock.now() > crl.next_update
-                    log(Event.TRUST_CRL_ADOPTED, "warning" if stale else "info", stale=stale or None,
-                        authority=anchor.certificate.label, number=crl.number, revoked=len(crl.revoked),
-                        next_update=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
+                    log(
+                        Event.TRUST_CRL_ADOPTED,
+                        "warning" if stale else "info",
+                        stale=stale or None,
+                        authority=anchor.certificate.label,
+                        number=crl.number,
+                        revoked=len(crl.revoked),
+                        next_update=f"{crl.next_update:%Y-%m-%dT%H:%MZ}",
+                    )
                 return crl
             except RevocationError as error:
                 problem = str(error)
@@ -171,10 +187,13 @@ class Feed:
         if not self._ocsp:
             return
         now = self._clock.now()
-        due = [(certificate, issuer) for certificate, issuer, seen in tuple(validator.wanted.values())
-               if certificate.ocsp_urls and now - seen < SEEN and self._answer_due(certificate, issuer, now)]
+        due = [
+            (certificate, issuer)
+            for certificate, issuer, seen in tuple(validator.wanted.values())
+            if certificate.ocsp_urls and now - seen < SEEN and self._answer_due(certificate, issuer, now)
+        ]
         for at in range(0, len(due), AT_ONCE):
-            await asyncio.gather(*(self._ask(certificate, issuer) for certificate, issuer in due[at:at + AT_ONCE]))
+            await asyncio.gather(*(self._ask(certificate, issuer) for certificate, issuer in due[at : at + AT_ONCE]))
 
     def _answer_due(self, certificate: Certificate, issuer: Anchor, now: datetime) -> bool:
         asked = self._asked.get(certificate.fingerprint)

@@ -25,15 +25,39 @@ MAX_TEXT = 4096
 MAX_ATTRIBUTES = 32
 
 _OIDS = {
-    "2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "SERIALNUMBER", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.9": "STREET",
-    "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "TITLE", "2.5.4.42": "GN", "2.5.4.97": "ORGANIZATIONIDENTIFIER",
-    "0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "EMAILADDRESS",
+    "2.5.4.3": "CN",
+    "2.5.4.4": "SN",
+    "2.5.4.5": "SERIALNUMBER",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.12": "TITLE",
+    "2.5.4.42": "GN",
+    "2.5.4.97": "ORGANIZATIONIDENTIFIER",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "EMAILADDRESS",
 }
 _ALIASES = {
     **{name: name for name in _OIDS.values()},
-    "S": "ST", "SP": "ST", "T": "TITLE", "G": "GN", "GIVENNAME": "GN", "SURNAME": "SN", "E": "EMAILADDRESS", "EMAIL": "EMAILADDRESS",
-    "USERID": "UID", "COMMONNAME": "CN", "COUNTRYNAME": "C", "LOCALITYNAME": "L", "STATEORPROVINCENAME": "ST",
-    "ORGANIZATIONNAME": "O", "ORGANIZATIONALUNITNAME": "OU",
+    "S": "ST",
+    "SP": "ST",
+    "T": "TITLE",
+    "G": "GN",
+    "GIVENNAME": "GN",
+    "SURNAME": "SN",
+    "E": "EMAILADDRESS",
+    "EMAIL": "EMAILADDRESS",
+    "USERID": "UID",
+    "COMMONNAME": "CN",
+    "COUNTRYNAME": "C",
+    "LOCALITYNAME": "L",
+    "STATEORPROVINCENAME": "ST",
+    "ORGANIZATIONNAME": "O",
+    "ORGANIZATIONALUNITNAME": "OU",
 }
 _TYPE = re.compile(r"\s*(?:(?:OID\.)?([0-2](?:\.\d{1,20}){1,20})|([A-Za-z][A-Za-z0-9-]{0,40}))\s*=", re.IGNORECASE)
 _HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+)\s*\Z")
@@ -41,8 +65,19 @@ _ORDER = ("CN", "OU", "O", "L", "ST", "C")
 _IDENTITY = ("CN", "OU")  # what `lenient` looks at: the host and the structure's identifier
 
 # Decoded names of a string are few and repeat thousands of times in the list; X.690 8.23 string tags.
-_STRINGS = {12: "utf-8", 18: "ascii", 19: "ascii", 20: "latin-1", 21: "latin-1", 22: "ascii", 25: "latin-1", 26: "ascii",
-            27: "latin-1", 28: "utf-32-be", 30: "utf-16-be"}
+_STRINGS = {
+    12: "utf-8",
+    18: "ascii",
+    19: "ascii",
+    20: "latin-1",
+    21: "latin-1",
+    22: "ascii",
+    25: "latin-1",
+    26: "ascii",
+    27: "latin-1",
+    28: "utf-32-be",
+    30: "utf-16-be",
+}
 
 
 class NameSyntaxError(ValueError):
@@ -117,8 +152,11 @@ def prepare(value: str) -> str:
     """caseIgnoreMatch preparation, RFC 4518 2: map, normalise, fold case, insignificant spaces."""
     if value.isascii() and value.isprintable():
         return " ".join(value.split()).casefold()
-    mapped = "".join(" " if char.isspace() else char for char in unicodedata.normalize("NFKC", value)
-                     if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf"))
+    mapped = "".join(
+        " " if char.isspace() else char
+        for char in unicodedata.normalize("NFKC", value)
+        if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf")
+    )
     return " ".join(unicodedata.normalize("NFKC", mapped.casefold()).split())
 
 
@@ -147,7 +185,7 @@ def parse(text: str) -> Name:
         head = _TYPE.match(text, position)
         kind = _kind(head) if head else None
         if head is None or kind is None:
-            raise NameSyntaxError(f"no attribute type at character {position + 1}: {text[position:position + 20]!r}")
+            raise NameSyntaxError(f"no attribute type at character {position + 1}: {text[position : position + 20]!r}")
         value, position = _value(text, head.end())
         pairs.append((kind, value))
         if len(pairs) > MAX_ATTRIBUTES:
@@ -168,13 +206,13 @@ def _value(text: str, start: int) -> tuple[str, int]:
     """The value that starts at `start`, and where the next attribute begins."""
     while start < len(text) and text[start] == " ":
         start += 1
-    if text[start:start + 1] == '"' and (quoted := _quoted(text, start)):
+    if text[start : start + 1] == '"' and (quoted := _quoted(text, start)):
         return quoted
     raw, position = [], start
     while position < len(text):
         char = text[position]
         if char == "\\" and position + 1 < len(text):
-            raw.append(text[position:position + 2])
+            raw.append(text[position : position + 2])
             position += 2
             continue
         if char in ",;+" and _separates(text, position + 1):
@@ -198,7 +236,7 @@ def _quoted(text: str, start: int) -> tuple[str, int] | None:
             while rest < len(text) and text[rest] == " ":
                 rest += 1
             if rest >= len(text) or (text[rest] in ",;+" and _separates(text, rest + 1)):
-                return _unescape(text[start + 1:position]), rest + 1
+                return _unescape(text[start + 1 : position]), rest + 1
             position += 1
         else:
             position += 1
@@ -214,8 +252,12 @@ def _separates(text: str, after: int) -> bool:
 def _unescape(value: str) -> str:
     if "\\" not in value:
         return value
-    octets = re.sub(rb"\\([0-9A-Fa-f]{2})|\\(.)", lambda found: bytes.fromhex(found[1].decode()) if found[1] else found[2],
-                    value.encode("utf-8", "surrogatepass"), flags=re.DOTALL)
+    octets = re.sub(
+        rb"\\([0-9A-Fa-f]{2})|\\(.)",
+        lambda found: bytes.fromhex(found[1].decode()) if found[1] else found[2],
+        value.encode("utf-8", "surrogatepass"),
+        flags=re.DOTALL,
+    )
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:

@@ -63,8 +63,9 @@ class Court:
         await self.judge(unjudged.signer, Purpose.LIST_SIGN, at)
         return lists.judge(unjudged, self.validator, signers, at)
 
-    async def space(self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = (),
-                    match: Match = Match.STRICT) -> TrustSpace:
+    async def space(
+        self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = (), match: Match = Match.STRICT
+    ) -> TrustSpace:
         return TrustSpace.of(await self.whitelist(octets, at, signers), match)
 
     async def _fetch(self) -> None:

@@ -61,12 +61,21 @@ NEEDS: Final[dict[Purpose, Need]] = {
     Purpose.MAIL_ENCRYPT: Need(("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
     Purpose.LIST_SIGN: Need(("digital_signature", "content_commitment"), _EMAIL, organisations=True),
 }
-WHOSE: Final = {Purpose.RELAY_SERVER: "The server's", Purpose.MAIL_SIGN: "The signer's", Purpose.MAIL_ENCRYPT: "The recipient's",
-                Purpose.LIST_SIGN: "The list signer's", Purpose.RELAY_CLIENT: "Your"}
+WHOSE: Final = {
+    Purpose.RELAY_SERVER: "The server's",
+    Purpose.MAIL_SIGN: "The signer's",
+    Purpose.MAIL_ENCRYPT: "The recipient's",
+    Purpose.LIST_SIGN: "The list signer's",
+    Purpose.RELAY_CLIENT: "Your",
+}
 _SPOKEN_USAGE = {
-    "digital_signature": "digitalSignature", "content_commitment": "nonRepudiation", "key_encipherment": "keyEncipherment",
-    "key_agreement": "keyAgreement", ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string: "clientAuth",
-    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string: "serverAuth", _EMAIL: "emailProtection",
+    "digital_signature": "digitalSignature",
+    "content_commitment": "nonRepudiation",
+    "key_encipherment": "keyEncipherment",
+    "key_agreement": "keyAgreement",
+    ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string: "clientAuth",
+    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string: "serverAuth",
+    _EMAIL: "emailProtection",
 }
 
 

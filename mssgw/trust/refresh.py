@@ -186,8 +186,15 @@ class ListKeeper:
         space = await asyncio.to_thread(TrustSpace.of, found, match)  # 10,000 entries: 60 ms, in slices the loop doesn't feel
         self.whitelist, self._space, self._state = found, space, state
         TRUST_LIST_DOMAINS.set(len(space.domains))
-        log(Event.TRUST_LIST_ADOPTED, generated_at=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", domains=len(space.domains),
-            entries=space.entries, unreadable=len(space.unreadable), sha256=found.sha256, signer=found.signer.subject)
+        log(
+            Event.TRUST_LIST_ADOPTED,
+            generated_at=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}",
+            domains=len(space.domains),
+            entries=space.entries,
+            unreadable=len(space.unreadable),
+            sha256=found.sha256,
+            signer=found.signer.subject,
+        )
 
     # -- the source ------------------------------------------------------------------------------------------------
 
@@ -208,8 +215,12 @@ class ListKeeper:
         same_source = state is not None and state.url == self.settings.whitelist_url
         try:
             fetched = await self._fetcher.get(
-                self.settings.whitelist_url, self.settings.list_octets, accept="application/xml, text/xml, */*",
-                etag=state.etag if state and same_source else "", modified=state.modified if state and same_source else "")
+                self.settings.whitelist_url,
+                self.settings.list_octets,
+                accept="application/xml, text/xml, */*",
+                etag=state.etag if state and same_source else "",
+                modified=state.modified if state and same_source else "",
+            )
         except FetchError as error:
             self._failed(error)
             return
@@ -230,8 +241,9 @@ class ListKeeper:
         TRUST_FETCHES.labels("list", "unchanged").inc()
         self._save_state(msgspec.structs.replace(state, checked_at=self._clock.now()))
 
-    async def _consider(self, octets: bytes, etag: str, modified: str, validate: Validate, supply: Callable[[], Awaitable[None]],
-                        accepted: Word | None) -> None:
+    async def _consider(
+        self, octets: bytes, etag: str, modified: str, validate: Validate, supply: Callable[[], Awaitable[None]], accepted: Word | None
+    ) -> None:
         """A list came in: adopt it or say why not."""
         now = self._clock.now()
         try:
@@ -255,8 +267,16 @@ class ListKeeper:
         for name in ("pending.xml", "pending.json", "accepted.json"):
             (self.directory / name).unlink(missing_ok=True)
         who = f" accepted by {accepted.who}: {accepted.reason}" if accepted else ""
-        self._tell(Decision(Step.LIST, "override" if accepted else "adopted", "ok", operator=found.signer.subject,
-                            certificate=found.signer.fingerprint, detail=f"list of {found.generated_at:%Y-%m-%dT%H:%M:%SZ}{who}"))
+        self._tell(
+            Decision(
+                Step.LIST,
+                "override" if accepted else "adopted",
+                "ok",
+                operator=found.signer.subject,
+                certificate=found.signer.fingerprint,
+                detail=f"list of {found.generated_at:%Y-%m-%dT%H:%M:%SZ}{who}",
+            )
+        )
 
     def _open(self, octets: bytes) -> Awaitable[Unjudged]:
         return whitelist.open_apart(octets, stronger=self.settings.strong_signatures, limit=self.settings.list_octets)
@@ -282,8 +302,13 @@ class ListKeeper:
         kept = self._space.domains.keys() & {entry.domain for entry in found.entries}
         total, lost = len(self._space.domains), len(self._space.domains) - len(kept)
         if lost * 100 > total * self.settings.max_lost_percent:
-            raise refusal(Fault.SHRUNK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", lost=lost, total=total,
-                          pending=msgspec.json.encode(Pending(found.sha256, found.generated_at, self._clock.now(), lost, total)).decode())
+            raise refusal(
+                Fault.SHRUNK,
+                listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}",
+                lost=lost,
+                total=total,
+                pending=msgspec.json.encode(Pending(found.sha256, found.generated_at, self._clock.now(), lost, total)).decode(),
+            )
 
     def _accepted(self) -> Word | None:
         """An operator's word for exactly the list that is pending."""
@@ -307,8 +332,9 @@ class ListKeeper:
             self._tell_refused(error)
 
     def _tell_refused(self, error: MailError | OSError) -> None:
-        self._tell(refused(Step.LIST, error) if isinstance(error, MailError)
-                   else Decision(Step.LIST, "refused", "other", detail=str(error)))
+        self._tell(
+            refused(Step.LIST, error) if isinstance(error, MailError) else Decision(Step.LIST, "refused", "other", detail=str(error))
+        )
 
     def _save_state(self, state: State) -> None:
         disk.write_json(self.directory / "list.json", state)
@@ -328,8 +354,12 @@ class ListKeeper:
         TRUST_LIST_AGE.set(age.total_seconds())
         too_old = age > timedelta(hours=self.settings.warn_age_hours)
         if too_old and not self._warned:
-            log(Event.TRUST_LIST_STALE, "error", checked_at=f"{self._state.checked_at:%Y-%m-%dT%H:%MZ}",
-                trusted_until=f"{self._state.checked_at + timedelta(hours=self.settings.max_age_hours):%Y-%m-%dT%H:%MZ}")
+            log(
+                Event.TRUST_LIST_STALE,
+                "error",
+                checked_at=f"{self._state.checked_at:%Y-%m-%dT%H:%MZ}",
+                trusted_until=f"{self._state.checked_at + timedelta(hours=self.settings.max_age_hours):%Y-%m-%dT%H:%MZ}",
+            )
         self._warned = too_old
 
     def _tell(self, decision: Decision) -> None:

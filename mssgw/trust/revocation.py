@@ -177,8 +177,11 @@ class Ledger:
                 return Standing(f"{source}{late}", min(source.next_update + rule.grace, believed_until))
         if rule.mode == "soft":
             return Standing("soft: no fresh data", min(now + timedelta(minutes=5), believed_until))
-        raise refusal(Fault.REVOCATION_UNKNOWN, subject=spoken(certificate.label),
-                      detail=f"no fresh revocation data of {issuer.certificate.label}; held: {crl or answer or 'none'}")
+        raise refusal(
+            Fault.REVOCATION_UNKNOWN,
+            subject=spoken(certificate.label),
+            detail=f"no fresh revocation data of {issuer.certificate.label}; held: {crl or answer or 'none'}",
+        )
 
 
 def _require_not_revoked(certificate: Certificate, at: datetime | None, crl: Crl | None, answer: Answer | None) -> datetime:
@@ -362,8 +365,13 @@ def _responder(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> Ce
         except (CertificateError, InvalidSignature, ValueError, TypeError):
             continue
         usages = responder.extended_usages or frozenset()
-        if (_names(response, responder) and ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in usages and not responder.malformed
-                and not weakness(responder) and responder.not_before <= now <= responder.not_after):
+        if (
+            _names(response, responder)
+            and ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in usages
+            and not responder.malformed
+            and not weakness(responder)
+            and responder.not_before <= now <= responder.not_after
+        ):
             return responder
     raise RevocationError("its signer is not a responder of this authority")
 

@@ -51,8 +51,16 @@ START_SECONDS: Final = 20.0
 
 
 class Trust:
-    def __init__(self, settings: Settings, directory: Path, clock: Clock, *, contexts: Contexts | None = None,
-                 our_certificates: Iterable[Path] = (), audit: Tell | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        clock: Clock,
+        *,
+        contexts: Contexts | None = None,
+        our_certificates: Iterable[Path] = (),
+        audit: Tell | None = None,
+    ) -> None:
         """`directory`: of this node, shared by its workers. `our_certificates`: PEM files whose CRLs we want at hand."""
         self.settings = settings
         self.clock = clock
@@ -67,16 +75,30 @@ class Trust:
         self._ours = tuple(our_certificates)
         self._fetcher = Fetcher(clock, _web_context(self.anchors), settings.proxy)
         self.keeper = ListKeeper(settings, directory, clock, self._fetcher, audit)
-        self.feed = Feed(directory, clock, self._fetcher, self.ledger, urls=(*settings.crl_urls, *feed.known_urls(settings.pki)),
-                         refresh_seconds=settings.crl_refresh_seconds, ocsp=settings.ocsp)
+        self.feed = Feed(
+            directory,
+            clock,
+            self._fetcher,
+            self.ledger,
+            urls=(*settings.crl_urls, *feed.known_urls(settings.pki)),
+            refresh_seconds=settings.crl_refresh_seconds,
+            ocsp=settings.ocsp,
+        )
         self._expiry_due: datetime | None = None
 
     @classmethod
     def of(cls, config: Config, clock: Clock, audit: Tell | None = None) -> Trust:
         """From the whole configuration. Raises ConfigError."""
         relay, clients, others = _identities(config)
-        contexts = Contexts(_anchors(config.trust), relay=relay, clients=clients, others=others, tls13_only=config.trust.tls13_only,
-                            cbc=config.trust.cbc_suites, hospital_ca=config.hospital.client_ca if config.hospital else None)
+        contexts = Contexts(
+            _anchors(config.trust),
+            relay=relay,
+            clients=clients,
+            others=others,
+            tls13_only=config.trust.tls13_only,
+            cbc=config.trust.cbc_suites,
+            hospital_ca=config.hospital.client_ca if config.hospital else None,
+        )
         contexts.require_usable()
         ours = [identity.certificate for identity in (relay, clients) if identity]
         ours += [domain.certificate for domain in config.domain if domain.certificate]
@@ -207,8 +229,9 @@ def _identities(config: Config) -> tuple[Identity | None, Identity | None, list[
     try:
         relay = Identity(config.relay.certificate, config.relay.key.path) if config.relay else None
         clients = Identity(config.clients.certificate, config.clients.key.path) if config.clients else None
-        others = [Identity(domain.tls_certificate, domain.tls_key.path) for domain in config.domain
-                  if domain.tls_certificate and domain.tls_key]
+        others = [
+            Identity(domain.tls_certificate, domain.tls_key.path) for domain in config.domain if domain.tls_certificate and domain.tls_key
+        ]
     except OSError as error:
         raise ConfigError([("", str(error))]) from error
     return relay, clients, others
@@ -219,7 +242,8 @@ def rules(settings: Settings) -> Rules:
     return Rules(
         peers=Rule(settings.revocation, grace),
         mail=Rule(settings.revocation_mail or settings.revocation, grace_mail),
-        signer=Rule(settings.revocation_list or settings.revocation, grace))
+        signer=Rule(settings.revocation_list or settings.revocation, grace),
+    )
 
 
 def _anchors(settings: Settings) -> Anchors:

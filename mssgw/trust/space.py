@@ -85,8 +85,7 @@ class TrustSpace:
     def domains_of(self, operator: Operator) -> frozenset[Domain]:
         return self.operators.get(self.key(operator.name), frozenset())
 
-    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key,
-                  whose: str) -> Exception:
+    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key, whose: str) -> Exception:
         differences = min((names.explain(presented, operator.name) for operator in operators), key=len, default=[])
         what = "; ".join(_said(difference) for difference in differences[:2]) or "its subject has no CN and OU"
         subject = spoken(presented.first("CN") or str(presented))
@@ -101,8 +100,13 @@ def _said(difference: names.Difference) -> str:
     return str(names.Difference(difference.attribute, spoken(difference.presented, 48), spoken(difference.listed, 48)))
 
 
-def build(entries: Iterable[Entry], generated_at: datetime, sha256: str = "", match: Match = Match.STRICT,
-          left_out: tuple[tuple[str, str], ...] = ()) -> TrustSpace:
+def build(
+    entries: Iterable[Entry],
+    generated_at: datetime,
+    sha256: str = "",
+    match: Match = Match.STRICT,
+    left_out: tuple[tuple[str, str], ...] = (),
+) -> TrustSpace:
     """Index a list. A subject that is no name makes its entry worthless, not the list: it is reported."""
     operators: dict[str, Operator | str] = {}
     domains: dict[Domain, tuple[Operator, ...]] = {}
@@ -126,9 +130,16 @@ def build(entries: Iterable[Entry], generated_at: datetime, sha256: str = "", ma
             domains[domain] = (*known, operator)
         if key:
             by_subject.setdefault(key, set()).add(domain)
-    return TrustSpace(generated_at, sha256, match, MappingProxyType(domains),
-                      MappingProxyType({key: frozenset(found) for key, found in by_subject.items()}),
-                      tuple(unreadable), count, MappingProxyType(descriptions))
+    return TrustSpace(
+        generated_at,
+        sha256,
+        match,
+        MappingProxyType(domains),
+        MappingProxyType({key: frozenset(found) for key, found in by_subject.items()}),
+        tuple(unreadable),
+        count,
+        MappingProxyType(descriptions),
+    )
 
 
 def _operator(subject: str) -> Operator | str:

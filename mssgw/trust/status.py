@@ -49,8 +49,10 @@ def note(directory: Path, fetcher: Fetcher, feed: Feed, ledger: Ledger) -> None:
         disk.write(directory / "fetch.json", msgspec.json.encode(kept))
     if feed.answered:
         feed.answered = False
-        held = [Held(one.issuer, f"{one.serial:x}", one.this_update, one.next_update, one.revoked_at is not None)
-                for one in ledger.answers(MOST_ANSWERS)]
+        held = [
+            Held(one.issuer, f"{one.serial:x}", one.this_update, one.next_update, one.revoked_at is not None)
+            for one in ledger.answers(MOST_ANSWERS)
+        ]
         disk.write(directory / "ocsp.json", msgspec.json.encode(held))
 
 

@@ -39,8 +39,14 @@ from cryptography.x509.oid import NameOID
 from mssgw.observe import Event, log
 from mssgw.trust.anchors import Anchors
 
-_GCM = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305",
-        "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256")
+_GCM = (
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+)
 _NATIONAL_CBC = ("ECDHE-RSA-AES256-SHA384", "ECDHE-RSA-AES128-SHA256")  # ECO.1.1.3: 0xC028, 0xC027
 KNOWN_CPYTHON: Final = ((3, 11), (3, 14))
 
@@ -92,6 +98,7 @@ def client_facing_context(identity: Identity, *, cbc: bool = True, others: Seque
     context = _server(identity, suites)
     by_name = {name.lower(): other for each in others for other in [_server(each, suites)] for name in dns_names(each)}
     if by_name:
+
         def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
             asked = (name or "").lower()
             if chosen := by_name.get(asked) or by_name.get(f"*.{asked.partition('.')[2]}"):
@@ -200,8 +207,10 @@ def self_test(install: Callable[[ssl.SSLContext], Any]) -> bool:
     """Handshakes with an expired, self-signed client certificate, TLS 1.2 and 1.3: refused before `install`, seen after."""
     with tempfile.TemporaryDirectory(prefix="mssgw-tls-") as name:
         identity, der = _throwaway(Path(name))
-        return all(_sees(identity, version, None) is None and _sees(identity, version, install) == der
-                   for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+        return all(
+            _sees(identity, version, None) is None and _sees(identity, version, install) == der
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+        )
 
 
 def _sees(identity: Identity, version: ssl.TLSVersion, install: Callable[[ssl.SSLContext], Any] | None) -> bytes | None:
@@ -238,10 +247,16 @@ def _throwaway(directory: Path) -> tuple[Identity, bytes]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-test")])
     ended = datetime.now(UTC) - timedelta(days=1)
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(ended - timedelta(days=1)).not_valid_after(ended).sign(key, hashes.SHA256()))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(ended - timedelta(days=1))
+        .not_valid_after(ended)
+        .sign(key, hashes.SHA256())
+    )
     identity = Identity(directory / "cert.pem", directory / "key.pem")
     identity.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    identity.key.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    identity.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return identity, certificate.public_bytes(serialization.Encoding.DER)

@@ -44,8 +44,10 @@ ENVELOPED: Final = f"{DSIG}enveloped-signature"
 EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
-STRONGER_SIGNATURES: Final = frozenset(f"http://www.w3.org/2001/04/xmldsig-more#{name}" for name in (
-    "rsa-sha384", "rsa-sha512", "ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512"))
+STRONGER_SIGNATURES: Final = frozenset(
+    f"http://www.w3.org/2001/04/xmldsig-more#{name}"
+    for name in ("rsa-sha384", "rsa-sha512", "ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512")
+)
 STRONGER_DIGESTS: Final = frozenset({"http://www.w3.org/2001/04/xmldsig-more#sha384", "http://www.w3.org/2001/04/xmlenc#sha512"})
 MAX_OCTETS: Final = 33_554_432
 MAX_ENTRIES: Final = 200_000
@@ -84,8 +86,9 @@ class Whitelist(msgspec.Struct, frozen=True):
     signer: Evidence
 
 
-def verify(octets: bytes, validate: Validate, signer_common_names: Collection[str], at: datetime, *,
-           stronger: bool = True, limit: int = MAX_OCTETS) -> Whitelist:
+def verify(
+    octets: bytes, validate: Validate, signer_common_names: Collection[str], at: datetime, *, stronger: bool = True, limit: int = MAX_OCTETS
+) -> Whitelist:
     """Everything at once, in this process. Raises NotTrusted or Deferred."""
     return judge(open_signed(octets, stronger=stronger, limit=limit), validate, signer_common_names, at)
 
@@ -98,8 +101,11 @@ def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collectio
     evidence = validate(unjudged.signer, Purpose.LIST_SIGN, at)
     common_name = paths.read(unjudged.signer).subject.first("CN").strip().casefold()
     if signer_common_names and common_name not in {name.strip().casefold() for name in signer_common_names}:
-        raise refusal(Fault.SIGNER, subject=spoken(evidence.subject, 120),
-                      what=f"its CN is not {' or '.join(signer_common_names)} (setting trust.signer_common_names)")
+        raise refusal(
+            Fault.SIGNER,
+            subject=spoken(evidence.subject, 120),
+            what=f"its CN is not {' or '.join(signer_common_names)} (setting trust.signer_common_names)",
+        )
     return Whitelist(unjudged.sha256, unjudged.generated_at, unjudged.entries, unjudged.left_out, evidence)
 
 
@@ -194,7 +200,11 @@ def _open_apart(octets: bytes, *arguments: str) -> Unjudged:
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter, our own arguments
             [sys.executable, "-m", "mssgw.trust.whitelist", *arguments],
-            input=octets, capture_output=True, timeout=APART_SECONDS, check=False)
+            input=octets,
+            capture_output=True,
+            timeout=APART_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"reading the list took more than {APART_SECONDS:g} s") from error
     if done.returncode:

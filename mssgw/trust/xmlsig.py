@@ -42,11 +42,14 @@ def verified(octets: bytes, root_tag: str, methods: frozenset[str], digests: fro
     except ValueError as error:
         raise _bad("its certificate can't be read") from error
     expected = SignatureConfiguration(
-        require_x509=True, location="./", expect_references=1,
+        require_x509=True,
+        location="./",
+        expect_references=1,
         # Dates and issuer of the certificate are judged by trust.paths, at the right time; here it is only a key.
         verification_time=signer.not_valid_before_utc,
         signature_methods=frozenset(SignatureMethod(method) for method in methods),
-        digest_algorithms=frozenset(DigestAlgorithm(digest) for digest in digests))
+        digest_algorithms=frozenset(DigestAlgorithm(digest) for digest in digests),
+    )
     try:
         result = XMLVerifier().verify(octets, x509_cert=signer, expect_config=expected)
     except InvalidInput as error:
@@ -76,8 +79,15 @@ def _bad(what: str) -> MailError:
 def _parse(octets: bytes, root_tag: str) -> Element:
     if b"<!DOCTYPE" in octets:
         raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
-                             remove_comments=False, remove_pis=False)
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=False,
+        remove_pis=False,
+    )
     try:
         root = etree.fromstring(octets, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
@@ -112,7 +122,7 @@ def _require_children(signature: Element, name: str, expected: list[str]) -> Non
 def _checked(signature: Element, methods: frozenset[str], digests: frozenset[str]) -> bytes:
     reference = signature.find(f"{_DSIG}SignedInfo/{_DSIG}Reference")
     if reference is None or reference.attrib.items() != [("URI", "")]:
-        raise _bad("its reference is not the whole document (URI=\"\")")
+        raise _bad('its reference is not the whole document (URI="")')
     transforms = [_algorithm(each) for each in reference.iter(f"{_DSIG}Transform")]
     if transforms != _TRANSFORMS or any(len(each) for each in reference.iter(f"{_DSIG}Transform")):
         raise _bad(f"its transforms are {spoken(', '.join(transforms), 160)}; expected enveloped-signature, xml-exc-c14n")

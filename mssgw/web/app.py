@@ -43,13 +43,15 @@ def people(config: Config) -> Starlette:
     async def health(request: Request) -> Response:
         return PlainTextResponse("ok\n", headers=_HEADERS)
 
-    return Starlette(routes=[
-        Route("/", home),
-        Route("/style.css", style),
-        Route("/health", health),
-        Route("/mail/config-v1.1.xml", autoconfig),
-        Route("/.well-known/autoconfig/mail/config-v1.1.xml", autoconfig),
-    ])
+    return Starlette(
+        routes=[
+            Route("/", home),
+            Route("/style.css", style),
+            Route("/health", health),
+            Route("/mail/config-v1.1.xml", autoconfig),
+            Route("/.well-known/autoconfig/mail/config-v1.1.xml", autoconfig),
+        ]
+    )
 
 
 def _language(request: Request, default: Language) -> Language:

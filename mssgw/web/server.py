@@ -25,8 +25,18 @@ class Server(uvicorn.Server):
 def server(app: Starlette, *, context: Callable[[], ssl.SSLContext] | None = None) -> Server:
     """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS, and asks for it at each handshake."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="off", timeout_graceful_shutdown=5,
-        timeout_keep_alive=15, limit_concurrency=200, h11_max_incomplete_event_size=32_768, ws="none", loop="none",
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=15,
+        limit_concurrency=200,
+        h11_max_incomplete_event_size=32_768,
+        ws="none",
+        loop="none",
     )
     config.load()
     config.ssl = _following(context) if context else None
@@ -46,4 +56,3 @@ def _following(current: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     context = _Following(ssl.PROTOCOL_TLS_SERVER)
     context.current = current
     return context
-

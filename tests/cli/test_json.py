@@ -36,8 +36,17 @@ def refused(done: subprocess.CompletedProcess[bytes], status: int) -> dict[str, 
 
 
 def test_the_table_holds_the_verbs() -> None:
-    assert {("smime", "sign"), ("trust", "show"), ("queue", "list"), ("account", "add"), ("xdm", "read"), ("dmp", "find"), ("check",),
-            ("trace",), ("config", "show")} <= set(VERBS)
+    assert {
+        ("smime", "sign"),
+        ("trust", "show"),
+        ("queue", "list"),
+        ("account", "add"),
+        ("xdm", "read"),
+        ("dmp", "find"),
+        ("check",),
+        ("trace",),
+        ("config", "show"),
+    } <= set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

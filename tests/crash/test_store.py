@@ -38,7 +38,12 @@ async def box(config):
 def start(config, name, count, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.store.crasher", str(config.node.data.parent), config.node.store, name, str(count)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=os.environ | environment)
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env=os.environ | environment,
+    )
 
 
 async def verify(config, box, said):

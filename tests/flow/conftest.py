@@ -37,8 +37,9 @@ class FakeOperator:
 class FakeTrust:
     """Domains and the certificates (any octets) that may speak for them."""
 
-    listed: dict[Domain, bytes] = field(default_factory=lambda: {HERE: b"alpha", THERE: b"beta", Domain("group.beta.test"): b"beta",
-                                                                 Domain("gamma.mssante.test"): b"gamma"})
+    listed: dict[Domain, bytes] = field(
+        default_factory=lambda: {HERE: b"alpha", THERE: b"beta", Domain("group.beta.test"): b"beta", Domain("gamma.mssante.test"): b"gamma"}
+    )
 
     def require_listed(self, domain: Domain, step: Step = Step.RCPT) -> tuple[FakeOperator, ...]:
         if domain not in self.listed:

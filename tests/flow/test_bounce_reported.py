@@ -16,8 +16,14 @@ from tests.store.messages import enqueue
 
 
 def report(*statuses, original="<T1@alpha.mssante.test>"):
-    letter = Letter("mailer-daemon@mx.beta.test", "jeanne.martin@alpha.mssante.test", "Undelivered", "No.\n", "r1@mx.beta.test",
-                    date=datetime(2026, 11, 22, 9, tzinfo=UTC))
+    letter = Letter(
+        "mailer-daemon@mx.beta.test",
+        "jeanne.martin@alpha.mssante.test",
+        "Undelivered",
+        "No.\n",
+        "r1@mx.beta.test",
+        date=datetime(2026, 11, 22, 9, tzinfo=UTC),
+    )
     head = f"Message-ID: {original}\r\nSubject: x\r\n".encode()
     return Body.of(build(Report("mx.beta.test", statuses), letter, Returned(head, whole=False)))
 

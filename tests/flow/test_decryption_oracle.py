@@ -35,13 +35,17 @@ JEANNE, STRANGER = f"jeanne.martin@{HERE}", "stranger@beta.mssante.test"
 SECRET = "zeugme"
 HEADER = f"From: <{STRANGER}>\r\nTo: <{JEANNE}>\r\nMIME-Version: 1.0\r\n"
 PLAIN = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{SECRET} {SECRET}\r\n"
-HIDDEN = (f"From: <x@{SECRET}.mssante.test>\r\nReply-To: <x@{SECRET}.test>\r\nSubject: {SECRET}\r\n"
-          f"Message-ID: <{SECRET}@alpha.mssante.test>\r\n"
-          f'References: <{SECRET}@x>\r\nHP-Outer: From: <{STRANGER}>\r\nContent-Type: text/plain; hp="cipher"\r\n\r\n{SECRET}\r\n')
-REPORT = ('Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n--b\r\n'
-          f"Content-Type: text/plain\r\n\r\n{SECRET}\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
-          f"Reporting-MTA: dns; {SECRET}\r\n\r\nFinal-Recipient: rfc822; {SECRET}@x.test\r\n"
-          "Action: failed\r\nStatus: 5.0.0\r\n\r\n--b--\r\n")
+HIDDEN = (
+    f"From: <x@{SECRET}.mssante.test>\r\nReply-To: <x@{SECRET}.test>\r\nSubject: {SECRET}\r\n"
+    f"Message-ID: <{SECRET}@alpha.mssante.test>\r\n"
+    f'References: <{SECRET}@x>\r\nHP-Outer: From: <{STRANGER}>\r\nContent-Type: text/plain; hp="cipher"\r\n\r\n{SECRET}\r\n'
+)
+REPORT = (
+    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n--b\r\n'
+    f"Content-Type: text/plain\r\n\r\n{SECRET}\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+    f"Reporting-MTA: dns; {SECRET}\r\n\r\nFinal-Recipient: rfc822; {SECRET}@x.test\r\n"
+    "Action: failed\r\nStatus: 5.0.0\r\n\r\n--b--\r\n"
+)
 DEEP = "".join(f'Content-Type: multipart/mixed; boundary="{SECRET}{n}"\r\n\r\n--{SECRET}{n}\r\n' for n in range(200)) + SECRET
 WIDE = "".join(f"X-{SECRET}-{n}: {SECRET}\r\n" for n in range(5000)) + PLAIN
 
@@ -68,8 +72,16 @@ def beside(seal: Person) -> Body:
     """EFAIL: the ciphertext as one part of three."""
     part = opaque(hidden(seal, PLAIN), header="").read()
     html = b"--o\r\nContent-Type: text/html\r\n\r\n"
-    return Body.of(HEADER.encode() + b'Content-Type: multipart/mixed; boundary="o"\r\n\r\n' + html + b'<a href="\r\n--o\r\n' + part
-                   + b"\r\n" + html + b'">\r\n--o--\r\n')
+    return Body.of(
+        HEADER.encode()
+        + b'Content-Type: multipart/mixed; boundary="o"\r\n\r\n'
+        + html
+        + b'<a href="\r\n--o\r\n'
+        + part
+        + b"\r\n"
+        + html
+        + b'">\r\n--o--\r\n'
+    )
 
 
 def altered(seal: Person) -> Body:
@@ -94,7 +106,8 @@ def words(octets: bytes) -> str:
     """All that a reader of a message sees, whatever it is encoded in."""
     message = message_from_bytes(octets)
     return octets.decode("latin-1") + "".join(
-        (part.get_payload(decode=True) or b"").decode("latin-1") for part in message.walk() if not part.is_multipart())
+        (part.get_payload(decode=True) or b"").decode("latin-1") for part in message.walk() if not part.is_multipart()
+    )
 
 
 async def queued(house: House) -> list[bytes]:

@@ -19,8 +19,10 @@ from tests.flow.conftest import HERE, peer, rcpt
 from tests.flow.test_submission import inbox
 
 DURAND = "durand@beta.mssante.test"
-LETTER = (b"From: Dr Durand <durand@beta.mssante.test>\r\nTo: jeanne.martin@alpha.mssante.test\r\nMessage-ID: <1@beta>\r\n"
-          b"Authentication-Results: mx.alpha.mssante.test; smime=pass\r\nAuthentication-Results: evil; x=y\r\n\r\nhello\r\n")
+LETTER = (
+    b"From: Dr Durand <durand@beta.mssante.test>\r\nTo: jeanne.martin@alpha.mssante.test\r\nMessage-ID: <1@beta>\r\n"
+    b"Authentication-Results: mx.alpha.mssante.test; smime=pass\r\nAuthentication-Results: evil; x=y\r\n\r\nhello\r\n"
+)
 
 
 @pytest.fixture
@@ -28,8 +30,9 @@ def inbound(house, trust) -> Inbound:
     return Inbound(house, trust)
 
 
-async def receive(inbound, *, sender: str | None = DURAND, certificate: bytes | None = b"beta", content: bytes = LETTER,
-                  to: str = f"jeanne.martin@{HERE}") -> str:
+async def receive(
+    inbound, *, sender: str | None = DURAND, certificate: bytes | None = b"beta", content: bytes = LETTER, to: str = f"jeanne.martin@{HERE}"
+) -> str:
     transaction = await inbound.begin(peer(certificate), MailFrom(Address.parse(sender) if sender else None))
     await transaction.recipient(rcpt(to))
     return await transaction.accept(Body.of(content))
@@ -51,9 +54,16 @@ async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, 
     assert rows[0].who == "operator CN=beta"
 
 
-@pytest.mark.parametrize(("sender", "certificate"), [
-    (DURAND, None), (DURAND, b"gamma"), ("x@unlisted.fr", b"beta"), (None, b"stranger"), (f"jeanne.martin@{HERE}", b"beta"),
-])
+@pytest.mark.parametrize(
+    ("sender", "certificate"),
+    [
+        (DURAND, None),
+        (DURAND, b"gamma"),
+        ("x@unlisted.fr", b"beta"),
+        (None, b"stranger"),
+        (f"jeanne.martin@{HERE}", b"beta"),
+    ],
+)
 async def test_who_may_not_speak_hears_it_at_mail(inbound, people, sender, certificate) -> None:  # ANS Ref#1
     with pytest.raises(NotTrusted) as refusal:
         await inbound.begin(peer(certificate), MailFrom(Address.parse(sender) if sender else None))
@@ -61,9 +71,14 @@ async def test_who_may_not_speak_hears_it_at_mail(inbound, people, sender, certi
     assert len(refusal.value.reply.text) > 20
 
 
-@pytest.mark.parametrize(("to", "error", "enhanced"), [
-    (f"nobody@{HERE}", NotFound, "5.1.1"), (f"paul.petit@{HERE}", Refused, "5.2.1"), ("x@gamma.mssante.test", NotAllowed, "5.7.1"),
-])
+@pytest.mark.parametrize(
+    ("to", "error", "enhanced"),
+    [
+        (f"nobody@{HERE}", NotFound, "5.1.1"),
+        (f"paul.petit@{HERE}", Refused, "5.2.1"),
+        ("x@gamma.mssante.test", NotAllowed, "5.7.1"),
+    ],
+)
 async def test_who_is_not_here(inbound, people, to, error, enhanced) -> None:
     with pytest.raises(error) as refusal:
         await receive(inbound, to=to)
@@ -75,16 +90,19 @@ async def test_postmaster_is_always_here(inbound, sqlite_store, people) -> None:
     assert len(await inbox(sqlite_store, people.admin)) == 1
 
 
-@pytest.mark.parametrize(("author", "taken"), [
-    (b"From: x@beta.mssante.test\r\n", True),
-    (b"From: x@group.beta.test\r\n", True),  # the same certificate is listed for it
-    (b"From: x@gamma.mssante.test\r\n", False),
-    (b"From: x@beta.mssante.test, y@gamma.mssante.test\r\n", False),
-    (b"From: x@unlisted.fr\r\n", False),
-    (b"From: jeanne.martin@alpha.mssante.test\r\n", False),
-    (b"From: x@beta.mssante.test\r\nFrom: y@gamma.mssante.test\r\n", False),
-    (b"Subject: no author\r\n", False),
-])
+@pytest.mark.parametrize(
+    ("author", "taken"),
+    [
+        (b"From: x@beta.mssante.test\r\n", True),
+        (b"From: x@group.beta.test\r\n", True),  # the same certificate is listed for it
+        (b"From: x@gamma.mssante.test\r\n", False),
+        (b"From: x@beta.mssante.test, y@gamma.mssante.test\r\n", False),
+        (b"From: x@unlisted.fr\r\n", False),
+        (b"From: jeanne.martin@alpha.mssante.test\r\n", False),
+        (b"From: x@beta.mssante.test\r\nFrom: y@gamma.mssante.test\r\n", False),
+        (b"Subject: no author\r\n", False),
+    ],
+)
 async def test_the_author_belongs_to_the_peer(inbound, sqlite_store, people, author, taken) -> None:
     try:
         await receive(inbound, content=author + b"\r\nhello\r\n")
@@ -93,10 +111,15 @@ async def test_the_author_belongs_to_the_peer(inbound, sqlite_store, people, aut
     assert len(await inbox(sqlite_store, people.jeanne)) == taken
 
 
-@pytest.mark.parametrize(("author", "taken"), [
-    (b"From: MAILER-DAEMON@mx17.beta.internal\r\n", True), (b"Subject: no author\r\n", True),
-    (b"From: postmaster@beta.mssante.test\r\n", True), (b"From: postmaster@gamma.mssante.test\r\n", False),
-])
+@pytest.mark.parametrize(
+    ("author", "taken"),
+    [
+        (b"From: MAILER-DAEMON@mx17.beta.internal\r\n", True),
+        (b"Subject: no author\r\n", True),
+        (b"From: postmaster@beta.mssante.test\r\n", True),
+        (b"From: postmaster@gamma.mssante.test\r\n", False),
+    ],
+)
 async def test_reports_come_with_a_null_sender(inbound, sqlite_store, people, author, taken) -> None:  # ANS Ref#1
     try:
         await receive(inbound, sender=None, content=author + b"\r\nreport\r\n")
@@ -132,6 +155,7 @@ async def test_a_loop_is_ended(inbound, people) -> None:  # RFC 5321 6.3
 
 async def test_an_operator_name_can_not_end_our_header(inbound, trust, sqlite_store, people, monkeypatch) -> None:
     from tests.flow.conftest import FakeOperator
+
     monkeypatch.setattr(trust, "require", lambda domain, certificate, step=None: FakeOperator('CN="evil\\",O=é\\'))
     await receive(inbound)
     (letter,) = await inbox(sqlite_store, people.jeanne)

@@ -27,8 +27,16 @@ async def test_the_right_password_opens(login, people, name) -> None:
     assert (await attempt(login, name)).id == people.jeanne.id
 
 
-@pytest.mark.parametrize("name", ["jeanne.martin@alpha.mssante.test", "nobody@alpha.mssante.test", "no address",
-                                  "paul.petit@alpha.mssante.test", "cardiologie@alpha.mssante.test"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jeanne.martin@alpha.mssante.test",
+        "nobody@alpha.mssante.test",
+        "no address",
+        "paul.petit@alpha.mssante.test",
+        "cardiologie@alpha.mssante.test",
+    ],
+)
 async def test_every_failure_looks_the_same(login, name) -> None:
     password = SECRET if name.startswith("paul") else "wrong"
     with pytest.raises(NotAllowed) as refusal:
@@ -122,5 +130,8 @@ async def test_logins_are_audited_without_what_strangers_typed(login, sqlite_sto
             await attempt(login, name, password)
     rows = [row for row in await sqlite_store.read(lambda rx: audit.find(rx)) if row.what == "login"]
     assert [(row.who, row.outcome) for row in rows] == [
-        ("jeanne.martin@alpha.mssante.test", "ok"), ("jeanne.martin@alpha.mssante.test", "refused"), ("unknown", "refused")]
+        ("jeanne.martin@alpha.mssante.test", "ok"),
+        ("jeanne.martin@alpha.mssante.test", "refused"),
+        ("unknown", "refused"),
+    ]
     assert "my-password" not in str(rows)

@@ -20,8 +20,16 @@ TO = [Address.parse(BOB)]
 
 def protection(authority: Authority, seal: Person, alice: Person | None = None) -> Protection:
     clock = TestClock(NOW)
-    return Protection({DOMAIN: smime.Policy("when-possible", "never")}, {DOMAIN: seal.identity}, (), authority.validate, clock,
-                      mime.DEFAULT_LIMITS, 1 << 20, persons={ALICE: alice.identity} if alice else {})
+    return Protection(
+        {DOMAIN: smime.Policy("when-possible", "never")},
+        {DOMAIN: seal.identity},
+        (),
+        authority.validate,
+        clock,
+        mime.DEFAULT_LIMITS,
+        1 << 20,
+        persons={ALICE: alice.identity} if alice else {},
+    )
 
 
 async def refused(house: Protection) -> smime.KeyUnavailable:

@@ -110,6 +110,7 @@ class Office:
 
     async def at_work(self):
         """Until one delivery is under way."""
+
         async def busy():
             return self.carrier.busy == 1
 
@@ -417,12 +418,15 @@ def nested(levels):
     return FROM + b"Content-Type: message/rfc822\r\n\r\n" * levels + b"Subject: x\r\n\r\nBonjour\r\n"
 
 
-@pytest.mark.parametrize("octets", [
-    pytest.param(FROM + b"X-A: b\r\n" * 1993 + b"\r\nBonjour\r\n", id="fields"),
-    pytest.param(FROM + b"X-A: " + b"y" * 250_000 + b"\r\n\r\nBonjour\r\n", id="octets"),
-    pytest.param(nested(49), id="depth"),
-    pytest.param(FROM + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 1998 + b"--b--\r\n", id="parts"),
-])
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(FROM + b"X-A: b\r\n" * 1993 + b"\r\nBonjour\r\n", id="fields"),
+        pytest.param(FROM + b"X-A: " + b"y" * 250_000 + b"\r\n\r\nBonjour\r\n", id="octets"),
+        pytest.param(nested(49), id="depth"),
+        pytest.param(FROM + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 1998 + b"--b--\r\n", id="parts"),
+    ],
+)
 async def test_a_message_at_the_limits_is_reported_on_at_once(office, carrier, people, octets):
     """Its report broke the same limits, so a permanent refusal was tried again for ever and nobody was told."""
     mime.parse(octets)  # is within the limits itself

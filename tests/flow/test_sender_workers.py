@@ -66,7 +66,6 @@ async def test_workers_share_the_queue(config, store, open_again, clock):
     assert (await store.read(lambda rx: mailboxes.get(rx, box))).messages == 6
 
 
-
 TABLES = """
 [relay]
 certificate = "unused.pem"
@@ -145,8 +144,15 @@ async def test_a_killed_worker_loses_nothing(tmp_path, point, twice):
 
 async def worker(home, hours, environment=None):
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, str(home), str(hours), cwd=ROOT, env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE)
+        sys.executable,
+        "-c",
+        WORKER,
+        str(home),
+        str(hours),
+        cwd=ROOT,
+        env={**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode in (0, 137), errors.decode()
     return process.returncode

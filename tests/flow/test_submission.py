@@ -27,8 +27,10 @@ from mssgw.store import audit, mailboxes, queue
 from tests.flow.conftest import HERE, client_of, peer, rcpt
 
 JEANNE = "jeanne.martin@alpha.mssante.test"
-LETTER = (b"From: Jeanne Martin <jeanne.martin@alpha.mssante.test>\r\nTo: durand@beta.mssante.test\r\nBcc: secret@beta.mssante.test\r\n"
-          b"Subject: x\r\nAuthentication-Results: evil; smime=pass\r\nReturn-Path: <x@y.fr>\r\n\r\nhello\r\n")
+LETTER = (
+    b"From: Jeanne Martin <jeanne.martin@alpha.mssante.test>\r\nTo: durand@beta.mssante.test\r\nBcc: secret@beta.mssante.test\r\n"
+    b"Subject: x\r\nAuthentication-Results: evil; smime=pass\r\nReturn-Path: <x@y.fr>\r\n\r\nhello\r\n"
+)
 
 
 @pytest.fixture
@@ -58,11 +60,14 @@ async def inbox(store, account, name: str = "INBOX") -> list[bytes]:
 
 
 async def test_a_letter_is_queued_by_next_hop_with_its_trace(submission, sqlite_store, people) -> None:
-    trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", "dupont@beta.mssante.test",
-                       "petit@gamma.mssante.test")
+    trace = await send(
+        submission, client_of(people.jeanne), "durand@beta.mssante.test", "dupont@beta.mssante.test", "petit@gamma.mssante.test"
+    )
     message = await queued(sqlite_store, trace)
     assert {delivery.domain: sorted(str(one.address) for one in delivery.recipients) for delivery in message.deliveries} == {
-        "beta.mssante.test": ["dupont@beta.mssante.test", "durand@beta.mssante.test"], "gamma.mssante.test": ["petit@gamma.mssante.test"]}
+        "beta.mssante.test": ["dupont@beta.mssante.test", "durand@beta.mssante.test"],
+        "gamma.mssante.test": ["petit@gamma.mssante.test"],
+    }
     rows = await sqlite_store.read(lambda rx: audit.find(rx, trace=trace))
     assert (rows[0].who, rows[0].what, rows[0].outcome) == (JEANNE, "submitted", "ok")
 
@@ -88,8 +93,9 @@ async def test_date_and_message_id_of_the_client_stay(submission, sqlite_store, 
     assert octets.count(b"Date:") == 1
 
 
-@pytest.mark.parametrize("sender", [
-    JEANNE, "JEANNE.martin@alpha.mssante.test", "j.martin@alpha.mssante.test", "cardiologie@alpha.mssante.test", None])
+@pytest.mark.parametrize(
+    "sender", [JEANNE, "JEANNE.martin@alpha.mssante.test", "j.martin@alpha.mssante.test", "cardiologie@alpha.mssante.test", None]
+)
 async def test_senders_of_ones_own(submission, people, sender) -> None:  # RFC 8098 3
     assert await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(sender) if sender else None))
 
@@ -129,22 +135,25 @@ async def test_local_recipients_at_rcpt(submission, people) -> None:
     await transaction.recipient(rcpt(f"postmaster@{HERE}"))  # RFC 5321 4.5.1
 
 
-@pytest.mark.parametrize(("header", "enhanced"), [
-    (b"To: x@y.fr\r\n", "5.6.0"),
-    (b"From: admin@alpha.mssante.test\r\n", "5.7.1"),
-    (b"From: jeanne.martin@alpha.mssante.test, admin@alpha.mssante.test\r\n", "5.7.1"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nFrom: admin@alpha.mssante.test\r\n", "5.6.0"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nfrom : admin@alpha.mssante.test\r\n", "5.6.0"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nSender: admin@alpha.mssante.test\r\n", "5.7.1"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nResent-From: admin@alpha.mssante.test\r\n", "5.7.1"),
-    (b'From: "jeanne.martin@alpha.mssante.test" <admin@alpha.mssante.test>\r\n', "5.7.1"),
-    (b'From: "luc.bernard@alpha.mssante.test" <jeanne.martin@alpha.mssante.test>\r\n', "5.7.1"),
-    (b"From: undisclosed:;\r\n", "5.6.0"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nX-MSS-INS: oui\r\n", "5.6.0"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"Received: by x\r\n" * 50, "5.4.6"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"X: y\r\n" * 10_000, "5.6.0"),
-    (b"From: jeanne.martin@alpha.mssante.test\r\nX: " + b"y" * 1_100_000 + b"\r\n", "5.6.0"),
-])
+@pytest.mark.parametrize(
+    ("header", "enhanced"),
+    [
+        (b"To: x@y.fr\r\n", "5.6.0"),
+        (b"From: admin@alpha.mssante.test\r\n", "5.7.1"),
+        (b"From: jeanne.martin@alpha.mssante.test, admin@alpha.mssante.test\r\n", "5.7.1"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nFrom: admin@alpha.mssante.test\r\n", "5.6.0"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nfrom : admin@alpha.mssante.test\r\n", "5.6.0"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nSender: admin@alpha.mssante.test\r\n", "5.7.1"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nResent-From: admin@alpha.mssante.test\r\n", "5.7.1"),
+        (b'From: "jeanne.martin@alpha.mssante.test" <admin@alpha.mssante.test>\r\n', "5.7.1"),
+        (b'From: "luc.bernard@alpha.mssante.test" <jeanne.martin@alpha.mssante.test>\r\n', "5.7.1"),
+        (b"From: undisclosed:;\r\n", "5.6.0"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nX-MSS-INS: oui\r\n", "5.6.0"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"Received: by x\r\n" * 50, "5.4.6"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\n" + b"X: y\r\n" * 10_000, "5.6.0"),
+        (b"From: jeanne.martin@alpha.mssante.test\r\nX: " + b"y" * 1_100_000 + b"\r\n", "5.6.0"),
+    ],
+)
 async def test_content_rules(submission, sqlite_store, people, header, enhanced) -> None:
     with pytest.raises(Refused) as refusal:
         await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=header + b"\r\nhello\r\n")
@@ -250,7 +259,7 @@ async def test_dsn_options_go_with_the_message(submission, sqlite_store, people)
 async def test_large_letters(submission, sqlite_store, people) -> None:
     large = LETTER + (b"x" * 76 + b"\r\n") * 10_000
     trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=large)
-    assert (await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])).endswith(large[len(LETTER) - 7:])
+    assert (await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])).endswith(large[len(LETTER) - 7 :])
 
 
 # --- the hospital's own relay -------------------------------------------------------------------------------------------
@@ -264,8 +273,13 @@ INSIDE = Client("192.0.2.9", "postfix.chu.local", "ESMTP")
 
 
 async def test_the_hospital_writes_for_any_address_of_our_domains(house, trust, sqlite_store, people) -> None:
-    trace = await send(hospital(house, trust), INSIDE, "durand@beta.mssante.test", sender=f"imagerie@{HERE}",
-                       content=b"From: imagerie@alpha.mssante.test\r\n\r\nhello\r\n")
+    trace = await send(
+        hospital(house, trust),
+        INSIDE,
+        "durand@beta.mssante.test",
+        sender=f"imagerie@{HERE}",
+        content=b"From: imagerie@alpha.mssante.test\r\n\r\nhello\r\n",
+    )
     octets = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
     assert b"192.0.2.9" not in octets
     assert b"postfix.chu" not in octets
@@ -275,8 +289,13 @@ async def test_the_hospital_does_not_write_for_others(house, trust) -> None:
     with pytest.raises(NotAllowed):
         await hospital(house, trust).begin(INSIDE, MailFrom(Address.parse("x@beta.mssante.test")))
     with pytest.raises(NotAllowed):
-        await send(hospital(house, trust), INSIDE, "durand@beta.mssante.test", sender=f"imagerie@{HERE}",
-                   content=b"From: durand@beta.mssante.test\r\n\r\nhello\r\n")
+        await send(
+            hospital(house, trust),
+            INSIDE,
+            "durand@beta.mssante.test",
+            sender=f"imagerie@{HERE}",
+            content=b"From: durand@beta.mssante.test\r\n\r\nhello\r\n",
+        )
 
 
 @pytest.mark.parametrize("settings", [{"require_certificate": True}, {"client_fingerprints": ("CD:" * 31 + "CD",)}])
@@ -289,7 +308,8 @@ async def test_the_hospital_shows_its_certificate(house, trust, settings) -> Non
 async def test_a_listed_fingerprint_is_enough(house, trust, people) -> None:
     shown = client_of(people.jeanne)  # any TLS client; its fingerprint is ab:ab:...
     assert await hospital(house, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
-        Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}")))
+        Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}"))
+    )
 
 
 async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, people) -> None:
@@ -313,7 +333,9 @@ async def test_refusals_are_traced_with_the_words_the_client_heard(submission, s
         await transaction.accept(Body.of(b"To: x\r\n\r\nno author\r\n"))
     rows = [row for row in await sqlite_store.read(lambda rx: audit.find(rx, address=JEANNE)) if row.what == "refused"]
     assert [(row.who, row.outcome[:9], row.recipient) for row in rows] == [
-        (JEANNE, "550 5.1.2", "x@gmail.com"), (JEANNE, "554 5.6.0", None)]
+        (JEANNE, "550 5.1.2", "x@gmail.com"),
+        (JEANNE, "554 5.6.0", None),
+    ]
     rows = await sqlite_store.read(lambda rx: audit.find(rx, address=people.admin.address))
     assert (rows[-1].who, rows[-1].outcome[:9]) == (JEANNE, "550 5.7.1")
 

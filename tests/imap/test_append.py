@@ -17,7 +17,8 @@ async def test_synchronising_literal(alice: Client) -> None:
     assert (await alice.response()).startswith(b"a1 OK [APPENDUID ")
     await alice.ok("SELECT INBOX")
     assert await alice.ok("FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[])") == [
-        b'* 1 FETCH (FLAGS ($Work \\Recent \\Seen) INTERNALDATE "17-Jul-1996 09:44:25 +0000" BODY[] {%d}\r\n%s)' % (len(MESSAGE), MESSAGE)]
+        b'* 1 FETCH (FLAGS ($Work \\Recent \\Seen) INTERNALDATE "17-Jul-1996 09:44:25 +0000" BODY[] {%d}\r\n%s)' % (len(MESSAGE), MESSAGE)
+    ]
 
 
 async def test_mailbox_as_a_literal_and_several_messages(alice: Client) -> None:

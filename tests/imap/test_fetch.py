@@ -1,6 +1,5 @@
 """FETCH and UID FETCH. RFC 3501 6.4.5, 7.4.2."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 import pytest
@@ -12,7 +11,8 @@ MIXED = (
     b"From: a@b.example\r\nSubject: parts\r\nX-One: 1\r\n folded\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n"
     b"preamble\r\n--o\r\nContent-Type: text/plain\r\nContent-ID: <1@x>\r\n\r\nfirst\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n"
     b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\n\r\nplain\r\n--i\r\nContent-Type: text/html\r\n\r\n"
-    b"<p>html</p>\r\n--i--\r\n\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nSubject: single\r\n\r\nalone\r\n--o--\r\n")
+    b"<p>html</p>\r\n--i--\r\n\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nSubject: single\r\n\r\nalone\r\n--o--\r\n"
+)
 
 
 @pytest.fixture
@@ -22,26 +22,29 @@ async def mixed(anna: Client) -> Client:
     return anna
 
 
-@pytest.mark.parametrize(("section", "content"), [
-    ("", MIXED),
-    ("HEADER", MIXED[: MIXED.index(b"preamble")]),
-    ("TEXT", MIXED[MIXED.index(b"preamble") :]),
-    ("1", b"first"),
-    ("1.MIME", b"Content-Type: text/plain\r\nContent-ID: <1@x>\r\n\r\n"),
-    ("2.MIME", b"Content-Type: message/rfc822\r\n\r\n"),
-    ("2.HEADER", b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n"),
-    ("2.1", b"plain"),
-    ("2.2", b"<p>html</p>"),
-    ("2.2.MIME", b"Content-Type: text/html\r\n\r\n"),
-    ("3", b"Subject: single\r\n\r\nalone"),
-    ("3.1", b"alone"),
-    ("3.TEXT", b"alone"),
-    ("3.HEADER.FIELDS (SUBJECT)", b"Subject: single\r\n\r\n"),
-    ("HEADER.FIELDS (subject from)", b"From: a@b.example\r\nSubject: parts\r\n\r\n"),
-    ("HEADER.FIELDS (x-one)", b"X-One: 1\r\n folded\r\n\r\n"),
-    ("HEADER.FIELDS (Absent)", b"\r\n"),
-    ("HEADER.FIELDS.NOT (subject X-One content-type)", b"From: a@b.example\r\nMIME-Version: 1.0\r\n\r\n"),
-])
+@pytest.mark.parametrize(
+    ("section", "content"),
+    [
+        ("", MIXED),
+        ("HEADER", MIXED[: MIXED.index(b"preamble")]),
+        ("TEXT", MIXED[MIXED.index(b"preamble") :]),
+        ("1", b"first"),
+        ("1.MIME", b"Content-Type: text/plain\r\nContent-ID: <1@x>\r\n\r\n"),
+        ("2.MIME", b"Content-Type: message/rfc822\r\n\r\n"),
+        ("2.HEADER", b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n"),
+        ("2.1", b"plain"),
+        ("2.2", b"<p>html</p>"),
+        ("2.2.MIME", b"Content-Type: text/html\r\n\r\n"),
+        ("3", b"Subject: single\r\n\r\nalone"),
+        ("3.1", b"alone"),
+        ("3.TEXT", b"alone"),
+        ("3.HEADER.FIELDS (SUBJECT)", b"Subject: single\r\n\r\n"),
+        ("HEADER.FIELDS (subject from)", b"From: a@b.example\r\nSubject: parts\r\n\r\n"),
+        ("HEADER.FIELDS (x-one)", b"X-One: 1\r\n folded\r\n\r\n"),
+        ("HEADER.FIELDS (Absent)", b"\r\n"),
+        ("HEADER.FIELDS.NOT (subject X-One content-type)", b"From: a@b.example\r\nMIME-Version: 1.0\r\n\r\n"),
+    ],
+)
 async def test_sections(mixed: Client, section: str, content: bytes) -> None:
     untagged = await mixed.ok(f"FETCH 1 BODY.PEEK[{section}]")
     assert untagged == [b"* 1 FETCH (BODY[%s] {%d}\r\n%s)" % (section.encode(), len(content), content)]
@@ -52,20 +55,48 @@ async def test_sections_that_do_not_exist_are_nil(mixed: Client, section: str) -
     assert await mixed.ok(f"FETCH 1 BODY.PEEK[{section}]") == [b"* 1 FETCH (BODY[%s] NIL)" % section.encode()]
 
 
-@pytest.mark.parametrize(("partial", "label", "content"), [
-    ("<0.10>", b"<0>", MIXED[:10]), ("<5.3>", b"<5>", MIXED[5:8]), ("<100000.10>", b"<100000>", b""),
-    (f"<{len(MIXED) - 3}.100>", b"<%d>" % (len(MIXED) - 3), MIXED[-3:]), ("<0.4294967295>", b"<0>", MIXED),
-])
+@pytest.mark.parametrize(
+    ("partial", "label", "content"),
+    [
+        ("<0.10>", b"<0>", MIXED[:10]),
+        ("<5.3>", b"<5>", MIXED[5:8]),
+        ("<100000.10>", b"<100000>", b""),
+        (f"<{len(MIXED) - 3}.100>", b"<%d>" % (len(MIXED) - 3), MIXED[-3:]),
+        ("<0.4294967295>", b"<0>", MIXED),
+    ],
+)
 async def test_partial_fetch(mixed: Client, partial: str, label: bytes, content: bytes) -> None:
     assert await mixed.ok(f"FETCH 1 BODY.PEEK[]{partial}") == [b"* 1 FETCH (BODY[]%s {%d}\r\n%s)" % (label, len(content), content)]
 
 
-@pytest.mark.parametrize("wrong", [
-    "FETCH 1", "FETCH 1 ()", "FETCH 1 NOTHING", "FETCH 1 BODY[", "FETCH 1 BODY[MIME]", "FETCH 1 BODY[0]", "FETCH 1 BODY[1.]", "FETCH 1 BODY[]<0.0>",
-    "FETCH 1 BODY[]<1>", "FETCH 1 BODY[HEADER.FIELDS]", "FETCH 1 BODY[HEADER.FIELDS ()]", "FETCH 0 FLAGS", "FETCH 1:0 FLAGS", "FETCH a FLAGS",
-    "FETCH 1,, FLAGS", "FETCH 2 FLAGS", "FETCH 1:4294967295 FLAGS",
-    "FETCH 4294967296 FLAGS", "FETCH 1 (FLAGS", "FETCH 1 FLAGS FLAGS", "FETCH 1 (FAST)", "UID FETCH", "UID NOOP",
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "FETCH 1",
+        "FETCH 1 ()",
+        "FETCH 1 NOTHING",
+        "FETCH 1 BODY[",
+        "FETCH 1 BODY[MIME]",
+        "FETCH 1 BODY[0]",
+        "FETCH 1 BODY[1.]",
+        "FETCH 1 BODY[]<0.0>",
+        "FETCH 1 BODY[]<1>",
+        "FETCH 1 BODY[HEADER.FIELDS]",
+        "FETCH 1 BODY[HEADER.FIELDS ()]",
+        "FETCH 0 FLAGS",
+        "FETCH 1:0 FLAGS",
+        "FETCH a FLAGS",
+        "FETCH 1,, FLAGS",
+        "FETCH 2 FLAGS",
+        "FETCH 1:4294967295 FLAGS",
+        "FETCH 4294967296 FLAGS",
+        "FETCH 1 (FLAGS",
+        "FETCH 1 FLAGS FLAGS",
+        "FETCH 1 (FAST)",
+        "UID FETCH",
+        "UID NOOP",
+    ],
+)
 async def test_what_is_not_a_fetch_is_bad(mixed: Client, wrong: str) -> None:
     await mixed.bad(wrong)
 
@@ -75,16 +106,16 @@ async def test_macros_and_plain_items(anna: Client) -> None:
     await anna.ok("SELECT INBOX")
     fast = b'FLAGS (\\Recent \\Seen) INTERNALDATE "17-Jul-1996 09:44:25 +0000" RFC822.SIZE %d' % len(MESSAGE)
     assert await anna.ok("FETCH 1 FAST") == [b"* 1 FETCH (" + fast + b")"]
-    envelope = (b'ENVELOPE ("Mon, 7 Feb 1994 21:52:25 -0800 (PST)" "afternoon meeting" (("Fred Foobar" NIL "foobar" "blurdybloop.example")) '
-                b'(("Fred Foobar" NIL "foobar" "blurdybloop.example")) (("Fred Foobar" NIL "foobar" "blurdybloop.example")) '
-                b'((NIL NIL "mooch" "owatagu.example")) NIL NIL NIL "<B27397-0100000@blurdybloop.example>")')
+    envelope = (
+        b'ENVELOPE ("Mon, 7 Feb 1994 21:52:25 -0800 (PST)" "afternoon meeting" (("Fred Foobar" NIL "foobar" "blurdybloop.example")) '
+        b'(("Fred Foobar" NIL "foobar" "blurdybloop.example")) (("Fred Foobar" NIL "foobar" "blurdybloop.example")) '
+        b'((NIL NIL "mooch" "owatagu.example")) NIL NIL NIL "<B27397-0100000@blurdybloop.example>")'
+    )
     body = b'BODY ("text" "plain" ("CHARSET" "US-ASCII") NIL NIL "7bit" 55 1)'
     assert await anna.ok("FETCH 1 all") == [b"* 1 FETCH (" + fast + b" " + envelope + b")"]
     assert await anna.ok("FETCH 1 FULL") == [b"* 1 FETCH (" + fast + b" " + envelope + b" " + body + b")"]
-    assert await anna.ok("UID FETCH 1 BODYSTRUCTURE") == [
-        b"* 1 FETCH (UID 1 BODYSTRUCTURE " + body[5:-1] + b" NIL NIL NIL NIL))"]
-    assert await anna.ok("FETCH 1 (RFC822.HEADER)") == [
-        b"* 1 FETCH (RFC822.HEADER {%d}\r\n%s)" % (len(MESSAGE) - 55, MESSAGE[:-55])]
+    assert await anna.ok("UID FETCH 1 BODYSTRUCTURE") == [b"* 1 FETCH (UID 1 BODYSTRUCTURE " + body[5:-1] + b" NIL NIL NIL NIL))"]
+    assert await anna.ok("FETCH 1 (RFC822.HEADER)") == [b"* 1 FETCH (RFC822.HEADER {%d}\r\n%s)" % (len(MESSAGE) - 55, MESSAGE[:-55])]
     assert await anna.ok("FETCH 1 RFC822.TEXT") == [b"* 1 FETCH (RFC822.TEXT {55}\r\n%s)" % MESSAGE[-55:]]
     assert await anna.ok("FETCH 1 RFC822") == [b"* 1 FETCH (RFC822 {%d}\r\n%s)" % (len(MESSAGE), MESSAGE)]
 
@@ -130,15 +161,19 @@ async def test_large_message_comes_in_pieces_and_whole(house: House) -> None:
     assert (await alice.append("INBOX", large)).startswith(b"OK")
     await alice.ok("SELECT INBOX")
     assert await alice.ok("FETCH 1 (UID BODY.PEEK[] FLAGS)") == [
-        b"* 1 FETCH (UID 1 BODY[] {%d}\r\n%s FLAGS (\\Recent))" % (len(large), large)]
-    assert (await alice.ok("FETCH 1 BODY.PEEK[1]<1000000.5>"))[0].endswith(b"{5}\r\n" + large[-len(large) + large.index(b"Hello") + 1_000_000 :][:5] + b")")
+        b"* 1 FETCH (UID 1 BODY[] {%d}\r\n%s FLAGS (\\Recent))" % (len(large), large)
+    ]
+    assert (await alice.ok("FETCH 1 BODY.PEEK[1]<1000000.5>"))[0].endswith(
+        b"{5}\r\n" + large[-len(large) + large.index(b"Hello") + 1_000_000 :][:5] + b")"
+    )
 
 
 async def test_header_names_with_odd_characters_come_back_as_asked(anna: Client) -> None:
     await fill(anna, 1)
     await anna.ok("SELECT INBOX")
     assert (await anna.ok('FETCH 1 BODY.PEEK[HEADER.FIELDS ("Sub ject" {7+}\r\nSubject)]'))[0].startswith(
-        b'* 1 FETCH (BODY[HEADER.FIELDS ("Sub ject" Subject)] {29}')
+        b'* 1 FETCH (BODY[HEADER.FIELDS ("Sub ject" Subject)] {29}'
+    )
 
 
 async def test_empty_mailbox(anna: Client) -> None:

@@ -1,6 +1,5 @@
 """LIST, LSUB, STATUS, NAMESPACE, CREATE, DELETE, RENAME, SUBSCRIBE. RFC 3501 6.3; RFC 2342, 3348, 5258, 5819, 6154."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 import pytest
@@ -21,12 +20,25 @@ async def tree(anna: Client) -> Client:
     return anna
 
 
-@pytest.mark.parametrize(("reference", "pattern", "expected"), [
-    ("", "a*", ["a", "a/b", "a/b/c", "a/d"]), ("", "a/%", ["a/b", "a/d"]), ("", "%/%", ["Partag&AOk-/radio@alpha.mssante.test", "a/b", "a/d"]),
-    ("a/", "%", ["a/b", "a/d"]), ("", "inbox", ["INBOX"]), ("", "iNbOx%", ["INBOX"]), ("", "Pro%", ["Projet"]), ("", "%c", []),
-    ("", "*c", ["a/b/c"]), ("", "a/b/c", ["a/b/c"]), ("", "nothing", []), ("", "x*y", ["x*y"]), ("", "*%*%*%*d", ["a/d"]),
-    ("Partag&AOk-/", "*/INBOX", ["Partag&AOk-/radio@alpha.mssante.test/INBOX"]),
-])
+@pytest.mark.parametrize(
+    ("reference", "pattern", "expected"),
+    [
+        ("", "a*", ["a", "a/b", "a/b/c", "a/d"]),
+        ("", "a/%", ["a/b", "a/d"]),
+        ("", "%/%", ["Partag&AOk-/radio@alpha.mssante.test", "a/b", "a/d"]),
+        ("a/", "%", ["a/b", "a/d"]),
+        ("", "inbox", ["INBOX"]),
+        ("", "iNbOx%", ["INBOX"]),
+        ("", "Pro%", ["Projet"]),
+        ("", "%c", []),
+        ("", "*c", ["a/b/c"]),
+        ("", "a/b/c", ["a/b/c"]),
+        ("", "nothing", []),
+        ("", "x*y", ["x*y"]),
+        ("", "*%*%*%*d", ["a/d"]),
+        ("Partag&AOk-/", "*/INBOX", ["Partag&AOk-/radio@alpha.mssante.test/INBOX"]),
+    ],
+)
 async def test_list_patterns(tree: Client, reference: str, pattern: str, expected: list[str]) -> None:
     assert names(await tree.ok(f'LIST "{reference}" "{pattern}"')) == expected
 
@@ -90,7 +102,17 @@ async def test_create_makes_superiors_and_refuses_nonsense(alice: Client) -> Non
     await alice.ok("CREATE Folder/")
     await alice.no("CREATE Folder", "ALREADYEXISTS")
     await alice.no("CREATE inbox", "ALREADYEXISTS")
-    for wrong in ('""', "/x", "x//y", '"tab\there"', "caf&", "&AGE-", "x&bad", '"' + "y" * 1001 + '"', "/".join("abcdefghijklmnopqrstuvwxyz")):
+    for wrong in (
+        '""',
+        "/x",
+        "x//y",
+        '"tab\there"',
+        "caf&",
+        "&AGE-",
+        "x&bad",
+        '"' + "y" * 1001 + '"',
+        "/".join("abcdefghijklmnopqrstuvwxyz"),
+    ):
         await alice.no(f"CREATE {wrong}", "CANNOT")
     await alice.no("CREATE Favoris (USE (\\Archive))", "USEATTR")
     await alice.ok("DELETE Archive")

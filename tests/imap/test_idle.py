@@ -1,6 +1,5 @@
 """IDLE: the other session's doings are heard at once, also from another worker. RFC 2177."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -72,7 +71,9 @@ async def test_mail_that_another_worker_delivers(house: House, open_again: Calla
     other = await open_again("other")
     address = Address.parse("alice@alpha.mssante.test")
     body = Body.of(MESSAGE)
-    new = mailboxes.NewMessage(await other.blobs.prepare(body, address.domain, mime.summarise(body)), internal_date=datetime(2026, 1, 1, tzinfo=UTC))
+    new = mailboxes.NewMessage(
+        await other.blobs.prepare(body, address.domain, mime.summarise(body)), internal_date=datetime(2026, 1, 1, tzinfo=UTC)
+    )
 
     def deliver(tx: mailboxes.tree.Transaction) -> None:
         account = accounts.by_address(tx, address)

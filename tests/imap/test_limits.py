@@ -1,6 +1,5 @@
 """Limits and garbage: whatever is sent, the answer is BAD, NO or BYE, and others are not hurt."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 import asyncio
@@ -55,9 +54,19 @@ async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, s
         assert (await alice.response()).startswith(b"* BYE [TOOBIG]")
 
 
-@pytest.mark.parametrize("request_line", [
-    b"GET / HTTP/1.1", b"POST /login HTTP/1.1", b"HEAD /", b"OPTIONS * HTTP/1.1", b"CONNECT mx.test:993 HTTP/1.1", b"GET http://mx.test/ HTTP/1.0",
-    b"PRI * HTTP/2.0", b"Host: mx.test"])
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET / HTTP/1.1",
+        b"POST /login HTTP/1.1",
+        b"HEAD /",
+        b"OPTIONS * HTTP/1.1",
+        b"CONNECT mx.test:993 HTTP/1.1",
+        b"GET http://mx.test/ HTTP/1.0",
+        b"PRI * HTTP/2.0",
+        b"Host: mx.test",
+    ],
+)
 async def test_a_browser_is_sent_away(small_house: House, request_line: bytes) -> None:
     """What a page makes a browser send (ALPACA) gets no second line, and nothing of it comes back."""
     for client in (await small_house.stranger(), await small_house.login()):
@@ -121,9 +130,42 @@ async def test_a_slow_reader_of_much(anna: Client) -> None:
         assert (await anna.response()).startswith(b"f1 OK")
 
 
-PIECES = [b"a1 ", b"NOOP", b"SELECT INBOX", b"FETCH 1:* (FLAGS)", b"UID ", b"SEARCH ", b"LOGIN ", b"{3}", b"{3+}", b"\r\n", b"\n", b" ", b"(", b")", b'"', b"\\",
-          b"*", b"abc", b"APPEND INBOX ", b"STORE 1 +FLAGS (\\Seen)", b"IDLE", b"DONE", b"\x00", b"\xff", b"AUTHENTICATE PLAIN", b"=", b'LIST "" *',
-          b"a b LIST (SUBSCRIBED) \"\" %", b"CREATE ", b"&", b"STARTTLS", b"COPY 1 INBOX", b"EXPUNGE", b"CLOSE"]
+PIECES = [
+    b"a1 ",
+    b"NOOP",
+    b"SELECT INBOX",
+    b"FETCH 1:* (FLAGS)",
+    b"UID ",
+    b"SEARCH ",
+    b"LOGIN ",
+    b"{3}",
+    b"{3+}",
+    b"\r\n",
+    b"\n",
+    b" ",
+    b"(",
+    b")",
+    b'"',
+    b"\\",
+    b"*",
+    b"abc",
+    b"APPEND INBOX ",
+    b"STORE 1 +FLAGS (\\Seen)",
+    b"IDLE",
+    b"DONE",
+    b"\x00",
+    b"\xff",
+    b"AUTHENTICATE PLAIN",
+    b"=",
+    b'LIST "" *',
+    b'a b LIST (SUBSCRIBED) "" %',
+    b"CREATE ",
+    b"&",
+    b"STARTTLS",
+    b"COPY 1 INBOX",
+    b"EXPUNGE",
+    b"CLOSE",
+]
 
 
 @pytest.mark.parametrize("logged_in", [False, True])

@@ -43,13 +43,16 @@ async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: House) -
     """)
 
 
-@pytest.mark.parametrize("login", [
-    "LOGIN alice@alpha.mssante.test secret",
-    'LOGIN "Alice@alpha.mssante.test" "secret"',
-    'LOGIN alice@alpha.mssante.test "se\\"c\\\\ret é"',
-    "LOGIN {24+}\r\nalice@alpha.mssante.test {6+}\r\nsecret",
-    "login alice@alpha.mssante.test secret",
-])
+@pytest.mark.parametrize(
+    "login",
+    [
+        "LOGIN alice@alpha.mssante.test secret",
+        'LOGIN "Alice@alpha.mssante.test" "secret"',
+        'LOGIN alice@alpha.mssante.test "se\\"c\\\\ret é"',
+        "LOGIN {24+}\r\nalice@alpha.mssante.test {6+}\r\nsecret",
+        "login alice@alpha.mssante.test secret",
+    ],
+)
 async def test_login(small_house: House, login: str) -> None:
     client = await small_house.stranger()
     await client.ok(login)
@@ -68,13 +71,16 @@ async def test_synchronising_literals_wait_for_the_continuation(small_house: Hou
     """)
 
 
-@pytest.mark.parametrize(("mechanism", "initial", "answers"), [
-    ("PLAIN", b"\0alice@alpha.mssante.test\0secret", []),
-    ("PLAIN", None, [b"\0alice@alpha.mssante.test\0secret"]),
-    ("PLAIN", None, [b"alice@alpha.mssante.test\0alice@alpha.mssante.test\0secret"]),
-    ("LOGIN", None, [b"alice@alpha.mssante.test", b"secret"]),
-    ("login", b"alice@alpha.mssante.test", [b"secret"]),
-])
+@pytest.mark.parametrize(
+    ("mechanism", "initial", "answers"),
+    [
+        ("PLAIN", b"\0alice@alpha.mssante.test\0secret", []),
+        ("PLAIN", None, [b"\0alice@alpha.mssante.test\0secret"]),
+        ("PLAIN", None, [b"alice@alpha.mssante.test\0alice@alpha.mssante.test\0secret"]),
+        ("LOGIN", None, [b"alice@alpha.mssante.test", b"secret"]),
+        ("login", b"alice@alpha.mssante.test", [b"secret"]),
+    ],
+)
 async def test_authenticate(small_house: House, mechanism: str, initial: bytes | None, answers: list[bytes]) -> None:  # RFC 4959
     client = await small_house.stranger()
     first = b"" if initial is None else b" " + base64.b64encode(initial)

@@ -24,8 +24,9 @@ numbers = st.integers(1, 6)
 OPERATIONS = st.one_of(
     st.tuples(st.just("append"), st.just(0), st.sampled_from(FLAGS)),
     st.tuples(st.sampled_from(["add", "remove", "replace", "silent"]), numbers, st.sampled_from(FLAGS)),
-    st.tuples(st.sampled_from(["expunge", "noop", "copy", "move", "fetch", "search", "uid fetch", "select", "status"]),
-              numbers, st.just("")),
+    st.tuples(
+        st.sampled_from(["expunge", "noop", "copy", "move", "fetch", "search", "uid fetch", "select", "status"]), numbers, st.just("")
+    ),
 )
 
 

@@ -91,4 +91,8 @@ async def test_select_again_reads_only_what_changed(alice: Client) -> None:
     await fill(alice, 1)
     assert b"* 4 EXISTS" in await alice.ok("SELECT INBOX")
     assert await alice.ok("FETCH 1:* (UID FLAGS)") == [
-        b"* 1 FETCH (UID 1 FLAGS (\\Flagged))", b"* 2 FETCH (UID 3 FLAGS ())", b"* 3 FETCH (UID 5 FLAGS ())", b"* 4 FETCH (UID 6 FLAGS ())"]
+        b"* 1 FETCH (UID 1 FLAGS (\\Flagged))",
+        b"* 2 FETCH (UID 3 FLAGS ())",
+        b"* 3 FETCH (UID 5 FLAGS ())",
+        b"* 4 FETCH (UID 6 FLAGS ())",
+    ]

@@ -1,6 +1,5 @@
 """STORE and UID STORE. RFC 3501 6.4.6."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 import pytest
@@ -44,8 +43,18 @@ async def test_unchanged_flags_are_told_too(alice: Client) -> None:
     assert await alice.ok("STORE 1 +FLAGS (\\Seen)") == [b"* 1 FETCH (UID 1 FLAGS (\\Recent \\Seen))"]
 
 
-@pytest.mark.parametrize("wrong", ["STORE 1 FLAG (\\Seen)", "STORE 1 +FLAGS", "STORE 1 *FLAGS (\\Seen)", "STORE 2 FLAGS (\\Seen)", "STORE 1 FLAGS (\\Seen",
-                                   "STORE 1 FLAGS.LOUD (\\Seen)", "STORE x FLAGS (\\Seen)"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "STORE 1 FLAG (\\Seen)",
+        "STORE 1 +FLAGS",
+        "STORE 1 *FLAGS (\\Seen)",
+        "STORE 2 FLAGS (\\Seen)",
+        "STORE 1 FLAGS (\\Seen",
+        "STORE 1 FLAGS.LOUD (\\Seen)",
+        "STORE x FLAGS (\\Seen)",
+    ],
+)
 async def test_what_is_not_a_store_is_bad(anna: Client, wrong: str) -> None:
     await fill(anna, 1)
     await anna.ok("SELECT INBOX")

@@ -14,8 +14,13 @@ __all__ = ["MESSAGE", "House", "certificate", "client_tls", "fill", "run", "serv
 async def run(*command: str, home: Path, wanted: int = 0, **environment: str) -> str:
     """The output of a program that must end with the status `wanted`."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", "LC_ALL": "C.UTF-8", **environment}, cwd=home)
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", "LC_ALL": "C.UTF-8", **environment},
+        cwd=home,
+    )
     try:
         async with asyncio.timeout(60):
             output, _ = await process.communicate()

@@ -21,9 +21,22 @@ class NewerOpenSsl:
 
     def __init__(self, path: Path) -> None:
         self._lib = ctypes.CDLL(str(path))
-        for name in ("BIO_new_mem_buf", "BIO_new", "BIO_s_mem", "PEM_read_bio_PrivateKey", "PEM_read_bio_X509", "d2i_CMS_bio",
-                     "CMS_encrypt", "CMS_sign", "CMS_add1_signer", "EVP_get_cipherbyname", "EVP_get_digestbyname", "OPENSSL_sk_new_null",
-                     "EVP_PKEY_CTX_new", "X509_get_pubkey"):
+        for name in (
+            "BIO_new_mem_buf",
+            "BIO_new",
+            "BIO_s_mem",
+            "PEM_read_bio_PrivateKey",
+            "PEM_read_bio_X509",
+            "d2i_CMS_bio",
+            "CMS_encrypt",
+            "CMS_sign",
+            "CMS_add1_signer",
+            "EVP_get_cipherbyname",
+            "EVP_get_digestbyname",
+            "OPENSSL_sk_new_null",
+            "EVP_PKEY_CTX_new",
+            "X509_get_pubkey",
+        ):
             getattr(self._lib, name).restype = ctypes.c_void_p
         self._lib.OpenSSL_version.restype = ctypes.c_char_p
         self._lib.ERR_get_error.restype = ctypes.c_ulong
@@ -71,8 +84,10 @@ class NewerOpenSsl:
         return ctypes.c_void_p(pointer)
 
     def _pair(self, certificate: bytes, key: bytes) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
-        return (self._need(self._lib.PEM_read_bio_X509(self._in(certificate), None, None, None)),
-                self._need(self._lib.PEM_read_bio_PrivateKey(self._in(key), None, None, None)))
+        return (
+            self._need(self._lib.PEM_read_bio_X509(self._in(certificate), None, None, None)),
+            self._need(self._lib.PEM_read_bio_PrivateKey(self._in(key), None, None, None)),
+        )
 
     def verify(self, cms: bytes) -> bytes:
         """The content of an opaque SignedData whose signatures hold; certificates are not judged."""

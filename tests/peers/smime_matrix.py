@@ -48,8 +48,13 @@ class Desk:
 
     def pkcs12(self, who: Person, name: str) -> Path:
         """With the algorithms of old programs; its passphrase is abc."""
-        way = (PrivateFormat.PKCS12.encryption_builder().kdf_rounds(2048).key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-               .hmac_hash(hashes.SHA1()).build(b"abc"))
+        way = (
+            PrivateFormat.PKCS12.encryption_builder()
+            .kdf_rounds(2048)
+            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+            .hmac_hash(hashes.SHA1())
+            .build(b"abc")
+        )
         return self.file(f"{name}.p12", pkcs12.serialize_key_and_certificates(name.encode(), who.key, who.cert, [self.authority.cert], way))
 
     def file(self, name: str, data: bytes | Body) -> Path:

@@ -20,8 +20,20 @@ REFUSALS = {  # what the sentence has to say, so that the other operator knows w
 
 def swaks(world, peer, *more):
     place, row = world.operator("alpha")["relay"], world.description["peers"][peer]
-    command = ["swaks", "--server", f"{place['host']}:{place['port']}", "--from", f"expediteur@{row['domain']}",
-               "--to", world.martin["address"], "--helo", f"mx.{row['domain']}", "--timeout", "20", *more]
+    command = [
+        "swaks",
+        "--server",
+        f"{place['host']}:{place['port']}",
+        "--from",
+        f"expediteur@{row['domain']}",
+        "--to",
+        world.martin["address"],
+        "--helo",
+        f"mx.{row['domain']}",
+        "--timeout",
+        "20",
+        *more,
+    ]
     if peer != "no-tls":
         command.append("--tls")
     if "cert" in row:
@@ -60,8 +72,25 @@ def test_handshake_succeeds_and_smtp_refuses(world, peer):
     place, row = world.operator("alpha")["relay"], world.description["peers"][peer]
     dialogue = f"EHLO mx.{row['domain']}\r\nMAIL FROM:<a@{row['domain']}>\r\nQUIT\r\n"
     run = subprocess.run(
-        ["openssl", "s_client", "-quiet", "-ign_eof", "-starttls", "smtp", "-connect", f"{place['host']}:{place['port']}",
-         "-cert", str(world.path(row["cert"])), "-key", str(world.path(row["key"]))],
-        input=dialogue, capture_output=True, text=True, check=False, timeout=60)
+        [
+            "openssl",
+            "s_client",
+            "-quiet",
+            "-ign_eof",
+            "-starttls",
+            "smtp",
+            "-connect",
+            f"{place['host']}:{place['port']}",
+            "-cert",
+            str(world.path(row["cert"])),
+            "-key",
+            str(world.path(row["key"])),
+        ],
+        input=dialogue,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert re.search(r"^550 5\.7\.\d+ ", run.stdout, re.MULTILINE), run.stdout + run.stderr
     assert "221 " in run.stdout

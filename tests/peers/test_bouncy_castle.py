@@ -41,8 +41,12 @@ class Bouncy:
         self.path, self.authority = path, Authority()
         classes = ":".join([str(path), *map(str, JARS)])
         run("javac", "-nowarn", "-cp", classes, "-d", path, Path(__file__).parent / "java" / "Bouncy.java")
-        self.process = subprocess.Popen(["java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Bouncy"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            ["java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Bouncy"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def __call__(self, verb: str, data: bytes, *words: str | Path) -> bytes:
         (self.path / "in").write_bytes(data)
@@ -87,9 +91,13 @@ def read(data: bytes, who: Person, reading: Reading = Reading()) -> tuple[Decryp
     return decrypt(lambda: Stream([data]), [who.identity], fresh, reading), b"".join(plain)
 
 
-@pytest.mark.parametrize(("kind", "cipher", "oaep"), [
-    *[("rsa", cipher, oaep) for cipher in MADE for oaep in (False, True)],
-    *[(kind, cipher, False) for kind in ("p256", "p384") for cipher in ("aes256-cbc", "aes128-cbc")]])
+@pytest.mark.parametrize(
+    ("kind", "cipher", "oaep"),
+    [
+        *[("rsa", cipher, oaep) for cipher in MADE for oaep in (False, True)],
+        *[(kind, cipher, False) for kind in ("p256", "p384") for cipher in ("aes256-cbc", "aes128-cbc")],
+    ],
+)
 def test_it_decrypts_ours(bouncy: Bouncy, kind: str, cipher: str, oaep: bool) -> None:
     who, _, key = bouncy.person(kind)
     assert bouncy("decrypt", hidden(who, cipher, oaep), key) == ENTITY
@@ -99,14 +107,25 @@ def dotted(oid: bytes) -> str:
     return der.dotted(oid[2:])
 
 
-X963 = {name: f"{dotted(oid)}:{dotted(oids.AES256_WRAP)}" for name, oid in (
-    ("sha1", oids.ECDH_SHA1), ("sha256", oids.ECDH_SHA256), ("sha384", oids.ECDH_SHA384), ("sha512", oids.ECDH_SHA512))}
+X963 = {
+    name: f"{dotted(oid)}:{dotted(oids.AES256_WRAP)}"
+    for name, oid in (("sha1", oids.ECDH_SHA1), ("sha256", oids.ECDH_SHA256), ("sha384", oids.ECDH_SHA384), ("sha512", oids.ECDH_SHA512))
+}
 
 
-@pytest.mark.parametrize(("kind", "how"), [
-    ("rsa", "v1.5"), ("rsa", "oaep:SHA-1:SHA-1"), ("rsa", "oaep:SHA-256:SHA-256"), ("rsa", "oaep:SHA-256:SHA-1"),
-    ("rsa", "oaep:SHA-512:SHA-384"), *[(kind, way) for kind in ("p256", "p384") for way in X963.values()],
-    ("p256", f"{X963['sha256']}:material")], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("rsa", "v1.5"),
+        ("rsa", "oaep:SHA-1:SHA-1"),
+        ("rsa", "oaep:SHA-256:SHA-256"),
+        ("rsa", "oaep:SHA-256:SHA-1"),
+        ("rsa", "oaep:SHA-512:SHA-384"),
+        *[(kind, way) for kind in ("p256", "p384") for way in X963.values()],
+        ("p256", f"{X963['sha256']}:material"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("cipher", ["aes256-gcm", "aes128-cbc"])
 def test_we_decrypt_its(bouncy: Bouncy, kind: str, how: str, cipher: str) -> None:
     who, cert, _ = bouncy.person(kind)
@@ -161,9 +180,17 @@ def test_it_verifies_ours(bouncy: Bouncy, kind: str, pss: bool) -> None:
         bouncy("verify", before + ENTITY.replace(b"compte", b"conte ") + after)
 
 
-@pytest.mark.parametrize(("kind", "algorithm"), [
-    ("rsa", "SHA256WITHRSA"), ("rsa", "SHA512WITHRSA"), ("rsa", "SHA256WITHRSAANDMGF1"), ("p256", "SHA256WITHECDSA"),
-    ("p384", "SHA384WITHECDSA"), ("ed25519", "Ed25519")])
+@pytest.mark.parametrize(
+    ("kind", "algorithm"),
+    [
+        ("rsa", "SHA256WITHRSA"),
+        ("rsa", "SHA512WITHRSA"),
+        ("rsa", "SHA256WITHRSAANDMGF1"),
+        ("p256", "SHA256WITHECDSA"),
+        ("p384", "SHA384WITHECDSA"),
+        ("ed25519", "Ed25519"),
+    ],
+)
 def test_we_verify_its(bouncy: Bouncy, kind: str, algorithm: str) -> None:
     _, cert, key = bouncy.person(kind, ALICE)
     made = bouncy("sign", ENTITY, cert, key, algorithm)

@@ -59,8 +59,9 @@ userdb {{
 def corpus() -> list[tuple[str, bytes]]:
     """Messages with CRLF line ends, as a server keeps them."""
     folders = ("cpython-email", "ruby-mail", "mimekit", "mime4j", "mail-parser")
-    paths = [path for folder in folders for path in sorted((DATA / folder).rglob("*"))
-             if path.suffix in (".eml", ".msg") and path.is_file()]
+    paths = [
+        path for folder in folders for path in sorted((DATA / folder).rglob("*")) if path.suffix in (".eml", ".msg") and path.is_file()
+    ]
     return [(path.name, re.sub(rb"\r?\n", b"\r\n", path.read_bytes()).replace(b"\0", b"")) for path in paths]
 
 

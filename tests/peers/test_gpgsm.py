@@ -32,8 +32,21 @@ class Gpgsm:
         self("--passphrase-fd", "0", "--import", desk.pkcs12(self.bob, "bob"))
 
     def __call__(self, *arguments: str | Path, ok: bool = True) -> subprocess.CompletedProcess[bytes]:
-        return run("gpgsm", "--homedir", self.home, "--batch", "--disable-crl-checks", "--disable-dirmngr", "--faked-system-time",
-                   NOW.strftime("%Y%m%dT%H%M%S"), "--pinentry-mode", "loopback", *arguments, given=b"abc\n", ok=ok)
+        return run(
+            "gpgsm",
+            "--homedir",
+            self.home,
+            "--batch",
+            "--disable-crl-checks",
+            "--disable-dirmngr",
+            "--faked-system-time",
+            NOW.strftime("%Y%m%dT%H%M%S"),
+            "--pinentry-mode",
+            "loopback",
+            *arguments,
+            given=b"abc\n",
+            ok=ok,
+        )
 
     def elliptic(self, kind: str) -> Person:
         """Somebody with a curve key. Its import of such a PKCS#12 crashes, so the key is put where its agent keeps them."""

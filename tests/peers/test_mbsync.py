@@ -39,8 +39,11 @@ SyncState *
 
 def tree(home: Path) -> list[tuple[str, bytes]]:
     """Folder and content of every message in the maildirs."""
-    return sorted((str(path.parents[1].relative_to(home)), path.read_bytes()) for path in (home / "mail").rglob("*")
-                  if path.parent.name in ("cur", "new") and path.is_file())
+    return sorted(
+        (str(path.parents[1].relative_to(home)), path.read_bytes())
+        for path in (home / "mail").rglob("*")
+        if path.parent.name in ("cur", "new") and path.is_file()
+    )
 
 
 @pytest.mark.peer("mbsync")

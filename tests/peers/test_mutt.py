@@ -20,7 +20,8 @@ async def on_a_terminal(*command: str, home: Path) -> None:
     master, slave = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
+        *command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+    )
     os.close(slave)
     screen = asyncio.create_task(asyncio.to_thread(_read_all, master))
     try:

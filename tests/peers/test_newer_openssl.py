@@ -95,16 +95,26 @@ class KemRecipientInfo(core.Sequence):  # type: ignore[misc]
     """RFC 9629 3, in the words of asn1crypto."""
 
     _fields = [  # noqa: RUF012 - asn1crypto's way
-        ("version", core.Integer), ("rid", cms.RecipientIdentifier), ("kem", algos.AlgorithmIdentifier), ("kemct", core.OctetString),
-        ("kdf", algos.AlgorithmIdentifier), ("kek_length", core.Integer), ("ukm", core.OctetString, {"explicit": 0, "optional": True}),
-        ("wrap", algos.AlgorithmIdentifier), ("encrypted_key", core.OctetString)]
+        ("version", core.Integer),
+        ("rid", cms.RecipientIdentifier),
+        ("kem", algos.AlgorithmIdentifier),
+        ("kemct", core.OctetString),
+        ("kdf", algos.AlgorithmIdentifier),
+        ("kek_length", core.Integer),
+        ("ukm", core.OctetString, {"explicit": 0, "optional": True}),
+        ("wrap", algos.AlgorithmIdentifier),
+        ("encrypted_key", core.OctetString),
+    ]
 
 
 class OtherInfo(core.Sequence):  # type: ignore[misc]
     """CMSORIforKEMOtherInfo (RFC 9629 5)."""
 
-    _fields = [("wrap", algos.AlgorithmIdentifier), ("kek_length", core.Integer),  # noqa: RUF012
-               ("ukm", core.OctetString, {"explicit": 0, "optional": True})]
+    _fields = [  # noqa: RUF012 - asn1crypto reads it
+        ("wrap", algos.AlgorithmIdentifier),
+        ("kek_length", core.Integer),
+        ("ukm", core.OctetString, {"explicit": 0, "optional": True}),
+    ]
 
 
 def hkdf_sha256(secret: bytes, info: bytes) -> bytes:
@@ -124,7 +134,11 @@ def test_its_kem_and_asn1crypto_read_our_recipient(openssl: NewerOpenSsl, author
     assert other["ori_type"].dotted == "1.2.840.113549.1.9.16.13.3"
     info = KemRecipientInfo.load(other["ori_value"].dump(), strict=True)
     assert (info["version"].native, info["kem"]["algorithm"].dotted, info["kdf"]["algorithm"].dotted, info["kek_length"].native) == (
-        0, "2.16.840.1.101.3.4.4.2", "1.2.840.113549.1.9.16.3.28", 32)
+        0,
+        "2.16.840.1.101.3.4.4.2",
+        "1.2.840.113549.1.9.16.3.28",
+        32,
+    )
     assert info["rid"].chosen["serial_number"].native == who.cert.serial_number
     secret = openssl.decapsulate(info["kemct"].native, who.pem(), who.key_pem())
     assert aes_key_unwrap(kek(secret, info), info["encrypted_key"].native) == content_key
@@ -136,15 +150,24 @@ def test_we_read_what_its_kem_and_asn1crypto_make(openssl: NewerOpenSsl, authori
     secret, ciphertext = openssl.encapsulate(who.pem())
     ours = asn1.Certificate.load(who.der)
     fields: dict[str, object] = {
-        "version": 0, "kem": {"algorithm": "2.16.840.1.101.3.4.4.2"}, "kemct": ciphertext, "kek_length": 32, "encrypted_key": b"",
-        "kdf": {"algorithm": "1.2.840.113549.1.9.16.3.28"}, "wrap": {"algorithm": "2.16.840.1.101.3.4.1.45"},
-        "rid": cms.RecipientIdentifier("issuer_and_serial_number", {"issuer": ours.issuer, "serial_number": ours.serial_number})}
+        "version": 0,
+        "kem": {"algorithm": "2.16.840.1.101.3.4.4.2"},
+        "kemct": ciphertext,
+        "kek_length": 32,
+        "encrypted_key": b"",
+        "kdf": {"algorithm": "1.2.840.113549.1.9.16.3.28"},
+        "wrap": {"algorithm": "2.16.840.1.101.3.4.1.45"},
+        "rid": cms.RecipientIdentifier("issuer_and_serial_number", {"issuer": ours.issuer, "serial_number": ours.serial_number}),
+    }
     info = KemRecipientInfo(fields | ({"ukm": material} if material else {}))
     info["encrypted_key"] = aes_key_wrap(kek(secret, info), content_key)
     ori = der.explicit(4, oids.ORI_KEM, info.dump())
     padded = ENTITY + bytes((16 - len(ENTITY) % 16,)) * (16 - len(ENTITY) % 16)
-    hidden = der.sequence(oids.DATA, identifier(oids.AES256_CBC, der.octets(vector)),
-                          der.tlv(0x80, Cipher(AES(content_key), CBC(vector)).encryptor().update(padded)))
+    hidden = der.sequence(
+        oids.DATA,
+        identifier(oids.AES256_CBC, der.octets(vector)),
+        der.tlv(0x80, Cipher(AES(content_key), CBC(vector)).encryptor().update(padded)),
+    )
     made = content_info(oids.ENVELOPED_DATA, der.sequence(der.integer(3), der.tlv(der.SET, ori), hidden))
     plain: list[bytes] = []
     found = decrypt(lambda: Stream([made]), [who.identity], lambda: lambda chunk: plain.append(bytes(chunk)), Reading(experimental=True))

@@ -41,8 +41,9 @@ def test_it_decrypts_ours(nss: Nss, cipher: str) -> None:
     assert TEXT.encode() in nss.cmsutil("-D", "-i", path).stdout
 
 
-@pytest.mark.parametrize(("kind", "cipher", "oaep"), [
-    ("rsa", "aes256-gcm", False), ("rsa", "aes256-cbc", True), ("p256", "aes256-cbc", False)])
+@pytest.mark.parametrize(
+    ("kind", "cipher", "oaep"), [("rsa", "aes256-gcm", False), ("rsa", "aes256-cbc", True), ("p256", "aes256-cbc", False)]
+)
 def test_what_is_beyond_it(nss: Nss, kind: str, cipher: str, oaep: bool) -> None:
     """When one of these fails, a newer NSS reads it, and the safe default may change."""
     path = nss.desk.file("e.der", cms_of(encrypted([nss.people[kind]], cipher, oaep)))

@@ -48,9 +48,16 @@ PSS = ["-keyopt", "rsa_padding_mode:pss"]
 SIGN_OPTIONS = [[], ["-nodetach"], ["-nodetach", "-stream"], ["-nosmimecap"], ["-noattr"], ["-keyid"], ["-md", "sha512"], ["-cades"]]
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    *[(kind, options) for kind in ("rsa", "p256", "p384") for options in SIGN_OPTIONS],
-    ("rsa", PSS), ("rsa", [*PSS, "-keyopt", "rsa_pss_saltlen:digest"]), ("rsa", [*PSS, "-md", "sha384"])], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *[(kind, options) for kind in ("rsa", "p256", "p384") for options in SIGN_OPTIONS],
+        ("rsa", PSS),
+        ("rsa", [*PSS, "-keyopt", "rsa_pss_saltlen:digest"]),
+        ("rsa", [*PSS, "-md", "sha384"]),
+    ],
+    ids=str,
+)
 def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
     _, cert, key = desk.person(kind, ALICE)
     source = desk.file("in", ENTITY)
@@ -60,11 +67,21 @@ def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
     assert found.valid
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    ("rsa", ["-aes256"]), ("rsa", ["-aes128"]), ("rsa", ["-aes-256-gcm"]), ("rsa", ["-aes256", "-stream"]), ("rsa", ["-aes256", "-keyid"]),
-    ("rsa", ["-aes-256-gcm", "-stream"]),
-    ("p256", ["-aes256"]), ("p256", ["-aes-256-gcm"]), ("p384", ["-aes256", "-keyid"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("rsa", ["-aes256"]),
+        ("rsa", ["-aes128"]),
+        ("rsa", ["-aes-256-gcm"]),
+        ("rsa", ["-aes256", "-stream"]),
+        ("rsa", ["-aes256", "-keyid"]),
+        ("rsa", ["-aes-256-gcm", "-stream"]),
+        ("p256", ["-aes256"]),
+        ("p256", ["-aes-256-gcm"]),
+        ("p384", ["-aes256", "-keyid"]),
+    ],
+    ids=str,
+)
 def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
     who, cert, _ = desk.person(kind)
     source = desk.file("in", ENTITY)
@@ -74,11 +91,17 @@ def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
     assert TEXT.encode() in got.readable.read()
 
 
-@pytest.mark.parametrize("options", [
-    ["-keyopt", "rsa_padding_mode:oaep"], ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"],
-    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha512"],
-    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256", "-keyopt", "rsa_mgf1_md:sha1"],
-    ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha384", "-keyopt", "rsa_mgf1_md:sha512"]], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-keyopt", "rsa_padding_mode:oaep"],
+        ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"],
+        ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha512"],
+        ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256", "-keyopt", "rsa_mgf1_md:sha1"],
+        ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha384", "-keyopt", "rsa_mgf1_md:sha512"],
+    ],
+    ids=str,
+)
 def test_we_decrypt_its_oaep(desk: Desk, options: list[str]) -> None:
     who, cert, _ = desk.person("rsa")
     run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert, *options)
@@ -88,8 +111,20 @@ def test_we_decrypt_its_oaep(desk: Desk, options: list[str]) -> None:
 @pytest.mark.parametrize("curve_hash", ["sha256", "sha384", "sha512"])
 def test_we_decrypt_its_ecdh_with_other_hashes(desk: Desk, curve_hash: str) -> None:
     who, cert, _ = desk.person("p256")
-    run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert,
-        "-keyopt", f"ecdh_kdf_md:{curve_hash}")
+    run(
+        "openssl",
+        "cms",
+        "-encrypt",
+        "-in",
+        desk.file("in", ENTITY),
+        "-out",
+        desk.path / "m.eml",
+        "-aes256",
+        "-recip",
+        cert,
+        "-keyopt",
+        f"ecdh_kdf_md:{curve_hash}",
+    )
     assert desk.opened((desk.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
 
 
@@ -123,11 +158,20 @@ def test_what_is_only_for_a_password_is_said_so(desk: Desk) -> None:
 OLD = ["-provider", "legacy", "-provider", "default"]
 
 
-@pytest.mark.parametrize(("kind", "options", "cipher"), [
-    ("rsa", ["-rc2-40"], "rc2-40-cbc"), ("rsa", ["-rc2-64"], "rc2-64-cbc"), ("rsa", ["-rc2-128"], "rc2-128-cbc"),
-    ("rsa", ["-des3"], "des-ede3-cbc"),
-    ("p256", ["-rc2-128"], "rc2-128-cbc"), ("p256", ["-des3"], "des-ede3-cbc"), ("p256", ["-des3", "-des3-wrap"], "des-ede3-cbc"),
-    ("p384", ["-aes256", "-des3-wrap"], "aes256-cbc")], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "options", "cipher"),
+    [
+        ("rsa", ["-rc2-40"], "rc2-40-cbc"),
+        ("rsa", ["-rc2-64"], "rc2-64-cbc"),
+        ("rsa", ["-rc2-128"], "rc2-128-cbc"),
+        ("rsa", ["-des3"], "des-ede3-cbc"),
+        ("p256", ["-rc2-128"], "rc2-128-cbc"),
+        ("p256", ["-des3"], "des-ede3-cbc"),
+        ("p256", ["-des3", "-des3-wrap"], "des-ede3-cbc"),
+        ("p384", ["-aes256", "-des3-wrap"], "aes256-cbc"),
+    ],
+    ids=str,
+)
 def test_we_decrypt_its_old_ciphers_when_asked(desk: Desk, kind: str, options: list[str], cipher: str) -> None:  # RFC 3370, 3217
     who, cert, _ = desk.person(kind)
     run("openssl", "cms", "-encrypt", *OLD, "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", *options, "-recip", cert)

@@ -35,9 +35,16 @@ def asks(desk: Desk, *options: str) -> tuple[Signed, Path]:
     return receipts.of_message(Body.of(path.read_bytes())), path
 
 
-@pytest.mark.parametrize(("options", "wanted"), [
-    (ASKING, "all"), ([*ASKING, "-nodetach"], "all"), (["-receipt_request_first", "-receipt_request_to", ALICE], "first-tier"),
-    (["-receipt_request_from", BOB, "-receipt_request_to", ALICE], (Address.parse(BOB),))], ids=["all", "opaque", "first", "from"])
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (ASKING, "all"),
+        ([*ASKING, "-nodetach"], "all"),
+        (["-receipt_request_first", "-receipt_request_to", ALICE], "first-tier"),
+        (["-receipt_request_from", BOB, "-receipt_request_to", ALICE], (Address.parse(BOB),)),
+    ],
+    ids=["all", "opaque", "first", "from"],
+)
 def test_we_read_its_requests(desk: Desk, options: list[str], wanted: object) -> None:
     original, path = asks(desk, *options)
     found = receipts.requested(original)
@@ -55,8 +62,20 @@ def test_it_verifies_our_receipt(desk: Desk, kind: str, options: list[str]) -> N
     original, path = asks(desk, *ASKING, *options)
     bob, *_ = desk.person(kind)
     made = desk.file("receipt.der", receipts.make(original, bob.identity, NOW))
-    run("openssl", "cms", "-verify_receipt", made, "-rctform", "DER", "-CAfile", desk.path / "ca.pem",
-        "-attime", str(int(NOW.timestamp())), "-in", path)
+    run(
+        "openssl",
+        "cms",
+        "-verify_receipt",
+        made,
+        "-rctform",
+        "DER",
+        "-CAfile",
+        desk.path / "ca.pem",
+        "-attime",
+        str(int(NOW.timestamp())),
+        "-in",
+        path,
+    )
 
 
 def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
@@ -66,8 +85,21 @@ def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
     bob, *_ = desk.person("rsa")
     for original, fits in ((first, True), (second, False)):
         made = desk.file("receipt.der", receipts.make(original, bob.identity, NOW))
-        done = run("openssl", "cms", "-verify_receipt", made, "-rctform", "DER", "-CAfile", desk.path / "ca.pem",
-                   "-attime", str(int(NOW.timestamp())), "-in", kept, ok=False)
+        done = run(
+            "openssl",
+            "cms",
+            "-verify_receipt",
+            made,
+            "-rctform",
+            "DER",
+            "-CAfile",
+            desk.path / "ca.pem",
+            "-attime",
+            str(int(NOW.timestamp())),
+            "-in",
+            kept,
+            ok=False,
+        )
         assert (done.returncode == 0) is fits, done.stderr
 
 
@@ -91,8 +123,24 @@ def test_it_answers_what_we_ask(desk: Desk) -> None:
     before, after = asking.opaque(len(CONTENT), hashlib.sha256(CONTENT).digest(), NOW)
     message = desk.file("asks.der", before + CONTENT + after)
     _, cert, key = desk.person("rsa")
-    shown = run("openssl", "cms", "-verify", "-in", message, "-inform", "DER", "-receipt_request_print", "-CAfile", desk.path / "ca.pem",
-                "-attime", str(int(NOW.timestamp())), "-purpose", "smimesign", "-out", desk.path / "out")
+    shown = run(
+        "openssl",
+        "cms",
+        "-verify",
+        "-in",
+        message,
+        "-inform",
+        "DER",
+        "-receipt_request_print",
+        "-CAfile",
+        desk.path / "ca.pem",
+        "-attime",
+        str(int(NOW.timestamp())),
+        "-purpose",
+        "smimesign",
+        "-out",
+        desk.path / "out",
+    )
     assert BOB.encode() in shown.stdout + shown.stderr
     answer = ("openssl", "cms", "-sign_receipt", "-signer", cert, "-inkey", key, "-outform", "DER")
     made = run(*answer, "-in", message, "-inform", "DER").stdout

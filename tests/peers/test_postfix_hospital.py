@@ -43,8 +43,11 @@ def test_postfix_hands_over_and_beta_reads(world, postfix):
         message["Subject"] = f"Compte rendu {number}"
         message["Message-ID"] = make_msgid(domain="hopital.test")
         message.set_content("Compte rendu d'hospitalisation.\n" * 20)
-        subprocess.run(["/usr/sbin/sendmail", "-C", str(postfix / "etc"), "-f", "dpi@alpha.mssante.test", "-i", "-t"],
-                       input=message.as_bytes(), check=True)
+        subprocess.run(
+            ["/usr/sbin/sendmail", "-C", str(postfix / "etc"), "-f", "dpi@alpha.mssante.test", "-i", "-t"],
+            input=message.as_bytes(),
+            check=True,
+        )
         sent.append(message["Message-ID"])
     until("all of Postfix's mail at beta", lambda: set(sent) <= set(world.received(local="anne.leroy")) - before, 180)
     with world.reader(local="anne.leroy") as client:

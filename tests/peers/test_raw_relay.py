@@ -63,8 +63,16 @@ def test_openssl_decrypts_and_verifies_the_relayed_message(world, tmp_path):
     assert b"Lettre de liaison" not in raw
     decrypted = openssl("-decrypt", "-recip", world.path(recipient["cert"]), "-inkey", world.path(recipient["key"]), octets=raw)
     assert decrypted.returncode == 0, decrypted.stderr
-    verified = openssl("-verify", "-CAfile", world.path(world.description["ca"]), "-purpose", "any", "-signer", tmp_path / "signer.pem",
-                       octets=decrypted.stdout)
+    verified = openssl(
+        "-verify",
+        "-CAfile",
+        world.path(world.description["ca"]),
+        "-purpose",
+        "any",
+        "-signer",
+        tmp_path / "signer.pem",
+        octets=decrypted.stdout,
+    )
     assert verified.returncode == 0, verified.stderr
     assert b"Verification successful" in verified.stderr
     assert b"Lettre de liaison" in verified.stdout

@@ -76,8 +76,17 @@ class Slapd:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            ["/usr/sbin/slapd", "-f", self.path / "slapd.conf", "-d", "0",
-             "-h", f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"], stderr=subprocess.DEVNULL)
+            [
+                "/usr/sbin/slapd",
+                "-f",
+                self.path / "slapd.conf",
+                "-d",
+                "0",
+                "-h",
+                f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}",
+            ],
+            stderr=subprocess.DEVNULL,
+        )
         ends = time.monotonic() + 20
         while time.monotonic() < ends and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.tls_port), 1):
@@ -110,17 +119,24 @@ def _binary(name: str, value: bytes) -> str:
 
 def _content(bob: Person, card: Person) -> str:
     said = Signer(bob.identity).sign(hashlib.sha256(b"").digest(), NOW)
-    return "".join([
-        _ldif("dc=hospital", "objectClass: dcObject", "objectClass: organization", "o: Hospital", "dc: hospital"),
-        _ldif("ou=people,dc=hospital", "objectClass: organizationalUnit", "ou: people"),
-        _ldif("ou=staff,dc=hospital", "objectClass: organizationalUnit", "ou: staff"),
-        _ldif("ou=elsewhere,dc=hospital", "objectClass: referral", "objectClass: extensibleObject", "ou: elsewhere",
-              "ref: ldap://127.0.0.1:1/dc=elsewhere"),
-        _ldif("cn=gateway,dc=hospital", "objectClass: person", "cn: gateway", "sn: x", "userPassword: correct horse"),
-        _person("cn=Bob,ou=people,dc=hospital", BOB, _binary("userCertificate;binary", bob.der), _binary("userSMIMECertificate", said)),
-        _person("cn=Card,ou=staff,dc=hospital", "card@beta.mssante.test", _binary("userCertificate;binary", card.der)),
-        *(_person(f"cn=Many {number},ou=people,dc=hospital", CROWD) for number in range(20)),
-    ])
+    return "".join(
+        [
+            _ldif("dc=hospital", "objectClass: dcObject", "objectClass: organization", "o: Hospital", "dc: hospital"),
+            _ldif("ou=people,dc=hospital", "objectClass: organizationalUnit", "ou: people"),
+            _ldif("ou=staff,dc=hospital", "objectClass: organizationalUnit", "ou: staff"),
+            _ldif(
+                "ou=elsewhere,dc=hospital",
+                "objectClass: referral",
+                "objectClass: extensibleObject",
+                "ou: elsewhere",
+                "ref: ldap://127.0.0.1:1/dc=elsewhere",
+            ),
+            _ldif("cn=gateway,dc=hospital", "objectClass: person", "cn: gateway", "sn: x", "userPassword: correct horse"),
+            _person("cn=Bob,ou=people,dc=hospital", BOB, _binary("userCertificate;binary", bob.der), _binary("userSMIMECertificate", said)),
+            _person("cn=Card,ou=staff,dc=hospital", "card@beta.mssante.test", _binary("userCertificate;binary", card.der)),
+            *(_person(f"cn=Many {number},ou=people,dc=hospital", CROWD) for number in range(20)),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +149,17 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
     for name, purpose in (("server", ExtendedKeyUsageOID.SERVER_AUTH), ("gateway", ExtendedKeyUsageOID.CLIENT_AUTH)):
         key = private("p256", 50)
-        cert = authority._sign(name, key.public_key(), [
-            (names, False), (usage(digital_signature=True), True), (x509.ExtendedKeyUsage([purpose]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), False),
-            (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)])
+        cert = authority._sign(
+            name,
+            key.public_key(),
+            [
+                (names, False),
+                (usage(digital_signature=True), True),
+                (x509.ExtendedKeyUsage([purpose]), False),
+                (x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), False),
+                (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+            ],
+        )
         Person(key, cert).write(path, name)
     (path / "password").write_text("correct horse\n")
     (path / "wrong").write_text("battery staple")
@@ -153,8 +176,11 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
 @pytest.mark.parametrize("way", ["ldaps", "starttls", "clear", "by name"])
 async def test_it_gives_certificate_and_capabilities(slapd: Slapd, way: str) -> None:
     given: dict[str, object] = {
-        "ldaps": {}, "starttls": {"urls": [f"ldap://127.0.0.1:{slapd.port}"]}, "by name": {"urls": [f"ldaps://localhost:{slapd.tls_port}"]},
-        "clear": {"urls": [f"ldap://127.0.0.1:{slapd.port}"], "starttls": False}}[way]
+        "ldaps": {},
+        "starttls": {"urls": [f"ldap://127.0.0.1:{slapd.port}"]},
+        "by name": {"urls": [f"ldaps://localhost:{slapd.tls_port}"]},
+        "clear": {"urls": [f"ldap://127.0.0.1:{slapd.port}"], "starttls": False},
+    }[way]
     one = slapd.directory(**given)
     (found,) = await one.find(WHO)
     assert found.certificate == slapd.bob.der
@@ -166,8 +192,9 @@ async def test_it_gives_certificate_and_capabilities(slapd: Slapd, way: str) -> 
 
 async def test_a_message_is_encrypted_to_what_it_gives(slapd: Slapd) -> None:
     one = slapd.directory()
-    (sent,) = await smime.protect(letter(), [WHO], smime.Policy("never", "always"), NOW, signer=None, lookup=one.find,
-                                  validate=slapd.authority.validate)
+    (sent,) = await smime.protect(
+        letter(), [WHO], smime.Policy("never", "always"), NOW, signer=None, lookup=one.find, validate=slapd.authority.validate
+    )
     assert sent.cipher == "aes256-gcm"
     assert (await smime.open(sent.body, [slapd.bob.identity], slapd.authority.validate, NOW)).unwrapped
     one.close()
@@ -204,9 +231,14 @@ async def test_what_is_set_wrong_is_said_and_is_never_a_no(slapd: Slapd, given: 
     one.close()
 
 
-@pytest.mark.parametrize("login", [{"bind_dn": "cn=gateway,dc=hospital", "password": "file:{path}/password"},
-                                   {"certificate": "{path}/gateway.pem", "key": "file:{path}/gateway.key"}],
-                         ids=["password", "certificate"])
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"bind_dn": "cn=gateway,dc=hospital", "password": "file:{path}/password"},
+        {"certificate": "{path}/gateway.pem", "key": "file:{path}/gateway.key"},
+    ],
+    ids=["password", "certificate"],
+)
 @pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
 async def test_logins_see_what_others_do_not(slapd: Slapd, login: dict[str, str], scheme: str) -> None:
     card = Address.parse("card@beta.mssante.test")

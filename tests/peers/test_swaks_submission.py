@@ -8,10 +8,25 @@ import pytest
 
 def swaks(world, *more, port="submission", password=None, to=None):
     place, who = world.operator("alpha")[port], world.martin
-    command = ["swaks", "--server", f"{place['host']}:{place['port']}", "--from", who["address"], "--to", to or world.durand["address"],
-               "--auth-user", who["address"], "--auth-password", password or who["password"], "--timeout", "20",
-               "--tls-ca-path", str(world.path(world.description["ca"])),
-               "--tls-on-connect" if place["tls"] == "implicit" else "--tls", *more]
+    command = [
+        "swaks",
+        "--server",
+        f"{place['host']}:{place['port']}",
+        "--from",
+        who["address"],
+        "--to",
+        to or world.durand["address"],
+        "--auth-user",
+        who["address"],
+        "--auth-password",
+        password or who["password"],
+        "--timeout",
+        "20",
+        "--tls-ca-path",
+        str(world.path(world.description["ca"])),
+        "--tls-on-connect" if place["tls"] == "implicit" else "--tls",
+        *more,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -70,9 +85,28 @@ def test_curl_sends(world, tmp_path, port):
     letter.write_bytes(b"From: " + who["address"].encode() + b"\r\nSubject: curl\r\n\r\nhello\r\n")
     scheme = "smtps" if place["tls"] == "implicit" else "smtp"
     run = subprocess.run(
-        ["curl", "-sv", "--ssl-reqd", "--cacert", world.path(world.description["ca"]), "--url", f"{scheme}://{place['host']}:{place['port']}",
-         "--user", f"{who['address']}:{who['password']}", "--mail-from", who["address"], "--mail-rcpt", world.durand["address"],
-         "--upload-file", letter], capture_output=True, text=True, check=False, timeout=60)
+        [
+            "curl",
+            "-sv",
+            "--ssl-reqd",
+            "--cacert",
+            world.path(world.description["ca"]),
+            "--url",
+            f"{scheme}://{place['host']}:{place['port']}",
+            "--user",
+            f"{who['address']}:{who['password']}",
+            "--mail-from",
+            who["address"],
+            "--mail-rcpt",
+            world.durand["address"],
+            "--upload-file",
+            letter,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert run.returncode == 0, run.stderr
     assert "250 2.0.0 queued as" in run.stderr
 
@@ -81,8 +115,24 @@ def test_curl_sends(world, tmp_path, port):
 def test_msmtp_sends_with_dsn(world, tmp_path):
     place, who = world.operator("alpha")["submission"], world.martin
     run = subprocess.run(
-        ["msmtp", f"--host={place['host']}", f"--port={place['port']}", "--auth=on", f"--user={who['address']}",
-         f"--passwordeval=echo {who['password']}", "--tls=on", f"--tls-trust-file={world.path(world.description['ca'])}",
-         f"--from={who['address']}", "--dsn-notify=failure,delay", "--dsn-return=hdrs", world.durand["address"]],
-        input=f"From: {who['address']}\nSubject: msmtp\n\n.a leading dot\n", capture_output=True, text=True, check=False, timeout=60)
+        [
+            "msmtp",
+            f"--host={place['host']}",
+            f"--port={place['port']}",
+            "--auth=on",
+            f"--user={who['address']}",
+            f"--passwordeval=echo {who['password']}",
+            "--tls=on",
+            f"--tls-trust-file={world.path(world.description['ca'])}",
+            f"--from={who['address']}",
+            "--dsn-notify=failure,delay",
+            "--dsn-return=hdrs",
+            world.durand["address"],
+        ],
+        input=f"From: {who['address']}\nSubject: msmtp\n\n.a leading dot\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert run.returncode == 0, run.stderr

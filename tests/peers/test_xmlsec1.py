@@ -27,8 +27,16 @@ def scene(tmp_path_factory):
 
 def xmlsec1(directory, octets, *options):
     (directory / "list.xml").write_bytes(octets)
-    command = [shutil.which("xmlsec1"), "--verify", "--trusted-pem", directory / "ACR-EL.pem",
-               "--untrusted-pem", directory / "ACI-EL-ORG.pem", *options, directory / "list.xml"]
+    command = [
+        shutil.which("xmlsec1"),
+        "--verify",
+        "--trusted-pem",
+        directory / "ACR-EL.pem",
+        "--untrusted-pem",
+        directory / "ACI-EL-ORG.pem",
+        *options,
+        directory / "list.xml",
+    ]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -46,9 +54,15 @@ def test_both_verify_our_list(scene):
     assert ours(octets)
 
 
-@pytest.mark.parametrize("change", [
-    (b"etablissement-1.", b"etablissement-l."), (b"<SignatureValue>", b"<SignatureValue>AAAA"), (b"<DigestValue>", b"<DigestValue>A"),
-    (b"DateMAJ>2026", b"DateMAJ>2027")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"etablissement-1.", b"etablissement-l."),
+        (b"<SignatureValue>", b"<SignatureValue>AAAA"),
+        (b"<DigestValue>", b"<DigestValue>A"),
+        (b"DateMAJ>2026", b"DateMAJ>2027"),
+    ],
+)
 def test_neither_verifies_a_changed_one(scene, change):
     directory, octets = scene
     changed = octets.replace(*change, 1)
@@ -68,6 +82,17 @@ def test_we_verify_a_list_that_xmlsec1_signed(tmp_path):
     for element in (b"DigestValue", b"SignatureValue", b"X509Data"):
         template = re.sub(b"<" + element + b">.*?</" + element + b">", b"<" + element + b"/>", template, flags=re.DOTALL)
     (tmp_path / "template.xml").write_bytes(template)
-    subprocess.run(["xmlsec1", "--sign", "--privkey-pem", f"{tmp_path / 'signer.key'},{tmp_path / 'one.pem'}",
-                    "--output", tmp_path / "signed.xml", tmp_path / "template.xml"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            "xmlsec1",
+            "--sign",
+            "--privkey-pem",
+            f"{tmp_path / 'signer.key'},{tmp_path / 'one.pem'}",
+            "--output",
+            tmp_path / "signed.xml",
+            tmp_path / "template.xml",
+        ],
+        check=True,
+        capture_output=True,
+    )
     assert len(whitelist.open_signed((tmp_path / "signed.xml").read_bytes()).entries) == 20

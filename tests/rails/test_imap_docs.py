@@ -28,16 +28,32 @@ def test_response_codes() -> None:
     said = set()
     for path in (ROOT / "mssgw" / "imapd").glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        said |= set(re.findall(r'"(NONEXISTENT|TRYCREATE|ALREADYEXISTS|NOPERM|CANNOT|OVERQUOTA|LIMIT|TOOBIG|EXPUNGEISSUED|UNAVAILABLE'
-                               r'|AUTHENTICATIONFAILED|PRIVACYREQUIRED|BADCHARSET|USEATTR|SERVERBUG|INUSE|CONTACTADMIN)\b', text))
+        said |= set(
+            re.findall(
+                r'"(NONEXISTENT|TRYCREATE|ALREADYEXISTS|NOPERM|CANNOT|OVERQUOTA|LIMIT|TOOBIG|EXPUNGEISSUED|UNAVAILABLE'
+                r"|AUTHENTICATIONFAILED|PRIVACYREQUIRED|BADCHARSET|USEATTR|SERVERBUG|INUSE|CONTACTADMIN)\b",
+                text,
+            )
+        )
     section = PAGE.partition("## Response codes")[2].partition("##")[0]
     assert said == set(re.findall(r"\b[A-Z]{5,}\b", section)) - {"APPEND"}
 
 
 def test_every_error_has_its_code() -> None:  # RFC 5530
-    codes = {kind: no_of(kind()).code for kind in (
-        Deferred, Refused, NotAllowed, NotFound, PeerGone, MailError, AlreadyExists, UseTaken, Vanished, TooComplex, OverQuota)}
+    codes = {
+        kind: no_of(kind()).code
+        for kind in (Deferred, Refused, NotAllowed, NotFound, PeerGone, MailError, AlreadyExists, UseTaken, Vanished, TooComplex, OverQuota)
+    }
     assert codes == {
-        Deferred: "UNAVAILABLE", Refused: "CANNOT", NotAllowed: "NOPERM", NotFound: "NONEXISTENT", PeerGone: "UNAVAILABLE",
-        MailError: "UNAVAILABLE", AlreadyExists: "ALREADYEXISTS", UseTaken: "USEATTR", Vanished: "EXPUNGEISSUED", TooComplex: "LIMIT",
-        OverQuota: "OVERQUOTA"}
+        Deferred: "UNAVAILABLE",
+        Refused: "CANNOT",
+        NotAllowed: "NOPERM",
+        NotFound: "NONEXISTENT",
+        PeerGone: "UNAVAILABLE",
+        MailError: "UNAVAILABLE",
+        AlreadyExists: "ALREADYEXISTS",
+        UseTaken: "USEATTR",
+        Vanished: "EXPUNGEISSUED",
+        TooComplex: "LIMIT",
+        OverQuota: "OVERQUOTA",
+    }

@@ -45,30 +45,47 @@ def test_only_comments_and_docstrings_are_read() -> None:
         '"""RFC 5321 4.1.1, 3461, 6531 3.3 and RFC 9051; see docs."""\n'
         "é = 'RFC 1111' + \"# RFC 2222\"  # EX_0.3-1010 (TD1.5a), mssante.md 3.2\n"
         "f(g(description='RFC 3333 says 1000'), f'RFC 4444 {é}')\n"
-        "send('TD9.9')\n")
+        "send('TD9.9')\n"
+    )
     assert list(named(source)) == [
-        (1, "RFC 5321 4.1.1"), (1, "RFC 3461"), (1, "RFC 6531 3.3"), (1, "RFC 9051"),
-        (2, "EX_0.3-1010"), (2, "TD1.5a"), (3, "RFC 3333")]
+        (1, "RFC 5321 4.1.1"),
+        (1, "RFC 3461"),
+        (1, "RFC 6531 3.3"),
+        (1, "RFC 9051"),
+        (2, "EX_0.3-1010"),
+        (2, "TD1.5a"),
+        (3, "RFC 3333"),
+    ]
 
 
 def test_what_a_citation_speaks_for() -> None:
     row = '{{ id = "{}", title = "", status = "done" }}'
     ids = ("RFC 5321", "RFC 5321 4.5", "TD1.5", "TD3.3a", "TD3.3b")
     table = requirements(f'[[group]]\nname = "x"\nrequirements = [{", ".join(row.format(one) for one in ids)}]')
-    cited = [Citation(key, f"a.py:{line}") for line, key in enumerate(
-        ("RFC 5321 4.5.4.1", "RFC 5321 4.50", "TD1.5b", "TD3.3", "TD3.3a", "RFC 532", "RFC 53210", "TD1.6"), 1)]
+    cited = [
+        Citation(key, f"a.py:{line}")
+        for line, key in enumerate(("RFC 5321 4.5.4.1", "RFC 5321 4.50", "TD1.5b", "TD3.3", "TD3.3a", "RFC 532", "RFC 53210", "TD1.6"), 1)
+    ]
     found = Evidence.of(table, cited, [])
     assert found.code == {
-        "RFC 5321": ("a.py:1", "a.py:2"), "RFC 5321 4.5": ("a.py:1",), "TD1.5": ("a.py:3",), "TD3.3a": ("a.py:5",), "TD3.3b": ()}
+        "RFC 5321": ("a.py:1", "a.py:2"),
+        "RFC 5321 4.5": ("a.py:1",),
+        "TD1.5": ("a.py:3",),
+        "TD3.3a": ("a.py:5",),
+        "TD3.3b": (),
+    }
     assert [one.id for one in found.unknown] == ["RFC 532", "RFC 53210", "TD1.6"]
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("[[group]", "requirements.toml"),
-    (ONE.format('id = "a", title = "", status = "nearly"'), "nearly"),
-    (ONE.format('id = "a", title = "", status = "no", why = ""'), "why"),
-    (ONE.format('id = "a", title = "", status = "no" }, { id = "a", title = "", status = "no"'), "twice: a"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[group]", "requirements.toml"),
+        (ONE.format('id = "a", title = "", status = "nearly"'), "nearly"),
+        (ONE.format('id = "a", title = "", status = "no", why = ""'), "why"),
+        (ONE.format('id = "a", title = "", status = "no" }, { id = "a", title = "", status = "no"'), "twice: a"),
+    ],
+)
 def test_a_table_with_a_mistake_names_it(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         requirements(text)

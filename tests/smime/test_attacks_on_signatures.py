@@ -103,12 +103,18 @@ BAD_ATTRIBUTES = {
     "digest of the wrong length": plain_attributes(ENTITY, digest=DIGEST[:31]),
     "two signing times": [*plain_attributes(ENTITY), *[attribute(oids.SIGNING_TIME, der.time(NOW + n * DAY)) for n in (0, 1)]],
     "signing time in another form": [*plain_attributes(ENTITY), attribute(oids.SIGNING_TIME, der.tlv(der.UTC_TIME, b"2611200930Z"))],
-    "protection of another digest": [*plain_attributes(ENTITY), attribute(oids.ALGORITHM_PROTECTION, der.sequence(
-        SHA384.identifier, b"\xa1" + SIGNATURES["rsa-sha256"].identifier[1:]))],
-    "protection of another signature": [*plain_attributes(ENTITY), attribute(oids.ALGORITHM_PROTECTION, der.sequence(
-        SHA256.identifier, b"\xa1" + SIGNATURES["pss-sha256"].identifier[1:]))],
-    "signing certificate of somebody else": [*plain_attributes(ENTITY), attribute(oids.SIGNING_CERTIFICATE_V2, der.sequence(
-        der.sequence(der.sequence(der.octets(bytes(32))))))],
+    "protection of another digest": [
+        *plain_attributes(ENTITY),
+        attribute(oids.ALGORITHM_PROTECTION, der.sequence(SHA384.identifier, b"\xa1" + SIGNATURES["rsa-sha256"].identifier[1:])),
+    ],
+    "protection of another signature": [
+        *plain_attributes(ENTITY),
+        attribute(oids.ALGORITHM_PROTECTION, der.sequence(SHA256.identifier, b"\xa1" + SIGNATURES["pss-sha256"].identifier[1:])),
+    ],
+    "signing certificate of somebody else": [
+        *plain_attributes(ENTITY),
+        attribute(oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(der.octets(bytes(32)))))),
+    ],
 }
 
 
@@ -145,21 +151,24 @@ def test_07_without_attributes_other_content_types_do_not(authority: Authority, 
 # 8 ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", [
-    "From: mallory@alpha.mssante.test\r\n",
-    f'From: "{ALICE}" <mallory@alpha.mssante.test>\r\n',
-    f"From: <{ALICE}>\r\nFrom: <mallory@alpha.mssante.test>\r\n",
-    f"From: <{ALICE}>, <mallory@alpha.mssante.test>\r\n",
-    f"From: mallory@alpha.mssante.test\r\nSender: <{ALICE}>\r\n",
-    f"From: mallory@alpha.mssante.test\r\nReply-To: <{ALICE}>\r\n",
-    f"From: <{ALICE.replace('alice', 'Alice')}>\r\n",
-    f"From: <{ALICE}.evil.test>\r\n",
-    f"From: =?utf-8?q?=3C{ALICE}=3E?= <mallory@alpha.mssante.test>\r\n",
-    f"From: <mallory@alpha.mssante.test> ({ALICE})\r\n",
-    "From: Personne\r\n",
-    "From: groupe:;\r\n",
-    "",
-])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "From: mallory@alpha.mssante.test\r\n",
+        f'From: "{ALICE}" <mallory@alpha.mssante.test>\r\n',
+        f"From: <{ALICE}>\r\nFrom: <mallory@alpha.mssante.test>\r\n",
+        f"From: <{ALICE}>, <mallory@alpha.mssante.test>\r\n",
+        f"From: mallory@alpha.mssante.test\r\nSender: <{ALICE}>\r\n",
+        f"From: mallory@alpha.mssante.test\r\nReply-To: <{ALICE}>\r\n",
+        f"From: <{ALICE.replace('alice', 'Alice')}>\r\n",
+        f"From: <{ALICE}.evil.test>\r\n",
+        f"From: =?utf-8?q?=3C{ALICE}=3E?= <mallory@alpha.mssante.test>\r\n",
+        f"From: <mallory@alpha.mssante.test> ({ALICE})\r\n",
+        "From: Personne\r\n",
+        "From: groupe:;\r\n",
+        "",
+    ],
+)
 def test_08_from_is_not_the_signer(authority: Authority, alice: Person, origin: str) -> None:
     found = verdict(authority, clear(ENTITY, good(alice), header=f"{origin}To: <bob@beta.mssante.test>\r\n"))
     assert found.signature is SignatureStatus.VALID  # the arithmetic holds …
@@ -176,12 +185,15 @@ def test_08_the_same_mailbox_in_other_spellings(authority: Authority, case: str)
     assert verdict(authority, clear(ENTITY, good(alice), header=f"{origin}\r\n")).valid
 
 
-@pytest.mark.parametrize("san", [
-    [x509.RFC822Name._init_without_validation(f"{ALICE}\0.evil.test")],
-    [x509.RFC822Name._init_without_validation(f"{ALICE}\n")],
-    [x509.DNSName("alpha.mssante.test")],
-    [],
-])
+@pytest.mark.parametrize(
+    "san",
+    [
+        [x509.RFC822Name._init_without_validation(f"{ALICE}\0.evil.test")],
+        [x509.RFC822Name._init_without_validation(f"{ALICE}\n")],
+        [x509.DNSName("alpha.mssante.test")],
+        [],
+    ],
+)
 def test_08_names_in_the_certificate_that_are_no_address(authority: Authority, san: list[x509.GeneralName]) -> None:
     alice = authority.issue("rsa", san=san, cn=f"Alice {ALICE}")
     found = verdict(authority, clear(ENTITY, good(alice)))
@@ -222,8 +234,13 @@ def test_08_serial_numbers_that_are_none(authority: Authority, alice: Person, se
 @pytest.mark.parametrize("around", ["mixed", "related", "alternative"])
 def test_09_a_signed_part_does_not_sign_the_message(authority: Authority, alice: Person, around: str) -> None:
     inner = clear(ENTITY, good(alice), header="").read()
-    body = Body.of(forge.HEADER.encode() + f'Content-Type: multipart/{around}; boundary="o"\r\n\r\n'.encode()
-                   + b"--o\r\nContent-Type: text/html\r\n\r\n<p>Transfer the money</p>\r\n--o\r\n" + inner + b"\r\n--o--\r\n")
+    body = Body.of(
+        forge.HEADER.encode()
+        + f'Content-Type: multipart/{around}; boundary="o"\r\n\r\n'.encode()
+        + b"--o\r\nContent-Type: text/html\r\n\r\n<p>Transfer the money</p>\r\n--o\r\n"
+        + inner
+        + b"\r\n--o--\r\n"
+    )
     found = verdict(authority, body)
     assert found.signature is SignatureStatus.NONE
     assert Reason.PARTIAL in found.reasons
@@ -300,8 +317,15 @@ def test_11_any_other_change_is_seen(authority: Authority, alice: Person, old: b
     assert Reason.DIGEST in found.reasons
 
 
-@pytest.mark.parametrize("kind", ["application/x-pkcs7-mime", "application/pkcs7-mime; smime-type=enveloped-data",
-                                  "application/pkcs7-mime; name=lettre.doc", 'application/octet-stream; name="SMIME.P7M"'])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/x-pkcs7-mime",
+        "application/pkcs7-mime; smime-type=enveloped-data",
+        "application/pkcs7-mime; name=lettre.doc",
+        'application/octet-stream; name="SMIME.P7M"',
+    ],
+)
 def test_11_any_name_and_type(authority: Authority, alice: Person, kind: str) -> None:
     cms = signed_data([signer_info(alice, plain_attributes(ENTITY))], [alice], ENTITY)
     for binary in (True, False):

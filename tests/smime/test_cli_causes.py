@@ -70,8 +70,10 @@ def test_a_shut_pkcs12_was_a_file_without_certificate(desk: Desk, verb: str) -> 
     shut = BestAvailableEncryption(b"geheim")
     p12 = desk.put("alice.p12", pkcs12.serialize_key_and_certificates(b"a", alice.key, alice.cert, None, shut))
     more = ("--anchors", desk.path / "ca.pem") if verb == "verify" else ()
-    for given, fault, french in (((), "file-passphrase-missing", "il faut sa phrase secrète"),
-                                 (("--passphrase-file", desk.put("wrong", b"nein")), "file-passphrase-wrong", "phrase secrète est fausse")):
+    for given, fault, french in (
+        ((), "file-passphrase-missing", "il faut sa phrase secrète"),
+        (("--passphrase-file", desk.put("wrong", b"nein")), "file-passphrase-wrong", "phrase secrète est fausse"),
+    ):
         done = desk(verb, desk.path / "m.eml", "--key", p12, *given, *more)
         assert done.returncode == 1
         assert french in done.stderr.decode()
@@ -96,9 +98,13 @@ def test_a_certificate_of_another_class_is_refused_in_french_too(desk: Desk) -> 
     assert "does not allow encryption" in said
 
 
-@pytest.mark.parametrize(("dates", "french", "english"), [
-    ({"start": NOW - timedelta(days=60), "end": NOW - timedelta(days=30)}, "a expiré le", "expired on"),
-    ({"start": NOW + timedelta(days=30), "end": NOW + timedelta(days=60)}, "n'est valable qu'à partir du", "valid only from")])
+@pytest.mark.parametrize(
+    ("dates", "french", "english"),
+    [
+        ({"start": NOW - timedelta(days=60), "end": NOW - timedelta(days=30)}, "a expiré le", "expired on"),
+        ({"start": NOW + timedelta(days=30), "end": NOW + timedelta(days=60)}, "n'est valable qu'à partir du", "valid only from"),
+    ],
+)
 def test_the_certificate_of_others_was_to_be_renewed_by_the_reader(desk: Desk, dates: dict[str, Any], french: str, english: str) -> None:
     alice = desk.authority.issue("rsa", ALICE, **dates)
     message = desk.put("old.eml", clear(ENTITY, good(alice)).read())
@@ -116,11 +122,13 @@ def test_the_certificate_of_others_was_to_be_renewed_by_the_reader(desk: Desk, d
 
 def test_anchors_that_are_none_are_said_in_french_and_without_import_anchors(desk: Desk) -> None:
     (desk.path / "void").mkdir()
-    for anchors, french, english in (("/dev/null", "ni un fichier ni un répertoire", "neither a file nor a directory"),
-                                     (desk.path / "alice.pem", "aucune autorité racine", "no root authority"),
-                                     (desk.path / "m.eml", "aucun certificat dedans", "no certificate in it"),
-                                     (desk.path / "void", "aucun certificat dedans", "no certificate in it"),
-                                     (desk.path / "absent", "n'existe pas", "no such file")):
+    for anchors, french, english in (
+        ("/dev/null", "ni un fichier ni un répertoire", "neither a file nor a directory"),
+        (desk.path / "alice.pem", "aucune autorité racine", "no root authority"),
+        (desk.path / "m.eml", "aucun certificat dedans", "no certificate in it"),
+        (desk.path / "void", "aucun certificat dedans", "no certificate in it"),
+        (desk.path / "absent", "n'existe pas", "no such file"),
+    ):
         said = desk("verify", desk.path / "m.eml", "--anchors", anchors).stderr.decode()
         assert french in said.splitlines()[0], said
         assert english in said
@@ -168,9 +176,16 @@ def test_the_second_reader_in_a_file_was_left_out(desk: Desk) -> None:
 def test_a_file_with_self_signed_readers_and_one_that_can_not_read(desk: Desk) -> None:
     def own(cn: str) -> bytes:
         key = ec.generate_private_key(ec.SECP256R1())
-        made = (x509.CertificateBuilder().subject_name(name(cn)).issuer_name(name(cn)).public_key(key.public_key()).serial_number(7)
-                .not_valid_before(NOW - timedelta(days=9)).not_valid_after(NOW + timedelta(days=900))
-                .add_extension(x509.BasicConstraints(True, None), True))
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name(cn))
+            .issuer_name(name(cn))
+            .public_key(key.public_key())
+            .serial_number(7)
+            .not_valid_before(NOW - timedelta(days=9))
+            .not_valid_after(NOW + timedelta(days=900))
+            .add_extension(x509.BasicConstraints(True, None), True)
+        )
         return made.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
     both = desk.put("both.pem", own("Un") + own("Deux"))
@@ -178,8 +193,10 @@ def test_a_file_with_self_signed_readers_and_one_that_can_not_read(desk: Desk) -
     signs = desk.authority.issue("rsa", "carol@alpha.mssante.test", number=1, ku=usage(digital_signature=True))
     mixed = desk.put("mixed.pem", signs.pem() + (desk.path / "bob.pem").read_bytes())
     assert desk.json("encrypt", desk.path / "m.eml", "--to", mixed, status=1)["fault"] == "certificate-usage"
-    twice = desk.put("twice.pem", desk.authority.issue("rsa", BOB, number=2, ku=usage(digital_signature=True)).pem()
-                     + (desk.path / "bob.pem").read_bytes())
+    twice = desk.put(
+        "twice.pem",
+        desk.authority.issue("rsa", BOB, number=2, ku=usage(digital_signature=True)).pem() + (desk.path / "bob.pem").read_bytes(),
+    )
     assert len(desk.json("encrypt", desk.path / "m.eml", "--to", twice, "-o", desk.path / "e.eml")["recipients"]) == 1
 
 
@@ -237,7 +254,7 @@ def test_a_key_in_a_token_was_taken_for_a_file_name(desk: Desk) -> None:
 
 def test_the_options_of_the_verbs_stand_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs/smime.md").read_text()
-    commands = page[page.index("## Commands"):page.index("## Matrix")]
+    commands = page[page.index("## Commands") : page.index("## Matrix")]
     from typer.main import get_command
 
     from mssgw.cli.smime import app

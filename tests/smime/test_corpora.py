@@ -48,8 +48,10 @@ def message(path: Path) -> Body:
         data = pybase64.b64decode(b"".join(data.partition(b"-----BEGIN")[2].split(b"-----")[1].split()))
     if not data.startswith(b"0"):
         return Body.of(data)
-    return Body.of(b"From: a@b.test\r\nMIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\n"
-                   b"Content-Transfer-Encoding: binary\r\n\r\n" + data)
+    return Body.of(
+        b"From: a@b.test\r\nMIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; name=smime.p7m\r\n"
+        b"Content-Transfer-Encoding: binary\r\n\r\n" + data
+    )
 
 
 def opened(name: str, *readers: Identity, known: tuple[Certificate, ...] = ()) -> Opened:
@@ -61,8 +63,10 @@ UNSIGNED, UNENCRYPTED = SignatureStatus.NONE, EncryptionStatus.NONE
 
 TABLE: dict[str, tuple[SignatureStatus, EncryptionStatus, Reason | None]] = {
     # RFC 4134: algorithms of 2005. Taken apart whole, refused for SHA-1.
-    **{f"rfc4134/4.{number}": (INVALID, UNENCRYPTED, Reason.WEAK)
-       for number in ("1.bin", "2.bin", "3.bin", "4.bin", "5.bin", "6.bin", "7.bin", "8.eml", "9.eml", "10.bin")},
+    **{
+        f"rfc4134/4.{number}": (INVALID, UNENCRYPTED, Reason.WEAK)
+        for number in ("1.bin", "2.bin", "3.bin", "4.bin", "5.bin", "6.bin", "7.bin", "8.eml", "9.eml", "10.bin")
+    },
     "rfc4134/4.11.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSIGNED),  # certificates only
     "rfc4134/3.1.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSUPPORTED),  # Data, no S/MIME type
     "rfc4134/3.2.bin": (UNSIGNED, UNENCRYPTED, Reason.UNSUPPORTED),
@@ -102,8 +106,12 @@ def test_each_message(name: str) -> None:
 
 
 def test_every_message_is_in_the_table() -> None:
-    there = {f"{folder.name}/{path.name}" for folder in (DATA / "rfc4134", DATA / "openssl-cms", DATA / "notmuch-smime")
-             for path in folder.iterdir() if path.suffix in (".eml", ".cms", ".bin")} - {"rfc4134/ExContent.bin", "openssl-cms/smcont.bin"}
+    there = {
+        f"{folder.name}/{path.name}"
+        for folder in (DATA / "rfc4134", DATA / "openssl-cms", DATA / "notmuch-smime")
+        for path in folder.iterdir()
+        if path.suffix in (".eml", ".cms", ".bin")
+    } - {"rfc4134/ExContent.bin", "openssl-cms/smcont.bin"}
     tested_below = {name for name in there if "rfc4134/5" in name or "smime-enc+" in name or "smime-sign+" in name}
     assert there - tested_below <= set(TABLE)
 
@@ -112,8 +120,10 @@ def test_every_message_is_in_the_table() -> None:
 
 
 def test_rfc4134_triple_des_of_bob() -> None:
-    bob = Identity(certificate((DATA / "rfc4134/BobRSASignByCarl.cer").read_bytes()),
-                   SoftKey(load_private((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes()).key))
+    bob = Identity(
+        certificate((DATA / "rfc4134/BobRSASignByCarl.cer").read_bytes()),
+        SoftKey(load_private((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes()).key),
+    )
     plain: list[bytes] = []
     from mssgw.smime.cms.decrypting import decrypt
     from mssgw.smime.wire.ber import Stream
@@ -143,10 +153,14 @@ def bob_of_rfc9216() -> Identity:
     return Identity(found.certificate, SoftKey(found.key), found.chain)
 
 
-@pytest.mark.parametrize(("name", "layers", "signature"), [
-    ("smime-sign+enc.eml", ("encrypted", "opaque-signed"), VALID),
-    ("smime-sign+enc+legacy-disp.eml", ("encrypted", "opaque-signed"), VALID),
-    ("smime-enc+legacy-disp.eml", ("encrypted",), UNSIGNED)])
+@pytest.mark.parametrize(
+    ("name", "layers", "signature"),
+    [
+        ("smime-sign+enc.eml", ("encrypted", "opaque-signed"), VALID),
+        ("smime-sign+enc+legacy-disp.eml", ("encrypted", "opaque-signed"), VALID),
+        ("smime-enc+legacy-disp.eml", ("encrypted",), UNSIGNED),
+    ],
+)
 def test_rfc9216_protected_headers(name: str, layers: tuple[str, ...], signature: SignatureStatus) -> None:
     """The old protected-headers="v1": the real subject was inside, "..." outside."""
     got = opened(f"notmuch-smime/{name}", bob_of_rfc9216())
@@ -204,9 +218,15 @@ def test_pss_parameters() -> None:
     assert refused > 5
 
 
-@pytest.mark.parametrize(("name", "oaep"), [
-    ("rsa_pkcs1_2048_test", None), ("rsa_oaep_2048_sha256_mgf1sha256_test", Oaep(SHA256, SHA256)),
-    ("rsa_oaep_2048_sha1_mgf1sha1_test", Oaep(SHA1, SHA1)), ("rsa_oaep_2048_sha256_mgf1sha1_test", Oaep(SHA256, SHA1))])
+@pytest.mark.parametrize(
+    ("name", "oaep"),
+    [
+        ("rsa_pkcs1_2048_test", None),
+        ("rsa_oaep_2048_sha256_mgf1sha256_test", Oaep(SHA256, SHA256)),
+        ("rsa_oaep_2048_sha1_mgf1sha1_test", Oaep(SHA1, SHA1)),
+        ("rsa_oaep_2048_sha256_mgf1sha1_test", Oaep(SHA256, SHA1)),
+    ],
+)
 def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055 4.1
     for group in groups(name):
         key = SoftKey(load_private(bytes.fromhex(group["privateKeyPkcs8"])).key)
@@ -225,9 +245,15 @@ def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055
                 assert plain != bytes.fromhex(case["msg"]) or not case["msg"] or case["result"] == "acceptable"
 
 
-@pytest.mark.parametrize(("name", "scheme"), [("rsa_signature_2048_sha256_test", "rsa-sha256"),
-                                              ("ecdsa_secp256r1_sha256_test", "ecdsa-sha256"),
-                                              ("ecdsa_secp384r1_sha384_test", "ecdsa-sha384"), ("ed25519_test", "ed25519")])
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("rsa_signature_2048_sha256_test", "rsa-sha256"),
+        ("ecdsa_secp256r1_sha256_test", "ecdsa-sha256"),
+        ("ecdsa_secp384r1_sha384_test", "ecdsa-sha384"),
+        ("ed25519_test", "ed25519"),
+    ],
+)
 def test_signatures(name: str, scheme: str) -> None:
     from mssgw.smime.cms.verifying import _verify
     from mssgw.smime.wire.algorithms import SIGNATURES

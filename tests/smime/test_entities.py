@@ -26,20 +26,26 @@ def message(content: bytes, kind: str = "text/plain; charset=utf-8", encoding: s
     return Body.of(f"From: <{ALICE}>\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + content)
 
 
-MIXED = (b"--o\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xc3\xa9t\xc3\xa9\r\n"
-         b"--o\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\nContent-Type: text/html\r\n"
-         b"Content-Transfer-Encoding: 8bit\r\n\r\n<p>\xe9</p>\r\n--i--\r\n--o\r\nContent-Type: application/octet-stream\r\n"
-         b"Content-Transfer-Encoding: binary\r\n\r\n\x00\x01\xff data\r\n--o--\r\n")
+MIXED = (
+    b"--o\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xc3\xa9t\xc3\xa9\r\n"
+    b"--o\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\nContent-Type: text/html\r\n"
+    b"Content-Transfer-Encoding: 8bit\r\n\r\n<p>\xe9</p>\r\n--i--\r\n--o\r\nContent-Type: application/octet-stream\r\n"
+    b"Content-Transfer-Encoding: binary\r\n\r\n\x00\x01\xff data\r\n--o--\r\n"
+)
 
 
-@pytest.mark.parametrize("body", [
-    message("Un été à Besançon\r\n".encode()),
-    message(b"x" * 5000 + b"\r\n" + b"y" * MAX_LINE + b"\r\n", encoding="7bit"),
-    message(b"blanks at the end   \r\n\ttab\t\r\nFrom here\r\n.\r\n..\r\n\xe9\r\n"),
-    message(b"\x00\x01\x02\xff" * 1000, "application/octet-stream", "binary"),
-    message(MIXED, "multipart/mixed; boundary=o"),
-    message(b"no line end at all \xc3\xa9"),
-], ids=range(6))
+@pytest.mark.parametrize(
+    "body",
+    [
+        message("Un été à Besançon\r\n".encode()),
+        message(b"x" * 5000 + b"\r\n" + b"y" * MAX_LINE + b"\r\n", encoding="7bit"),
+        message(b"blanks at the end   \r\n\ttab\t\r\nFrom here\r\n.\r\n..\r\n\xe9\r\n"),
+        message(b"\x00\x01\x02\xff" * 1000, "application/octet-stream", "binary"),
+        message(MIXED, "multipart/mixed; boundary=o"),
+        message(b"no line end at all \xc3\xa9"),
+    ],
+    ids=range(6),
+)
 def test_what_relays_would_touch_is_encoded_first(authority: Authority, alice: Person, body: Body) -> None:
     raw = made(authority, alice, body)
     assert raw.isascii()
@@ -82,8 +88,12 @@ def test_the_header_is_repeated_under_the_signature(authority: Authority, alice:
     raw = copy.body.read()
     assert raw.count(b"Subject: XDM/1.0/DDM+Compte rendu\r\n") == (1 if encrypt else 2)  # in clear outside, for those who route by it
     assert raw.count(b"X-MSS-INS: O\r\n") == (1 if encrypt else 2)
-    got = open_now(Body.of(raw.replace(b"Subject: XDM/1.0/DDM+Compte rendu\r\n", b"Subject: autre chose\r\n", 1)), [bob.identity],
-                   authority.validate, NOW)
+    got = open_now(
+        Body.of(raw.replace(b"Subject: XDM/1.0/DDM+Compte rendu\r\n", b"Subject: autre chose\r\n", 1)),
+        [bob.identity],
+        authority.validate,
+        NOW,
+    )
     assert got.verdict.valid
     assert got.verdict.header_differences == ("subject",)
     assert b"\nSubject: XDM/1.0/DDM+Compte rendu\r\n" in got.readable.read().partition(b"\r\n\r\n")[0] + b"\r\n"

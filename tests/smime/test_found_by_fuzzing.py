@@ -36,15 +36,18 @@ def agreement(*keys: bytes, originator: bytes = ORIGINATOR, ukm: bytes = b"") ->
 KEY_ID = der.sequence(der.tlv(0x80, b"1"), der.octets(b"x"))
 
 
-@pytest.mark.parametrize("info", [
-    agreement(der.sequence()),
-    agreement(der.sequence(der.sequence())),
-    agreement(der.sequence(der.explicit(0), der.octets(b"x"))),
-    agreement(KEY_ID, ukm=der.explicit(1)),
-    der.explicit(4),
-    der.explicit(4, oids.ORI_KEM),
-    der.explicit(4, oids.ORI_KEM, der.sequence(der.integer(0))),
-])
+@pytest.mark.parametrize(
+    "info",
+    [
+        agreement(der.sequence()),
+        agreement(der.sequence(der.sequence())),
+        agreement(der.sequence(der.explicit(0), der.octets(b"x"))),
+        agreement(KEY_ID, ukm=der.explicit(1)),
+        der.explicit(4),
+        der.explicit(4, oids.ORI_KEM),
+        der.explicit(4, oids.ORI_KEM, der.sequence(der.integer(0))),
+    ],
+)
 def test_recipients_that_lack_fields_are_refused(authority: Authority, info: bytes) -> None:
     from mssgw.smime.cms.decrypting import Reading
 
@@ -90,10 +93,15 @@ def test_a_signer_without_a_signature_is_refused(authority: Authority, alice: Pe
     assert got.verdict.signature is SignatureStatus.INVALID
 
 
-@pytest.mark.parametrize("value", [
-    der.sequence(), der.sequence(der.sequence()), der.sequence(der.sequence(der.sequence())),
-    der.sequence(der.sequence(der.sequence(SHA256.identifier))),
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        der.sequence(),
+        der.sequence(der.sequence()),
+        der.sequence(der.sequence(der.sequence())),
+        der.sequence(der.sequence(der.sequence(SHA256.identifier))),
+    ],
+)
 def test_a_signing_certificate_without_its_hash_is_refused(authority: Authority, alice: Person, value: bytes) -> None:
     attributes = plain_attributes(ENTITY, attribute(oids.SIGNING_CERTIFICATE_V2, value))
     got = open_now(clear(ENTITY, signed_data([signer_info(alice, attributes)], [alice])), (), authority.validate, NOW)

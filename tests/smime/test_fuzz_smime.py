@@ -49,8 +49,11 @@ def person(kind: str, address: str) -> Person:
 @cache
 def asking() -> bytes:
     """Signed, with a wish for a receipt and a mail list on the way."""
-    signer = Asking(person("rsa", ALICE).identity, (oids.RECEIPT_REQUEST, one_value(request())),
-                    (oids.ML_EXPANSION_HISTORY, one_value(history(b"\x80\x00"))))
+    signer = Asking(
+        person("rsa", ALICE).identity,
+        (oids.RECEIPT_REQUEST, one_value(request())),
+        (oids.ML_EXPANSION_HISTORY, one_value(history(b"\x80\x00"))),
+    )
     before, after = signer.opaque(len(ENTITY), hashlib.sha256(ENTITY).digest(), NOW)
     return before + ENTITY + after
 
@@ -73,8 +76,10 @@ def seeds() -> tuple[bytes, ...]:
             encrypt([ENTITY], len(ENTITY), [way], MADE[cipher], out.append)
             found.append(b"".join(out))
     found.append(compressed(ENTITY))
-    for oid, parameters, key in ((oids.RC2_CBC, der.sequence(der.integer(160), der.octets(bytes(8))), b"12345"),
-                                 (oids.DES_EDE3_CBC, der.octets(bytes(8)), bytes(range(24)))):
+    for oid, parameters, key in (
+        (oids.RC2_CBC, der.sequence(der.integer(160), der.octets(bytes(8))), b"12345"),
+        (oids.DES_EDE3_CBC, der.octets(bytes(8)), bytes(range(24))),
+    ):
         found.append(enveloped(person("rsa", BOB), oids.ENVELOPED_DATA, oid, parameters, key, bytes(range(96))))
     found += [asking(), receipts.make(asked_for(), person("rsa", BOB).identity, NOW)]
     return (*found, *map(_loosened, found))
@@ -82,6 +87,7 @@ def seeds() -> tuple[bytes, ...]:
 
 def _loosened(data: bytes) -> bytes:
     """The same with indefinite lengths on the outer levels."""
+
     def level(at: int, end: int, depth: int) -> bytes:
         out = b""
         for tag, _, start, stop in der.split(data, at, end, 1000):
@@ -145,11 +151,19 @@ def one_message(draw: random.Random) -> None:
 
 def one_stream(draw: random.Random) -> None:
     data = mutated(draw.choice(seeds()), draw) if draw.random() < 0.8 else draw.randbytes(draw.randint(0, 200))
-    for work in (lambda: Stream([data]).element(), lambda: list(Stream(_cut(data, draw)).octets()), lambda: der.split(data, 0, len(data)),
-                 lambda: verifying.read(Stream(_cut(data, draw)), lambda _: None), lambda: capabilities.read(data),
-                 lambda: decrypting.decrypt(lambda: Stream(_cut(data, draw)), [person("rsa", BOB).identity], lambda: lambda _: None),
-                 lambda: _receipt(data), lambda: ess.read_request(data), lambda: ess.read_history(data), lambda: legacy.read_rc2(data),
-                 lambda: _directory(data)):
+    for work in (
+        lambda: Stream([data]).element(),
+        lambda: list(Stream(_cut(data, draw)).octets()),
+        lambda: der.split(data, 0, len(data)),
+        lambda: verifying.read(Stream(_cut(data, draw)), lambda _: None),
+        lambda: capabilities.read(data),
+        lambda: decrypting.decrypt(lambda: Stream(_cut(data, draw)), [person("rsa", BOB).identity], lambda: lambda _: None),
+        lambda: _receipt(data),
+        lambda: ess.read_request(data),
+        lambda: ess.read_history(data),
+        lambda: legacy.read_rc2(data),
+        lambda: _directory(data),
+    ):
         try:
             work()
         except (SmimeError, der.DerError):
@@ -176,8 +190,15 @@ def one_certificate(draw: random.Random) -> None:
     data = mutated(person(draw.choice(("rsa", "p256")), ALICE).der, draw)
     try:
         found = certificates.Certificate(data)
-        for look in (lambda: found.public_key, lambda: found.addresses, lambda: found.key_id, found.require_signing_use,
-                     found.require_encryption_use, lambda: found.name, lambda: found.issuer_name):
+        for look in (
+            lambda: found.public_key,
+            lambda: found.addresses,
+            lambda: found.key_id,
+            found.require_signing_use,
+            found.require_encryption_use,
+            lambda: found.name,
+            lambda: found.issuer_name,
+        ):
             try:
                 look()
             except SmimeError:

@@ -111,7 +111,7 @@ def test_pkcs12_in_ber(shelf: Shelf) -> None:
     """NSS and Windows write no lengths; the library's warning made it a wrong passphrase."""
     data = shelf.openssl(*SEALED["pkcs12"])
     inner = der.whole(data)
-    for given_ in (b"0\x80" + data[inner[2]:] + b"\0\0", data + b"\n"):
+    for given_ in (b"0\x80" + data[inner[2] :] + b"\0\0", data + b"\n"):
         assert keyfiles.read(given_, b"secret").certificate == shelf.alice.certificate
 
 
@@ -121,8 +121,15 @@ def test_bundles_in_any_order_with_text_between(shelf: Shelf) -> None:
     bags = shelf.openssl("pkcs12", "-in", "a.p12", "-passin", "pass:secret", "-nodes")
     assert b"Bag Attributes" in bags
     key, own, authority = shelf.alice.key_pem(), shelf.alice.pem(), shelf.authority.pem()
-    for data in (bags, authority + own + key, key + authority + b"subject=/CN=x\n" + own, bags.replace(b"\n", b"\r\n"),
-                 bags.decode().encode("utf-16"), b"\xef\xbb\xbf" + bags, b"\n".join(b"    " + line for line in bags.splitlines())):
+    for data in (
+        bags,
+        authority + own + key,
+        key + authority + b"subject=/CN=x\n" + own,
+        bags.replace(b"\n", b"\r\n"),
+        bags.decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + bags,
+        b"\n".join(b"    " + line for line in bags.splitlines()),
+    ):
         found = keyfiles.read(data)
         holds(found, shelf.alice)
         assert found.certificate == shelf.alice.certificate
@@ -130,10 +137,14 @@ def test_bundles_in_any_order_with_text_between(shelf: Shelf) -> None:
 
 
 def test_certificates_of_every_shape(shelf: Shelf) -> None:
-    for arguments in (("x509", "-in", "alice.pem"), ("x509", "-in", "alice.pem", "-outform", "DER"),
-                      ("x509", "-in", "alice.pem", "-trustout", "-addtrust", "emailProtection"), ("x509", "-in", "alice.pem", "-text"),
-                      ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem"),
-                      ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem", "-outform", "DER")):
+    for arguments in (
+        ("x509", "-in", "alice.pem"),
+        ("x509", "-in", "alice.pem", "-outform", "DER"),
+        ("x509", "-in", "alice.pem", "-trustout", "-addtrust", "emailProtection"),
+        ("x509", "-in", "alice.pem", "-text"),
+        ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem"),
+        ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem", "-outform", "DER"),
+    ):
         assert keys.load_certificates(shelf.openssl(*arguments))[0] == shelf.alice.certificate
 
 
@@ -146,11 +157,19 @@ def test_key_and_certificate_of_gnupg_in_one_file() -> None:
     keys.require_pair(keys.identity([found.certificate], keys.FileKey(Secret("file", str(GNUPG)))))
 
 
-@pytest.mark.parametrize(("data", "problem"), [
-    (b"", FileProblem.EMPTY), (b" \r\n", FileProblem.EMPTY), (b"garbage", FileProblem.UNKNOWN_FORMAT), (b"0", FileProblem.UNKNOWN_FORMAT),
-    (b"0\x03\x02\x01\x09", FileProblem.DAMAGED), (bytes(keyfiles.MAX_FILE + 1), FileProblem.TOO_LARGE),
-    (b"-----BEGIN PRIVATE KEY-----\nAAAA\n", FileProblem.DAMAGED),
-    (b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", FileProblem.UNSUPPORTED)])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", FileProblem.EMPTY),
+        (b" \r\n", FileProblem.EMPTY),
+        (b"garbage", FileProblem.UNKNOWN_FORMAT),
+        (b"0", FileProblem.UNKNOWN_FORMAT),
+        (b"0\x03\x02\x01\x09", FileProblem.DAMAGED),
+        (bytes(keyfiles.MAX_FILE + 1), FileProblem.TOO_LARGE),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n", FileProblem.DAMAGED),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", FileProblem.UNSUPPORTED),
+    ],
+)
 def test_what_is_no_key_says_what_it_is(data: bytes, problem: FileProblem) -> None:
     with pytest.raises(KeyFileError) as caught:
         keys.load_private(data)
@@ -200,6 +219,7 @@ def test_a_passphrase_that_takes_for_ever_is_not_tried(shelf: Shelf, shape: str)
 
 def _grown(octets: bytes, count: bytes, other: bytes) -> bytes:
     """DER with each `count` replaced by a longer element, and the lengths around it mended."""
+
     def mended(start: int, end: int) -> bytes:
         made = b""
         for tag, at, inner, stop in der.split(octets, start, end, 100):
@@ -215,10 +235,26 @@ def _grown(octets: bytes, count: bytes, other: bytes) -> bytes:
     return mended(0, len(octets))
 
 
-_PIECES = st.one_of(st.binary(max_size=80), st.sampled_from([
-    b"-----BEGIN PRIVATE KEY-----\n", b"-----END PRIVATE KEY-----\n", b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n",
-    b"-----BEGIN PKCS12-----\n", b"-----END PKCS12-----\n", b"-----BEGIN PKCS7-----\n", b"-----END PKCS7-----\n", b"\xff\xfe",
-    b"MIIB", b"0\x80\x02\x01\x03", b"0\x03\x02\x01\x00", b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"]))
+_PIECES = st.one_of(
+    st.binary(max_size=80),
+    st.sampled_from(
+        [
+            b"-----BEGIN PRIVATE KEY-----\n",
+            b"-----END PRIVATE KEY-----\n",
+            b"-----BEGIN CERTIFICATE-----\n",
+            b"-----END CERTIFICATE-----\n",
+            b"-----BEGIN PKCS12-----\n",
+            b"-----END PKCS12-----\n",
+            b"-----BEGIN PKCS7-----\n",
+            b"-----END PKCS7-----\n",
+            b"\xff\xfe",
+            b"MIIB",
+            b"0\x80\x02\x01\x03",
+            b"0\x03\x02\x01\x00",
+            b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n",
+        ]
+    ),
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,7 +272,7 @@ def test_fuzz_any_octets(data: bytes, passphrase: bytes | None) -> None:
 def test_fuzz_damaged_files(shelf: Shelf, data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(_samples(shelf)))
     at = data.draw(st.integers(0, len(whole) - 1))
-    changed = whole[:at] + bytes((data.draw(st.integers(0, 255)),)) + whole[at + 1:]
+    changed = whole[:at] + bytes((data.draw(st.integers(0, 255)),)) + whole[at + 1 :]
     with contextlib.suppress(KeyFileError):
         found = keyfiles.read(changed, b"secret")
         _ = found.certificate, found.chain
@@ -245,6 +281,11 @@ def test_fuzz_damaged_files(shelf: Shelf, data: st.DataObject) -> None:
 def _samples(shelf: Shelf) -> list[bytes]:
     if not hasattr(shelf, "samples"):
         shelf.samples = [shelf.openssl(*KEYS[one]) for one in ("pkcs8-der", "pkcs1-pem", "sec1-der")]  # type: ignore[attr-defined]
-        shelf.samples += [shelf.alice.der, shelf.alice.pem(), shelf.openssl(  # type: ignore[attr-defined]
-            "pkcs12", "-export", "-iter", "1", "-inkey", "bob.key", "-in", "bob.pem", "-passout", "pass:secret")]
+        shelf.samples += [
+            shelf.alice.der,
+            shelf.alice.pem(),
+            shelf.openssl(  # type: ignore[attr-defined]
+                "pkcs12", "-export", "-iter", "1", "-inkey", "bob.key", "-in", "bob.pem", "-passout", "pass:secret"
+            ),
+        ]
     return shelf.samples  # type: ignore[attr-defined,no-any-return]

@@ -46,8 +46,10 @@ class Clock:
 
 def directory(*houses: FakeLdap, clock: Clock | None = None, **settings: object) -> LdapDirectory:
     urls = tuple(f"ldap://127.0.0.1:{house.port}" for house in houses)
-    return LdapDirectory(Ldap(**({"urls": urls, "base": "dc=x", "starttls": False, "timeout_seconds": 2} | settings)),  # type: ignore[arg-type]
-                         clock=clock or Clock())
+    return LdapDirectory(
+        Ldap(**({"urls": urls, "base": "dc=x", "starttls": False, "timeout_seconds": 2} | settings)),  # type: ignore[arg-type]
+        clock=clock or Clock(),
+    )
 
 
 def certificates(found: tuple[Candidate, ...]) -> list[bytes]:
@@ -185,10 +187,19 @@ def entries(*given: tuple[bytes, str]) -> list[Answer]:
     return [Answer(2, 0x64, values={"usercertificate": (octets,)} | ({"mail": (mail.encode(),)} if mail else {})) for octets, mail in given]
 
 
-@pytest.mark.parametrize(("mails", "counts"), [
-    (["", ""], False), (["other@beta.mssante.test", ""], False), ([BOB.upper(), ""], True), (["", BOB], False),
-    (["other@beta.mssante.test"], False), (["no address"], False), ([BOB], True), ([""], True),
-])
+@pytest.mark.parametrize(
+    ("mails", "counts"),
+    [
+        (["", ""], False),
+        (["other@beta.mssante.test", ""], False),
+        ([BOB.upper(), ""], True),
+        (["", BOB], False),
+        (["other@beta.mssante.test"], False),
+        (["no address"], False),
+        ([BOB], True),
+        ([""], True),
+    ],
+)
 def test_a_card_of_somebody_else_among_several_entries_is_nobodys(authority: Authority, mails: list[str], counts: bool) -> None:
     """A filter wider than it looked gave five entries, and mail was encrypted to the one card among them."""
     card, others = authority.issue("rsa", number=2), authority.issue("rsa", "other@beta.mssante.test", number=3)
@@ -203,8 +214,13 @@ def test_an_address_in_a_certificate_needs_no_entry_that_says_it(authority: Auth
 async def test_the_entry_s_own_address_is_asked_for_and_compared(authority: Authority) -> None:
     card = authority.issue("rsa", number=2)
     other = "x@beta.mssante.test"
-    for name, value, counts in (("mail", BOB, True), ("rfc822Mailbox", other, False), ("proxyAddresses", f"SMTP:{BOB}", True),
-                                ("proxyAddresses", f"smtp:{other}", False), ("employeeMail", BOB.upper(), True)):
+    for name, value, counts in (
+        ("mail", BOB, True),
+        ("rfc822Mailbox", other, False),
+        ("proxyAddresses", f"SMTP:{BOB}", True),
+        ("proxyAddresses", f"smtp:{other}", False),
+        ("employeeMail", BOB.upper(), True),
+    ):
         async with fake_ldap(knows({"userCertificate": [card.der], name: [value.encode()]})) as house:
             one = directory(house, address_attributes=("proxyAddresses", "employeeMail"))
             one._vouched = True  # as TLS does
@@ -351,12 +367,20 @@ def _says(*octets: bytes, search_code: int | None = None):
 
 
 HOSTILE = {
-    "flood": _flood, "references": _references, "not ldap": _says(b"220 mail.example ESMTP\r\n"),
-    "indefinite": _says(b"\x30\x80\x02\x01\x01"), "a gigabyte announced": _says(b"\x30\x84\x40\x00\x00\x00"),
-    "nine octets of length": _says(b"\x30\x89" + b"\xff" * 9), "empty": _says(b"\x30\x00"),
-    "another question": _says(result(7, 0x65)), "disconnection": _says(result(0, 0x78, 52)),
+    "flood": _flood,
+    "references": _references,
+    "not ldap": _says(b"220 mail.example ESMTP\r\n"),
+    "indefinite": _says(b"\x30\x80\x02\x01\x01"),
+    "a gigabyte announced": _says(b"\x30\x84\x40\x00\x00\x00"),
+    "nine octets of length": _says(b"\x30\x89" + b"\xff" * 9),
+    "empty": _says(b"\x30\x00"),
+    "another question": _says(result(7, 0x65)),
+    "disconnection": _says(result(0, 0x78, 52)),
     "unknown": _says(b"\x30\x05\x02\x01\x01\x7e\x00"),
-    "size limit": _says(search_code=4), "referral": _says(search_code=10), "no base": _says(search_code=32), "busy": _says(search_code=51),
+    "size limit": _says(search_code=4),
+    "referral": _says(search_code=10),
+    "no base": _says(search_code=32),
+    "busy": _says(search_code=51),
 }
 
 
@@ -391,6 +415,7 @@ async def test_silence_ends() -> None:
 
 async def test_clear_words_behind_starttls_end_the_session(bob: Person) -> None:
     """RFC 4513 3: the answer to our search, put behind the answer to StartTLS by somebody on the way."""
+
     async def injected(visit: Visit) -> None:
         number, _, _ = await visit.request()
         await visit.say(result(number, 0x78), result(0, 0x78, 52))
@@ -463,11 +488,19 @@ def settings(**given: object) -> Ldap:
     return msgspec.convert({"urls": ["ldaps://ldap.example"], "base": "dc=x", **given}, Ldap, dec_hook=decode_hook)
 
 
-@pytest.mark.parametrize(("given", "sentence"), [
-    ({"urls": ["http://x"]}, "is not ldaps://host"), ({"urls": ["ldap://x:70000"]}, "is not ldaps://host"), ({"urls": []}, "length"),
-    ({"bind_dn": "cn=x"}, "go together"), ({"urls": ["ldap://x"], "starttls": False, "bind_dn": "cn=x", "password": "file:x"}, "in clear"),
-    ({"stale_seconds": 1}, "shorter"), ({"certificate": "x"}, "go together"), ({"domains": ["Ä"]}, "write it as"),
-])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"urls": ["http://x"]}, "is not ldaps://host"),
+        ({"urls": ["ldap://x:70000"]}, "is not ldaps://host"),
+        ({"urls": []}, "length"),
+        ({"bind_dn": "cn=x"}, "go together"),
+        ({"urls": ["ldap://x"], "starttls": False, "bind_dn": "cn=x", "password": "file:x"}, "in clear"),
+        ({"stale_seconds": 1}, "shorter"),
+        ({"certificate": "x"}, "go together"),
+        ({"domains": ["Ä"]}, "write it as"),
+    ],
+)
 def test_wrong_settings_are_said(given: dict[str, object], sentence: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=sentence):
         settings(**given)

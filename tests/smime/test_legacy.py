@@ -18,13 +18,19 @@ from tests.smime.people import NOW, Authority, Person
 OLD = Reading(legacy=True)
 
 
-@pytest.mark.parametrize(("bits", "key", "plain", "cipher"), [
-    (63, "0000000000000000", "0000000000000000", "ebb773f993278eff"), (64, "ffffffffffffffff", "ffffffffffffffff", "278b27e42e2f0d49"),
-    (64, "3000000000000000", "1000000000000001", "30649edf9be7d2c2"), (64, "88", "0000000000000000", "61a8a244adacccf0"),
-    (64, "88bca90e90875a", "0000000000000000", "6ccf4308974c267f"),
-    (64, "88bca90e90875a7f0f79c384627bafb2", "0000000000000000", "1a807d272bbe5db1"),
-    (128, "88bca90e90875a7f0f79c384627bafb2", "0000000000000000", "2269552ab0f85ca6"),
-    (129, "88bca90e90875a7f0f79c384627bafb216f80a6f85920584c42fceb0be255daf1e", "0000000000000000", "5b78d3a43dfff1f1")])
+@pytest.mark.parametrize(
+    ("bits", "key", "plain", "cipher"),
+    [
+        (63, "0000000000000000", "0000000000000000", "ebb773f993278eff"),
+        (64, "ffffffffffffffff", "ffffffffffffffff", "278b27e42e2f0d49"),
+        (64, "3000000000000000", "1000000000000001", "30649edf9be7d2c2"),
+        (64, "88", "0000000000000000", "61a8a244adacccf0"),
+        (64, "88bca90e90875a", "0000000000000000", "6ccf4308974c267f"),
+        (64, "88bca90e90875a7f0f79c384627bafb2", "0000000000000000", "1a807d272bbe5db1"),
+        (128, "88bca90e90875a7f0f79c384627bafb2", "0000000000000000", "2269552ab0f85ca6"),
+        (129, "88bca90e90875a7f0f79c384627bafb216f80a6f85920584c42fceb0be255daf1e", "0000000000000000", "5b78d3a43dfff1f1"),
+    ],
+)
 def test_rc2_vectors(bits: int, key: str, plain: str, cipher: str) -> None:  # RFC 2268 5
     made = legacy.SmallRc2(bytes.fromhex(key), bits, bytes(8))
     assert made.update(bytes.fromhex(cipher)).hex() == plain
@@ -63,17 +69,23 @@ def parameters(version: bytes) -> bytes:
     return der.sequence(version, der.octets(bytes(8)))
 
 
-@pytest.mark.parametrize(("oid", "given", "key", "reason"), [
-    (oids.RC2_CBC, parameters(der.integer(160)), b"12345", Reason.UNDECRYPTABLE),
-    (oids.RC2_CBC, parameters(der.integer(160)), b"1234", Reason.UNDECRYPTABLE),
-    (oids.RC2_CBC, parameters(der.integer(52)), b"12345", Reason.UNSUPPORTED),
-    (oids.RC2_CBC, parameters(der.integer(256)), b"k" * 32, Reason.UNSUPPORTED),
-    (oids.RC2_CBC, parameters(der.NULL), b"12345", Reason.MALFORMED),
-    (oids.RC2_CBC, der.NULL, b"12345", Reason.MALFORMED),
-    (oids.RC2_CBC, der.sequence(der.integer(160), der.octets(b"short")), b"12345", Reason.MALFORMED),
-    (TRIPLE_DES.oid, der.octets(bytes(8)), b"k" * 24, Reason.UNDECRYPTABLE)], ids=str)
-def test_what_is_wrong_has_one_face_once_a_key_was_found(authority: Authority, bob: Person, oid: bytes, given: bytes, key: bytes,
-                                                         reason: Reason) -> None:
+@pytest.mark.parametrize(
+    ("oid", "given", "key", "reason"),
+    [
+        (oids.RC2_CBC, parameters(der.integer(160)), b"12345", Reason.UNDECRYPTABLE),
+        (oids.RC2_CBC, parameters(der.integer(160)), b"1234", Reason.UNDECRYPTABLE),
+        (oids.RC2_CBC, parameters(der.integer(52)), b"12345", Reason.UNSUPPORTED),
+        (oids.RC2_CBC, parameters(der.integer(256)), b"k" * 32, Reason.UNSUPPORTED),
+        (oids.RC2_CBC, parameters(der.NULL), b"12345", Reason.MALFORMED),
+        (oids.RC2_CBC, der.NULL, b"12345", Reason.MALFORMED),
+        (oids.RC2_CBC, der.sequence(der.integer(160), der.octets(b"short")), b"12345", Reason.MALFORMED),
+        (TRIPLE_DES.oid, der.octets(bytes(8)), b"k" * 24, Reason.UNDECRYPTABLE),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_has_one_face_once_a_key_was_found(
+    authority: Authority, bob: Person, oid: bytes, given: bytes, key: bytes, reason: Reason
+) -> None:
     body = forge.opaque(forge.enveloped(bob, oids.ENVELOPED_DATA, oid, given, key, b"rubbish." * 20))
     for reading, expected in ((OLD, reason), (Reading(), Reason.WEAK)):
         found = open_now(body, [bob.identity], authority.validate, NOW, reading=reading)
@@ -85,9 +97,13 @@ def test_3des_wrap_is_refused_without_the_setting(authority: Authority) -> None:
     """Behind RSA or ECDH alike the setting is asked first."""
     bob = authority.issue("p256", forge.BOB)
     scheme = identifier(oids.ECDH_SHA1, identifier(oids.DES3_WRAP, der.NULL))
-    info = der.explicit(1, der.integer(3), der.explicit(0, der.explicit(1, der.sequence(oids.EC_PUBLIC_KEY),
-                                                                        der.tlv(der.BIT_STRING, b"\0\4" + bytes(64)))),
-                        scheme, der.sequence(der.sequence(bob.certificate.issuer_and_serial, der.octets(bytes(40)))))
+    info = der.explicit(
+        1,
+        der.integer(3),
+        der.explicit(0, der.explicit(1, der.sequence(oids.EC_PUBLIC_KEY), der.tlv(der.BIT_STRING, b"\0\4" + bytes(64)))),
+        scheme,
+        der.sequence(der.sequence(bob.certificate.issuer_and_serial, der.octets(bytes(40)))),
+    )
     hidden = der.sequence(oids.DATA, identifier(oids.AES256_CBC, der.octets(bytes(16))), der.tlv(0x80, bytes(32)))
     body = forge.opaque(forge.content_info(oids.ENVELOPED_DATA, der.sequence(der.integer(2), der.tlv(der.SET, info), hidden)))
     for reading, expected in ((OLD, Reason.UNDECRYPTABLE), (Reading(), Reason.WEAK)):

@@ -36,9 +36,9 @@ def restricted(authority: Authority, given: bytes = b"") -> Person:
     """Alice with the same RSA key, said to be for PSS alone."""
     alice = authority.issue("rsa", ALICE)
     tbs = der.inside(alice.der, der.whole(alice.der), der.SEQUENCE)[0]
-    fields = [alice.der[one[1]:one[3]] for one in der.inside(alice.der, tbs, der.SEQUENCE)]
+    fields = [alice.der[one[1] : one[3]] for one in der.inside(alice.der, tbs, der.SEQUENCE)]
     bits = der.inside(fields[6], der.whole(fields[6]), der.SEQUENCE)[1]
-    fields[6] = der.sequence(identifier(oids.RSA_PSS, given), fields[6][bits[1]:bits[3]])
+    fields[6] = der.sequence(identifier(oids.RSA_PSS, given), fields[6][bits[1] : bits[3]])
     changed = der.sequence(*fields)
     signature = authority.key.sign(changed, padding.PKCS1v15(), SHA256())
     made = der.sequence(changed, identifier(oids.RSA_SHA256, der.NULL), der.tlv(der.BIT_STRING, b"\0", signature))
@@ -62,9 +62,15 @@ def test_a_pss_key_signed_v15_and_was_believed(authority: Authority) -> None:
     assert "RSASSA-PSS" in found.signers[0].detail
 
 
-@pytest.mark.parametrize(("given", "accepted"), [
-    (parameters(), "pss-sha256"), (parameters(oids.SHA384, 48), "pss-sha384"), (parameters(oids.SHA512, 24), "pss-sha512"),
-    (parameters(oids.SHA256, 0), "pss-sha256")])
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        (parameters(), "pss-sha256"),
+        (parameters(oids.SHA384, 48), "pss-sha384"),
+        (parameters(oids.SHA512, 24), "pss-sha512"),
+        (parameters(oids.SHA256, 0), "pss-sha256"),
+    ],
+)
 def test_a_pss_key_signs_with_its_own_parameters(authority: Authority, given: bytes, accepted: str) -> None:
     who = restricted(authority, given)
     assert signed.Signer(who.identity).scheme.name == accepted
@@ -83,8 +89,15 @@ def test_a_pss_key_that_asks_for_a_longer_salt_gets_it(authority: Authority) -> 
     assert open_now(clear(ENTITY, signed_data([info], [who])), [], authority.validate, NOW).verdict.valid
 
 
-@pytest.mark.parametrize("given", [der.sequence(), parameters().replace(  # SHA-1 by default; two different hashes
-    oids.MGF1 + identifier(oids.SHA256, der.NULL), oids.MGF1 + identifier(oids.SHA384, der.NULL))])
+@pytest.mark.parametrize(
+    "given",
+    [
+        der.sequence(),
+        parameters().replace(  # SHA-1 by default; two different hashes
+            oids.MGF1 + identifier(oids.SHA256, der.NULL), oids.MGF1 + identifier(oids.SHA384, der.NULL)
+        ),
+    ],
+)
 def test_pss_parameters_we_do_not_use_are_refused(authority: Authority, given: bytes) -> None:
     who = restricted(authority, given)
     with pytest.raises((SmimeError, der.DerError)):
@@ -113,11 +126,36 @@ def test_openssl_refused_what_a_pss_key_of_its_own_signed(tmp_path: Path, more: 
     def openssl(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["openssl", *arguments], cwd=tmp_path, capture_output=True, check=False)
 
-    made = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048",
-                   *[word for one in more for word in ("-pkeyopt", one)], "-out", "k.key")
+    made = openssl(
+        "genpkey",
+        "-algorithm",
+        "RSA-PSS",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+        *[word for one in more for word in ("-pkeyopt", one)],
+        "-out",
+        "k.key",
+    )
     assert made.returncode == 0, made.stderr
-    assert openssl("req", "-x509", "-new", "-key", "k.key", "-subj", "/CN=pss", *(["-sha384"] if more else []), "-days", "2",
-                   "-addext", f"subjectAltName=email:{ALICE}", "-out", "k.pem").returncode == 0
+    assert (
+        openssl(
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            "k.key",
+            "-subj",
+            "/CN=pss",
+            *(["-sha384"] if more else []),
+            "-days",
+            "2",
+            "-addext",
+            f"subjectAltName=email:{ALICE}",
+            "-out",
+            "k.pem",
+        ).returncode
+        == 0
+    )
     (tmp_path / "m.eml").write_bytes(letter().read())
     done = mssgw("smime", "sign", tmp_path / "m.eml", "--key", tmp_path / "k.key", "--cert", tmp_path / "k.pem", "-o", tmp_path / "s.eml")
     assert done.returncode == 0, done.stderr

@@ -80,25 +80,45 @@ def refused(reason: Reason, call: Any, *arguments: Any) -> str:
 def test_a_request_is_read(alice: Person) -> None:
     original = asked(alice, wanted=der.tlv(0xA1, names(BOB, ANNE)), to=der.sequence(names(ALICE), names(ALICE, "no address")))
     assert receipts.requested(original) == ReceiptRequest(
-        b"number 1", (Address.parse(BOB), Address.parse(ANNE)), (Address.parse(ALICE),), 1)
+        b"number 1", (Address.parse(BOB), Address.parse(ANNE)), (Address.parse(ALICE),), 1
+    )
     assert not verifying.signatures(original.cms)[0].problem
     assert receipts.requested(asking(alice)) is None
 
 
-@pytest.mark.parametrize("value", [
-    b"", b"\x05\x00", request(identifier=b""), request(identifier=b"x" * 1025), request(wanted=b"\x80\x01\x02"),
-    request(wanted=b"\x81\x01\x00"),
-    request(to=der.sequence()), request(to=der.sequence(*[names(ALICE)] * 17)), request(to=names(ALICE)), request() + b"\0",
-    der.sequence(der.octets(b"x"), b"\x80\x01\x00"), request(to=der.sequence(der.sequence()))], ids=range(12))
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\x05\x00",
+        request(identifier=b""),
+        request(identifier=b"x" * 1025),
+        request(wanted=b"\x80\x01\x02"),
+        request(wanted=b"\x81\x01\x00"),
+        request(to=der.sequence()),
+        request(to=der.sequence(*[names(ALICE)] * 17)),
+        request(to=names(ALICE)),
+        request() + b"\0",
+        der.sequence(der.octets(b"x"), b"\x80\x01\x00"),
+        request(to=der.sequence(der.sequence())),
+    ],
+    ids=range(12),
+)
 def test_a_wrong_request_is_refused(alice: Person, value: bytes) -> None:
     original = asking(alice, (oids.RECEIPT_REQUEST, one_value(value)))
     refused(Reason.ATTRIBUTES, receipts.requested, original)
     assert verifying.signatures(original.cms)[0].problem is Reason.ATTRIBUTES
 
 
-@pytest.mark.parametrize("more", [
-    [(oids.RECEIPT_REQUEST, one_value(request()))] * 2, [(oids.RECEIPT_REQUEST, der.tlv(der.SET, request(), request()))],
-    [(oids.RECEIPT_REQUEST, der.tlv(der.SET))]], ids=["twice", "two values", "no value"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [(oids.RECEIPT_REQUEST, one_value(request()))] * 2,
+        [(oids.RECEIPT_REQUEST, der.tlv(der.SET, request(), request()))],
+        [(oids.RECEIPT_REQUEST, der.tlv(der.SET))],
+    ],
+    ids=["twice", "two values", "no value"],
+)
 def test_exactly_one_request_with_exactly_one_value(alice: Person, more: list[tuple[bytes, bytes]]) -> None:
     original = asking(alice, *more)
     refused(Reason.ATTRIBUTES, receipts.requested, original)
@@ -118,7 +138,8 @@ def opened(content: bytes, authority: Authority) -> Opened:
 
 def test_the_verdict_shows_who_asks_for_a_receipt(authority: Authority, alice: Person) -> None:
     before, after = Asking(alice.identity, (oids.RECEIPT_REQUEST, one_value(request()))).opaque(
-        len(CONTENT), hashlib.sha256(CONTENT).digest(), NOW)
+        len(CONTENT), hashlib.sha256(CONTENT).digest(), NOW
+    )
     found = opened(before + CONTENT + after, authority)
     assert found.verdict.valid
     assert found.verdict.to_json()["signers"][0]["receipt_request"] == {"identifier": b"number 1".hex(), "from": "all", "to": [ALICE]}
@@ -158,27 +179,46 @@ def test_a_signature_over_another_kind_of_content_is_not_one_over_a_part(authori
 TO, LIST = (Address.parse(ALICE),), (Address.parse("list@beta.mssante.test"),)
 
 
-@pytest.mark.parametrize(("wanted", "policy", "due"), [
-    ("all", None, TO), ("first-tier", None, TO), ((Address.parse(BOB.upper()),), None, TO), ((Address.parse(ANNE),), None, ()),
-    ((), None, ()),
-    ("all", ListPolicy(), TO), ("first-tier", ListPolicy(), ()), ("all", ListPolicy("none"), ()),
-    ("all", ListPolicy("instead-of", LIST), LIST), ("all", ListPolicy("in-addition-to", LIST), TO + LIST),
-    ("first-tier", ListPolicy("instead-of", LIST), ()), ((Address.parse(ANNE),), ListPolicy("in-addition-to", LIST), ())], ids=str)
+@pytest.mark.parametrize(
+    ("wanted", "policy", "due"),
+    [
+        ("all", None, TO),
+        ("first-tier", None, TO),
+        ((Address.parse(BOB.upper()),), None, TO),
+        ((Address.parse(ANNE),), None, ()),
+        ((), None, ()),
+        ("all", ListPolicy(), TO),
+        ("first-tier", ListPolicy(), ()),
+        ("all", ListPolicy("none"), ()),
+        ("all", ListPolicy("instead-of", LIST), LIST),
+        ("all", ListPolicy("in-addition-to", LIST), TO + LIST),
+        ("first-tier", ListPolicy("instead-of", LIST), ()),
+        ((Address.parse(ANNE),), ListPolicy("in-addition-to", LIST), ()),
+    ],
+    ids=str,
+)
 def test_who_gets_a_receipt(wanted: Any, policy: ListPolicy | None, due: tuple[Address, ...]) -> None:
     assert ess.receivers(ReceiptRequest(b"x", wanted, TO), policy, Address.parse(BOB)) == due
 
 
-@pytest.mark.parametrize(("policies", "found"), [
-    ([b""], ListPolicy()), ([b"\x80\x00", b""], ListPolicy()), ([b"", b"\x80\x00"], ListPolicy("none")),
-    ([der.tlv(0xA1, names(str(LIST[0])))], ListPolicy("instead-of", LIST)),
-    ([der.tlv(0xA2, names(str(LIST[0])))], ListPolicy("in-addition-to", LIST))],
-    ids=str)
+@pytest.mark.parametrize(
+    ("policies", "found"),
+    [
+        ([b""], ListPolicy()),
+        ([b"\x80\x00", b""], ListPolicy()),
+        ([b"", b"\x80\x00"], ListPolicy("none")),
+        ([der.tlv(0xA1, names(str(LIST[0])))], ListPolicy("instead-of", LIST)),
+        ([der.tlv(0xA2, names(str(LIST[0])))], ListPolicy("in-addition-to", LIST)),
+    ],
+    ids=str,
+)
 def test_the_last_list_decides(alice: Person, policies: list[bytes], found: ListPolicy) -> None:
     assert receipts.history(asking(alice, (oids.ML_EXPANSION_HISTORY, one_value(history(*policies))))) == found
 
 
-@pytest.mark.parametrize("value", [history(), history(*[b""] * 65), history(b"\x83\x00"), history(b"\x80\x01\x00"), b"\x05\x00"],
-                         ids=range(5))
+@pytest.mark.parametrize(
+    "value", [history(), history(*[b""] * 65), history(b"\x83\x00"), history(b"\x80\x01\x00"), b"\x05\x00"], ids=range(5)
+)
 def test_a_wrong_history_is_refused(alice: Person, value: bytes) -> None:
     refused(Reason.ATTRIBUTES, receipts.history, asking(alice, (oids.ML_EXPANSION_HISTORY, one_value(value))))
 
@@ -205,18 +245,32 @@ def test_a_receipt_for_another_message_is_refused(alice: Person, bob: Person) ->
 def forged(original: Signed, who: Person, **changed: bytes) -> Signed:
     """A receipt that is signed well and says something wrong."""
     info = receipts._signer_infos(original.cms)[0]
-    told = {"version": der.integer(1), "kind": oids.DATA, "identifier": der.octets(b"number 1"), "signature": der.octets(info.signature),
-            "digest": info.attributes_digest, "after": b""} | changed
+    told = {
+        "version": der.integer(1),
+        "kind": oids.DATA,
+        "identifier": der.octets(b"number 1"),
+        "signature": der.octets(info.signature),
+        "digest": info.attributes_digest,
+        "after": b"",
+    } | changed
     content = der.sequence(told["version"], told["kind"], told["identifier"], told["signature"], told["after"])
     return receipts.parse(receipts._sign(content, told["digest"], who.identity, NOW))
 
 
-@pytest.mark.parametrize(("changed", "reason"), [
-    ({"kind": oids.RECEIPT}, Reason.CONFUSION), ({"identifier": der.octets(b"number 2")}, Reason.CONFUSION),
-    ({"signature": der.octets(b"x" * 256)}, Reason.CONFUSION), ({"digest": b"x" * 32}, Reason.ATTRIBUTES),
-    ({"digest": b""}, Reason.ATTRIBUTES),
-    ({"version": der.integer(2)}, Reason.MALFORMED), ({"after": der.NULL}, Reason.MALFORMED), ({"identifier": der.NULL}, Reason.MALFORMED)],
-    ids=str)
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"kind": oids.RECEIPT}, Reason.CONFUSION),
+        ({"identifier": der.octets(b"number 2")}, Reason.CONFUSION),
+        ({"signature": der.octets(b"x" * 256)}, Reason.CONFUSION),
+        ({"digest": b"x" * 32}, Reason.ATTRIBUTES),
+        ({"digest": b""}, Reason.ATTRIBUTES),
+        ({"version": der.integer(2)}, Reason.MALFORMED),
+        ({"after": der.NULL}, Reason.MALFORMED),
+        ({"identifier": der.NULL}, Reason.MALFORMED),
+    ],
+    ids=str,
+)
 def test_what_a_receipt_says_must_be_right(alice: Person, bob: Person, changed: dict[str, bytes], reason: Reason) -> None:
     original = asked(alice)
     assert receipts.verify(forged(original, bob), original)
@@ -255,12 +309,23 @@ def test_fuzz_receipts(which: int, changes: list[tuple[int, int]]) -> None:
     authority = Authority()
     alice, bob = authority.issue("p256", ALICE), authority.issue("p256", BOB, number=1)
     original = asked(alice)
-    changed = bytearray((request(), history(b"\x80\x00"), receipts.make(original, bob.identity, NOW),
-                         der.sequence(der.integer(1), oids.DATA, der.octets(b"x"), der.octets(b"y")))[which])
+    changed = bytearray(
+        (
+            request(),
+            history(b"\x80\x00"),
+            receipts.make(original, bob.identity, NOW),
+            der.sequence(der.integer(1), oids.DATA, der.octets(b"x"), der.octets(b"y")),
+        )[which]
+    )
     for at, octet in changes:
         changed[at % len(changed)] = octet
-    for call in (ess.read_request, ess.read_history, receipts._read_receipt,
-                 lambda data: receipts.verify(receipts.parse(data), original), lambda data: verifying.read(Stream([data]), len)):
+    for call in (
+        ess.read_request,
+        ess.read_history,
+        receipts._read_receipt,
+        lambda data: receipts.verify(receipts.parse(data), original),
+        lambda data: verifying.read(Stream([data]), len),
+    ):
         try:
             call(bytes(changed))
         except (SmimeError, der.DerError):

@@ -31,17 +31,29 @@ def known(*people: Person, stated: bytes | None = None) -> smime.Lookup:
 def content_of(body: Body) -> list[bytes]:
     """The decoded leaves, signatures left out: what a reader sees."""
     root = mime.parse(body)
-    return [b"".join(mime.decoded_chunks(body, part)) for part in root.walk()
-            if not part.children and not part.message and "signature" not in part.media]
+    return [
+        b"".join(mime.decoded_chunks(body, part))
+        for part in root.walk()
+        if not part.children and not part.message and "signature" not in part.media
+    ]
 
 
-@pytest.mark.parametrize(("signs", "reads", "stated"), list(itertools.product(
-    ("rsa", "p256", "p384", "ed25519"), ("rsa", "p256", "p384", "x25519"), (True, False))))
+@pytest.mark.parametrize(
+    ("signs", "reads", "stated"),
+    list(itertools.product(("rsa", "p256", "p384", "ed25519"), ("rsa", "p256", "p384", "x25519"), (True, False))),
+)
 async def test_signed_and_encrypted(authority: Authority, signs: str, reads: str, stated: bool) -> None:  # RFC 5753, 8418, 8419, 8551 2.5.2
     alice, bob = authority.issue(signs, ALICE), authority.issue(reads, BOB, number=1)
     offered = capabilities.own(bob.certificate) if stated else None
-    (sent,) = await smime.protect(letter("Résumé très court.\r\n"), TO, ALWAYS, NOW, signer=alice.identity,
-                                  lookup=known(bob, stated=offered), validate=authority.validate)
+    (sent,) = await smime.protect(
+        letter("Résumé très court.\r\n"),
+        TO,
+        ALWAYS,
+        NOW,
+        signer=alice.identity,
+        lookup=known(bob, stated=offered),
+        validate=authority.validate,
+    )
     assert sent.signed
     assert sent.cipher == ("aes256-gcm" if stated else "aes256-cbc")
     raw = sent.body.read()
@@ -112,6 +124,7 @@ async def test_directory_down(authority: Authority, alice: Person) -> None:
 
 async def test_a_certificate_that_cannot_be_judged_now_is_not_a_missing_one(authority: Authority, alice: Person, bob: Person) -> None:
     """Regression: while no CRL could be had, mail under `when-possible` left signed only, without a word."""
+
     def no_crl(_der: bytes, _purpose: object, _at: object) -> object:
         raise Deferred(detail="revocation data too old")
 
@@ -157,7 +170,11 @@ async def test_copies(authority: Authority, alice: Person) -> None:
     message = letter(to="a@beta.mssante.test>, <b@beta.mssante.test>, <c@beta.mssante.test>, <none@beta.mssante.test")
     sent = await smime.protect(message, to, smime.Policy(), NOW, signer=alice.identity, lookup=lookup, validate=authority.validate)
     assert [(tuple(str(one.local) for one in copy.recipients), copy.cipher) for copy in sent] == [
-        (("a", "b"), "aes256-gcm"), (("c",), "aes256-cbc"), (("d",), "aes256-cbc"), (("none",), "")]
+        (("a", "b"), "aes256-gcm"),
+        (("c",), "aes256-cbc"),
+        (("d",), "aes256-cbc"),
+        (("none",), ""),
+    ]
     for copy in sent:
         for who in copy.recipients:
             got = await smime.open(copy.body, [people[who.local].identity] if who.local in people else [], authority.validate, NOW)
@@ -184,15 +201,20 @@ def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:  # RFC 356
         for cut in (1, 7, 100_000):
             data = b"".join(out)
             plain: list[bytes] = []
-            found = decrypting.decrypt(lambda data=data, cut=cut: ber.Stream(data[at : at + cut] for at in range(0, len(data), cut)),
-                                       [bob.identity], lambda plain=plain: plain.append)
+            found = decrypting.decrypt(
+                lambda data=data, cut=cut: ber.Stream(data[at : at + cut] for at in range(0, len(data), cut)),
+                [bob.identity],
+                lambda plain=plain: plain.append,
+            )
             assert b"".join(plain) == content
             assert found.transport == ("rsa-oaep" if oaep else "rsa-v1.5")
 
 
-@pytest.mark.parametrize(("parameters", "oaep"), [
-    (b"", False), (der.NULL, False), (der.sequence(), False), (OAEP_SHA256[13:], True),
-    (b"\x30\x01\x05", False)], ids=range(5))
+@pytest.mark.parametrize(
+    ("parameters", "oaep"),
+    [(b"", False), (der.NULL, False), (der.sequence(), False), (OAEP_SHA256[13:], True), (b"\x30\x01\x05", False)],
+    ids=range(5),
+)
 def test_oaep_is_used_when_the_one_we_make_was_said(parameters: bytes, oaep: bool) -> None:  # RFC 3560 5
     """Who names the default set has told us of SHA-1; what we make is SHA-256."""
     said = der.sequence(identifier(AES256_GCM.oid), identifier(oids.RSA_OAEP, parameters))

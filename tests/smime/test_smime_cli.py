@@ -89,9 +89,11 @@ def test_verify(desk: Desk) -> None:
 
 def test_verify_says_what_does_not_hold(desk: Desk) -> None:
     message = (desk.path / "s.eml").read_bytes()
-    for name, data, reason in (("altered", message.replace(b"compte rendu.", b"compte vendu."), "content-altered"),
-                               ("spoofed", message.replace(b"From: Alice Martin <alice.", b"From: <mallory.", 1), "from-not-signer"),
-                               ("plain", letter().read(), "")):
+    for name, data, reason in (
+        ("altered", message.replace(b"compte rendu.", b"compte vendu."), "content-altered"),
+        ("spoofed", message.replace(b"From: Alice Martin <alice.", b"From: <mallory.", 1), "from-not-signer"),
+        ("plain", letter().read(), ""),
+    ):
         path = desk.path / f"{name}.eml"
         path.write_bytes(data)
         found = desk.json("verify", path, "--anchors", desk.path / "anchors", "--at", AT, status=1)
@@ -121,20 +123,29 @@ def test_decrypt_with_the_wrong_key_writes_nothing(desk: Desk) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("arguments", [
-    ("verify", "s.eml"), ("decrypt", "e.eml", "--cert", "bob.pem"), ("verify", "s.eml", "--anchors", "anchors", "--cert", "bob.pem"),
-    ("encrypt", "m.eml"), ("sign", "m.eml", "--nonsense"),
-    ("encrypt", "m.eml", "--to", "bob.pem", "--cipher", "rot13")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "s.eml"),
+        ("decrypt", "e.eml", "--cert", "bob.pem"),
+        ("verify", "s.eml", "--anchors", "anchors", "--cert", "bob.pem"),
+        ("encrypt", "m.eml"),
+        ("sign", "m.eml", "--nonsense"),
+        ("encrypt", "m.eml", "--to", "bob.pem", "--cipher", "rot13"),
+    ],
+)
 def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
     assert desk(*arguments).returncode == 2
 
 
 def test_what_can_not_be_read_is_a_sentence(desk: Desk) -> None:
     (desk.path / "garbage.pem").write_bytes(b"garbage")
-    for arguments in (("verify", desk.path / "absent.eml", "--anchors", desk.path / "anchors"),
-                      ("sign", desk.path / "m.eml", "--cert", desk.path / "garbage.pem", "--key", desk.path / "alice.key"),
-                      ("sign", desk.path / "m.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / "bob.key"),
-                      ("encrypt", desk.path / "m.eml", "--to", desk.path / "garbage.pem")):
+    for arguments in (
+        ("verify", desk.path / "absent.eml", "--anchors", desk.path / "anchors"),
+        ("sign", desk.path / "m.eml", "--cert", desk.path / "garbage.pem", "--key", desk.path / "alice.key"),
+        ("sign", desk.path / "m.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / "bob.key"),
+        ("encrypt", desk.path / "m.eml", "--to", desk.path / "garbage.pem"),
+    ):
         done = desk(*arguments)
         assert done.returncode == 1, arguments
         assert b"Traceback" not in done.stderr
@@ -143,8 +154,9 @@ def test_what_can_not_be_read_is_a_sentence(desk: Desk) -> None:
 
 def test_encrypted_keys(desk: Desk) -> None:
     key = desk.authority.issue("rsa", ALICE).key
-    (desk.path / "sealed.key").write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"geheim")))
+    (desk.path / "sealed.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"geheim"))
+    )
     (desk.path / "pass").write_bytes(b"geheim\n")
     base = ("sign", desk.path / "m.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / "sealed.key", "-o", desk.path / "p.eml")
     assert desk(*base, "--passphrase-file", desk.path / "pass").returncode == 0
@@ -154,8 +166,12 @@ def test_encrypted_keys(desk: Desk) -> None:
 
 
 def test_as_a_command(desk: Desk) -> None:
-    done = subprocess.run([sys.executable, "-m", "mssgw", "smime", "verify", "-", "--anchors", desk.path / "anchors", "--at", AT, "--json"],
-                          input=(desk.path / "s.eml").read_bytes(), capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "mssgw", "smime", "verify", "-", "--anchors", desk.path / "anchors", "--at", AT, "--json"],
+        input=(desk.path / "s.eml").read_bytes(),
+        capture_output=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(done.stdout)["valid"] is True
 
@@ -163,8 +179,13 @@ def test_as_a_command(desk: Desk) -> None:
 def test_names_of_people_have_no_numbers_in_them() -> None:
     """`2.5.4.4=MARTIN+2.5.4.42=JEANNE` was what people read."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.RelativeDistinguishedName([
-        x509.NameAttribute(x509.NameOID.SURNAME, "MARTIN"), x509.NameAttribute(x509.NameOID.GIVEN_NAME, "JEANNE")])])
+    name = x509.Name(
+        [
+            x509.RelativeDistinguishedName(
+                [x509.NameAttribute(x509.NameOID.SURNAME, "MARTIN"), x509.NameAttribute(x509.NameOID.GIVEN_NAME, "JEANNE")]
+            )
+        ]
+    )
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1)).sign(key, SHA256())
     certificate = Certificate(made.public_bytes(Encoding.DER))
     assert set(certificate.name.split("+")) == set(certificate.issuer_name.split("+")) == {"SN=MARTIN", "GN=JEANNE"}
@@ -175,29 +196,42 @@ def test_names_of_people_have_no_numbers_in_them() -> None:
 
 def sealed(desk: Desk, passphrase: bytes = b"geheim") -> Path:
     key = desk.authority.issue("rsa", ALICE).key
-    (desk.path / "geheim.key").write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(passphrase)))
+    (desk.path / "geheim.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(passphrase))
+    )
     (desk.path / "wrong").write_bytes(b"nein")
     return desk.path / "geheim.key"
 
 
-@pytest.mark.parametrize(("key", "more", "fault", "french"), [
-    ("bob.key", (), "file-not-of-certificate", "n'est celle d'aucun des certificats"),
-    ("alice.pem", (), "file-no-key", "pas de clé privée"),
-    ("rubbish.key", (), "file-unknown-format", "format inconnu"),
-    ("void.key", (), "file-empty", "vide"),
-    ("geheim.key", (), "file-passphrase-missing", "phrase secrète"),
-    ("geheim.key", ("--passphrase-file", "wrong"), "file-passphrase-wrong", "fausse"),
-    ("absent.key", (), "file", "n'existe pas"),
-    ("anchors", (), "file", "répertoire"),
-])
+@pytest.mark.parametrize(
+    ("key", "more", "fault", "french"),
+    [
+        ("bob.key", (), "file-not-of-certificate", "n'est celle d'aucun des certificats"),
+        ("alice.pem", (), "file-no-key", "pas de clé privée"),
+        ("rubbish.key", (), "file-unknown-format", "format inconnu"),
+        ("void.key", (), "file-empty", "vide"),
+        ("geheim.key", (), "file-passphrase-missing", "phrase secrète"),
+        ("geheim.key", ("--passphrase-file", "wrong"), "file-passphrase-wrong", "fausse"),
+        ("absent.key", (), "file", "n'existe pas"),
+        ("anchors", (), "file", "répertoire"),
+    ],
+)
 def test_a_wrong_key_file_was_temporarily_unavailable(desk: Desk, key: str, more: tuple[str, ...], fault: str, french: str) -> None:
     sealed(desk)
     (desk.path / "rubbish.key").write_bytes(b"rubbish!")
     (desk.path / "void.key").write_bytes(b"")
     given = [desk.path / one if one == "wrong" else one for one in more]
-    arguments = ("sign", desk.path / "m.eml", "--cert", desk.path / "alice.pem", "--key", desk.path / key, *given,
-                 "-o", desk.path / "no.eml")
+    arguments = (
+        "sign",
+        desk.path / "m.eml",
+        "--cert",
+        desk.path / "alice.pem",
+        "--key",
+        desk.path / key,
+        *given,
+        "-o",
+        desk.path / "no.eml",
+    )
     done = desk(*arguments)
     said = done.stderr.decode()
     assert done.returncode == 1
@@ -240,8 +274,10 @@ def test_json_without_out_keeps_the_message(desk: Desk, verb: str) -> None:
     """`sign --json` without -o threw the signed message away."""
     alice, bob = (("--cert", desk.path / f"{who}.pem", "--key", desk.path / f"{who}.key") for who in ("alice", "bob"))
     arguments: tuple[object, ...] = {
-        "sign": (desk.path / "m.eml", *alice), "encrypt": (desk.path / "m.eml", "--to", desk.path / "bob.pem"),
-        "decrypt": (desk.path / "e.eml", *bob)}[verb]
+        "sign": (desk.path / "m.eml", *alice),
+        "encrypt": (desk.path / "m.eml", "--to", desk.path / "bob.pem"),
+        "decrypt": (desk.path / "e.eml", *bob),
+    }[verb]
     for more in ((), ("-o", "-")):
         found = desk.json(verb, *arguments, *more)
         message = base64.b64decode(found["message"], validate=True)
@@ -260,8 +296,10 @@ def test_a_certificate_for_something_else_is_warned_of(desk: Desk) -> None:
     """A TLS certificate signed and was encrypted to without a word."""
     tls = desk.authority.issue_for((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
     tls.write(desk.path, "tls")
-    for arguments in (("sign", desk.path / "m.eml", "--cert", desk.path / "tls.pem", "--key", desk.path / "tls.key"),
-                      ("encrypt", desk.path / "m.eml", "--to", desk.path / "tls.pem")):
+    for arguments in (
+        ("sign", desk.path / "m.eml", "--cert", desk.path / "tls.pem", "--key", desk.path / "tls.key"),
+        ("encrypt", desk.path / "m.eml", "--to", desk.path / "tls.pem"),
+    ):
         done = desk(*arguments, "-o", desk.path / "tls.eml")
         assert done.returncode == 0
         assert "serverAuth, clientAuth, pas pour le courrier" in done.stderr.decode().splitlines()[0]
@@ -276,8 +314,11 @@ def test_a_certificate_whose_profile_forbids_it_is_refused(desk: Desk) -> None:
     desk.authority.issue("rsa", ALICE, ku=usage(key_encipherment=True)).write(desk.path, "cipher")
     desk.authority.issue("rsa", ALICE, ku=usage(digital_signature=True, content_commitment=True)).write(desk.path, "signs")  # ORG_SIGN
     for verb, name in (("sign", "auth"), ("encrypt", "auth"), ("sign", "cipher"), ("encrypt", "signs")):
-        who = ("--to", desk.path / f"{name}.pem") if verb == "encrypt" else (
-            "--cert", desk.path / f"{name}.pem", "--key", desk.path / f"{name}.key")
+        who = (
+            ("--to", desk.path / f"{name}.pem")
+            if verb == "encrypt"
+            else ("--cert", desk.path / f"{name}.pem", "--key", desk.path / f"{name}.key")
+        )
         assert desk.json(verb, desk.path / "m.eml", *who, status=1)["fault"] == "certificate-usage", (verb, name)
 
 
@@ -314,8 +355,9 @@ def test_key_and_certificate_in_one_file(desk: Desk) -> None:
 
 def test_a_pkcs12_in_pem_is_certificate_and_key(desk: Desk) -> None:
     alice = desk.authority.issue("rsa", ALICE)
-    made = pkcs12.serialize_key_and_certificates(b"alice", alice.key, alice.cert, [desk.authority.cert],
-                                                 serialization.BestAvailableEncryption(b"geheim"))
+    made = pkcs12.serialize_key_and_certificates(
+        b"alice", alice.key, alice.cert, [desk.authority.cert], serialization.BestAvailableEncryption(b"geheim")
+    )
     (desk.path / "alice.p12.pem").write_bytes(b"-----BEGIN PKCS12-----\n" + base64.encodebytes(made) + b"-----END PKCS12-----\n")
     (desk.path / "pass").write_bytes(b"geheim\r\n")
     p12, secret = desk.path / "alice.p12.pem", ("--passphrase-file", desk.path / "pass")
@@ -331,8 +373,12 @@ def test_a_saved_attachment_is_read_as_it_is(desk: Desk) -> None:
     sealed_ = desk("encrypt", desk.path / "m.eml", "--to", desk.path / "bob.pem").stdout
     armoured = sealed_.partition(b"\r\n\r\n")[2]
     bob = ("--cert", desk.path / "bob.pem", "--key", desk.path / "bob.key")
-    for saved in (base64.b64decode(armoured), armoured, b"-----BEGIN PKCS7-----\n" + armoured + b"-----END PKCS7-----\n",
-                  b"\n-----BEGIN CMS-----\r\n" + armoured + b"-----END CMS-----"):
+    for saved in (
+        base64.b64decode(armoured),
+        armoured,
+        b"-----BEGIN PKCS7-----\n" + armoured + b"-----END PKCS7-----\n",
+        b"\n-----BEGIN CMS-----\r\n" + armoured + b"-----END CMS-----",
+    ):
         done = desk("decrypt", "-", *bob, given=saved)
         assert done.returncode == 0, done.stderr.decode()
         assert b"Voici le compte rendu" in done.stdout
@@ -355,8 +401,13 @@ def test_an_empty_message_is_not_signed(desk: Desk) -> None:
 def test_anchors_may_be_one_file_and_a_root_of_openssl(desk: Desk) -> None:
     """`openssl req -x509` makes roots without KeyUsage; and a file after --anchors was `Not a directory`."""
     assert desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors" / "ca.pem", "--at", AT).returncode == 0
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "own.key", "-out", "own.pem",
-                    "-subj", "/CN=Essai"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=Essai"],
+        cwd=desk.path,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
     found = desk.json("verify", desk.path / "s.eml", "--anchors", desk.path / "own.pem", "--at", AT, status=1)
     assert found["reasons"][0] == "certificate-not-trusted"  # and not that there is no root
     found = desk.json("verify", desk.path / "s.eml", "--anchors", desk.path / "alice.pem", "--at", AT, status=1)
@@ -379,9 +430,16 @@ def test_decrypting_what_is_not_encrypted_says_so(desk: Desk) -> None:
     assert "n'est pas chiffré" in desk("decrypt", desk.path / "m.eml", *bob).stderr.decode()
 
 
-@pytest.mark.parametrize("given", [
-    b"Bonjour le monde\nDeux lignes\n", b"Bonjour le monde\n\nDeux lignes\n", b"Note: ceci\nDeux lignes\n\nx\n", bytes(range(256)) * 20,
-    b"x" * 3_000_000])
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"Bonjour le monde\nDeux lignes\n",
+        b"Bonjour le monde\n\nDeux lignes\n",
+        b"Note: ceci\nDeux lignes\n\nx\n",
+        bytes(range(256)) * 20,
+        b"x" * 3_000_000,
+    ],
+)
 def test_a_bare_text_lost_its_first_lines(desk: Desk, given: bytes) -> None:
     """They were taken for a broken header and left out, without a word."""
     alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
@@ -396,16 +454,26 @@ def test_a_bare_text_lost_its_first_lines(desk: Desk, given: bytes) -> None:
 
 
 def test_an_authority_as_recipient_is_warned_of(desk: Desk) -> None:
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "auth.key", "-out", "auth.pem",
-                    "-subj", "/CN=Essai"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "auth.key", "-out", "auth.pem", "-subj", "/CN=Essai"],
+        cwd=desk.path,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
     found = desk.json("encrypt", desk.path / "m.eml", "--to", desk.path / "auth.pem")
     assert [one["code"] for one in found["warnings"]] == ["authority"]
 
 
 def test_a_whole_message_inside_keeps_its_header(desk: Desk) -> None:
     """`openssl cms -encrypt -in message` hides the header too; From, To and Subject were lost at decryption."""
-    done = subprocess.run(["openssl", "cms", "-encrypt", "-in", "m.eml", "-aes256", "-outform", "PEM", "alice.pem"], cwd=desk.path,
-                          capture_output=True, check=True, timeout=60)
+    done = subprocess.run(
+        ["openssl", "cms", "-encrypt", "-in", "m.eml", "-aes256", "-outform", "PEM", "alice.pem"],
+        cwd=desk.path,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
     alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
     found = desk("decrypt", "-", *alice, given=done.stdout).stdout
     assert b"Subject: XDM/1.0/DDM+Compte rendu\r\n" in found
@@ -414,8 +482,13 @@ def test_a_whole_message_inside_keeps_its_header(desk: Desk) -> None:
 
 
 def test_a_detached_signature_alone_says_what_is_missing(desk: Desk) -> None:
-    subprocess.run(["openssl", "cms", "-sign", "-in", "m.eml", "-signer", "alice.pem", "-inkey", "alice.key", "-outform", "DER",
-                    "-out", "alone.p7s"], cwd=desk.path, capture_output=True, check=True, timeout=60)
+    subprocess.run(
+        ["openssl", "cms", "-sign", "-in", "m.eml", "-signer", "alice.pem", "-inkey", "alice.key", "-outform", "DER", "-out", "alone.p7s"],
+        cwd=desk.path,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
     done = desk("verify", desk.path / "alone.p7s", "--anchors", desk.path / "anchors", "--at", AT)
     assert done.returncode == 1
     assert b"without the content that it is about" in done.stderr
@@ -426,9 +499,18 @@ def test_every_reason_and_every_problem_of_a_file_has_its_sentence() -> None:
     assert wanted <= set(TEXTS)
 
 
-_STARTS = st.sampled_from([
-    b"", b"0\x80\x06\x09", b"0\x82\xff\xff\x06\x09*\x86H\x86\xf7\r\x01\x07\x03", b"-----BEGIN CMS-----", b"-----BEGIN PKCS7-----\n",
-    b"MIIG3gYJKoZIhvcNAQcDoIIGzzCCBssCAQExDTALBglghkgBZQMEAgEwCwYJKoZIhvcNAQcB", b"From a\n", b"From: a@b.test\n"])
+_STARTS = st.sampled_from(
+    [
+        b"",
+        b"0\x80\x06\x09",
+        b"0\x82\xff\xff\x06\x09*\x86H\x86\xf7\r\x01\x07\x03",
+        b"-----BEGIN CMS-----",
+        b"-----BEGIN PKCS7-----\n",
+        b"MIIG3gYJKoZIhvcNAQcDoIIGzzCCBssCAQExDTALBglghkgBZQMEAgEwCwYJKoZIhvcNAQcB",
+        b"From a\n",
+        b"From: a@b.test\n",
+    ]
+)
 
 
 @settings(max_examples=200, deadline=None)

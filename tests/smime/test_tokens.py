@@ -22,8 +22,10 @@ from tests.smime.forge import ENTITY, opaque
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
-MODULE = next((one for one in (Path("/usr/lib/softhsm/libsofthsm2.so"), Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"))
-               if one.exists()), None)
+MODULE = next(
+    (one for one in (Path("/usr/lib/softhsm/libsofthsm2.so"), Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")) if one.exists()),
+    None,
+)
 pytestmark = pytest.mark.peer("softhsm2-util", "/usr/lib/softhsm/libsofthsm2.so" if MODULE is None else str(MODULE))
 PIN = "482913"
 
@@ -65,10 +67,24 @@ class Hsm:
             "with pkcs11.lib(module).get_token(token_label='igc').open(rw=True, user_pin=pin) as session:\n"
             "    session.create_object({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.KEY_TYPE: KeyType.EC, Attribute.TOKEN: True,\n"
             "        Attribute.PRIVATE: True, Attribute.LABEL: label, Attribute.ID: bytes.fromhex(number), Attribute.DERIVE: True,\n"
-            "        Attribute.SENSITIVE: True, Attribute.EC_PARAMS: parameters(curve), Attribute.VALUE: bytes.fromhex(value)})\n")
+            "        Attribute.SENSITIVE: True, Attribute.EC_PARAMS: parameters(curve), Attribute.VALUE: bytes.fromhex(value)})\n"
+        )
         size = (who.key.key_size + 7) // 8
-        subprocess.run([sys.executable, "-c", script, str(MODULE), PIN, label, number, numbers.private_value.to_bytes(size, "big").hex(),
-                        who.key.curve.name], check=True, capture_output=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                script,
+                str(MODULE),
+                PIN,
+                label,
+                number,
+                numbers.private_value.to_bytes(size, "big").hex(),
+                who.key.curve.name,
+            ],
+            check=True,
+            capture_output=True,
+        )
         return Pkcs11Key(self.token, who.certificate, label=label, identifier=bytes.fromhex(number))
 
     def load(self, who: Person, label: str, number: str) -> Pkcs11Key:
@@ -129,8 +145,11 @@ def test_oaep_with_sha1_is_all_softhsm_can_do(hsm: Hsm, authority: Authority, tm
     (tmp_path / "in").write_bytes(ENTITY)
 
     def encrypted(*options: str) -> Body:
-        made = subprocess.run(["openssl", "cms", "-encrypt", "-aes256", "-in", tmp_path / "in", "-recip", cert, "-keyopt",
-                               "rsa_padding_mode:oaep", *options], check=True, capture_output=True).stdout
+        made = subprocess.run(
+            ["openssl", "cms", "-encrypt", "-aes256", "-in", tmp_path / "in", "-recip", cert, "-keyopt", "rsa_padding_mode:oaep", *options],
+            check=True,
+            capture_output=True,
+        ).stdout
         return Body.of(made)
 
     def opened(body: Body) -> Opened:
@@ -189,8 +208,14 @@ async def test_the_token_disappears_in_the_middle_of_500_signatures(hsm: Hsm, au
             hsm.time.now += 60  # the circuit closes in between
         number = waiting.pop(0)
         try:
-            (copy,) = await smime.protect(letter(f"lettre {number}\r\n"), (Address.parse(BOB),), smime.Policy("when-possible", "never"),
-                                          NOW, signer=who, validate=authority.validate)
+            (copy,) = await smime.protect(
+                letter(f"lettre {number}\r\n"),
+                (Address.parse(BOB),),
+                smime.Policy("when-possible", "never"),
+                NOW,
+                signer=who,
+                validate=authority.validate,
+            )
         except KeyUnavailable as error:
             codes.add(error.reply.code)
             refused += 1

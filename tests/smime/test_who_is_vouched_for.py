@@ -29,8 +29,15 @@ def held(found: Verdict) -> tuple[bool, bool, bool, bool]:
 # --- a certificate that names nobody ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", [f"From: <{ALICE}>\r\n", "From: <mallory@alpha.mssante.test>\r\n", f"Sender: <{ALICE}>\r\n",
-                                    f"From: <{ALICE}>\r\nFrom: <mallory@alpha.mssante.test>\r\n"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"From: <{ALICE}>\r\n",
+        "From: <mallory@alpha.mssante.test>\r\n",
+        f"Sender: <{ALICE}>\r\n",
+        f"From: <{ALICE}>\r\nFrom: <mallory@alpha.mssante.test>\r\n",
+    ],
+)
 @pytest.mark.parametrize("san", [[], NUL, [x509.DNSName("alpha.mssante.test")]])
 def test_any_from_held_for_a_card_that_carries_no_address(authority: Authority, header: str, san: list[x509.GeneralName]) -> None:
     card = authority.issue("rsa", san=san, cn="899700000001")
@@ -38,8 +45,16 @@ def test_any_from_held_for_a_card_that_carries_no_address(authority: Authority, 
     assert held(found) == (False, False, False, False)
 
 
-@pytest.mark.parametrize("header", ["From: <mallory@alpha.mssante.test>\r\n", f"Sender: <{ALICE}>\r\n", "From: Personne\r\n",
-                                    f"From: <{ALICE}>\r\nFrom: <{ALICE}>\r\n", f"From: <{ALICE}>, <{BOB}>\r\n"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "From: <mallory@alpha.mssante.test>\r\n",
+        f"Sender: <{ALICE}>\r\n",
+        "From: Personne\r\n",
+        f"From: <{ALICE}>\r\nFrom: <{ALICE}>\r\n",
+        f"From: <{ALICE}>, <{BOB}>\r\n",
+    ],
+)
 def test_valid_was_true_with_exit_1(authority: Authority, alice: Person, header: str) -> None:
     assert held(verdict(authority, clear(ENTITY, good(alice), header=header))) == (False, False, False, False)
 
@@ -84,10 +99,17 @@ def protected(authority: Authority, signer: Person, inner: str, outer: str, mode
 
 
 @pytest.mark.parametrize("mode", ['hp="clear"', 'hp="cipher"', 'protected-headers="v1"'])
-@pytest.mark.parametrize(("inner", "reason"), [
-    (f"From: <{VICTIM}>\r\n", Reason.FROM), (f"From: <{VICTIM}>\r\nFrom: <{GOOD}>\r\n", Reason.SEVERAL_FROM),
-    (f"From: <{GOOD}>, <{VICTIM}>\r\n", Reason.SEVERAL_FROM), (f"From: <{GOOD}>\r\nSender: <{VICTIM}>\r\n", Reason.SENDER),
-    (f"Sender: <{VICTIM}>\r\n", Reason.SENDER), (f"From: <{GOOD}>\r\nSender: nobody\r\n", Reason.SENDER)])
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (f"From: <{VICTIM}>\r\n", Reason.FROM),
+        (f"From: <{VICTIM}>\r\nFrom: <{GOOD}>\r\n", Reason.SEVERAL_FROM),
+        (f"From: <{GOOD}>, <{VICTIM}>\r\n", Reason.SEVERAL_FROM),
+        (f"From: <{GOOD}>\r\nSender: <{VICTIM}>\r\n", Reason.SENDER),
+        (f"Sender: <{VICTIM}>\r\n", Reason.SENDER),
+        (f"From: <{GOOD}>\r\nSender: nobody\r\n", Reason.SENDER),
+    ],
+)
 def test_a_signed_from_of_somebody_else_passed(authority: Authority, inner: str, reason: Reason, mode: str) -> None:
     found = protected(authority, authority.issue("rsa", GOOD), inner, f"From: <{GOOD}>\r\n", mode)
     assert held(found)[:3] == (False, False, False)
@@ -112,8 +134,12 @@ def test_only_a_signed_from_names_somebody_too(authority: Authority) -> None:
 def test_other_signed_fields_stay_a_warning(authority: Authority) -> None:
     alias = "good.alias@alpha.mssante.test"
     signer = authority.issue("rsa", GOOD, alias)
-    for inner in (f"From: <{GOOD}>\r\nSubject: vrai\r\n", f"From: Le Bon <{GOOD}>\r\n", f"From: <{alias}>\r\n",
-                  f"From: <{GOOD}>\r\nSender: <{alias}>\r\n"):
+    for inner in (
+        f"From: <{GOOD}>\r\nSubject: vrai\r\n",
+        f"From: Le Bon <{GOOD}>\r\n",
+        f"From: <{alias}>\r\n",
+        f"From: <{GOOD}>\r\nSender: <{alias}>\r\n",
+    ):
         found = protected(authority, signer, inner, f"From: <{GOOD}>\r\nSubject: faux\r\n")
         assert held(found) == (True, True, True, True), inner
         assert "smime=pass (protected-headers-differ)" in found.results("mx")
@@ -139,8 +165,10 @@ def banner(authority: Authority, body: Body, *people: Person) -> str:
 def test_altered_is_said_of_what_was_altered_alone(authority: Authority, alice: Person) -> None:
     assert ALTERED in banner(authority, clear(ENTITY.replace(b"Bonjour", b"Bonsoir"), good(alice)))
     reader = authority.issue("rsa", ALICE, ku=usage(key_encipherment=True))
-    for body, reason in ((clear(ENTITY, signed_data([signer_info(alice, plain_attributes(ENTITY))], [])), Reason.SIGNER_CERTIFICATE),
-                         (clear(ENTITY, good(reader)), Reason.USAGE)):
+    for body, reason in (
+        (clear(ENTITY, signed_data([signer_info(alice, plain_attributes(ENTITY))], [])), Reason.SIGNER_CERTIFICATE),
+        (clear(ENTITY, good(reader)), Reason.USAGE),
+    ):
         found = verdict(authority, body)
         assert reason in found.reasons
         assert ALTERED not in found.banner("fr")
@@ -200,6 +228,7 @@ def test_a_signature_outside_cbc_is_not_denied(authority: Authority, alice: Pers
     found = verdict(authority, clear(entity, good(alice, entity)), bob)
     assert Reason.UNAUTHENTICATED in found.reasons
     from mssgw.core.texts import text
+
     assert "à l'intérieur" in text(f"smime.reason.{Reason.UNAUTHENTICATED}", "fr")
 
 

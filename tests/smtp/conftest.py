@@ -36,12 +36,22 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate and its key, both in one file."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False).sign(key, hashes.SHA256()))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     return path
 
 
@@ -69,8 +79,16 @@ async def start(flow: Flow, server_tls: ssl.SSLContext, tmp_path: Path) -> Async
 
     async def start_port(*, implicit_tls: bool = False, limits: Limits | None = None, **changes: Any) -> Servers:
         given: dict[str, Any] = {
-            "name": "relay", "hostname": HOST, "domain": Domain("alpha.mssante.test"), "limits": limits or Limits(),
-            "tls": lambda: server_tls, "begin": flow.begin, "spool": tmp_path, "tls_required": False, **changes}
+            "name": "relay",
+            "hostname": HOST,
+            "domain": Domain("alpha.mssante.test"),
+            "limits": limits or Limits(),
+            "tls": lambda: server_tls,
+            "begin": flow.begin,
+            "spool": tmp_path,
+            "tls_required": False,
+            **changes,
+        }
         servers = await serve([Endpoint(Profile(**given), Listen("127.0.0.1", 0), implicit_tls)])
         running.append(servers)
         return servers

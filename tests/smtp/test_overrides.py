@@ -81,8 +81,18 @@ async def test_5_rcpt_takes_dsn_parameters(start, connect, flow) -> None:  # ECO
 async def test_6_ehlo_says_all_we_do(start, connect) -> None:
     client = await connect(await start(limits=limits(message_size=1_000_000, recipients=150)))
     reply = await client.hello()
-    assert reply.lines == ["mx.alpha.mssante.test", "PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN",
-                           "ENHANCEDSTATUSCODES", "LIMITS RCPTMAX=150", "STARTTLS"]
+    assert reply.lines == [
+        "mx.alpha.mssante.test",
+        "PIPELINING",
+        "SIZE 1000000",
+        "8BITMIME",
+        "SMTPUTF8",
+        "CHUNKING",
+        "DSN",
+        "ENHANCEDSTATUSCODES",
+        "LIMITS RCPTMAX=150",
+        "STARTTLS",
+    ]
 
 
 async def test_7_limits_belong_to_the_command_not_to_everybody(start, connect) -> None:

@@ -25,8 +25,22 @@ async def test_the_stream_reader_keeps_its_octets_in_a_bytearray() -> None:
 
 
 def test_aiosmtpd_still_has_what_we_override() -> None:
-    for name in ("_handle_client", "_reset_timeout", "_timeout_cb", "push", "handle_exception", "smtp_MAIL", "smtp_RCPT", "smtp_DATA",
-                 "smtp_EHLO", "smtp_STARTTLS", "smtp_AUTH", "connection_made", "connection_lost", "eof_received"):
+    for name in (
+        "_handle_client",
+        "_reset_timeout",
+        "_timeout_cb",
+        "push",
+        "handle_exception",
+        "smtp_MAIL",
+        "smtp_RCPT",
+        "smtp_DATA",
+        "smtp_EHLO",
+        "smtp_STARTTLS",
+        "smtp_AUTH",
+        "connection_made",
+        "connection_lost",
+        "eof_received",
+    ):
         assert callable(getattr(SMTP, name))
     assert "SMTP.command_size_limit" in inspect.getsource(SMTP)
 
@@ -35,9 +49,21 @@ async def test_our_connection_has_what_the_methods_of_aiosmtpd_use(flow) -> None
     limits = Limits()
     profile = Profile("relay", "mx", Domain("d.fr"), limits, lambda: None, flow.begin)  # type: ignore[arg-type, return-value]
     ours = vars(Session(Port(profile), asyncio.get_running_loop()))
-    inherited = [getattr(SMTP, name) for name in vars(SMTP) if name in (
-        "connection_made", "connection_lost", "_cb_client_connected", "_set_rset_state", "_set_post_data_state", "_create_session",
-        "_create_envelope", "__del__")]
+    inherited = [
+        getattr(SMTP, name)
+        for name in vars(SMTP)
+        if name
+        in (
+            "connection_made",
+            "connection_lost",
+            "_cb_client_connected",
+            "_set_rset_state",
+            "_set_post_data_state",
+            "_create_session",
+            "_create_envelope",
+            "__del__",
+        )
+    ]
     assert len(inherited) == 8
     theirs = set(vars(SMTP(None, loop=asyncio.get_running_loop(), hostname="mx")))
     used = {name for method in inherited for name in method.__code__.co_names} & theirs

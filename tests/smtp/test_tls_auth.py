@@ -173,10 +173,17 @@ async def test_login(secured) -> None:
     assert (await secured.say(base64.b64encode(b"secret").decode())).code == 235
 
 
-@pytest.mark.parametrize(("line", "code"), [
-    ("AUTH", 504), ("AUTH CRAM-MD5", 504), ("AUTH PLAIN !!!", 501), ("AUTH PLAIN =", 501), ("AUTH PLAIN AGplYW5uZQ==", 501),
-    ("AUTH PLAIN " + base64.b64encode(b"\0jeanne\0wrong").decode(), 535),
-])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("AUTH", 504),
+        ("AUTH CRAM-MD5", 504),
+        ("AUTH PLAIN !!!", 501),
+        ("AUTH PLAIN =", 501),
+        ("AUTH PLAIN AGplYW5uZQ==", 501),
+        ("AUTH PLAIN " + base64.b64encode(b"\0jeanne\0wrong").decode(), 535),
+    ],
+)
 async def test_wrong_auth(secured, line, code) -> None:
     assert (await secured.say(line)).code == code
     assert (await secured.say("MAIL FROM:<a@b.fr>")).code == 530

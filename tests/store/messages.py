@@ -24,7 +24,7 @@ class Described:
 
 def octets(number: int = 1, size: int = 300) -> bytes:
     head = f"From: alice@alpha.mssante.test\r\nSubject: test {number}\r\nMessage-ID: <{number}@alpha.mssante.test>\r\n\r\n".encode()
-    return head + (b"Bonjour.\r\n" * (size // 10 + 1))[:max(0, size - len(head))]
+    return head + (b"Bonjour.\r\n" * (size // 10 + 1))[: max(0, size - len(head))]
 
 
 def describe(data: bytes) -> Described:
@@ -32,8 +32,9 @@ def describe(data: bytes) -> Described:
     return Described(b"(envelope of %d)" % len(data), b"(structure of %d)" % len(data), b"(body of %d)" % len(data), head)
 
 
-async def new_message(store: store_package.Store, number: int = 1, *, size: int = 300, flags: frozenset[str] = frozenset(),
-                      date: datetime | None = None) -> NewMessage:
+async def new_message(
+    store: store_package.Store, number: int = 1, *, size: int = 300, flags: frozenset[str] = frozenset(), date: datetime | None = None
+) -> NewMessage:
     data = octets(number, size)
     return NewMessage(await store.blobs.prepare(Body.of(data), DOMAIN, describe(data)), flags, date)
 
@@ -58,8 +59,11 @@ async def fill(store: store_package.Store, box: MailboxId, count: int, *, flags:
 
 
 def envelope(*recipients: str, sender: str | None = "alice@alpha.mssante.test") -> Envelope:
-    return Envelope(Address.parse(sender) if sender else None, tuple(Recipient(Address.parse(one)) for one in recipients),
-                    Origin(OriginKind.SUBMISSION, peer="127.0.0.1"))
+    return Envelope(
+        Address.parse(sender) if sender else None,
+        tuple(Recipient(Address.parse(one)) for one in recipients),
+        Origin(OriginKind.SUBMISSION, peer="127.0.0.1"),
+    )
 
 
 async def enqueue(store: store_package.Store, trace: str, *recipients: str, size: int = 300) -> list[queue.DeliveryId]:

@@ -80,7 +80,9 @@ async def test_certificates_keep_their_history(store, clock):
     await store.write(lambda tx: certificates.add(tx, bob, b"old", "file", first + timedelta(days=2)))
     known = await store.read(lambda rx: certificates.of(rx, Address.parse("bob@beta.mssante.test")))
     assert [(one.der, one.source, one.first_seen, one.seen) for one in known] == [
-        (b"old", "file", first, first + timedelta(days=2)), (b"new", "directory", first + timedelta(days=1), first + timedelta(days=1))]
+        (b"old", "file", first, first + timedelta(days=2)),
+        (b"new", "directory", first + timedelta(days=1), first + timedelta(days=1)),
+    ]
     await store.write(lambda tx: certificates.drop(tx, bob, b"old"))
     assert [one.der for one in await store.read(lambda rx: certificates.of(rx, bob))] == [b"new"]
 
@@ -116,7 +118,10 @@ async def test_the_journal_tells_the_whole_way_of_a_message(store, clock):
     await store.write(write)
     assert [one.what for one in await store.read(lambda rx: audit.find(rx, trace="T1"))] == ["accepted", "sent"]
     assert [(one.trace, one.what) for one in await store.read(lambda rx: audit.find(rx, address=bob))] == [
-        ("T1", "accepted"), ("T1", "sent"), ("T2", "accepted")]
+        ("T1", "accepted"),
+        ("T1", "sent"),
+        ("T2", "accepted"),
+    ]
     (first, _) = await store.read(lambda rx: audit.find(rx, message_id="<1@alpha>"))
     assert first.facts == {"octets": 12, "when": str(clock.now())}
     assert await store.read(lambda rx: audit.find(rx, trace="T9")) == []

@@ -66,8 +66,9 @@ async def test_nothing_lies_in_the_clear(store, config):
         described = describe(data)
         described = type(described)(secret, secret, secret, described.header_size)
         prepared = await store.blobs.prepare(Body.of(data), DOMAIN, described)
-        await store.write(lambda tx, prepared=prepared: store_package.mailboxes.append(
-            tx, box, store_package.mailboxes.NewMessage(prepared)))
+        await store.write(
+            lambda tx, prepared=prepared: store_package.mailboxes.append(tx, box, store_package.mailboxes.NewMessage(prepared))
+        )
     await store.write(lambda tx: tx.connection.exec_driver_sql("SELECT 1"))
     found = b"".join(path.read_bytes() for path in config.node.data.rglob("*") if path.is_file())
     assert secret[:10] not in found
@@ -97,13 +98,13 @@ async def test_a_harmed_file_does_not_open(sqlite_store, harm):
     if harm == "flip":
         data[start + 100] ^= 1
     elif harm == "cut":
-        del data[start + 2 * chunk:]
+        del data[start + 2 * chunk :]
     elif harm == "swap":
-        data[start:start + 2 * chunk] = data[start + chunk:start + 2 * chunk] + data[start:start + chunk]
+        data[start : start + 2 * chunk] = data[start + chunk : start + 2 * chunk] + data[start : start + chunk]
     elif harm == "header":
         data[0] = 9
     else:
-        data[start + 3 * chunk:] = data[start:start + chunk]
+        data[start + 3 * chunk :] = data[start : start + chunk]
     path.write_bytes(data)
     assert any(str(content) in problem.where for problem in await sqlite_store.check())
     with pytest.raises(SealBroken):

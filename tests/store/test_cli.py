@@ -63,8 +63,7 @@ def test_folders(run):
 
 def test_check_says_ok_and_what_is_wrong(run, tmp_path):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert run("check", "--sweep", "--json") == {
-        "problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
+    assert run("check", "--sweep", "--json") == {"problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
     import sqlite3
 
     with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
@@ -79,8 +78,16 @@ def test_wrong_master_key_is_said(run, tmp_path):
     assert "not the key that seals this store" in run("account", "list", status=1)
 
 
-READS = [("check",), ("check", "--shallow"), ("account", "list"), ("account", "suspend", "alice@alpha.mssante.test"), ("queue", "list"),
-         ("queue", "retry", "--all"), ("trace", "alice@alpha.mssante.test"), ("mailbox", "list", "alice@alpha.mssante.test")]
+READS = [
+    ("check",),
+    ("check", "--shallow"),
+    ("account", "list"),
+    ("account", "suspend", "alice@alpha.mssante.test"),
+    ("queue", "list"),
+    ("queue", "retry", "--all"),
+    ("trace", "alice@alpha.mssante.test"),
+    ("mailbox", "list", "alice@alpha.mssante.test"),
+]
 
 
 @pytest.mark.parametrize("verb", READS, ids=" ".join)

@@ -32,8 +32,12 @@ async def test_a_failing_statement_does_not_hurt_its_neighbours(store):
     def broken(tx):
         tx.run(sa.text("SELECT * FROM no_such_table"))
 
-    answers = await asyncio.gather(store.write(lambda tx: facts.put(tx, "a", 1)), store.write(broken),
-                                   store.write(lambda tx: facts.put(tx, "b", 2)), return_exceptions=True)
+    answers = await asyncio.gather(
+        store.write(lambda tx: facts.put(tx, "a", 1)),
+        store.write(broken),
+        store.write(lambda tx: facts.put(tx, "b", 2)),
+        return_exceptions=True,
+    )
     assert isinstance(answers[1], sa.exc.DBAPIError)
     assert await store.read(lambda rx: (facts.get(rx, "a"), facts.get(rx, "b"))) == (1, 2)
 
@@ -129,6 +133,7 @@ async def test_deadlocks_run_again(store, open_again):
                 met.append(True)
                 meet.wait(10)
             facts.put(tx, second, (facts.get(tx, second) or 0) + 1)
+
         return work
 
     await asyncio.gather(store.write(crossing("a", "b")), other.write(crossing("b", "a")))
@@ -233,6 +238,8 @@ async def test_commits_are_durable_whatever_the_server_prefers(pg, tmp_path, clo
 
 
 async def test_sqlite_commits_are_durable(sqlite_store):
-    pragmas = {name: await sqlite_store.write(lambda tx, name=name: tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar())
-               for name in ("journal_mode", "synchronous", "foreign_keys")}
+    pragmas = {
+        name: await sqlite_store.write(lambda tx, name=name: tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+        for name in ("journal_mode", "synchronous", "foreign_keys")
+    }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}

@@ -20,7 +20,13 @@ async def test_a_new_account_has_its_folders(store):
     account = await new_account(store)
     boxes = await store.read(lambda rx: mailboxes.list_all(rx, account.id))
     assert {(box.name, box.special_use) for box in boxes} == {
-        ("INBOX", None), ("Sent", "\\Sent"), ("Drafts", "\\Drafts"), ("Trash", "\\Trash"), ("Junk", "\\Junk"), ("Archive", "\\Archive")}
+        ("INBOX", None),
+        ("Sent", "\\Sent"),
+        ("Drafts", "\\Drafts"),
+        ("Trash", "\\Trash"),
+        ("Junk", "\\Junk"),
+        ("Archive", "\\Archive"),
+    }
     assert all(box.subscribed and box.uidnext == 1 and box.messages == 0 for box in boxes)
     assert len({box.uidvalidity for box in boxes}) == 6
 
@@ -89,8 +95,9 @@ async def test_snapshot(store):
     assert seen.mailbox.modseq == 3
 
 
-@pytest.mark.parametrize(("op", "expected"), [
-    (FlagOp.SET, [FLAGGED, FLAGGED]), (FlagOp.ADD, [FLAGGED, FLAGGED | SEEN]), (FlagOp.REMOVE, [frozenset(), SEEN])])
+@pytest.mark.parametrize(
+    ("op", "expected"), [(FlagOp.SET, [FLAGGED, FLAGGED]), (FlagOp.ADD, [FLAGGED, FLAGGED | SEEN]), (FlagOp.REMOVE, [frozenset(), SEEN])]
+)
 async def test_store_flags(store, op, expected):
     box = await new_inbox(store)
     await fill(store, box, 1, flags=FLAGGED if op is FlagOp.REMOVE else frozenset())

@@ -41,10 +41,13 @@ def test_the_scripts_make_what_the_code_expects(config):
 
 def test_sqlite_tables_are_exactly_those_of_the_code(sqlite_config):
     """What comparison can't see: WITHOUT ROWID, partial indexes, checks."""
+
     def shape(connection):
-        return {name: " ".join(sorted(sql.replace("\n", " ").replace("\t", " ").replace(",", " ").split()))
-                for name, sql in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-                if not name.startswith("alembic")}
+        return {
+            name: " ".join(sorted(sql.replace("\n", " ").replace("\t", " ").replace(",", " ").split()))
+            for name, sql in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+            if not name.startswith("alembic")
+        }
 
     engine, fresh = _engine(sqlite_config), sa.create_engine("sqlite://")
     metadata.create_all(fresh)
@@ -106,7 +109,8 @@ def next_script(tmp_path, monkeypatch):
 
     def write(body):
         (directory / "versions" / "0002_next.py").write_text(
-            "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n\n\ndef upgrade():\n" + body)
+            "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n\n\ndef upgrade():\n" + body
+        )
 
     return write
 

@@ -107,7 +107,7 @@ class Mailboxes(RuleBasedStateMachine):
         if old in self.model and not taken:
             self.write(lambda tx: mailboxes.rename(tx, self.account, old, new))
             for name in [name for name in self.model if name == old or name.startswith(old + "/")]:
-                self.model[new + name[len(old):]] = self.model.pop(name)
+                self.model[new + name[len(old) :]] = self.model.pop(name)
 
     @rule(name=names, given=st.lists(st.tuples(flag_sets, st.integers(0, 2)), min_size=1, max_size=4))
     def append(self, name, given):

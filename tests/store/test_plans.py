@@ -28,13 +28,19 @@ async def test_daily_work_uses_indexes(sqlite_store):
 
     def plans(rx):
         driver = rx.connection.connection.driver_connection
-        return {(statement, row[3]) for statement, parameters in asked.items()
-                for row in driver.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()}
+        return {
+            (statement, row[3])
+            for statement, parameters in asked.items()
+            for row in driver.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
+        }
 
     found = await store.read(plans)
     assert len(asked) > 40
-    walks = {(step, statement) for statement, step in found if (name := re.match(r"SCAN (\w+)", step)) and name[1] not in SMALL
-             and "USING INDEX ix_delivery_due" not in step}
+    walks = {
+        (step, statement)
+        for statement, step in found
+        if (name := re.match(r"SCAN (\w+)", step)) and name[1] not in SMALL and "USING INDEX ix_delivery_due" not in step
+    }
     assert walks == set()
     whole_mailbox = {statement for statement, step in found if step.endswith("PRIMARY KEY (mailbox_id=?)") and "message" in step}
     assert all("uid IN" not in statement and "modseq >" not in statement for statement in whole_mailbox), whole_mailbox
@@ -49,8 +55,9 @@ async def _work(store):
     bob = Address.parse("bob@beta.test")
     key = mailboxes.duplicate_key(bob, "<7@beta>", message.content.blob)
     for trace in ("T1", "T2"):
-        await store.write(lambda tx, trace=trace: mailboxes.deliver(
-            tx, inbox, message, key=key, trace=trace, sender=bob, message_id="<7@beta>"))
+        await store.write(
+            lambda tx, trace=trace: mailboxes.deliver(tx, inbox, message, key=key, trace=trace, sender=bob, message_id="<7@beta>")
+        )
     for want in Want:
         for uids in (None, [1, 3], [2]):
             rows = await store.read(lambda rx, uids=uids, want=want: mailboxes.rows(rx, inbox, uids, want))

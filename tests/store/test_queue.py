@@ -117,7 +117,10 @@ async def test_retry_keeps_what_was_sent(store, clock):
     assert await record(store, delivery, State.FAILED, "550 5.1.1 unknown") is True
     told = await store.read(lambda rx: audit.find(rx, trace="T1"))
     assert [(one.what, one.recipient, one.outcome) for one in told] == [
-        ("queued", None, "ok"), ("recipient", "a@beta.test", "sent"), ("recipient", "b@beta.test", "failed")]
+        ("queued", None, "ok"),
+        ("recipient", "a@beta.test", "sent"),
+        ("recipient", "b@beta.test", "failed"),
+    ]
 
 
 async def test_recipients_left_need_a_due_time(store):

@@ -21,16 +21,26 @@ async def together(*work):
 async def test_uids_are_given_once(store, open_again):
     other, box = await open_again(), await new_inbox(store)
     messages = [await new_message(store, number) for number in range(40)]
-    uids = await together(*(one.write(lambda tx, message=message: mailboxes.append(tx, box, message))
-                            for number, message in enumerate(messages) for one in [(store, other)[number % 2]]))
+    uids = await together(
+        *(
+            one.write(lambda tx, message=message: mailboxes.append(tx, box, message))
+            for number, message in enumerate(messages)
+            for one in [(store, other)[number % 2]]
+        )
+    )
     assert sorted(uids) == list(range(1, 41))
 
 
 async def test_flags_of_two_workers_add_up(store, open_again):
     other, box = await open_again(), await new_inbox(store)
     await fill(store, box, 5)
-    await together(*(one.write(lambda tx, flag=f"k{number}": mailboxes.store_flags(tx, box, [1, 2, 3, 4, 5], FlagOp.ADD, [flag]))
-                     for number in range(10) for one in [(store, other)[number % 2]]))
+    await together(
+        *(
+            one.write(lambda tx, flag=f"k{number}": mailboxes.store_flags(tx, box, [1, 2, 3, 4, 5], FlagOp.ADD, [flag]))
+            for number in range(10)
+            for one in [(store, other)[number % 2]]
+        )
+    )
     seen = await store.read(lambda rx: mailboxes.snapshot(rx, box))
     assert seen.flags == [{f"k{number}" for number in range(10)}] * 5
 
@@ -40,8 +50,10 @@ async def test_a_message_is_expunged_or_moved_once(store, open_again):
     box = await inbox_of(store, account)
     trash = (await store.read(lambda rx: mailboxes.by_name(rx, account.id, "Trash"))).id
     await fill(store, box, 20)
-    await together(*(one.write(lambda tx: mailboxes.move(tx, box, list(range(1, 21)), trash)) for one in (store, other) * 3),
-                   *(one.write(lambda tx, uid=uid: mailboxes.remove(tx, box, [uid])) for uid in range(1, 21) for one in (store, other)))
+    await together(
+        *(one.write(lambda tx: mailboxes.move(tx, box, list(range(1, 21)), trash)) for one in (store, other) * 3),
+        *(one.write(lambda tx, uid=uid: mailboxes.remove(tx, box, [uid])) for uid in range(1, 21) for one in (store, other)),
+    )
     moved = (await store.read(lambda rx: mailboxes.get(rx, trash))).messages
     log = (await store.read(lambda rx: mailboxes.changes_since(rx, box, 2))).expunged
     assert log == list(range(1, 21))
@@ -57,7 +69,8 @@ async def test_mail_into_a_mailbox_that_is_being_deleted(store, open_again):
         await together(
             *(other.write(lambda tx, key=key, box=box: mailboxes.deliver(tx, box, message, key=key, trace="T")) for key in keys),
             *(other.write(lambda tx, box=box: mailboxes.append(tx, box, message)) for _ in range(4)),
-            store.write(lambda tx: mailboxes.delete(tx, account.id, "Projet")))
+            store.write(lambda tx: mailboxes.delete(tx, account.id, "Projet")),
+        )
         assert await store.read(lambda rx: mailboxes.by_name(rx, account.id, "Projet")) is None
 
 
@@ -72,8 +85,9 @@ async def test_a_name_is_taken_once(store, open_again):
 async def test_the_same_content_from_both(store, open_again):
     other, box = await open_again(), await new_inbox(store)
     messages = [await new_message(one, 1, size=size) for size in (300, 300_000) for one in (store, other)]
-    await together(*(one.write(lambda tx, message=message: mailboxes.append(tx, box, message))
-                     for message in messages * 3 for one in (store, other)))
+    await together(
+        *(one.write(lambda tx, message=message: mailboxes.append(tx, box, message)) for message in messages * 3 for one in (store, other))
+    )
     rows = await store.read(lambda rx: mailboxes.rows(rx, box, None))
     assert len(rows) == 24
     assert len({row.content for row in rows}) == 2

@@ -85,6 +85,11 @@ def hard(world, ledger, clock):
 
 
 def settings(directory, url="http://127.0.0.1:9/list.xml", **changes):
-    given = {"anchors": directory / "anchors", "pki": "private", "whitelist_url": url,
-             "signer_common_names": ("alb.mssante.test",), "ocsp": False}
+    given = {
+        "anchors": directory / "anchors",
+        "pki": "private",
+        "whitelist_url": url,
+        "signer_common_names": ("alb.mssante.test",),
+        "ocsp": False,
+    }
     return Settings(**(given | changes))

@@ -93,10 +93,14 @@ def test_verify_signer_by_name(desk):
 
 
 def test_real_anchors_and_the_shared_negative_lists():
-    for name, fault in (("listeblanche-excerpt-readable.not-signed-valid.xml", "list-signature"),
-                        ("listeblanche-2025-02-28-xmlns-as-element.invalid.xml", "not-a-list")):
-        result = CliRunner().invoke(app, ["verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")),
-                                          "--at", "2025-03-01T00:00:00Z", "--json"])
+    for name, fault in (
+        ("listeblanche-excerpt-readable.not-signed-valid.xml", "list-signature"),
+        ("listeblanche-2025-02-28-xmlns-as-element.invalid.xml", "not-a-list"),
+    ):
+        result = CliRunner().invoke(
+            app,
+            ["verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")), "--at", "2025-03-01T00:00:00Z", "--json"],
+        )
         assert (result.exit_code, json.loads(result.stdout)["fault"]) == (1, fault)
 
 
@@ -210,9 +214,10 @@ def test_refusals_stand_in_french_first(desk):
     other.write(desk.directory, "encore")
     common = ("--anchors", desk / "anchors", "--revocation", "none")
     for arguments, french, english in (
-            (("match", desk / "list.xml", ALPHA, desk / "encore.pem", *common), "n'est pas celui qui est inscrit pour", ALPHA),
-            (("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common), "n'est pas dans la liste", "not on the"),
-            (("verify", desk / "list.xml", *common, "--at", "2040-01-01"), "a expiré le", "expired on")):
+        (("match", desk / "list.xml", ALPHA, desk / "encore.pem", *common), "n'est pas celui qui est inscrit pour", ALPHA),
+        (("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common), "n'est pas dans la liste", "not on the"),
+        (("verify", desk / "list.xml", *common, "--at", "2040-01-01"), "a expiré le", "expired on"),
+    ):
         status, _, said = desk.run(*arguments)
         assert status == 1
         assert french in said.splitlines()[0]
@@ -231,8 +236,11 @@ def test_every_fault_has_its_sentence():
 def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
     """There was no document at all."""
     (tmp_path / "leaf.pem").write_bytes(desk.alpha.pem)
-    for arguments in (("verify", desk / "list.xml"), ("match", desk / "list.xml", ALPHA, desk / "alpha.pem"),
-                      ("diff", desk / "list.xml", desk / "list.xml")):
+    for arguments in (
+        ("verify", desk / "list.xml"),
+        ("match", desk / "list.xml", ALPHA, desk / "alpha.pem"),
+        ("diff", desk / "list.xml", desk / "list.xml"),
+    ):
         status, document, _ = desk.run(*arguments, "--anchors", tmp_path, "--json")
         assert (status, document["valid"], document["fault"]) == (1, False, "anchors")
 
@@ -256,11 +264,15 @@ def test_import_takes_only_what_is_pinned(desk, tmp_path):
 def test_import_from_a_p7b(tmp_path):
     import subprocess
 
-    chain = b"".join(subprocess.run(["openssl", "x509", "-inform", "der", "-in", path], capture_output=True, check=True).stdout
-                     for path in data("crypto", "igc-sante").glob("AC*.cer"))
+    chain = b"".join(
+        subprocess.run(["openssl", "x509", "-inform", "der", "-in", path], capture_output=True, check=True).stdout
+        for path in data("crypto", "igc-sante").glob("AC*.cer")
+    )
     (tmp_path / "chain.pem").write_bytes(chain)
-    subprocess.run(["openssl", "crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem", "-outform", "DER",
-                    "-out", tmp_path / "chain.p7b"], check=True)
+    subprocess.run(
+        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem", "-outform", "DER", "-out", tmp_path / "chain.p7b"],
+        check=True,
+    )
     imported = importing.take([("chain.p7b", (tmp_path / "chain.p7b").read_bytes())], tmp_path / "anchors", "igc-sante", ())
     assert (len(imported.taken), imported.refused) == (9, ())
 
@@ -286,7 +298,9 @@ def _pem():
 def test_import_by_command(desk, node):
     status, document, _ = desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "anchors" / "ACR-EL.pem", "--json")
     assert (status, [each["subject"].partition(",")[0] for each in document["imported"]]) == (
-        0, ["CN=DEMO AC RACINE IGC-SANTE ELEMENTAIRE"])
+        0,
+        ["CN=DEMO AC RACINE IGC-SANTE ELEMENTAIRE"],
+    )
     assert desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "alpha.key")[0] == 1
     assert load(node / "mssgw.toml").trust.pki == "private"
 

@@ -51,10 +51,19 @@ async def test_conditional(clock):
         assert b'if-none-match: "a"' in source.head.lower()
 
 
-@pytest.mark.parametrize(("answer", "why"), [
-    (page(b"x" * 101), "more than 100 octets"), (page(b"", "403 Forbidden"), "status 403"), (page(b"", "500 Oops"), "status 500"),
-    (page(b"", "302 Found", "Location: file:///etc/passwd\r\n"), "status 302"), (b"nonsense", "Protocol"), (b"", "Protocol"),
-    (page(b""), "an empty answer"), (page(b"", "304 Not Modified"), "status 304")])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (page(b"x" * 101), "more than 100 octets"),
+        (page(b"", "403 Forbidden"), "status 403"),
+        (page(b"", "500 Oops"), "status 500"),
+        (page(b"", "302 Found", "Location: file:///etc/passwd\r\n"), "status 302"),
+        (b"nonsense", "Protocol"),
+        (b"", "Protocol"),
+        (page(b""), "an empty answer"),
+        (page(b"", "304 Not Modified"), "status 304"),
+    ],
+)
 async def test_failures_wait_longer_each_time(clock, answer, why):
     fetcher, waits = Fetcher(clock), []
     async with Source(answer) as source:

@@ -29,7 +29,7 @@ short = settings(max_examples=150 * FACTOR, deadline=None, suppress_health_check
 def mutated(draw, good):
     """`good` with a few octets cut, put in or changed somewhere."""
     at, length = draw(st.integers(0, len(good) - 1)), draw(st.integers(0, 8))
-    return good[:at] + draw(st.binary(max_size=8)) + good[at + length:]
+    return good[:at] + draw(st.binary(max_size=8)) + good[at + length :]
 
 
 @short

@@ -14,31 +14,37 @@ from tests.trust.conftest import data
 PLAIN = "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR"
 
 
-@pytest.mark.parametrize("written", [
-    'CN=mx.a.fr,OU=318751275100020,O="C.H. DE  CADILLAC",ST=Gironde (33),C=FR',
-    "CN=mx.a.fr , OU=318751275100020, O=C.H.  DE   CADILLAC, ST=Gironde (33), C=FR",
-    "CN=mx.a.fr ,OU=318751275100020,O=C.H.\u00a0DE CADILLAC,ST=Gironde (33),C=FR",
-    "C=FR,ST=Gironde (33),O=C.H. DE CADILLAC,OU=318751275100020,CN=mx.a.fr",
-    "cn=MX.A.FR;ou=318751275100020;o=c.h. de cadillac;S=Gironde (33);c=fr",
-    "OID.2.5.4.3=mx.a.fr,2.5.4.11=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR",
-    "CN=#0C076D782E612E6672,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR",
-    "CN=mx\\2Ea\\2Efr,OU=318751275100020,O=C.H. DE CADILLAC\\ ,ST=Gironde (33),C=FR",
-    "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR,",
-    "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde\t(33),C=FR",
-    "CN=mx.a.fr,OU=318751275100020,O=Ｃ.H. DE CADILLAC,ST=Gironde (33),C=FR",
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        'CN=mx.a.fr,OU=318751275100020,O="C.H. DE  CADILLAC",ST=Gironde (33),C=FR',
+        "CN=mx.a.fr , OU=318751275100020, O=C.H.  DE   CADILLAC, ST=Gironde (33), C=FR",
+        "CN=mx.a.fr ,OU=318751275100020,O=C.H.\u00a0DE CADILLAC,ST=Gironde (33),C=FR",
+        "C=FR,ST=Gironde (33),O=C.H. DE CADILLAC,OU=318751275100020,CN=mx.a.fr",
+        "cn=MX.A.FR;ou=318751275100020;o=c.h. de cadillac;S=Gironde (33);c=fr",
+        "OID.2.5.4.3=mx.a.fr,2.5.4.11=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR",
+        "CN=#0C076D782E612E6672,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR",
+        "CN=mx\\2Ea\\2Efr,OU=318751275100020,O=C.H. DE CADILLAC\\ ,ST=Gironde (33),C=FR",
+        "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR,",
+        "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde\t(33),C=FR",
+        "CN=mx.a.fr,OU=318751275100020,O=Ｃ.H. DE CADILLAC,ST=Gironde (33),C=FR",
+    ],
+)
 def test_one_name_written_in_many_ways(written):  # RFC 4518, 2253, 1779
     assert parse(written).equals(parse(PLAIN))
 
 
-@pytest.mark.parametrize(("written", "attribute"), [
-    ("CN=mx.b.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "CN"),
-    ("CN=mx.a.fr,OU=318751275100021,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "OU"),
-    ("CN=mx.a.fr,OU=318751275100020,O=CH DE CADILLAC,ST=Gironde (33),C=FR", "O"),
-    ("CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde(33),C=FR", "ST"),  # a space is not insignificant before "("
-    ("CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33)", "C"),
-    ("CN=mx.a.fr,OU=318751275100020,OU=2,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "OU"),
-])
+@pytest.mark.parametrize(
+    ("written", "attribute"),
+    [
+        ("CN=mx.b.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "CN"),
+        ("CN=mx.a.fr,OU=318751275100021,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "OU"),
+        ("CN=mx.a.fr,OU=318751275100020,O=CH DE CADILLAC,ST=Gironde (33),C=FR", "O"),
+        ("CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde(33),C=FR", "ST"),  # a space is not insignificant before "("
+        ("CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33)", "C"),
+        ("CN=mx.a.fr,OU=318751275100020,OU=2,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR", "OU"),
+    ],
+)
 def test_the_difference_names_the_attribute(written, attribute):
     other = parse(written)
     assert not other.equals(parse(PLAIN))
@@ -61,19 +67,22 @@ def test_lenient_without_ou_matches_nobody():
     assert not parse("CN=mx.a.fr,C=FR").equals(parse("CN=mx.a.fr,C=FR"), Match.LENIENT)
 
 
-@pytest.mark.parametrize(("written", "organisation"), [
-    ('CN=a,O=CRLCC "PAUL STRAUSS",C=FR', 'CRLCC "PAUL STRAUSS"'),
-    ("CN=a,O=HOPITAL, DE PARIS,C=FR", "HOPITAL, DE PARIS"),
-    ("CN=a,O=SOINS + SANTE,C=FR", "SOINS + SANTE"),
-    ("CN=a,O=L'HÔPITAL D'À CÔTÉ,C=FR", "L'HÔPITAL D'À CÔTÉ"),
-    ('CN=a,O="X, Y",C=FR', "X, Y"),
-    ('CN=a,O="X" Y,C=FR', '"X" Y'),
-    ("CN=a,O=X\\, Y\\2C Z,C=FR", "X, Y, Z"),
-    ("CN=a,O=A=B,C=FR", "A=B"),
-    ("CN=a,O=Andr\\C3\\A9,C=FR", "André"),
-    ("CN=a,O=,C=FR", ""),
-    ("CN=a,O=x,,,OO", "x,,,OO"),
-])
+@pytest.mark.parametrize(
+    ("written", "organisation"),
+    [
+        ('CN=a,O=CRLCC "PAUL STRAUSS",C=FR', 'CRLCC "PAUL STRAUSS"'),
+        ("CN=a,O=HOPITAL, DE PARIS,C=FR", "HOPITAL, DE PARIS"),
+        ("CN=a,O=SOINS + SANTE,C=FR", "SOINS + SANTE"),
+        ("CN=a,O=L'HÔPITAL D'À CÔTÉ,C=FR", "L'HÔPITAL D'À CÔTÉ"),
+        ('CN=a,O="X, Y",C=FR', "X, Y"),
+        ('CN=a,O="X" Y,C=FR', '"X" Y'),
+        ("CN=a,O=X\\, Y\\2C Z,C=FR", "X, Y, Z"),
+        ("CN=a,O=A=B,C=FR", "A=B"),
+        ("CN=a,O=Andr\\C3\\A9,C=FR", "André"),
+        ("CN=a,O=,C=FR", ""),
+        ("CN=a,O=x,,,OO", "x,,,OO"),
+    ],
+)
 def test_values_survive(written, organisation):
     assert parse(written).first("O") == organisation
 

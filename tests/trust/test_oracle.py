@@ -86,12 +86,19 @@ async def oracle(scene, leaf, purpose):
 
     roots = [asn1_x509.Certificate.load(each.certificate.der) for each in scene.pinned.roots]
     others = [asn1_x509.Certificate.load(each.certificate.der) for each in scene.pinned.every if each.above]
-    context = ValidationContext(trust_roots=roots, other_certs=others, moment=NOW, allow_fetching=False, revocation_mode="require",
-                                crls=[asn1_crl.CertificateList.load(octets) for octets in scene.crls.values()])
+    context = ValidationContext(
+        trust_roots=roots,
+        other_certs=others,
+        moment=NOW,
+        allow_fetching=False,
+        revocation_mode="require",
+        crls=[asn1_crl.CertificateList.load(octets) for octets in scene.crls.values()],
+    )
     usages, extended = KEY_USAGES[purpose]
     try:
         await CertificateValidator(asn1_x509.Certificate.load(leaf.der), validation_context=context).async_validate_usage(
-            key_usage=usages, extended_key_usage=extended)
+            key_usage=usages, extended_key_usage=extended
+        )
     except (InvalidCertificateError, PathBuildingError, PathError, ValidationError):
         return False
     return True
@@ -104,8 +111,9 @@ async def test_the_oracle_agrees(scene, purpose):
     assert any(first for first, _ in verdicts.values())
 
 
-@pytest.mark.parametrize("octets", [
-    b"", b"\x30", bytes(100), b"\x30\x80" + bytes(50), b"\x30\x84\xff\xff\xff\xff" + bytes(10), bytes(70_000)])
+@pytest.mark.parametrize(
+    "octets", [b"", b"\x30", bytes(100), b"\x30\x80" + bytes(50), b"\x30\x84\xff\xff\xff\xff" + bytes(10), bytes(70_000)]
+)
 def test_what_is_no_certificate(scene, octets):
     clock = TestClock(NOW)
     with pytest.raises(MailError) as caught:

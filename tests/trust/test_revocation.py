@@ -45,8 +45,9 @@ def validator(pinned, ledger, clock):
 
 def feed(ledger, pinned, pki, now=NOW - timedelta(hours=1), life=timedelta(days=1), number=1):
     for anchor in pinned.every:
-        authority = next(each for each in pki.authorities.values()
-                         if each.credential.certificate.public_bytes(Encoding.DER) == anchor.certificate.der)
+        authority = next(
+            each for each in pki.authorities.values() if each.credential.certificate.public_bytes(Encoding.DER) == anchor.certificate.der
+        )
         ledger.add_crl(read_crl(make_crl(authority, now, life=life, number=number), anchor))
 
 
@@ -150,19 +151,29 @@ def crl_of(pki, *extensions, issuer=None, number=True):
 
 
 def distribution(**given):
-    usual = {"full_name": None, "relative_name": None, "only_contains_user_certs": False, "only_contains_ca_certs": False,
-             "only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False}
+    usual = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
     return x509.IssuingDistributionPoint(**(usual | given))
 
 
-@pytest.mark.parametrize(("extension", "critical", "why"), [
-    (x509.DeltaCRLIndicator(1), True, "delta"),
-    (distribution(indirect_crl=True), True, "not a complete CRL"),
-    (distribution(only_contains_attribute_certs=True), True, "not a complete CRL"),
-    (distribution(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})), True, "not a complete CRL"),
-    (distribution(full_name=[x509.DirectoryName(x509.Name([]))]), True, "no address"),
-    (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True, "unknown critical"),
-])
+@pytest.mark.parametrize(
+    ("extension", "critical", "why"),
+    [
+        (x509.DeltaCRLIndicator(1), True, "delta"),
+        (distribution(indirect_crl=True), True, "not a complete CRL"),
+        (distribution(only_contains_attribute_certs=True), True, "not a complete CRL"),
+        (distribution(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})), True, "not a complete CRL"),
+        (distribution(full_name=[x509.DirectoryName(x509.Name([]))]), True, "no address"),
+        (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True, "unknown critical"),
+    ],
+)
 def test_incomplete_crls_are_refused(scene, issuer, extension, critical, why):  # RFC 5280 5.2
     with pytest.raises(RevocationError, match=why):
         read_crl(crl_of(scene[0], (extension, critical)), issuer)

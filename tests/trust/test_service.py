@@ -87,8 +87,10 @@ class Scene:
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """A process for each list costs these tests half a minute; that it says the same is tested in test_whitelist.py."""
+
     async def open_here(octets, *, stronger, limit):
         return whitelist.open_signed(octets, stronger=stronger, limit=limit, contacts=False)
+
     monkeypatch.setattr(whitelist, "open_apart", open_here)
 
 
@@ -127,9 +129,16 @@ async def test_each_step_and_each_decision_is_told(scene):
     assert fault(trust.require_any, scene.pki.operator("mx.else.test").der) is Fault.UNLISTED_PEER
     assert fault(trust.require_listed, "nowhere.test") is Fault.UNLISTED
     assert scene.reasons() == [
-        ("mail", "trusted", "ok"), ("relay", "trusted", "ok"), ("from", "trusted", "ok"), ("null-sender", "trusted", "ok"),
-        ("rcpt", "trusted", "ok"), ("from", "refused", "other-domain"), ("mail", "refused", "no-certificate"),
-        ("null-sender", "refused", "unlisted-peer"), ("rcpt", "refused", "unlisted")]
+        ("mail", "trusted", "ok"),
+        ("relay", "trusted", "ok"),
+        ("from", "trusted", "ok"),
+        ("null-sender", "trusted", "ok"),
+        ("rcpt", "trusted", "ok"),
+        ("from", "refused", "other-domain"),
+        ("mail", "refused", "no-certificate"),
+        ("null-sender", "refused", "unlisted-peer"),
+        ("rcpt", "refused", "unlisted"),
+    ]
     assert all(each.certificate or each.step is Step.RCPT or each.reason == "no-certificate" for each in scene.told)
 
 
@@ -381,8 +390,13 @@ async def test_the_second_worker_reads_what_the_first_fetched(scene):
     assert second.require(ALPHA, scene.alpha.der)
     assert scene.authority.requests == []
     scene.clock.advance(hours=1)
-    scene.publish([ListEntry(ALPHA, listed_name(scene.alpha)), ListEntry(GAMMA, listed_name(scene.gamma)),
-                   ListEntry("delta.mssante.test", listed_name(scene.gamma))])
+    scene.publish(
+        [
+            ListEntry(ALPHA, listed_name(scene.alpha)),
+            ListEntry(GAMMA, listed_name(scene.gamma)),
+            ListEntry("delta.mssante.test", listed_name(scene.gamma)),
+        ]
+    )
     await later(first, scene.clock, hours=1)
     await second.tick()
     assert second.require_listed("delta.mssante.test")

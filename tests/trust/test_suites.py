@@ -49,7 +49,10 @@ PKITS_STRICTER = {
     "405": "self-issued (roll-over) authorities: a new authority is pinned, not chained from the old one",
     "406": "BasicConstraints must be critical; paths are at most four authorities deep; an authority is no peer",
     "408": "policy constraints of authorities are not implemented, so such an authority is left out; initial policies must be met",
-    "409": "as 408", "410": "as 408 (policy mappings)", "411": "as 408", "412": "as 408",
+    "409": "as 408",
+    "410": "as 408 (policy mappings)",
+    "411": "as 408",
+    "412": "as 408",
     "413": "name constraints are not implemented, so such an authority is left out",
     "414": "no indirect CRLs, none for some reasons only, none named by directory names",
     "415": "delta CRLs are not read; a certificate that needs one can't be judged",
@@ -129,8 +132,14 @@ def limbo_verdict(case):
     at = datetime.fromisoformat(case["validation_time"]) if case["validation_time"] else datetime(2026, 1, 1, tzinfo=UTC)
     purpose = Purpose.RELAY_SERVER if case["validation_kind"] == "SERVER" else Purpose.RELAY_CLIENT
     try:
-        judge(anchors.build(pinned), der(case["peer_certificate"]), purpose, at, [der(pem) for pem in case["crls"]],
-              mode="hard" if case["crls"] else "none")
+        judge(
+            anchors.build(pinned),
+            der(case["peer_certificate"]),
+            purpose,
+            at,
+            [der(pem) for pem in case["crls"]],
+            mode="hard" if case["crls"] else "none",
+        )
     except MailError:
         return False
     return True

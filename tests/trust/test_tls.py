@@ -43,13 +43,22 @@ class Peers(World):
         self.directory = directory
         self.credentials = {
             "valid": (self.gamma, GAMMA, "250"),
-            "cn-differs": (pki.operator("autre.gamma.mssante.test", **gamma), GAMMA,
-                           "CN is 'autre.gamma.mssante.test', the list says 'mx.gamma"),
-            "dn-differs": (pki.operator("mx.gamma.mssante.test", o="LABORATOIRE GAMMA", ou="377777777700017"), GAMMA,
-                           "OU is '377777777700017', the list says '344444444400014'"),
+            "cn-differs": (
+                pki.operator("autre.gamma.mssante.test", **gamma),
+                GAMMA,
+                "CN is 'autre.gamma.mssante.test', the list says 'mx.gamma",
+            ),
+            "dn-differs": (
+                pki.operator("mx.gamma.mssante.test", o="LABORATOIRE GAMMA", ou="377777777700017"),
+                GAMMA,
+                "OU is '377777777700017', the list says '344444444400014'",
+            ),
             "other-domain": (self.gamma, "delta.mssante.test", "is a listed operator, but not of delta.mssante.test"),
-            "expired": (pki.operator("mx.gamma.mssante.test", **gamma, not_before=NOW - timedelta(days=400),
-                                     not_after=NOW - timedelta(days=35)), GAMMA, "expired on 2026-10-18: renew it"),
+            "expired": (
+                pki.operator("mx.gamma.mssante.test", **gamma, not_before=NOW - timedelta(days=400), not_after=NOW - timedelta(days=35)),
+                GAMMA,
+                "expired on 2026-10-18: renew it",
+            ),
             "revoked": (self.epsilon, "epsilon.mssante.test", "was revoked on 2026-11-20: order a new one"),
             "foreign-ca": (self.foreign, GAMMA, "is no authority of IGC-Sante"),
             "unlisted": (pki.operator("mx.unlisted.test"), "unlisted.mssante.test", "is not on the MSSante whitelist"),
@@ -66,8 +75,11 @@ class Peers(World):
         (directory / "wrong-order").write_bytes(b"".join(reversed(chain)))
 
     def entries(self):
-        return [ListEntry(GAMMA, listed_name(self.gamma)), ListEntry("delta.mssante.test", listed_name(self.delta)),
-                ListEntry("epsilon.mssante.test", listed_name(self.epsilon))]
+        return [
+            ListEntry(GAMMA, listed_name(self.gamma)),
+            ListEntry("delta.mssante.test", listed_name(self.delta)),
+            ListEntry("epsilon.mssante.test", listed_name(self.epsilon)),
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +104,7 @@ def judge(peers, ledger, clock):
             raise faults.refusal(faults.Fault.NO_CERTIFICATE)
         validator(certificate, Step.MAIL.purpose, clock.now())
         return space.require(domain, paths.read(certificate).subject)
+
     return judge
 
 
@@ -131,8 +144,13 @@ def test_on_both_loops_and_both_ways(peers, judge, loop, version, starttls):
 def test_no_list_of_authorities_is_sent_so_that_every_peer_shows_what_it_has(peers, judge):
     context = tls.relay_server_context(peers.identity, peers.anchors)
     with SmtpEnd(asyncio.new_event_loop, lambda: context, judge) as end:
-        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp"],
-                              input=b"xUIT\n", capture_output=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp"],
+            input=b"xUIT\n",
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
     assert b"No client certificate CA names sent" in done.stdout
 
 
@@ -143,9 +161,25 @@ def test_a_certificate_without_its_key_does_not_come_through(peers, judge):
     with pytest.raises(ssl.SSLError):
         client.load_cert_chain(peers.directory / "valid.pem", peers.directory / "expired.key")
     with SmtpEnd(asyncio.new_event_loop, lambda: context, judge) as end:
-        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp", "-quiet",
-                               "-cert", peers.directory / "valid.pem", "-key", peers.directory / "expired.key"],
-                              input=b"MAIL FROM:<x@gamma.mssante.test>\n", capture_output=True, timeout=20, check=False)
+        done = subprocess.run(
+            [
+                "openssl",
+                "s_client",
+                "-connect",
+                f"127.0.0.1:{end.port}",
+                "-starttls",
+                "smtp",
+                "-quiet",
+                "-cert",
+                peers.directory / "valid.pem",
+                "-key",
+                peers.directory / "expired.key",
+            ],
+            input=b"MAIL FROM:<x@gamma.mssante.test>\n",
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
         assert b"250 2.1.0" not in done.stdout
 
 
@@ -159,8 +193,19 @@ def test_a_revocation_between_two_sessions_of_one_peer(peers, judge, ledger, tmp
     with SmtpEnd(asyncio.new_event_loop, lambda: context, judge) as end:
         for version in ("tls1_2", "tls1_3"):
             session = tmp_path / version
-            command = ["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", f"-{version}", "-starttls", "smtp",
-                       "-cert", peers.directory / "zeta.pem", "-key", peers.directory / "zeta.key"]
+            command = [
+                "openssl",
+                "s_client",
+                "-connect",
+                f"127.0.0.1:{end.port}",
+                f"-{version}",
+                "-starttls",
+                "smtp",
+                "-cert",
+                peers.directory / "zeta.pem",
+                "-key",
+                peers.directory / "zeta.key",
+            ]
             first = subprocess.run([*command, "-sess_out", session], input=b"xUIT\n", capture_output=True, timeout=20, check=False)
             assert b"New, TLSv1" in first.stdout
             if session.exists():
@@ -238,8 +283,9 @@ NATIONAL = ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE
 
 def connects(port, *options):
     """The suite agreed on, or "" when the handshake fails."""
-    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
-                          input=b"", capture_output=True, timeout=20, check=False)
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options], input=b"", capture_output=True, timeout=20, check=False
+    )
     found = [line.rpartition(" is ")[2] for line in done.stdout.decode().splitlines() if line.startswith("New, ")]
     return found[0] if found and found[0] != "(NONE)" else ""
 
@@ -271,8 +317,12 @@ def test_tls_1_3(clients):  # RFC 8446
 
 
 def test_operators_get_no_cbc_and_only_1_3_by_setting(peers, judge):
-    for strict, options, agreed in ((False, ("-tls1_2", "-cipher", NATIONAL[2]), False), (False, ("-tls1_2",), True),
-                                    (True, ("-tls1_2",), False), (True, ("-tls1_3",), True)):
+    for strict, options, agreed in (
+        (False, ("-tls1_2", "-cipher", NATIONAL[2]), False),
+        (False, ("-tls1_2",), True),
+        (True, ("-tls1_2",), False),
+        (True, ("-tls1_3",), True),
+    ):
         context = tls.relay_server_context(peers.identity, peers.anchors, tls13_only=strict)
         with SmtpEnd(asyncio.new_event_loop, lambda context=context: context, judge, implicit=True) as end:
             assert bool(connects(end.port, *options)) is agreed
@@ -282,10 +332,17 @@ def test_sni_chooses_the_certificate(peers):  # RFC 6066 3
     other = Identity(peers.directory / "valid.pem", peers.directory / "valid.key")
     context = tls.client_facing_context(peers.identity, others=[other])
     with SmtpEnd(asyncio.new_event_loop, lambda: context, lambda *_: None, implicit=True) as end:
+
         def shown(name):
-            done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-servername", name],
-                                  input=b"", capture_output=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-servername", name],
+                input=b"",
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
             return next(line for line in done.stdout.decode().splitlines() if line.startswith("subject="))
+
         assert "mx.gamma" in shown("MX.gamma.mssante.test")
         assert "mx.alpha" in shown("other.test")
 
@@ -296,10 +353,17 @@ def test_the_hospital_is_verified_against_its_own_authority(peers, judge, tmp_pa
     assert contexts.hospital() is contexts.hospital()
     seen = []
     with SmtpEnd(asyncio.new_event_loop, contexts.hospital, lambda domain, certificate: seen.append(certificate)) as end:
+
         def talks(*certificate):
-            done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp", "-quiet", *certificate],
-                                  input=b"MAIL FROM:<x@gamma.mssante.test>\nxUIT\n", capture_output=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{end.port}", "-starttls", "smtp", "-quiet", *certificate],
+                input=b"MAIL FROM:<x@gamma.mssante.test>\nxUIT\n",
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
             return b"250 2.1.0" in done.stdout
+
         chain = peers.directory / "foreign-chain"
         chain.write_bytes(peers.foreign_pki.authority().credential.pem)
         theirs = ("-cert", peers.directory / "foreign-ca.pem", "-key", peers.directory / "foreign-ca.key", "-cert_chain", chain)
@@ -327,8 +391,9 @@ def test_new_files_are_taken_up_and_broken_ones_are_not(peers, tmp_path):
 def test_certificates_that_cannot_be_used_are_all_named_at_the_start(peers, tmp_path):
     mixed = Identity(peers.directory / "valid.pem", peers.directory / "expired.key")
     with pytest.raises(ConfigError) as caught:
-        Contexts(peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key"),
-                 hospital_ca=tmp_path / "no.ca").require_usable()
+        Contexts(
+            peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key"), hospital_ca=tmp_path / "no.ca"
+        ).require_usable()
     assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate", "hospital.client_ca"]
 
 

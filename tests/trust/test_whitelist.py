@@ -25,6 +25,7 @@ DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 def verify(validator):
     def verify(octets, **options):
         return whitelist.verify(octets, validator, SIGNERS, NOW, **options)
+
     return verify
 
 
@@ -86,9 +87,13 @@ def test_every_quirk_of_the_real_list_at_once(verify, world):
 
 
 def test_an_entry_that_cannot_be_read_is_reported_and_the_others_count(verify, world):
-    bad = [ListEntry("under_score.mssante.test", "CN=a,OU=1,C=FR"), ListEntry("b.mssante.test", ""),
-           ListEntry("c.mssante.test", "no name at all"),
-           ListEntry("é.mssante.test", "CN=a,OU=1,C=FR"), ListEntry("d.mssante.test", "CN=" + "x" * 1030)]
+    bad = [
+        ListEntry("under_score.mssante.test", "CN=a,OU=1,C=FR"),
+        ListEntry("b.mssante.test", ""),
+        ListEntry("c.mssante.test", "no name at all"),
+        ListEntry("é.mssante.test", "CN=a,OU=1,C=FR"),
+        ListEntry("d.mssante.test", "CN=" + "x" * 1030),
+    ]
     space = TrustSpace.of(verify(world.signed([*world.entries(), *bad])))
     assert "alpha.mssante.test" in space.domains
     reported = {what.partition(".")[0] for what, _ in space.unreadable}
@@ -146,26 +151,31 @@ def test_no_signature(verify, world):
 def test_second_signature(verify, good):  # XML-DSig
     def twice(root):
         root.append(etree.fromstring(etree.tostring(root.find(f"{DSIG}Signature"))))
+
     refused(verify, edited(good, twice), Fault.SIGNATURE, "2 signatures")
 
 
 def test_moved_signature(verify, good):
     def moved(root):
         root.find(f"{{{NAMESPACE}}}ListeDomaines").append(root.find(f"{DSIG}Signature"))
+
     refused(verify, edited(good, moved), Fault.SIGNATURE, "not a child of the root")
 
 
 def test_wrapped_list_in_an_evil_root(verify, good, world):
     """The signed list as a child of a forged one: the classic wrapping attack."""
+
     def wrapped(root):
         evil = etree.fromstring(render([ListEntry("evil.test", "CN=evil,OU=1,C=FR")], NOW))
         evil.append(root)
         return evil
+
     refused(verify, edited(good, wrapped), Fault.SIGNATURE, "not a child of the root")
 
 
 def test_wrapped_list_inside_the_signature(verify, good):
     """Forged content outside, the signed original hidden in an Object of its own signature."""
+
     def wrapped(root):
         evil = etree.fromstring(render([ListEntry("evil.test", "CN=evil,OU=1,C=FR")], NOW))
         signature = root.find(f"{DSIG}Signature")
@@ -174,6 +184,7 @@ def test_wrapped_list_inside_the_signature(verify, good):
         hidden.append(root)
         evil.append(signature)
         return evil
+
     refused(verify, edited(good, wrapped), Fault.SIGNATURE, "expected SignedInfo, SignatureValue, KeyInfo")
 
 
@@ -185,6 +196,7 @@ def test_external_or_partial_reference(verify, good, uri):
             del reference.attrib["URI"]
         else:
             reference.set("URI", uri)
+
     refused(verify, edited(good, referring), Fault.SIGNATURE, "not the whole document")
 
 
@@ -192,18 +204,26 @@ def test_second_reference(verify, good):
     def doubled(root):
         info = root.find(f".//{DSIG}SignedInfo")
         info.append(etree.fromstring(etree.tostring(info.find(f"{DSIG}Reference"))))
+
     refused(verify, edited(good, doubled), Fault.SIGNATURE, "SignedInfo holds")
 
 
-@pytest.mark.parametrize("algorithm", [
-    "http://www.w3.org/TR/1999/REC-xslt-19991116", "http://www.w3.org/TR/1999/REC-xpath-19991116",
-    "http://www.w3.org/2002/06/xmldsig-filter2", "http://www.w3.org/2000/09/xmldsig#base64"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "http://www.w3.org/TR/1999/REC-xslt-19991116",
+        "http://www.w3.org/TR/1999/REC-xpath-19991116",
+        "http://www.w3.org/2002/06/xmldsig-filter2",
+        "http://www.w3.org/2000/09/xmldsig#base64",
+    ],
+)
 def test_injected_transform(verify, good, algorithm):
     def replaced(root):
         root.findall(f".//{DSIG}Transform")[1].set("Algorithm", algorithm)
 
     def added(root):
         etree.SubElement(root.find(f".//{DSIG}Transforms"), f"{DSIG}Transform", Algorithm=algorithm)
+
     refused(verify, edited(good, replaced), Fault.SIGNATURE, "transforms")
     refused(verify, edited(good, added), Fault.SIGNATURE, "Transforms holds")
 
@@ -214,9 +234,13 @@ def test_hmac_confusion(verify, good):
     refused(verify, changed, Fault.SIGNATURE, "hmac-sha256", "not accepted")
 
 
-@pytest.mark.parametrize(("what", "weak"), [
-    (b"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", b"http://www.w3.org/2000/09/xmldsig#rsa-sha1"),
-    (b"http://www.w3.org/2001/04/xmlenc#sha256", b"http://www.w3.org/2000/09/xmldsig#sha1")])
+@pytest.mark.parametrize(
+    ("what", "weak"),
+    [
+        (b"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", b"http://www.w3.org/2000/09/xmldsig#rsa-sha1"),
+        (b"http://www.w3.org/2001/04/xmlenc#sha256", b"http://www.w3.org/2000/09/xmldsig#sha1"),
+    ],
+)
 def test_weak_algorithms(verify, good, what, weak):
     refused(verify, good.replace(what, weak), Fault.SIGNATURE, "sha1 is not accepted")
 
@@ -224,6 +248,7 @@ def test_weak_algorithms(verify, good, what, weak):
 def test_key_value_beside_the_certificate(verify, good):
     def added(root):
         etree.SubElement(root.find(f".//{DSIG}KeyInfo"), f"{DSIG}KeyValue")
+
     refused(verify, edited(good, added), Fault.SIGNATURE, "KeyInfo holds")
 
 
@@ -240,9 +265,11 @@ def test_processing_instruction_in_a_name_is_refused(verify, world):
     refused(verify, sign(unsigned, world.signer), Fault.NOT_A_LIST, "more than text")
 
 
-BOMB = ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' +
-        "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9)) +
-        f']><ListeBlancheMSSante xmlns="{NAMESPACE}">&j;</ListeBlancheMSSante>').encode()
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))
+    + f']><ListeBlancheMSSante xmlns="{NAMESPACE}">&j;</ListeBlancheMSSante>'
+).encode()
 
 
 def test_dtd_bomb(verify):

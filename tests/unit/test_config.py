@@ -35,7 +35,9 @@ def test_smallest_configuration():
 
 
 def test_all_mistakes_at_once_with_their_paths():
-    text = GOOD.replace('data = "data"', 'data = "data"\nworkers = 0\nbogus = 1') + """
+    text = (
+        GOOD.replace('data = "data"', 'data = "data"\nworkers = 0\nbogus = 1')
+        + """
 [relay]
 certificate = "a.pem"
 listen = ["0.0.0.0:25", "nonsense"]
@@ -43,8 +45,8 @@ listen = ["0.0.0.0:25", "nonsense"]
 name = "Upper.Test"
 [nonsense]
 """
-    assert {path for path, _ in problems(text)} == {
-        "node.workers", "node.bogus", "relay.key", "relay.listen[1]", "domain[1]", "nonsense"}
+    )
+    assert {path for path, _ in problems(text)} == {"node.workers", "node.bogus", "relay.key", "relay.listen[1]", "domain[1]", "nonsense"}
 
 
 def test_missing_tables_are_named():
@@ -54,14 +56,16 @@ def test_missing_tables_are_named():
 @pytest.mark.parametrize("name", ["…", "mx alpha.test", "mx..test", "-mx.test", "[192.0.2.1]", "mx.test\\r\\nX: y"])
 def test_hostname_is_a_host_name(name):
     """The placeholder of config/mssgw.toml went into banners and Received fields."""
-    (path, sentence), = problems(GOOD.replace("mx.alpha.test", name))
+    ((path, sentence),) = problems(GOOD.replace("mx.alpha.test", name))
     assert path == "node"
     assert "is not a host name such as mx.chu.example" in sentence
 
 
 def test_every_mistake_inside_one_table_is_told():
     """Regression: `config check` stopped at the first one of an [[ldap]]."""
-    assert problems(GOOD + """
+    assert problems(
+        GOOD
+        + """
 [[ldap]]
 urls = ["ldaps://a.test", "http://b.test"]
 base = "pas un dn"
@@ -73,7 +77,8 @@ certificate = "x.pem"
 stale_seconds = 1
 timeout_seconds = 0
 bogus = 1
-""") == [
+"""
+    ) == [
         ("ldap[0].scope", "Invalid enum value 'partout'; one of base, one, sub"),
         ("ldap[0].timeout_seconds", "Expected `int` >= 1"),
         ("ldap[0].bogus", "no such setting"),
@@ -90,31 +95,51 @@ bogus = 1
 
 def test_all_that_is_missing_is_told_and_what_is_wrong_is_not_missed_again():
     assert problems(GOOD + "[[ldap]]\n[relay]\n") == [
-        ("ldap[0].urls", "is required"), ("ldap[0].base", "is required"),
-        ("relay.certificate", "is required"), ("relay.key", "is required")]
+        ("ldap[0].urls", "is required"),
+        ("ldap[0].base", "is required"),
+        ("relay.certificate", "is required"),
+        ("relay.key", "is required"),
+    ]
     text = GOOD + '[[ldap]]\nurls = ["ldaps://a.test"]\nbase = "dc=x"\ncertificate = "x"\nkey = "nowhere"\n'
     assert [path for path, _ in problems(text)] == ["ldap[0].key"]
 
 
-@pytest.mark.parametrize(("path", "text", "choices"), [
-    ("domain[1].encrypt", '[[domain]]\nname = "b.test"\nencrypt = "toujours"\n', "always, never, when-possible"),
-    ("smime.cipher", '[smime]\ncipher = "toujours"\n', "aes256-cbc, aes256-gcm, auto"),
-    ("trust.pki", GOOD.replace('[trust]', '[trust]\npki = "toujours"'), "igc-sante, igc-sante-test, private"),
-    ("node.log_format", GOOD.replace('[node]', '[node]\nlog_format = "toujours"'), "json, text"),
-])
+@pytest.mark.parametrize(
+    ("path", "text", "choices"),
+    [
+        ("domain[1].encrypt", '[[domain]]\nname = "b.test"\nencrypt = "toujours"\n', "always, never, when-possible"),
+        ("smime.cipher", '[smime]\ncipher = "toujours"\n', "aes256-cbc, aes256-gcm, auto"),
+        ("trust.pki", GOOD.replace("[trust]", '[trust]\npki = "toujours"'), "igc-sante, igc-sante-test, private"),
+        ("node.log_format", GOOD.replace("[node]", '[node]\nlog_format = "toujours"'), "json, text"),
+    ],
+)
 def test_a_word_that_is_none_of_a_few_is_told_with_them(path, text, choices):
     """Regression: `Invalid enum value 'toujours'` did not say what else there is."""
     assert problems(text if "[node]" in text else GOOD + text) == [(path, f"Invalid enum value 'toujours'; one of {choices}")]
 
 
-@pytest.mark.parametrize(("name", "good"), [
-    ("", True), ("dc=x", True), ("ou=people, dc=chu,dc=example", True), (r'CN=Doe\, J\C3\A9+uid=1,O="A, B"', True),
-    ("2.5.4.3=x,1.2=#04024869", True), ("dc=hôpital", True), ("cn=", True), ("c=a=b", True),
-    ("pas un dn", False), ("…", False), ("dc=x,", False), ("=x", False), ("dc=x;dc=y", False), ("dc=x,hospital", False),
-    ("dc=a\\", False),
-])
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("", True),
+        ("dc=x", True),
+        ("ou=people, dc=chu,dc=example", True),
+        (r'CN=Doe\, J\C3\A9+uid=1,O="A, B"', True),
+        ("2.5.4.3=x,1.2=#04024869", True),
+        ("dc=hôpital", True),
+        ("cn=", True),
+        ("c=a=b", True),
+        ("pas un dn", False),
+        ("…", False),
+        ("dc=x,", False),
+        ("=x", False),
+        ("dc=x;dc=y", False),
+        ("dc=x,hospital", False),
+        ("dc=a\\", False),
+    ],
+)
 def test_a_base_is_a_distinguished_name(name, good):
-    text = GOOD + f'[[ldap]]\nurls = ["ldaps://a.test"]\nbase = \'{name}\'\n'
+    text = GOOD + f"[[ldap]]\nurls = [\"ldaps://a.test\"]\nbase = '{name}'\n"
     if good:
         parse(text, Path("/base"))
     else:
@@ -132,8 +157,10 @@ def test_not_toml_says_where():
 
 
 def test_two_listeners_on_one_address():
-    text = GOOD + '[clients]\ncertificate = "c.pem"\nkey = "file:c.key"\n' \
+    text = (
+        GOOD + '[clients]\ncertificate = "c.pem"\nkey = "file:c.key"\n'
         '[submission]\nlisten = ["127.0.0.1:587"]\n[imap]\nlisten = ["127.0.0.1:587"]\n'
+    )
     assert problems(text) == [("imap.listen", "127.0.0.1:587 is already taken by submission.listen")]
 
 
@@ -146,7 +173,7 @@ def test_secrets_are_listed_and_never_shown(tmp_path):
     key = tmp_path / "master.key"
     key.write_bytes(b"s3cret")
     config = parse(GOOD, tmp_path)
-    (name, secret), = config.secrets()
+    ((name, secret),) = config.secrets()
     assert name == "seal.master_key"
     assert secret.read() == b"s3cret"
     assert "s3cret" not in repr(config)

@@ -12,24 +12,44 @@ from mssgw.core.errors import Deferred, MailError, NotTrusted, Refused, reply_of
 from mssgw.core.message import Headers, make_field
 
 
-@pytest.mark.parametrize(("text", "local", "domain"), [
-    ("jeanne.martin@alpha.test", "jeanne.martin", "alpha.test"),
-    ("A.B@ALPHA.Test.", "A.B", "alpha.test"),
-    ('"jeanne martin"@alpha.test', "jeanne martin", "alpha.test"),
-    ('"plain"@alpha.test', "plain", "alpha.test"),
-    (r'"a\"b"@alpha.test', 'a"b', "alpha.test"),
-    ("é@hôpital.test", "é", "xn--hpital-ixa.test"),
-])
+@pytest.mark.parametrize(
+    ("text", "local", "domain"),
+    [
+        ("jeanne.martin@alpha.test", "jeanne.martin", "alpha.test"),
+        ("A.B@ALPHA.Test.", "A.B", "alpha.test"),
+        ('"jeanne martin"@alpha.test', "jeanne martin", "alpha.test"),
+        ('"plain"@alpha.test', "plain", "alpha.test"),
+        (r'"a\"b"@alpha.test', 'a"b', "alpha.test"),
+        ("é@hôpital.test", "é", "xn--hpital-ixa.test"),
+    ],
+)
 def test_address(text, local, domain):
     address = Address.parse(text)
     assert (address.local, address.domain) == (local, domain)
     assert Address.parse(str(address)) == address
 
 
-@pytest.mark.parametrize("text", [
-    "", "a", "@b.test", "a@", "a..b@c.test", ".a@c.test", "a b@c.test", "a@b c.test", "a@-b.test", "a@[127.0.0.1]",
-    "a" * 65 + "@c.test", "a@" + "b" * 64 + ".test", "a@" + ".".join(["b" * 50] * 6), 'a\r\n@c.test', "a@c.test\n", '"a\r\n"@c.test',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "@b.test",
+        "a@",
+        "a..b@c.test",
+        ".a@c.test",
+        "a b@c.test",
+        "a@b c.test",
+        "a@-b.test",
+        "a@[127.0.0.1]",
+        "a" * 65 + "@c.test",
+        "a@" + "b" * 64 + ".test",
+        "a@" + ".".join(["b" * 50] * 6),
+        "a\r\n@c.test",
+        "a@c.test\n",
+        '"a\r\n"@c.test',
+    ],
+)
 def test_address_refused(text):
     with pytest.raises(AddressError):
         Address.parse(text)
@@ -69,7 +89,7 @@ def test_headers_keep_order_and_octets():
 def test_headers_with_very_many_folds_are_read_in_one_pass():
     """Regression: each fold copied the whole field; a legal header of 1 MB held a core for seconds."""
     folds = 170_000
-    field, = Headers.parse(b"X: " + b"a\r\n " * folds + b"a\r\n\r\n")
+    (field,) = Headers.parse(b"X: " + b"a\r\n " * folds + b"a\r\n\r\n")
     assert len(field.raw) == 3 + 4 * folds + 3
     assert field.name == "x"
 
@@ -95,7 +115,7 @@ def test_body_in_memory_and_in_a_file_read_the_same(size, tmp_path):
     data = data[:size]
     writer = BodyWriter(tmp_path)
     for start in range(0, size, 1000):
-        writer.write(data[start:start + 1000])
+        writer.write(data[start : start + 1000])
     with writer.finish() as body:
         assert body.in_memory == (size <= SPOOL_LIMIT)
         assert body.size == size

@@ -20,18 +20,21 @@ from tests.conftest import START
 LIMITS = MimeLimits(header_fields=10, header_octets=1000)
 
 
-@pytest.mark.parametrize(("message", "names", "rest"), [
-    (b"A: b\r\nC: d\r\n\r\nbody\r\n", ["a", "c"], b"body\r\n"),
-    (b"\r\nbody\r\n", [], b"body\r\n"),
-    (b"A: b\r\n", ["a"], b""),
-    (b"A: b\r\n c\r\n\r\n", ["a"], b""),
-    (b"", [], b""),
-    (b"no field at all\r\n\r\n", [""], b""),
-])
+@pytest.mark.parametrize(
+    ("message", "names", "rest"),
+    [
+        (b"A: b\r\nC: d\r\n\r\nbody\r\n", ["a", "c"], b"body\r\n"),
+        (b"\r\nbody\r\n", [], b"body\r\n"),
+        (b"A: b\r\n", ["a"], b""),
+        (b"A: b\r\n c\r\n\r\n", ["a"], b""),
+        (b"", [], b""),
+        (b"no field at all\r\n\r\n", [""], b""),
+    ],
+)
 def test_where_the_header_ends(message, names, rest) -> None:
     head = Head.read(Body.of(message), LIMITS)
     assert [field.name for field in head.headers] == names
-    assert message[head.size:] == rest
+    assert message[head.size :] == rest
     assert replace(Body.of(message), head, Headers.parse(b"New: 1\r\n"), None).read() == b"New: 1\r\n\r\n" + rest
 
 
@@ -49,12 +52,22 @@ def test_a_large_body_is_copied_behind_another_header(tmp_path) -> None:
     assert replace(body, head, head.headers.prepend(("New", "1")), tmp_path).read() == b"New: 1\r\n" + octets
 
 
-@pytest.mark.parametrize("value", [
-    b"jeanne@a.fr", b"Jeanne <jeanne@a.fr>", b'"Martin, Jeanne" <jeanne@a.fr>', b"=?utf-8?q?J=C3=A9?= <jeanne@a.fr>", 
-    b"(x) jeanne@a.fr (y)",
-    b'"evil@b.fr" <jeanne@a.fr>', b"Jeanne\r\n <jeanne@a.fr>", b"<@route.fr:jeanne@a.fr>", b'"jeanne"@a.fr', b"Group: jeanne@a.fr;",
-    b"jeanne@a.fr <jeanne@a.fr>",
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"jeanne@a.fr",
+        b"Jeanne <jeanne@a.fr>",
+        b'"Martin, Jeanne" <jeanne@a.fr>',
+        b"=?utf-8?q?J=C3=A9?= <jeanne@a.fr>",
+        b"(x) jeanne@a.fr (y)",
+        b'"evil@b.fr" <jeanne@a.fr>',
+        b"Jeanne\r\n <jeanne@a.fr>",
+        b"<@route.fr:jeanne@a.fr>",
+        b'"jeanne"@a.fr',
+        b"Group: jeanne@a.fr;",
+        b"jeanne@a.fr <jeanne@a.fr>",
+    ],
+)
 def test_one_author(value) -> None:
     try:
         found = authors(Headers.parse(b"From: " + value + b"\r\n"))
@@ -64,22 +77,44 @@ def test_one_author(value) -> None:
         assert found == (Address.parse("jeanne@a.fr"),)
 
 
-@pytest.mark.parametrize("value", [
-    b"evil@b.fr <jeanne@a.fr>", b"jeanne@a.fr <evil@b.fr>", b"jeanne@a.fr evil@b.fr", b"<jeanne@a.fr> evil@b.fr",
-    b"evil@b.fr (x) <jeanne@a.fr>",
-    b"jeanne@a.fr, evil@b.fr", b'jeanne@a.fr " evil@b.fr', b"jeanne@a.fr, evil@", b"<jeanne@a.fr>, <evil@b.fr", b"x:jeanne@a.fr,evil@b.fr;",
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"evil@b.fr <jeanne@a.fr>",
+        b"jeanne@a.fr <evil@b.fr>",
+        b"jeanne@a.fr evil@b.fr",
+        b"<jeanne@a.fr> evil@b.fr",
+        b"evil@b.fr (x) <jeanne@a.fr>",
+        b"jeanne@a.fr, evil@b.fr",
+        b'jeanne@a.fr " evil@b.fr',
+        b"jeanne@a.fr, evil@",
+        b"<jeanne@a.fr>, <evil@b.fr",
+        b"x:jeanne@a.fr,evil@b.fr;",
+    ],
+)
 def test_a_second_address_however_it_is_spelled(value) -> None:
     with pytest.raises(Refused):
         require_author(Headers.parse(b"From: " + value + b"\r\n"), lambda address: address.key == "jeanne@a.fr")
 
 
-@pytest.mark.parametrize("value", [
-    b'"evil@b.fr" <jeanne@a.fr>', b'"Dr Evil (evil@b.fr)" <jeanne@a.fr>', b'"evil\\@b.fr" <jeanne@a.fr>', b'"evil @ b.fr" <jeanne@a.fr>',
-    b"=?utf-8?q?evil=40b=2Efr?= <jeanne@a.fr>", b"=?utf-8?b?ZXZpbEBiLmZy?= <jeanne@a.fr>", b'"=?utf-8?q?evil=40b.fr?=" <jeanne@a.fr>',
-    b"=?utf-8?q?evil?= =?utf-8?q?=40b.fr?= <jeanne@a.fr>", b"jeanne@a.fr (evil@b.fr)", b"\"'evil@b.fr'\" <jeanne@a.fr>",
-    "\"evil\uff20b.fr\" <jeanne@a.fr>".encode(), "\"ev\u200bil@\u200bb.fr\" <jeanne@a.fr>".encode(), b'"evil@b..fr" <jeanne@a.fr>',
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"evil@b.fr" <jeanne@a.fr>',
+        b'"Dr Evil (evil@b.fr)" <jeanne@a.fr>',
+        b'"evil\\@b.fr" <jeanne@a.fr>',
+        b'"evil @ b.fr" <jeanne@a.fr>',
+        b"=?utf-8?q?evil=40b=2Efr?= <jeanne@a.fr>",
+        b"=?utf-8?b?ZXZpbEBiLmZy?= <jeanne@a.fr>",
+        b'"=?utf-8?q?evil=40b.fr?=" <jeanne@a.fr>',
+        b"=?utf-8?q?evil?= =?utf-8?q?=40b.fr?= <jeanne@a.fr>",
+        b"jeanne@a.fr (evil@b.fr)",
+        b"\"'evil@b.fr'\" <jeanne@a.fr>",
+        '"evil\uff20b.fr" <jeanne@a.fr>'.encode(),
+        '"ev\u200bil@\u200bb.fr" <jeanne@a.fr>'.encode(),
+        b'"evil@b..fr" <jeanne@a.fr>',
+    ],
+)
 @pytest.mark.parametrize("name", [b"From", b"Sender"])
 def test_a_name_that_shows_the_address_of_another(name, value) -> None:
     """Mail programs show the name only; luc@... <jeanne@...> reads as mail from Luc."""
@@ -89,11 +124,17 @@ def test_a_name_that_shows_the_address_of_another(name, value) -> None:
     assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (550, "5.7.1")
 
 
-@pytest.mark.parametrize("value", [
-    b'"jeanne@a.fr" <jeanne@a.fr>', b"\"'jeanne@a.fr'\" <jeanne@a.fr>",
-    b'"Jeanne Martin (CHU @ Lille)" <jeanne@a.fr>', b'"Jeanne" <JEANNE@a.fr>',
-    b"=?utf-8?q?Dr_Jeanne_=40_CHU?= <jeanne@a.fr>", b'"J. Martin, b.fr" <jeanne@a.fr>',
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"jeanne@a.fr" <jeanne@a.fr>',
+        b"\"'jeanne@a.fr'\" <jeanne@a.fr>",
+        b'"Jeanne Martin (CHU @ Lille)" <jeanne@a.fr>',
+        b'"Jeanne" <JEANNE@a.fr>',
+        b"=?utf-8?q?Dr_Jeanne_=40_CHU?= <jeanne@a.fr>",
+        b'"J. Martin, b.fr" <jeanne@a.fr>',
+    ],
+)
 def test_names_of_ones_own(value) -> None:
     require_author(Headers.parse(b"From: " + value + b"\r\n"), lambda address: address.key == "jeanne@a.fr")
 
@@ -130,8 +171,9 @@ def test_strangers_headers_are_refused_at_worst(octets) -> None:
     assert "message-id" in [field.name for field in again.headers]
 
 
-@pytest.mark.parametrize("field", [
-    b"X-MSS-INS: oui", b"X-MSS-MES: fin", b"X-MSS-NIL: two words", b"X-MSS-CODECDA: 1,,2", b"X-MSS-CODECDA:"])
+@pytest.mark.parametrize(
+    "field", [b"X-MSS-INS: oui", b"X-MSS-MES: fin", b"X-MSS-NIL: two words", b"X-MSS-CODECDA: 1,,2", b"X-MSS-CODECDA:"]
+)
 def test_x_mss_values_the_guides_do_not_know(field) -> None:  # ECO.2.4.1, ECO.2.4.2
     with pytest.raises(Refused):
         require_mss(Headers.parse(field + b"\r\n"))

@@ -79,8 +79,7 @@ def test_wrong_ldap_settings_are_named_without_asking_the_server(home):
     table = '\n[[ldap]]\nurls = ["ldaps://nowhere.invalid"]\nbase = "dc=x"\nca = "ca.pem"\n'
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOML + table, home))
-    assert dict(caught.value.problems) == {
-        "ldap[0].ca": f"{home}/ca.pem: not PEM certificates, or not their PEM key"}
+    assert dict(caught.value.problems) == {"ldap[0].ca": f"{home}/ca.pem: not PEM certificates, or not their PEM key"}
 
 
 def test_no_anchors(home):
@@ -115,7 +114,9 @@ def found_with(home, table):
 def test_directories_of_certificates_that_are_not_there(home):
     """Regression: both passed the check; recipients' mail left in clear, and nobody's mail was opened."""
     assert found_with(home, '[smime]\nrecipients = "nope"\nidentities = "none"\n') == [
-        ("smime.recipients", f"{home}/nope: No such file or directory"), ("smime.identities", f"{home}/none: No such file or directory")]
+        ("smime.recipients", f"{home}/nope: No such file or directory"),
+        ("smime.identities", f"{home}/none: No such file or directory"),
+    ]
     (home / "nope").write_text("a file")
     ((where, sentence),) = found_with(home, '[smime]\nrecipients = "nope"\n')
     assert (where, sentence) == ("smime.recipients", f"{home}/nope: Not a directory")
@@ -143,11 +144,14 @@ def test_a_recipient_s_file_that_is_broken_is_remarked_and_stops_no_start(home):
     assert f"{home}/recipients/paul.petit.pem: " in sentence
 
 
-TOKEN = TOML.replace("file:seal.key", "pkcs11:token=igc;object=seal") + """
+TOKEN = (
+    TOML.replace("file:seal.key", "pkcs11:token=igc;object=seal")
+    + """
 [smime]
 pkcs11_module = "{module}"
 pkcs11_pin = "file:master.key"
 """
+)
 
 
 def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
@@ -159,7 +163,8 @@ def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
         require_ready(parse(TOKEN.format(module="absent.so"), home))
     assert dict(caught.value.problems) == {
         "domain[0].key": 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"',
-        "smime.pkcs11_module": f"{home}/absent.so: there is no such PKCS#11 library"}
+        "smime.pkcs11_module": f"{home}/absent.so: there is no such PKCS#11 library",
+    }
     with pytest.raises(token_worker.Refusal) as refusal:
         token_worker._login({"module": f"{home}/module.so", "token": "igc", "pin": ""})
     assert "pip install mssgw[hsm]" in refusal.value.text
@@ -174,7 +179,8 @@ def test_a_master_key_that_is_none(home):
 def test_an_anchor_that_is_no_certificate_is_remarked(home):
     (home / "anchors" / "more.pem").write_text("garbage")
     assert list(remarks(parse(TOML, home), datetime.now(UTC))) == [
-        ("trust.anchors", f"{home}/anchors/more.pem: no certificate in it; no authority is known by it")]
+        ("trust.anchors", f"{home}/anchors/more.pem: no certificate in it; no authority is known by it")
+    ]
 
 
 def test_a_mistake_stands_where_its_domain_stands(home):

@@ -133,12 +133,18 @@ def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) 
             sentence, _, where = str(error).partition(" - at `$")
             where = where.rstrip("`")
             if isinstance(error.__cause__, Mistakes):  # what was taken out is told already, and is missed only by us
-                problems += [(f"{path}{where}.{name}", told) for name, told in error.__cause__.problems
-                             if not any(gone.strip(".") in re.findall(r"\w+", f"{name} {told}") for gone in removed)]
+                problems += [
+                    (f"{path}{where}.{name}", told)
+                    for name, told in error.__cause__.problems
+                    if not any(gone.strip(".") in re.findall(r"\w+", f"{name} {told}") for gone in removed)
+                ]
                 return None
             if "missing required field" in sentence:
-                problems += [(f"{path}{where}.{name}", "is required") for name in _missing(kind, given, _steps(where))
-                             if f"{where}.{name}" not in removed]
+                problems += [
+                    (f"{path}{where}.{name}", "is required")
+                    for name in _missing(kind, given, _steps(where))
+                    if f"{where}.{name}" not in removed
+                ]
                 return None
             if "unknown field" in sentence:
                 culprit = sentence.split("`")[1] if "`" in sentence else ""
@@ -158,8 +164,11 @@ def _inside(kind: Any, steps: list[str | int]) -> Any:
     found: Any = msgspec.inspect.type_info(kind)
     for step in [*steps, None]:
         while isinstance(found, msgspec.inspect.Metadata | msgspec.inspect.UnionType):
-            found = found.type if isinstance(found, msgspec.inspect.Metadata) else next(
-                one for one in found.types if not isinstance(one, msgspec.inspect.NoneType))
+            found = (
+                found.type
+                if isinstance(found, msgspec.inspect.Metadata)
+                else next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType))
+            )
         if isinstance(found, msgspec.inspect.StructType) and isinstance(step, str):
             found = next((field.type for field in found.fields if field.encode_name == step), None)
         elif isinstance(found, msgspec.inspect.VarTupleType) and step is not None:
@@ -231,7 +240,7 @@ def _across(config: Config) -> Any:
         if (actor.certificate is None) != (actor.key is None):
             yield f"dmp_actor[{index}].key", "certificate and key are given together"
         if actor.key is None and actor.authentication != "card":
-            yield f"dmp_actor[{index}].key", "without a key only authentication = \"card\" can sign"
+            yield f"dmp_actor[{index}].key", 'without a key only authentication = "card" can sign'
     listeners: dict[Listen, str] = {}
     for path, listen in _listeners(config):
         if listen in listeners:

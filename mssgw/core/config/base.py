@@ -14,7 +14,6 @@ import msgspec
 BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
 
 
-
 class _Parsed:
     """A value msgspec has to ask `decode_hook` for (it would take a dataclass apart itself)."""
 

@@ -19,7 +19,10 @@ class DomainSettings(Settings, frozen=True):
     key: Annotated[Secret | None, Meta(description="PEM: its private key; also used to decrypt what was encrypted for it.")] = None
     sign: Annotated[Policy, Meta(description="Sign outgoing mail: always, when-possible or never.")] = "when-possible"
     encrypt: Annotated[Policy, Meta(description="Encrypt outgoing mail: always, when-possible or never.")] = "when-possible"
-    tls_certificate: Annotated[Path | None, Meta(description="PEM: what mail clients see that ask for a DNS name in it (SNI), then its chain; others see that of [clients].")] = None
+    tls_certificate: Annotated[
+        Path | None,
+        Meta(description="PEM: what mail clients see that ask for a DNS name in it (SNI), then its chain; others see that of [clients]."),
+    ] = None
     tls_key: Annotated[Secret | None, Meta(description="PEM: its private key.")] = None
     catch_all: Annotated[str, Meta(description="Mailbox for unknown recipients; empty refuses them.")] = ""
 

@@ -21,25 +21,73 @@ _NAME = re.compile(rf" *{_TYPE} *= *{_VALUE}(?:[+,] *{_TYPE} *= *{_VALUE})*\Z")
 
 
 class Ldap(Settings, frozen=True):
-    urls: Annotated[tuple[str, ...], Meta(description="The servers of one directory, asked in this order: ldaps://host, or ldap://host which is upgraded with STARTTLS; a port may follow.", min_length=1, max_length=8)]
+    urls: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The servers of one directory, asked in this order: ldaps://host, or ldap://host which is upgraded with STARTTLS; a port may follow.",
+            min_length=1,
+            max_length=8,
+        ),
+    ]
     base: Annotated[str, Meta(description="Distinguished name of the entry to search below, as in ou=people,dc=hospital,dc=example.")]
     scope: Annotated[Literal["sub", "one", "base"], Meta(description="How far below it.")] = "sub"
-    filter: Annotated[str, Meta(description="Which entries are the recipient's (RFC 4515); {address}, {local} and {domain} are replaced by the parts of the address.")] = "(mail={address})"
-    attributes: Annotated[tuple[str, ...], Meta(description="Where the certificates stand; userSMIMECertificate also says what they can read. Servers disagree whether it has the option binary.", min_length=1, max_length=8)] = ("userSMIMECertificate", "userSMIMECertificate;binary", "userCertificate;binary")
-    address_attributes: Annotated[tuple[str, ...], Meta(description="Where, beside mail, an entry says whose it is; a value may begin with smtp:. A certificate without an address (a card's) counts only in an entry that says the recipient's, or that says none and is the only one found.", max_length=8)] = ("mailAlternateAddress", "proxyAddresses")
+    filter: Annotated[
+        str,
+        Meta(
+            description="Which entries are the recipient's (RFC 4515); {address}, {local} and {domain} are replaced by the parts of the address."
+        ),
+    ] = "(mail={address})"
+    attributes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Where the certificates stand; userSMIMECertificate also says what they can read. Servers disagree whether it has the option binary.",
+            min_length=1,
+            max_length=8,
+        ),
+    ] = ("userSMIMECertificate", "userSMIMECertificate;binary", "userCertificate;binary")
+    address_attributes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Where, beside mail, an entry says whose it is; a value may begin with smtp:. A certificate without an address (a card's) counts only in an entry that says the recipient's, or that says none and is the only one found.",
+            max_length=8,
+        ),
+    ] = ("mailAlternateAddress", "proxyAddresses")
     domains: Annotated[tuple[Domain, ...], Meta(description="The recipients' domains it is asked about; empty for all.")] = ()
-    required: Annotated[bool, Meta(description='What its silence means when a recipient is known from nowhere else and encrypt = "when-possible": true, the message waits (451); false, it leaves without encryption. With encrypt = "always" it waits anyway.')] = True
-    starttls: Annotated[bool, Meta(description="Upgrade ldap: connections with STARTTLS. Without TLS no password is sent, and only certificates that carry the recipient's address are believed.")] = True
-    ca: Annotated[Path | None, Meta(description="PEM: the authorities of the servers' certificates; those of the system when not set.")] = None
+    required: Annotated[
+        bool,
+        Meta(
+            description='What its silence means when a recipient is known from nowhere else and encrypt = "when-possible": true, the message waits (451); false, it leaves without encryption. With encrypt = "always" it waits anyway.'
+        ),
+    ] = True
+    starttls: Annotated[
+        bool,
+        Meta(
+            description="Upgrade ldap: connections with STARTTLS. Without TLS no password is sent, and only certificates that carry the recipient's address are believed."
+        ),
+    ] = True
+    ca: Annotated[Path | None, Meta(description="PEM: the authorities of the servers' certificates; those of the system when not set.")] = (
+        None
+    )
     bind_dn: Annotated[str, Meta(description="Name to log in with; empty for an anonymous search, or for what certificate says.")] = ""
     password: Annotated[Secret | None, Meta(description="Its password.")] = None
-    certificate: Annotated[Path | None, Meta(description="PEM: our client certificate, then its chain; without bind_dn it is also who we log in as (SASL EXTERNAL).")] = None
+    certificate: Annotated[
+        Path | None,
+        Meta(description="PEM: our client certificate, then its chain; without bind_dn it is also who we log in as (SASL EXTERNAL)."),
+    ] = None
     key: Annotated[Secret | None, Meta(description="PEM: its private key.")] = None
-    timeout_seconds: Annotated[int, Meta(description="How long one server may take over one question, connection included.", ge=1, le=60)] = 5
+    timeout_seconds: Annotated[
+        int, Meta(description="How long one server may take over one question, connection included.", ge=1, le=60)
+    ] = 5
     connections: Annotated[int, Meta(description="Questions at the same time, per worker.", ge=1, le=64)] = 4
     cache_seconds: Annotated[int, Meta(description="How long a found certificate is not asked for again.", ge=0)] = 3600
     cache_absent_seconds: Annotated[int, Meta(description="The same for an address the directory does not know.", ge=0)] = 300
-    stale_seconds: Annotated[int, Meta(description="How long a found certificate still counts when no server answers. Revocation is judged at each use all the same.", ge=0)] = 86400
+    stale_seconds: Annotated[
+        int,
+        Meta(
+            description="How long a found certificate still counts when no server answers. Revocation is judged at each use all the same.",
+            ge=0,
+        ),
+    ] = 86400
 
     def __post_init__(self) -> None:
         if problems := list(self._mistakes()):

@@ -31,7 +31,10 @@ class Node(Settings, frozen=True):
 
 
 class Seal(Settings, frozen=True):
-    master_key: Annotated[Secret, Meta(description="32 random octets, as file:PATH or credential:NAME. `mssgw seal new-key` makes one. Losing it loses the mail.")]
+    master_key: Annotated[
+        Secret,
+        Meta(description="32 random octets, as file:PATH or credential:NAME. `mssgw seal new-key` makes one. Losing it loses the mail."),
+    ]
 
 
 class Limits(Settings, frozen=True):
@@ -43,7 +46,9 @@ class Limits(Settings, frozen=True):
     header_fields: Annotated[int, Meta(description="Most header fields.", ge=100)] = 2000
     mime_depth: Annotated[int, Meta(description="Deepest nesting of MIME parts.", ge=10)] = 50
     mime_parts: Annotated[int, Meta(description="Most MIME parts.", ge=100)] = 2000
-    line_octets: Annotated[int, Meta(description="Longest line of a message, CRLF included. RFC 5321 says 1000; real mail has longer.", ge=1000)] = 65_536
+    line_octets: Annotated[
+        int, Meta(description="Longest line of a message, CRLF included. RFC 5321 says 1000; real mail has longer.", ge=1000)
+    ] = 65_536
     idle_seconds: Annotated[int, Meta(description="SMTP: silence after which a peer is dropped (RFC 5321 4.5.3.2.7).", ge=1)] = 300
     data_seconds: Annotated[int, Meta(description="SMTP: longest time for one message's content.", ge=10)] = 3600
     quota: Annotated[int, Meta(description="Octets an account may keep; 0 is no limit.", ge=0)] = 0

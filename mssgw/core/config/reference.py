@@ -22,8 +22,16 @@ HEADER = """\
 # Check a file with `mssgw config check FILE`; see what is in force with `mssgw config show FILE`.
 """
 
-_KINDS: dict[Any, str] = {str: "text", int: "number", bool: "true or false", Path: "path", Secret: "secret", Listen: "host:port",
-                          Network: "network", float: "number"}
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "number",
+    bool: "true or false",
+    Path: "path",
+    Secret: "secret",
+    Listen: "host:port",
+    Network: "network",
+    float: "number",
+}
 
 
 def reference() -> str:

@@ -52,9 +52,9 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "smime.doubt.author": {
         "fr": "ATTENTION : l'expéditeur {author} n'est pas dans le certificat de {subject} ; les lecteurs ne le reconnaîtront pas "
-              "comme signataire, sauf si un annuaire les relie.",
+        "comme signataire, sauf si un annuaire les relie.",
         "en": "WARNING: the sender {author} is not in the certificate of {subject}; readers will not take the signer for the sender, "
-              "unless a directory links them.",
+        "unless a directory links them.",
     },
     "smime.doubt.no-author": {
         "fr": "ATTENTION : le message n'a pas un expéditeur unique (From) ; rien ne le reliera à {subject}.",
@@ -70,15 +70,15 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "smime.anchors.no-root": {
         "fr": "{path} : aucune autorité racine dedans ; --anchors attend le certificat de la racine (autosigné), pas celui d'un "
-              "signataire ni d'une autorité intermédiaire seule",
+        "signataire ni d'une autorité intermédiaire seule",
         "en": "{path}: no root authority in it; --anchors takes the certificate of the root (self-signed), not that of a signer, "
-              "nor of an intermediate authority alone",
+        "nor of an intermediate authority alone",
     },
     "smime.token": {
         "fr": "{name} : les commandes mssgw smime ne lisent pas de clé dans un token, seulement dans un fichier ; c'est le nœud qui signe "
-              "avec un token ([[domain]] key)",
+        "avec un token ([[domain]] key)",
         "en": "{name}: the commands mssgw smime take no key in a token, only one in a file; it is the node that signs with a token "
-              "([[domain]] key)",
+        "([[domain]] key)",
     },
     "cli.directory.ENOENT": {"fr": "ce répertoire n'existe pas", "en": "there is no such directory"},
     "smime.none": {"fr": "Message ni signé ni chiffré par S/MIME.", "en": "Message neither signed nor encrypted with S/MIME."},
@@ -235,7 +235,7 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "smime.added": {
         "fr": "ATTENTION : le champ « {field} » a été ajouté après la signature ; rien de tel n'est signé.",
-        "en": "WARNING: the field \"{field}\" was added after signing; nothing like it is signed.",
+        "en": 'WARNING: the field "{field}" was added after signing; nothing like it is signed.',
     },
     "smime.outside": {
         "fr": "Le certificat de {subject} est valable du {start} au {end} ; il ne l'est pas à la date demandée, le {asked}.",
@@ -243,7 +243,7 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "smime.doubt.purpose": {
         "fr": "ATTENTION : le certificat de {subject} est fait pour {purposes}, pas pour le courrier (emailProtection) ; "
-              "les lecteurs peuvent refuser le message.",
+        "les lecteurs peuvent refuser le message.",
         "en": "WARNING: the certificate of {subject} is for {purposes}, not for mail (emailProtection); readers may refuse the message.",
     },
     "smime.doubt.expired": {
@@ -412,7 +412,7 @@ TEXTS: dict[str, dict[Language, str]] = {
     },
     "trust.show.too-old": {
         "fr": "La liste en vigueur a été confirmée pour la dernière fois le {at}, il y a plus de {most} h : plus "
-              "personne n'est cru ; voir « mssgw trust override ».",
+        "personne n'est cru ; voir « mssgw trust override ».",
         "en": "The list in force was last confirmed {at}, more than {most} h ago: nobody is trusted; see `mssgw trust override`.",
     },
     "trust.show.no-list": {
@@ -644,8 +644,7 @@ TEXTS: dict[str, dict[Language, str]] = {
     "dmp.create.letter.lost": {
         "fr": "Le DMP est créé, mais la lettre de confirmation n'a pas été écrite ({why}). Refaites la dernière étape : "
         "--resume {id} -o FICHIER.",
-        "en": "The DMP was created, but the letter of confirmation was not written ({why}). Do the last step again: "
-        "--resume {id} -o FILE.",
+        "en": "The DMP was created, but the letter of confirmation was not written ({why}). Do the last step again: --resume {id} -o FILE.",
     },
     "dmp.create.5.letter": {
         "fr": "5/5 Confirmation de {patient}, né(e) le {born} : {file}, à remettre ou à poster par vos soins.",

@@ -12,8 +12,20 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _COMMENT = re.compile(rb"\([^()]*\)")
-_ZONES = {b"ut": 0, b"gmt": 0, b"utc": 0, b"z": 0,
-          b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5, b"mst": -7, b"mdt": -6, b"pst": -8, b"pdt": -7}
+_ZONES = {
+    b"ut": 0,
+    b"gmt": 0,
+    b"utc": 0,
+    b"z": 0,
+    b"est": -5,
+    b"edt": -4,
+    b"cst": -6,
+    b"cdt": -5,
+    b"mst": -7,
+    b"mdt": -6,
+    b"pst": -8,
+    b"pdt": -7,
+}
 
 
 def parse_date(value: bytes) -> datetime | None:

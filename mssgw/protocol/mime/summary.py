@@ -104,9 +104,13 @@ def structure(part: Part) -> tuple[bytes, bytes]:
         wire = (*wire, (b"charset", b"us-ascii"))  # RFC 2046 4.1.2, said aloud for clients that don't know it
     encoding = part.encoding
     basic = b'("%s" "%s" %s %s %s %s %d' % (
-        major, minor, _params(wire),
-        nstring(part.fields.get(b"content-id")), nstring(part.fields.get(b"content-description")),
-        string(encoding.encode()) if _ENCODING.match(encoding) else b'"7bit"', part.size,
+        major,
+        minor,
+        _params(wire),
+        nstring(part.fields.get(b"content-id")),
+        nstring(part.fields.get(b"content-description")),
+        string(encoding.encode()) if _ENCODING.match(encoding) else b'"7bit"',
+        part.size,
     )
     extension = nstring(part.fields.get(b"content-md5")) + _extension(part)
     if part.message:

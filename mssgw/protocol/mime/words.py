@@ -16,8 +16,18 @@ import pybase64
 _WORD = re.compile(rb"=\?([!->@-~]{1,60}?)(?:\*[^?]{0,60})?\?([bBqQ])\?([^?]*)\?=")
 NOT_BASE64 = bytes(octet for octet in range(256) if not (chr(octet).isascii() and (chr(octet).isalnum() or octet in b"+/")))
 _ODD = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})  # Python's, nobody's mail
-_ALIASES = {"unicode-1-1-utf-7": "utf-7", "x-sjis": "cp932", "ks_c_5601-1987": "cp949", "x-gbk": "gbk", "iso-8859-8-i": "iso-8859-8",
-            "ascii": "us-ascii", "x-user-defined": "latin-1", "windows-874": "cp874", "x-mac-roman": "mac-roman", "x-unknown": "utf-8"}
+_ALIASES = {
+    "unicode-1-1-utf-7": "utf-7",
+    "x-sjis": "cp932",
+    "ks_c_5601-1987": "cp949",
+    "x-gbk": "gbk",
+    "iso-8859-8-i": "iso-8859-8",
+    "ascii": "us-ascii",
+    "x-user-defined": "latin-1",
+    "windows-874": "cp874",
+    "x-mac-roman": "mac-roman",
+    "x-unknown": "utf-8",
+}
 
 
 class Charset:

@@ -72,16 +72,26 @@ class Attributes:
             except der.DerError:
                 self.capabilities = None
 
-    def require(self, content_type: bytes, digests: Mapping[bytes, bytes], digest: Digest, data: bytes, digest_algorithm: der.Tlv,
-                algorithm: der.Tlv, signer: Certificate | None) -> None:
+    def require(
+        self,
+        content_type: bytes,
+        digests: Mapping[bytes, bytes],
+        digest: Digest,
+        data: bytes,
+        digest_algorithm: der.Tlv,
+        algorithm: der.Tlv,
+        signer: Certificate | None,
+    ) -> None:
         """What must agree with what (RFC 5652 5.4, 11; RFC 6211 2; RFC 5035 5.4). Raises SmimeError."""
         if self.content_type != content_type:
             raise SmimeError(Reason.ATTRIBUTES, "content type attribute missing or different")
         if self.message_digest is None:
             raise SmimeError(Reason.ATTRIBUTES, "message digest attribute missing")
         if digest.oid not in digests:
-            raise SmimeError(Reason.ATTRIBUTES, "digest algorithm was not announced" if digests else
-                             "a detached signature, without the content that it is about")
+            raise SmimeError(
+                Reason.ATTRIBUTES,
+                "digest algorithm was not announced" if digests else "a detached signature, without the content that it is about",
+            )
         if self.protection is not None:
             expected = data[digest_algorithm[1] : digest_algorithm[3]] + b"\xa1" + data[algorithm[1] + 1 : algorithm[3]]
             inside = der.whole(self.protection)
@@ -95,9 +105,21 @@ class Attributes:
             raise SmimeError(Reason.DIGEST, "the content was changed after signing")
 
 
-_SINGLE = frozenset((oids.CONTENT_TYPE, oids.MESSAGE_DIGEST, oids.SIGNING_TIME, oids.SMIME_CAPABILITIES, oids.SIGNING_CERTIFICATE,
-                     oids.SIGNING_CERTIFICATE_V2, oids.ALGORITHM_PROTECTION, oids.ENCRYPTION_KEY_PREFERENCE,
-                     oids.RECEIPT_REQUEST, oids.ML_EXPANSION_HISTORY, oids.MSG_SIG_DIGEST))
+_SINGLE = frozenset(
+    (
+        oids.CONTENT_TYPE,
+        oids.MESSAGE_DIGEST,
+        oids.SIGNING_TIME,
+        oids.SMIME_CAPABILITIES,
+        oids.SIGNING_CERTIFICATE,
+        oids.SIGNING_CERTIFICATE_V2,
+        oids.ALGORITHM_PROTECTION,
+        oids.ENCRYPTION_KEY_PREFERENCE,
+        oids.RECEIPT_REQUEST,
+        oids.ML_EXPANSION_HISTORY,
+        oids.MSG_SIG_DIGEST,
+    )
+)
 
 
 _LASTING = 1024  # octets; most attributes of a signer are the same in all their messages

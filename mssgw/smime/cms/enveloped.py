@@ -23,8 +23,9 @@ Octets = bytes | memoryview
 Write = Callable[[Any], Any]  # takes Octets
 
 
-def encrypt(content: Iterable[bytes], size: int, recipients: Sequence[Recipient], cipher: Cipher, write: Write,
-            content_type: bytes = oids.DATA) -> None:
+def encrypt(
+    content: Iterable[bytes], size: int, recipients: Sequence[Recipient], cipher: Cipher, write: Write, content_type: bytes = oids.DATA
+) -> None:
     """Write the ContentInfo that hides `size` octets of `content` from everybody but `recipients`.
 
     Raises ValueError when the content is not of that size: what was written is then unusable and must be dropped.

@@ -80,8 +80,16 @@ def shared_info(wrap_algorithm: bytes, ukm: bytes | None, wrap_size: int) -> byt
     )
 
 
-def _agreement(reader: Certificate, scheme: bytes, wrap_size: int, *, key_oid: bytes,
-               agree: Callable[[], tuple[bytes, bytes]], derive: Callable[[bytes, bytes], bytes], name: str) -> Recipient:
+def _agreement(
+    reader: Certificate,
+    scheme: bytes,
+    wrap_size: int,
+    *,
+    key_oid: bytes,
+    agree: Callable[[], tuple[bytes, bytes]],
+    derive: Callable[[bytes, bytes], bytes],
+    name: str,
+) -> Recipient:
     """A KeyAgreeRecipientInfo; `agree` gives (ephemeral public point, shared secret), `derive` the wrapping key."""
     wrapping = identifier(WRAPS[wrap_size])
     algorithm = identifier(scheme, wrapping)

@@ -24,8 +24,7 @@ from mssgw.smime.wire.algorithms import Digest, Signature, signature_for
 class Signer:
     """Signs digests for one identity with one algorithm. Safe to share between threads."""
 
-    def __init__(self, who: Identity, *, pss: bool = False, scheme: Signature | None = None,
-                 reads_with: Certificate | None = None) -> None:
+    def __init__(self, who: Identity, *, pss: bool = False, scheme: Signature | None = None, reads_with: Certificate | None = None) -> None:
         """`reads_with` is the certificate answers should be encrypted to. Raises SmimeError when the key can't sign."""
         who.certificate.require_signing_use()
         self.identity = who
@@ -48,8 +47,10 @@ class Signer:
             (oids.SIGNING_TIME, moment),
             (oids.MESSAGE_DIGEST, digest),
             (oids.SMIME_CAPABILITIES, capabilities.own(self.identity.certificate, self.identity.key.oaep)),
-            (oids.SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(der.sequence(
-                der.octets(certificate_hash), issuer_serial(self.identity.certificate))))),  # RFC 5035 3: SHA-256 is the default
+            (
+                oids.SIGNING_CERTIFICATE_V2,
+                der.sequence(der.sequence(der.sequence(der.octets(certificate_hash), issuer_serial(self.identity.certificate)))),
+            ),  # RFC 5035 3: SHA-256 is the default
             (oids.ALGORITHM_PROTECTION, der.sequence(protection)),
         ]
         if reads_with.pss is None:
@@ -80,8 +81,7 @@ class Signer:
         attributes = self.attributes(digest, when)
         size = der.length(len(attributes))
         signature = self.identity.key.sign(b"\x31" + size + attributes, self.scheme)  # RFC 5652 5.4: signed as SET OF
-        return der.tlv(der.SET, der.sequence(
-            self._signer_head, b"\xa0", size, attributes, self.scheme.identifier, der.octets(signature)))
+        return der.tlv(der.SET, der.sequence(self._signer_head, b"\xa0", size, attributes, self.scheme.identifier, der.octets(signature)))
 
     def opaque(self, size: int, digest: bytes, when: datetime) -> tuple[bytes, bytes]:
         """What stands before and after `size` octets of content in an opaque SignedData (application/pkcs7-mime)."""
@@ -109,5 +109,6 @@ def _content_info(fields: Sequence[bytes]) -> bytes:
 
 def certificates_only(certificates: Sequence[Certificate]) -> bytes:
     """A certs-only SignedData (RFC 8551 3.7), a .p7c."""
-    return _content_info((der.integer(1), der.set_of([]), der.sequence(oids.DATA),
-                          der.explicit(0, *(one.der for one in certificates)), der.set_of([])))
+    return _content_info(
+        (der.integer(1), der.set_of([]), der.sequence(oids.DATA), der.explicit(0, *(one.der for one in certificates)), der.set_of([]))
+    )

@@ -94,11 +94,17 @@ def _transport(data: bytes, info: der.Tlv, names: Names, key_ids: Names) -> Ours
 # dhSinglePass-stdDH and -cofactorDH are one thing on curves of cofactor 1 (RFC 5753 7.1.4)
 _X963: Final[dict[bytes, hashes.HashAlgorithm]] = {
     oids.ECDH_SHA1: hashes.SHA1(),  # noqa: S303 - as a KDF, and what OpenSSL still sends by default
-    oids.ECDH_SHA256: hashes.SHA256(), oids.ECDH_SHA384: hashes.SHA384(), oids.ECDH_SHA512: hashes.SHA512(),
-    der.oid("1.3.132.1.14.1"): hashes.SHA256(), der.oid("1.3.132.1.14.2"): hashes.SHA384(), der.oid("1.3.132.1.14.3"): hashes.SHA512(),
+    oids.ECDH_SHA256: hashes.SHA256(),
+    oids.ECDH_SHA384: hashes.SHA384(),
+    oids.ECDH_SHA512: hashes.SHA512(),
+    der.oid("1.3.132.1.14.1"): hashes.SHA256(),
+    der.oid("1.3.132.1.14.2"): hashes.SHA384(),
+    der.oid("1.3.132.1.14.3"): hashes.SHA512(),
 }
 _HKDF: Final[dict[bytes, hashes.HashAlgorithm]] = {
-    oids.ECDH_HKDF_SHA256: hashes.SHA256(), oids.ECDH_HKDF_SHA384: hashes.SHA384(), oids.ECDH_HKDF_SHA512: hashes.SHA512(),
+    oids.ECDH_HKDF_SHA256: hashes.SHA256(),
+    oids.ECDH_HKDF_SHA384: hashes.SHA384(),
+    oids.ECDH_HKDF_SHA512: hashes.SHA512(),
 }
 _WRAPS: Final = {oids.AES128_WRAP: 16, oids.AES192_WRAP: 24, oids.AES256_WRAP: 32}
 
@@ -125,8 +131,9 @@ def _agreement(data: bytes, info: der.Tlv, names: Names, key_ids: Names, old: bo
     return None
 
 
-def _derived(data: bytes, originator: der.Tlv, scheme: bytes, wrapping: bytes, ukm: bytes | None,
-             reader: Identity, wrapped: bytes, old: bool) -> Ours:
+def _derived(
+    data: bytes, originator: der.Tlv, scheme: bytes, wrapping: bytes, ukm: bytes | None, reader: Identity, wrapped: bytes, old: bool
+) -> Ours:
     wrap_oid = read_identifier(wrapping)[0] if wrapping else b""
     if wrap_oid == oids.DES3_WRAP and not old:
         raise SmimeError(Reason.WEAK, "3DES key wrap")

@@ -212,8 +212,9 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         return SignerCheck(signer, label, attributes.signing_time, None, None, error.reason, error.where)
     except der.DerError as error:
         return SignerCheck(signer, label, None, None, None, Reason.MALFORMED, str(error))
-    return SignerCheck(signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with,
-                       receipt_request=attributes.receipt_request)
+    return SignerCheck(
+        signer, label, attributes.signing_time, attributes.capabilities, attributes.reads_with, receipt_request=attributes.receipt_request
+    )
 
 
 def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Certificate | None:
@@ -308,7 +309,8 @@ def _read_definite(data: bytes) -> SignedContent:
     content = SignedContent(data[inner[0][1] : inner[0][3]], _digest_identifiers(data[digests[1] : digests[3]]))
     if rest[0][0] == 0xA0:
         content.certificates = tuple(
-            data[one[1] : one[3]] for one in der.inside(data, rest[0], 0xA0, MAX_CERTIFICATES) if one[0] == der.SEQUENCE)
+            data[one[1] : one[3]] for one in der.inside(data, rest[0], 0xA0, MAX_CERTIFICATES) if one[0] == der.SEQUENCE
+        )
     infos = rest[-1]
     content.signer_infos = data[infos[1] : infos[3]]
     if may_be_indefinite(content.signer_infos):

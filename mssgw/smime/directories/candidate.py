@@ -20,6 +20,7 @@ class Candidate:
     seen_at: datetime | None = None
     unknown: DirectoryUnavailable | None = None  # in place of a certificate: this source could not answer
 
+
 Lookup = Callable[[Address], Awaitable[Sequence[Candidate]]]
 """The certificates known for an address, best first. Raises Deferred when the source can't answer now."""
 

@@ -77,8 +77,11 @@ class _Index:
                 holders[certificate.der] |= owners
             if one.problem:
                 unknown |= dict.fromkeys(frozenset().union(*one.owners), one.problem)
-        return cls({key: tuple(found) for key, found in certificates.items()},
-                   {der: Holder(frozenset(keys)) for der, keys in holders.items()}, unknown)
+        return cls(
+            {key: tuple(found) for key, found in certificates.items()},
+            {der: Holder(frozenset(keys)) for der, keys in holders.items()},
+            unknown,
+        )
 
     def why(self, address: Address) -> str:
         """Why we can't say now whether there is a certificate for an address; "" when we can."""

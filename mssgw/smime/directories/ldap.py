@@ -198,8 +198,13 @@ class LdapDirectory:
             if connection is None:
                 connection = await connect(standing.server, self._login())
             try:
-                found = await connection.search(self._settings.base, self._settings.scope, messages.fill(self._filter, who),
-                                                self._attributes, self._settings.timeout_seconds)
+                found = await connection.search(
+                    self._settings.base,
+                    self._settings.scope,
+                    messages.fill(self._filter, who),
+                    self._attributes,
+                    self._settings.timeout_seconds,
+                )
             except BaseException as error:
                 lost = isinstance(error, LdapError) and not connection.alive
                 connection.close()
@@ -218,7 +223,7 @@ class LdapDirectory:
 
     def _failed(self, standing: _Standing, error: Exception) -> str:
         why = f"{standing.server}: {_sentence(error)}"
-        pause = BIND_PAUSE if isinstance(error, BindRefused) else min(FIRST_PAUSE * 2**min(standing.failures, 8), LONGEST_PAUSE)
+        pause = BIND_PAUSE if isinstance(error, BindRefused) else min(FIRST_PAUSE * 2 ** min(standing.failures, 8), LONGEST_PAUSE)
         standing.failures += 1
         standing.paused_until = self._clock() + pause
         standing.close()

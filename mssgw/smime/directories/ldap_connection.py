@@ -148,7 +148,8 @@ class Connection(asyncio.Protocol):
         if not self.alive or self._transport is None:
             raise LdapError("data in clear behind the answer to StartTLS")
         transport = await asyncio.get_running_loop().start_tls(
-            self._transport, self, cast("ssl.SSLContext", server.tls), server_hostname=server.host)
+            self._transport, self, cast("ssl.SSLContext", server.tls), server_hostname=server.host
+        )
         if transport is None:
             raise LdapError("connection lost in the TLS handshake")
         self._transport = transport
@@ -198,8 +199,12 @@ async def connect(server: Server, login: Login) -> Connection:
     connection = Connection()
     try:
         await loop.create_connection(
-            lambda: connection, server.host, server.port, ssl=server.tls if server.immediate else None,
-            server_hostname=server.host if server.immediate else None)
+            lambda: connection,
+            server.host,
+            server.port,
+            ssl=server.tls if server.immediate else None,
+            server_hostname=server.host if server.immediate else None,
+        )
         if server.tls and not server.immediate:
             await connection.start_tls(server)
         if login.name or login.external:

@@ -56,10 +56,20 @@ def unbind(number: int) -> bytes:
 
 def search(number: int, base: str, scope: str, condition: bytes, attributes: Sequence[str], *, entries: int, seconds: int) -> bytes:
     """A SearchRequest (RFC 4511 4.5.1). `condition` is the BER of a filter; aliases are never followed."""
-    return _message(number, der.tlv(
-        0x63, der.octets(base.encode()), der.tlv(_ENUMERATED, bytes((SCOPES[scope],))), der.tlv(_ENUMERATED, b"\0"),
-        der.integer(entries), der.integer(seconds), _FALSE, condition,
-        der.sequence(*(der.octets(name.encode()) for name in attributes))))
+    return _message(
+        number,
+        der.tlv(
+            0x63,
+            der.octets(base.encode()),
+            der.tlv(_ENUMERATED, bytes((SCOPES[scope],))),
+            der.tlv(_ENUMERATED, b"\0"),
+            der.integer(entries),
+            der.integer(seconds),
+            _FALSE,
+            condition,
+            der.sequence(*(der.octets(name.encode()) for name in attributes)),
+        ),
+    )
 
 
 EVERYTHING: Final = der.tlv(0x87, b"objectClass")
@@ -88,11 +98,23 @@ class Answer:
 
 
 _CODES: Final = {
-    1: "operations error", 2: "protocol error", 3: "time limit exceeded", 4: "size limit exceeded",
-    7: "authentication method not supported", 8: "stronger authentication required", 10: "a referral, which is not followed",
-    11: "administrative limit exceeded", 13: "confidentiality required", 32: "no such base", 34: "base is not a distinguished name",
+    1: "operations error",
+    2: "protocol error",
+    3: "time limit exceeded",
+    4: "size limit exceeded",
+    7: "authentication method not supported",
+    8: "stronger authentication required",
+    10: "a referral, which is not followed",
+    11: "administrative limit exceeded",
+    13: "confidentiality required",
+    32: "no such base",
+    34: "base is not a distinguished name",
     48: "inappropriate authentication",
-    49: "invalid credentials", 50: "insufficient access rights", 51: "busy", 52: "unavailable", 53: "unwilling to perform",
+    49: "invalid credentials",
+    50: "insufficient access rights",
+    51: "busy",
+    52: "unavailable",
+    53: "unwilling to perform",
 }
 SIZE_LIMIT, NO_SUCH_OBJECT = 4, 32
 REFUSED_BINDS: Final = frozenset((7, 8, 13, 14, 48, 49, 53))
@@ -173,8 +195,11 @@ def fill(one: Filter, who: Address) -> bytes:
             return der.tlv(_SIGNS[one.sign], der.octets(one.attribute), der.octets(_filled(one.value, who)))
         case Substrings():
             last = len(one.pieces) - 1
-            sent = [der.tlv(0x80 if index == 0 else 0x82 if index == last else 0x81, octets)
-                    for index, piece in enumerate(one.pieces) if (octets := _filled(piece, who))]
+            sent = [
+                der.tlv(0x80 if index == 0 else 0x82 if index == last else 0x81, octets)
+                for index, piece in enumerate(one.pieces)
+                if (octets := _filled(piece, who))
+            ]
             return der.tlv(0xA4, der.octets(one.attribute), der.sequence(*sent))
 
 

@@ -25,13 +25,25 @@ MAX_ADDRESSES = 64
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 # What `cryptography` raises at names, keys and extensions that strangers made; found by fuzzing, TypeError too.
-BROKEN = (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
-          UnsupportedAlgorithm, Warning)
+BROKEN = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+    Warning,
+)
 
 # What RFC 4514 leaves as numbers, and people's certificates carry: X.520 names, as the whitelist writes them.
 _SHORT = {
-    x509.NameOID.SURNAME: "SN", x509.NameOID.GIVEN_NAME: "GN", x509.NameOID.SERIAL_NUMBER: "SERIALNUMBER", x509.NameOID.TITLE: "TITLE",
-    x509.NameOID.ORGANIZATION_IDENTIFIER: "ORGANIZATIONIDENTIFIER", x509.NameOID.EMAIL_ADDRESS: "EMAILADDRESS",
+    x509.NameOID.SURNAME: "SN",
+    x509.NameOID.GIVEN_NAME: "GN",
+    x509.NameOID.SERIAL_NUMBER: "SERIALNUMBER",
+    x509.NameOID.TITLE: "TITLE",
+    x509.NameOID.ORGANIZATION_IDENTIFIER: "ORGANIZATIONIDENTIFIER",
+    x509.NameOID.EMAIL_ADDRESS: "EMAILADDRESS",
 }
 
 PublicKey = Any  # whatever `cryptography` loads; each user matches on the classes it can use
@@ -234,9 +246,13 @@ def check_public_key(key: PublicKey) -> None:
 
 
 _OTHER_KEYS = (
-    ed25519.Ed25519PublicKey, x25519.X25519PublicKey,
-    mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey,
-    mlkem.MLKEM768PublicKey, mlkem.MLKEM1024PublicKey,
+    ed25519.Ed25519PublicKey,
+    x25519.X25519PublicKey,
+    mldsa.MLDSA44PublicKey,
+    mldsa.MLDSA65PublicKey,
+    mldsa.MLDSA87PublicKey,
+    mlkem.MLKEM768PublicKey,
+    mlkem.MLKEM1024PublicKey,
 )
 
 

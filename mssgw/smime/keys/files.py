@@ -162,7 +162,7 @@ class _Found:
         if tag == der.INTEGER:
             return self._pkcs12(data) if data[start:end] == b"\x03" else self._load(serialization.load_der_private_key, data)
         if tag == 0x06:
-            return data[fields[0][1]:end] == _SIGNED_DATA and self._pkcs7(data)
+            return data[fields[0][1] : end] == _SIGNED_DATA and self._pkcs7(data)
         if tag == der.SEQUENCE and len(fields) >= 3:
             return self._certificate(data)
         return tag == der.SEQUENCE and self._load(serialization.load_der_private_key, data)  # EncryptedPrivateKeyInfo
@@ -258,8 +258,9 @@ def _with_right_exponents(key: Any) -> Any:
     p, q, d = numbers.p, numbers.q, numbers.d
     if min(p, q) < 3 or p.bit_length() + q.bit_length() > MAX_RSA_BITS + 1:
         raise ValueError("not a key")
-    return rsa.RSAPrivateNumbers(p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q),
-                                 numbers.public_numbers).private_key()  # all of it is validated here
+    return rsa.RSAPrivateNumbers(
+        p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q), numbers.public_numbers
+    ).private_key()  # all of it is validated here
 
 
 def require_cheap(data: bytes) -> None:
@@ -276,10 +277,10 @@ def require_cheap(data: bytes) -> None:
             continue  # an octet string of something else, or nothing for us to open
         seen += len(found)
         for at, (tag, _, inner, stop) in enumerate(found):
-            if tag & 0x20 or (tag in (der.OCTET_STRING, 0x80) and data[inner:inner + 1] == b"0"):
+            if tag & 0x20 or (tag in (der.OCTET_STRING, 0x80) and data[inner : inner + 1] == b"0"):
                 waiting.append((inner, stop))
             elif tag == der.OCTET_STRING:
-                _require_cheap([int.from_bytes(data[one[2]:one[3]], "big") for one in found[at + 1:at + 4] if one[0] == der.INTEGER])
+                _require_cheap([int.from_bytes(data[one[2] : one[3]], "big") for one in found[at + 1 : at + 4] if one[0] == der.INTEGER])
 
 
 def _require_cheap(numbers: Sequence[int]) -> None:
@@ -293,7 +294,7 @@ def _blocks(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     at = 0
     while begin := _BEGIN.search(data, at):
         end = data.find(b"-----END %b-----" % begin[1], begin.end())
-        yield begin[1], data[begin.end():end] if end >= 0 else None
+        yield begin[1], data[begin.end() : end] if end >= 0 else None
         if end < 0:
             return
         at = end + len(begin[0]) - 2

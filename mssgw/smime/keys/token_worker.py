@@ -105,8 +105,12 @@ class Session:
         from pkcs11.mechanisms import MGF
 
         key, data = self.key(request["label"], request["id"]), request["data"]
-        hashed = {"sha1": (Mechanism.SHA_1, MGF.SHA1, 20), "sha256": (Mechanism.SHA256, MGF.SHA256, 32),
-                  "sha384": (Mechanism.SHA384, MGF.SHA384, 48), "sha512": (Mechanism.SHA512, MGF.SHA512, 64)}
+        hashed = {
+            "sha1": (Mechanism.SHA_1, MGF.SHA1, 20),
+            "sha256": (Mechanism.SHA256, MGF.SHA256, 32),
+            "sha384": (Mechanism.SHA384, MGF.SHA384, 48),
+            "sha512": (Mechanism.SHA512, MGF.SHA512, 64),
+        }
         match request["verb"]:
             case "rsa-v1.5":
                 return bytes(key.sign(data, mechanism=Mechanism.RSA_PKCS))
@@ -123,9 +127,13 @@ class Session:
             case "agree":
                 if not hasattr(key, "derive_key"):
                     raise Refusal("object", "the token does not allow key agreement with this key")
-                secret = key.derive_key(KeyType.GENERIC_SECRET, request["size"] * 8, mechanism=Mechanism.ECDH1_DERIVE,
-                                        mechanism_param=(KDF.NULL, None, data),
-                                        template={Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False})
+                secret = key.derive_key(
+                    KeyType.GENERIC_SECRET,
+                    request["size"] * 8,
+                    mechanism=Mechanism.ECDH1_DERIVE,
+                    mechanism_param=(KDF.NULL, None, data),
+                    template={Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False},
+                )
                 return bytes(secret[Attribute.VALUE])
             case _:
                 raise Refusal("request")
@@ -147,8 +155,18 @@ def main() -> int:
 
 
 # What says that this one input is bad, and not that the token is: the session goes on.
-_BAD_INPUT = frozenset(("EncryptedDataInvalid", "EncryptedDataLenRange", "DataInvalid", "DataLenRange", "MechanismParamInvalid",
-                        "MechanismInvalid", "ArgumentsBad", "FunctionFailed"))
+_BAD_INPUT = frozenset(
+    (
+        "EncryptedDataInvalid",
+        "EncryptedDataLenRange",
+        "DataInvalid",
+        "DataLenRange",
+        "MechanismParamInvalid",
+        "MechanismInvalid",
+        "ArgumentsBad",
+        "FunctionFailed",
+    )
+)
 
 _NOT_KNOWN = frozenset(("MechanismParamInvalid", "MechanismInvalid", "ArgumentsBad"))  # of a mechanism with these parameters
 

@@ -108,8 +108,8 @@ class Token:
             raise KeyUnavailable(detail=f"token {self.place.label} refused its PIN; it is not tried again until {self.place.pin} changes")
         try:
             self._worker = subprocess.Popen(  # noqa: S603 - our own file
-                [sys.executable, "-P", token_worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                start_new_session=True)  # a Ctrl-C for the node must not take the token from mail in progress
+                [sys.executable, "-P", token_worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )  # a Ctrl-C for the node must not take the token from mail in progress
         except OSError as error:
             raise self._failed(f"worker: {error.strerror}") from error
         hello = {"module": str(self.place.module), "token": self.place.label, "pin": str(_path(self.place.pin))}

@@ -62,7 +62,10 @@ class Digest:
 
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha1": hashes.SHA1(), "sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512(),  # noqa: S303
+    "sha1": hashes.SHA1(),  # noqa: S303 - to read old signatures; none is made
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
 }
 SHA256 = Digest("sha256", oids.SHA256, "sha-256")
 SHA384 = Digest("sha384", oids.SHA384, "sha-384")
@@ -105,8 +108,12 @@ SHA1: Final = Digest("sha1", oids.SHA1, "sha-1")  # inside OAEP only, where it i
 
 def _oaep_sha256() -> bytes:
     hashed = identifier(oids.SHA256, der.NULL)
-    return identifier(oids.RSA_OAEP, der.sequence(  # RFC 4055 4.1; pSource is the default
-        der.explicit(0, hashed), der.explicit(1, identifier(oids.MGF1, hashed))))
+    return identifier(
+        oids.RSA_OAEP,
+        der.sequence(  # RFC 4055 4.1; pSource is the default
+            der.explicit(0, hashed), der.explicit(1, identifier(oids.MGF1, hashed))
+        ),
+    )
 
 
 OAEP_SHA256: Final = _oaep_sha256()  # the one we make
@@ -174,7 +181,8 @@ def _signatures() -> dict[str, Signature]:
         ecdsa = {"sha256": oids.ECDSA_SHA256, "sha384": oids.ECDSA_SHA384, "sha512": oids.ECDSA_SHA512}[digest.name]
         made[f"rsa-{digest.name}"] = Signature(SignatureKind.RSA_V15, digest, identifier(oids.RSA, der.NULL), f"rsa-{digest.name}")
         made[f"pss-{digest.name}"] = Signature(
-            SignatureKind.RSA_PSS, digest, identifier(oids.RSA_PSS, _pss_parameters(digest)), f"pss-{digest.name}")
+            SignatureKind.RSA_PSS, digest, identifier(oids.RSA_PSS, _pss_parameters(digest)), f"pss-{digest.name}"
+        )
         made[f"ecdsa-{digest.name}"] = Signature(SignatureKind.ECDSA, digest, identifier(ecdsa), f"ecdsa-{digest.name}")
     made["ed25519"] = Signature(SignatureKind.ED25519, SHA512, identifier(oids.ED25519), "ed25519")  # RFC 8419 3.1
     for size, oid in ((44, oids.ML_DSA_44), (65, oids.ML_DSA_65), (87, oids.ML_DSA_87)):
@@ -219,9 +227,11 @@ def require_allowed(scheme: Signature, restricted: bytes | None) -> None:
 
 
 _BY_OID: Final = {
-    oids.RSA_SHA256: (SignatureKind.RSA_V15, SHA256), oids.RSA_SHA384: (SignatureKind.RSA_V15, SHA384),
+    oids.RSA_SHA256: (SignatureKind.RSA_V15, SHA256),
+    oids.RSA_SHA384: (SignatureKind.RSA_V15, SHA384),
     oids.RSA_SHA512: (SignatureKind.RSA_V15, SHA512),
-    oids.ECDSA_SHA256: (SignatureKind.ECDSA, SHA256), oids.ECDSA_SHA384: (SignatureKind.ECDSA, SHA384),
+    oids.ECDSA_SHA256: (SignatureKind.ECDSA, SHA256),
+    oids.ECDSA_SHA384: (SignatureKind.ECDSA, SHA384),
     oids.ECDSA_SHA512: (SignatureKind.ECDSA, SHA512),
 }
 _ML_DSA: Final = {oids.ML_DSA_44: "ml-dsa-44", oids.ML_DSA_65: "ml-dsa-65", oids.ML_DSA_87: "ml-dsa-87"}
@@ -311,14 +321,22 @@ AES192_CBC = Cipher("aes192-cbc", oids.AES192_CBC, 24, False)
 AES128_CBC = Cipher("aes128-cbc", oids.AES128_CBC, 16, False)
 TRIPLE_DES = Cipher("des-ede3-cbc", oids.DES_EDE3_CBC, 24, False, 8, True)
 RC2 = Cipher("rc2-cbc", oids.RC2_CBC, 16, False, 8, True)
-CIPHERS: Final = {
-    one.oid: one for one in (AES256_GCM, AES192_GCM, AES128_GCM, AES256_CBC, AES192_CBC, AES128_CBC, TRIPLE_DES, RC2)
-}
+CIPHERS: Final = {one.oid: one for one in (AES256_GCM, AES192_GCM, AES128_GCM, AES256_CBC, AES192_CBC, AES128_CBC, TRIPLE_DES, RC2)}
 MADE: Final = {one.name: one for one in (AES256_GCM, AES128_GCM, AES256_CBC, AES128_CBC)}
 
 _NAMES: Final = {
-    **{one.oid: one.name for one in CIPHERS.values()}, **{one.oid: one.name for one in DIGESTS.values()}, **_WEAK,
-    oids.RSA: "rsa", oids.RSA_PSS: "rsa-pss", oids.RSA_OAEP: "rsa-oaep", oids.ED25519: "ed25519",
-    oids.ECDH_SHA1: "ecdh-sha1", oids.ECDH_SHA256: "ecdh-sha256", oids.ECDH_SHA384: "ecdh-sha384", oids.ECDH_SHA512: "ecdh-sha512",
-    oids.ECDH_HKDF_SHA256: "ecdh-hkdf-sha256", oids.ML_KEM_768: "ml-kem-768", oids.ML_KEM_1024: "ml-kem-1024",
+    **{one.oid: one.name for one in CIPHERS.values()},
+    **{one.oid: one.name for one in DIGESTS.values()},
+    **_WEAK,
+    oids.RSA: "rsa",
+    oids.RSA_PSS: "rsa-pss",
+    oids.RSA_OAEP: "rsa-oaep",
+    oids.ED25519: "ed25519",
+    oids.ECDH_SHA1: "ecdh-sha1",
+    oids.ECDH_SHA256: "ecdh-sha256",
+    oids.ECDH_SHA384: "ecdh-sha384",
+    oids.ECDH_SHA512: "ecdh-sha512",
+    oids.ECDH_HKDF_SHA256: "ecdh-hkdf-sha256",
+    oids.ML_KEM_768: "ml-kem-768",
+    oids.ML_KEM_1024: "ml-kem-1024",
 }

@@ -76,6 +76,7 @@ T = TypeVar("T")
 
 def lasting(most: int, entries: int = 1024) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Remember what was read from the same octets, those of at most `most`: strangers may not fill memory with long ones."""
+
     def decorate(parse: Callable[..., T]) -> Callable[..., T]:
         remembered = lru_cache(maxsize=entries)(parse)
 
@@ -84,6 +85,7 @@ def lasting(most: int, entries: int = 1024) -> Callable[[Callable[..., T]], Call
             return (remembered if len(octets) <= most else parse)(octets, *more)
 
         return answer
+
     return decorate
 
 

@@ -36,17 +36,33 @@ _SNAPSHOT = sa.select(_message.uid, _message.flags, _message.modseq).where(_IN_B
 _SOME = _SNAPSHOT.where(_AMONG)
 _ONE = _SNAPSHOT.where(_message.uid == sa.bindparam("uid"))
 _SINCE = sa.select(_message.uid, _message.flags, _message.modseq, _message.added).where(
-    _IN_BOX, _message.modseq > sa.bindparam("since"))  # sorted afterwards: ORDER BY uid would take the wrong index
+    _IN_BOX, _message.modseq > sa.bindparam("since")
+)  # sorted afterwards: ORDER BY uid would take the wrong index
 _GONE_SINCE = sa.select(_expunged.uid).where(_expunged.mailbox_id == sa.bindparam("box"), _expunged.modseq > sa.bindparam("since"))
 _TAKE_RECENT = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(recent_from=_mailbox.uidnext)
-_TOUCH = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(
-    modseq=_mailbox.modseq + 1, unseen=_mailbox.unseen + sa.bindparam("more_unseen")).returning(_mailbox.modseq)
-_SHRINK = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(
-    modseq=_mailbox.modseq + 1, unseen=_mailbox.unseen - sa.bindparam("less_unseen"), messages=_mailbox.messages - sa.bindparam("less"),
-    size=_mailbox.size - sa.bindparam("less_size")).returning(_mailbox.modseq)
+_TOUCH = (
+    sa.update(schema.mailbox)
+    .where(_mailbox.id == sa.bindparam("wanted"))
+    .values(modseq=_mailbox.modseq + 1, unseen=_mailbox.unseen + sa.bindparam("more_unseen"))
+    .returning(_mailbox.modseq)
+)
+_SHRINK = (
+    sa.update(schema.mailbox)
+    .where(_mailbox.id == sa.bindparam("wanted"))
+    .values(
+        modseq=_mailbox.modseq + 1,
+        unseen=_mailbox.unseen - sa.bindparam("less_unseen"),
+        messages=_mailbox.messages - sa.bindparam("less"),
+        size=_mailbox.size - sa.bindparam("less_size"),
+    )
+    .returning(_mailbox.modseq)
+)
 _FLAG = sa.update(schema.message).where(_IN_BOX, _AMONG).values(flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
-_FLAG_ONE = sa.update(schema.message).where(_IN_BOX, _message.uid == sa.bindparam("only")).values(
-    flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
+_FLAG_ONE = (
+    sa.update(schema.message)
+    .where(_IN_BOX, _message.uid == sa.bindparam("only"))
+    .values(flags=sa.bindparam("new_flags"), modseq=sa.bindparam("new_modseq"))
+)
 _MEASURE = sa.select(_message.uid, _message.flags, _message.size).where(_IN_BOX, _AMONG).order_by(_message.uid)
 _DELETE = sa.delete(schema.message).where(_IN_BOX, _AMONG)
 _LOG = sa.insert(schema.expunged)
@@ -92,8 +108,9 @@ def claim_recent(tx: Transaction, mailbox: MailboxId) -> int:
     return box.recent_from
 
 
-def store_flags(tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: FlagOp, flags: Iterable[str],
-                unchangedsince: int | None = None) -> Stored:
+def store_flags(
+    tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: FlagOp, flags: Iterable[str], unchangedsince: int | None = None
+) -> Stored:
     """Change flags; unknown UIDs are left out. `changed` names only messages whose flags are different now.
 
     With `unchangedsince`, messages with a later modseq are left alone and listed in `modified` (RFC 7162 3.1.3).
@@ -158,8 +175,15 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
     if not found:
         return []
     gone = [uid for uid, _, _ in found]
-    modseq = tx.run(_SHRINK, {"wanted": mailbox, "less": len(gone), "less_size": sum(size for _, _, size in found),
-                              "less_unseen": sum(SEEN not in read_flags(text) for _, text, _ in found)}).scalar_one()
+    modseq = tx.run(
+        _SHRINK,
+        {
+            "wanted": mailbox,
+            "less": len(gone),
+            "less_size": sum(size for _, _, size in found),
+            "less_unseen": sum(SEEN not in read_flags(text) for _, text, _ in found),
+        },
+    ).scalar_one()
     tx.run(_DELETE, {"box": mailbox, "uids": gone})
     tx.run(_LOG, [{"mailbox_id": mailbox, "modseq": modseq, "uid": uid} for uid in gone])
     tx.ring(f"mailbox:{mailbox}")
@@ -169,8 +193,9 @@ def remove(tx: Transaction, mailbox: MailboxId, uids: Sequence[int]) -> list[int
 def trim_log(tx: Transaction, mailbox: MailboxId, keep: int) -> int:
     """Forget all but the last `keep` rows of the log of expunged UIDs, whole modseqs at a time; how many were forgotten."""
     lock(tx, mailbox)
-    edge = tx.run(sa.select(_expunged.modseq).where(_expunged.mailbox_id == mailbox).order_by(_expunged.modseq.desc())
-                  .offset(keep).limit(1)).scalar()
+    edge = tx.run(
+        sa.select(_expunged.modseq).where(_expunged.mailbox_id == mailbox).order_by(_expunged.modseq.desc()).offset(keep).limit(1)
+    ).scalar()
     if edge is None:
         return 0
     tx.run(sa.update(schema.mailbox).where(_mailbox.id == mailbox), {"expunged_from": edge})

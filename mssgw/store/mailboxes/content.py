@@ -24,16 +24,31 @@ from mssgw.store.schema import from_microseconds
 DUPLICATE_DAYS = 7  # how long an operator may take to try again what we had already committed
 
 _mailbox, _message, _content, _summary, _delivered = (
-    schema.mailbox.c, schema.message.c, schema.content.c, schema.summary.c, schema.delivered.c)
-_GROW = sa.update(schema.mailbox).where(_mailbox.id == sa.bindparam("wanted")).values(
-    uidnext=_mailbox.uidnext + sa.bindparam("count"), modseq=_mailbox.modseq + 1, messages=_mailbox.messages + sa.bindparam("count"),
-    unseen=_mailbox.unseen + sa.bindparam("more_unseen"), size=_mailbox.size + sa.bindparam("more_size"),
-).returning(_mailbox.account_id, _mailbox.uidnext, _mailbox.modseq)
+    schema.mailbox.c,
+    schema.message.c,
+    schema.content.c,
+    schema.summary.c,
+    schema.delivered.c,
+)
+_GROW = (
+    sa.update(schema.mailbox)
+    .where(_mailbox.id == sa.bindparam("wanted"))
+    .values(
+        uidnext=_mailbox.uidnext + sa.bindparam("count"),
+        modseq=_mailbox.modseq + 1,
+        messages=_mailbox.messages + sa.bindparam("count"),
+        unseen=_mailbox.unseen + sa.bindparam("more_unseen"),
+        size=_mailbox.size + sa.bindparam("more_size"),
+    )
+    .returning(_mailbox.account_id, _mailbox.uidnext, _mailbox.modseq)
+)
 _INSERT = sa.insert(schema.message)
 _ONCE = {dialect: schema.insert_new(dialect, schema.delivered, _delivered.mailbox_id) for dialect in ("sqlite", "postgresql")}
-_RENEW_ONCE = sa.update(schema.delivered).where(
-    _delivered.mailbox_id == sa.bindparam("box"), _delivered.key == sa.bindparam("what"), _delivered.at < sa.bindparam("before")
-).values(at=sa.bindparam("time"))
+_RENEW_ONCE = (
+    sa.update(schema.delivered)
+    .where(_delivered.mailbox_id == sa.bindparam("box"), _delivered.key == sa.bindparam("what"), _delivered.at < sa.bindparam("before"))
+    .values(at=sa.bindparam("time"))
+)
 
 
 def append(tx: Transaction, mailbox: MailboxId, new: NewMessage) -> int:
@@ -48,10 +63,17 @@ def append_many(tx: Transaction, mailbox: MailboxId, news: Sequence[NewMessage])
         if new.content.summary is None:
             raise ValueError("a message needs content prepared with its summary")
         flags = flag_set(new.flags)
-        rows.append({
-            "mailbox_id": mailbox, "flags": write_flags(flags), "internal_date": new.internal_date or tx.now, "size": new.content.size,
-            "header_size": new.content.summary.header_size, "content_id": blobs.add(tx, new.content),
-            "original_id": blobs.add(tx, new.original) if new.original else None})
+        rows.append(
+            {
+                "mailbox_id": mailbox,
+                "flags": write_flags(flags),
+                "internal_date": new.internal_date or tx.now,
+                "size": new.content.size,
+                "header_size": new.content.summary.header_size,
+                "content_id": blobs.add(tx, new.content),
+                "original_id": blobs.add(tx, new.original) if new.original else None,
+            }
+        )
     return insert_rows(tx, mailbox, rows)
 
 
@@ -85,8 +107,17 @@ def duplicate_key(sender: Address | None, message_id: str | None, blob: BlobId) 
     return hashlib.sha256("\0".join((str(sender or ""), message_id or "", blob)).encode("utf-8", "surrogateescape")).digest()
 
 
-def deliver(tx: Transaction, mailbox: MailboxId, new: NewMessage, *, key: bytes, trace: str, sender: Address | None = None,
-            recipient: Address | None = None, message_id: str | None = None) -> int | None:
+def deliver(
+    tx: Transaction,
+    mailbox: MailboxId,
+    new: NewMessage,
+    *,
+    key: bytes,
+    trace: str,
+    sender: Address | None = None,
+    recipient: Address | None = None,
+    message_id: str | None = None,
+) -> int | None:
     """Append unless the same `key` came into this mailbox within seven days; the UID, or None for a duplicate.
 
     Either way an audit row tells. Raises NotFound, OverQuota.
@@ -94,8 +125,10 @@ def deliver(tx: Transaction, mailbox: MailboxId, new: NewMessage, *, key: bytes,
     lock(tx, mailbox)
     fresh = bool(tx.raw(_ONCE[tx.dialect], {"mailbox_id": mailbox, "key": key, "at": tx.now}))
     if not fresh:  # long ago doesn't count
-        fresh = tx.run(_RENEW_ONCE, {"box": mailbox, "what": key, "before": tx.now - timedelta(days=DUPLICATE_DAYS),
-                                     "time": tx.now}).rowcount > 0
+        fresh = (
+            tx.run(_RENEW_ONCE, {"box": mailbox, "what": key, "before": tx.now - timedelta(days=DUPLICATE_DAYS), "time": tx.now}).rowcount
+            > 0
+        )
     uid = append(tx, mailbox, new) if fresh else None
     what = audit.Act.DELIVERED if fresh else audit.Act.DUPLICATE
     audit.add(tx, "store", what, "ok", trace, sender=sender, recipient=recipient, message_id=message_id, mailbox=mailbox, uid=uid)
@@ -109,15 +142,34 @@ def forget_deliveries(tx: Transaction) -> int:
 
 # -- reading ---------------------------------------------------------------------------------------------
 
-_LIGHT = (_message.uid, _message.flags, _message.modseq, _message.internal_date, _message.size, _message.header_size, _message.content_id,
-          _message.original_id, _content.hash)
+_LIGHT = (
+    _message.uid,
+    _message.flags,
+    _message.modseq,
+    _message.internal_date,
+    _message.size,
+    _message.header_size,
+    _message.content_id,
+    _message.original_id,
+    _content.hash,
+)
 _FROM = schema.message.join(schema.content, _content.id == _message.content_id)
 _IN_BOX = _message.mailbox_id == sa.bindparam("box")
 
 
 def _reading(want: Want, everything: bool) -> Any:
-    statement = sa.select(*_LIGHT, *(column for part, column in (
-        (Want.ENVELOPE, _summary.envelope), (Want.BODYSTRUCTURE, _summary.bodystructure), (Want.BODY, _summary.body)) if part in want))
+    statement = sa.select(
+        *_LIGHT,
+        *(
+            column
+            for part, column in (
+                (Want.ENVELOPE, _summary.envelope),
+                (Want.BODYSTRUCTURE, _summary.bodystructure),
+                (Want.BODY, _summary.body),
+            )
+            if part in want
+        ),
+    )
     joined = _FROM.outerjoin(schema.summary, _summary.content_id == _message.content_id) if want else _FROM
     statement = statement.select_from(joined).where(_IN_BOX).order_by(_message.uid)
     return statement if everything else statement.where(schema.among(_message.uid, "uids"))
@@ -141,8 +193,21 @@ def rows(rx: Reader, mailbox: MailboxId, uids: Sequence[int] | None, want: Want 
     result: list[MessageRow] = []
     for uid, flags, modseq, date, size, header_size, content, original, digest, *sealed in found:
         parts = iter(sealed)
-        opened = [blobs.open_sealed(rx, next(parts), purpose(name, digest)) if asked else b""
-                  for name, asked in zip(names, wanted, strict=True)]
-        result.append(MessageRow(uid, read_flags(flags), modseq, from_microseconds(date), size, header_size, ContentId(content), original,
-                                 BlobId(digest.hex()), *opened))
+        opened = [
+            blobs.open_sealed(rx, next(parts), purpose(name, digest)) if asked else b"" for name, asked in zip(names, wanted, strict=True)
+        ]
+        result.append(
+            MessageRow(
+                uid,
+                read_flags(flags),
+                modseq,
+                from_microseconds(date),
+                size,
+                header_size,
+                ContentId(content),
+                original,
+                BlobId(digest.hex()),
+                *opened,
+            )
+        )
     return result

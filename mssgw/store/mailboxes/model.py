@@ -24,9 +24,24 @@ MAX_FLAGS = 64  # on one message
 _FLAGS_REMEMBERED = 4096
 
 _FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,200}\Z")  # RFC 3501 9: atom, with \ in front of system flags
-_USUAL = {flag.lower(): flag for flag in (  # flags ignore case (RFC 5788 2); these have a usual spelling
-    "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing",
-    "$Important", "$SubmitPending", "$Submitted")}
+_USUAL = {
+    flag.lower(): flag
+    for flag in (  # flags ignore case (RFC 5788 2); these have a usual spelling
+        "\\Seen",
+        "\\Answered",
+        "\\Flagged",
+        "\\Deleted",
+        "\\Draft",
+        "$Forwarded",
+        "$MDNSent",
+        "$Junk",
+        "$NotJunk",
+        "$Phishing",
+        "$Important",
+        "$SubmitPending",
+        "$Submitted",
+    )
+}
 
 
 class Kind(enum.StrEnum):

@@ -37,7 +37,7 @@ def rename(tx: Transaction, account: AccountId, old: str, new: str) -> None:
     below = source.name + SEPARATOR
     for box in list_all(tx, account):
         if box.id == source.id or box.name.startswith(below):
-            _rename_one(tx, box, canonical(target + box.name[len(source.name):]))
+            _rename_one(tx, box, canonical(target + box.name[len(source.name) :]))
     tx.ring(f"account:{account}")
 
 

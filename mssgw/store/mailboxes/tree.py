@@ -14,21 +14,30 @@ from mssgw.store.engine import Reader, Transaction
 from mssgw.store.mailboxes.model import INBOX, SEPARATOR, Kind, Mailbox, SpecialUse, canonical
 
 DEFAULTS: tuple[tuple[str, SpecialUse | None], ...] = (
-    (INBOX, None), ("Sent", SpecialUse.SENT), ("Drafts", SpecialUse.DRAFTS), ("Trash", SpecialUse.TRASH), ("Junk", SpecialUse.JUNK),
-    ("Archive", SpecialUse.ARCHIVE))
+    (INBOX, None),
+    ("Sent", SpecialUse.SENT),
+    ("Drafts", SpecialUse.DRAFTS),
+    ("Trash", SpecialUse.TRASH),
+    ("Junk", SpecialUse.JUNK),
+    ("Archive", SpecialUse.ARCHIVE),
+)
 
 _mailbox, _subscription, _account = schema.mailbox.c, schema.subscription.c, schema.account.c
 _ALL = sa.select(schema.mailbox, _subscription.name.is_not(None).label("subscribed")).outerjoin(
-    schema.subscription, sa.and_(_subscription.account_id == _mailbox.account_id, _subscription.name == _mailbox.name))
+    schema.subscription, sa.and_(_subscription.account_id == _mailbox.account_id, _subscription.name == _mailbox.name)
+)
 _GET = _ALL.where(_mailbox.id == sa.bindparam("wanted"))
 # FOR NO KEY UPDATE: references from other tables may be checked meanwhile, which PostgreSQL does even for unchanged ones.
 _LOCK = sa.select(_mailbox.modseq).where(_mailbox.id == sa.bindparam("wanted")).with_for_update(key_share=True)
 _LOCK_ACCOUNT = sa.select(_account.id).where(_account.id == sa.bindparam("owner")).with_for_update(key_share=True)
 _BY_NAME = _ALL.where(_mailbox.account_id == sa.bindparam("owner"), _mailbox.name == sa.bindparam("called"))
 _LIST = _ALL.where(_mailbox.account_id == sa.bindparam("owner")).order_by(_mailbox.name)
-_NEXT_UIDVALIDITY = sa.update(schema.account).where(_account.id == sa.bindparam("owner")).values(
-    uidvalidity=sa.case((_account.uidvalidity >= sa.bindparam("time"), _account.uidvalidity + 1), else_=sa.bindparam("time"))
-).returning(_account.uidvalidity)
+_NEXT_UIDVALIDITY = (
+    sa.update(schema.account)
+    .where(_account.id == sa.bindparam("owner"))
+    .values(uidvalidity=sa.case((_account.uidvalidity >= sa.bindparam("time"), _account.uidvalidity + 1), else_=sa.bindparam("time")))
+    .returning(_account.uidvalidity)
+)
 _QUOTA = sa.select(sa.func.coalesce(sa.func.sum(_mailbox.size), 0)).where(_mailbox.account_id == sa.bindparam("owner"))
 
 
@@ -129,8 +138,20 @@ def lock_tree(tx: Transaction, account: AccountId) -> None:
 
 
 def _insert(tx: Transaction, account: AccountId, name: str, kind: Kind, special_use: SpecialUse | None) -> MailboxId:
-    row = {"account_id": account, "name": name, "kind": kind, "uidvalidity": next_uidvalidity(tx, account), "uidnext": 1, "modseq": 1,
-           "messages": 0, "unseen": 0, "size": 0, "special_use": special_use, "recent_from": 1, "expunged_from": 0}
+    row = {
+        "account_id": account,
+        "name": name,
+        "kind": kind,
+        "uidvalidity": next_uidvalidity(tx, account),
+        "uidnext": 1,
+        "modseq": 1,
+        "messages": 0,
+        "unseen": 0,
+        "size": 0,
+        "special_use": special_use,
+        "recent_from": 1,
+        "expunged_from": 0,
+    }
     number = tx.run(schema.insert_new(tx.dialect, schema.mailbox, _mailbox.id), row).scalar()
     if number is None:
         raise Refused("Mailbox already exists", detail=name)
@@ -145,6 +166,19 @@ def next_uidvalidity(tx: Transaction, account: AccountId) -> int:
 
 
 def _of(row: Any) -> Mailbox:
-    return Mailbox(MailboxId(row.id), AccountId(row.account_id), row.name, Kind(row.kind), row.uidvalidity, row.uidnext, row.modseq,
-                   row.messages, row.unseen, row.size, SpecialUse(row.special_use) if row.special_use else None, bool(row.subscribed),
-                   row.recent_from, row.expunged_from)
+    return Mailbox(
+        MailboxId(row.id),
+        AccountId(row.account_id),
+        row.name,
+        Kind(row.kind),
+        row.uidvalidity,
+        row.uidnext,
+        row.modseq,
+        row.messages,
+        row.unseen,
+        row.size,
+        SpecialUse(row.special_use) if row.special_use else None,
+        bool(row.subscribed),
+        row.recent_from,
+        row.expunged_from,
+    )

@@ -28,9 +28,12 @@ _NOT_BUSY = _DUE.where(_delivery.domain.not_in(sa.bindparam("busy", expanding=Tr
 
 
 def _claiming(due: Any) -> Any:
-    return sa.update(schema.delivery).where(_delivery.id.in_(due.with_for_update(skip_locked=True))).values(
-        due=sa.bindparam("until"), lease_until=sa.bindparam("until"), lease_owner=sa.bindparam("owner"), fence=_delivery.fence + 1
-    ).returning(_delivery.id)
+    return (
+        sa.update(schema.delivery)
+        .where(_delivery.id.in_(due.with_for_update(skip_locked=True)))
+        .values(due=sa.bindparam("until"), lease_until=sa.bindparam("until"), lease_owner=sa.bindparam("owner"), fence=_delivery.fence + 1)
+        .returning(_delivery.id)
+    )
 
 
 _CLAIM, _CLAIM_NOT_BUSY = _claiming(_DUE), _claiming(_NOT_BUSY)
@@ -38,36 +41,76 @@ _NEXT_DUE = sa.select(sa.func.min(_delivery.due, type_=schema.Instant())).where(
 _OURS = (_delivery.id == sa.bindparam("which"), _delivery.fence == sa.bindparam("token"), _delivery.finished.is_(None))
 _RENEW = sa.update(schema.delivery).where(*_OURS).values(due=sa.bindparam("until"), lease_until=sa.bindparam("until"))
 _RELEASE = sa.update(schema.delivery).where(*_OURS).values(due=sa.bindparam("next"), lease_until=None, lease_owner=None)
-_RECORD = sa.update(schema.delivery).where(*_OURS).values(
-    due=sa.bindparam("next"), lease_until=None, lease_owner=None, attempts=_delivery.attempts + sa.bindparam("tried"))
-_SET_STATE = sa.update(schema.recipient).where(
-    _recipient.id == sa.bindparam("which"), _recipient.delivery_id == sa.bindparam("of"), _recipient.state == State.QUEUED,
-).values(state=sa.bindparam("new"), reply=sa.bindparam("said"), changed=sa.bindparam("time"))
+_RECORD = (
+    sa.update(schema.delivery)
+    .where(*_OURS)
+    .values(due=sa.bindparam("next"), lease_until=None, lease_owner=None, attempts=_delivery.attempts + sa.bindparam("tried"))
+)
+_SET_STATE = (
+    sa.update(schema.recipient)
+    .where(
+        _recipient.id == sa.bindparam("which"),
+        _recipient.delivery_id == sa.bindparam("of"),
+        _recipient.state == State.QUEUED,
+    )
+    .values(state=sa.bindparam("new"), reply=sa.bindparam("said"), changed=sa.bindparam("time"))
+)
 _PENDING = sa.select(sa.func.count()).where(_recipient.delivery_id == sa.bindparam("of"), _recipient.state == State.QUEUED)
-_FINISH = sa.update(schema.delivery).where(_delivery.id == sa.bindparam("which")).values(
-    finished=sa.bindparam("time"), lease_until=None, lease_owner=None).returning(_delivery.queued_id)
+_FINISH = (
+    sa.update(schema.delivery)
+    .where(_delivery.id == sa.bindparam("which"))
+    .values(finished=sa.bindparam("time"), lease_until=None, lease_owner=None)
+    .returning(_delivery.queued_id)
+)
 _LOCK_QUEUED = sa.select(_queued.id).where(_queued.id == sa.bindparam("which")).with_for_update(key_share=True)
-_FINISH_QUEUED = sa.update(schema.queued).where(
-    _queued.id == sa.bindparam("which"),
-    ~sa.exists().where(_delivery.queued_id == sa.bindparam("which"), _delivery.finished.is_(None)),
-).values(finished=sa.bindparam("time"), content_id=None)
+_FINISH_QUEUED = (
+    sa.update(schema.queued)
+    .where(
+        _queued.id == sa.bindparam("which"),
+        ~sa.exists().where(_delivery.queued_id == sa.bindparam("which"), _delivery.finished.is_(None)),
+    )
+    .values(finished=sa.bindparam("time"), content_id=None)
+)
 _TELL_DELAY = sa.update(schema.delivery).where(*_OURS).values(delay_told=sa.bindparam("time"))
 
 
 def add(tx: Transaction, new: NewQueued) -> list[DeliveryId]:
     """Take a message over: one delivery for each domain of its recipients, in their order."""
     envelope = new.envelope
-    ((number,),) = tx.raw(_ADD_QUEUED, {
-        "trace": new.trace, "content_id": blobs.add(tx, new.content), "size": new.content.size,
-        "sender": None if envelope.sender is None else str(envelope.sender), "message_id": new.message_id, "ret": envelope.dsn.ret,
-        "envid": envelope.dsn.envid, "utf8": envelope.utf8, "body_8bit": envelope.body_8bit,
-        "origin": msgspec.json.encode(envelope.origin).decode(), "received": tx.now, "finished": None})
+    ((number,),) = tx.raw(
+        _ADD_QUEUED,
+        {
+            "trace": new.trace,
+            "content_id": blobs.add(tx, new.content),
+            "size": new.content.size,
+            "sender": None if envelope.sender is None else str(envelope.sender),
+            "message_id": new.message_id,
+            "ret": envelope.dsn.ret,
+            "envid": envelope.dsn.envid,
+            "utf8": envelope.utf8,
+            "body_8bit": envelope.body_8bit,
+            "origin": msgspec.json.encode(envelope.origin).decode(),
+            "received": tx.now,
+            "finished": None,
+        },
+    )
     hops: defaultdict[Domain, list[Recipient]] = defaultdict(list)
     for recipient in envelope.recipients:
         hops[recipient.address.domain].append(recipient)
     ids = [_add_delivery(tx, number, domain, recipients, new.due or tx.now) for domain, recipients in hops.items()]
-    audit.add(tx, envelope.origin.kind, audit.Act.QUEUED, "ok", new.trace, sender=envelope.sender or "<>", message_id=new.message_id,
-              size=new.content.size, recipients=len(envelope.recipients), peer=envelope.origin.peer, account=envelope.origin.account)
+    audit.add(
+        tx,
+        envelope.origin.kind,
+        audit.Act.QUEUED,
+        "ok",
+        new.trace,
+        sender=envelope.sender or "<>",
+        message_id=new.message_id,
+        size=new.content.size,
+        recipients=len(envelope.recipients),
+        peer=envelope.origin.peer,
+        account=envelope.origin.account,
+    )
     tx.ring("queue")
     crash_point("queue.added")
     return ids
@@ -77,8 +120,17 @@ def _add_delivery(tx: Transaction, queued: int, domain: Domain, recipients: list
     row = {"queued_id": queued, "domain": domain, "due": due, "attempts": 0, "fence": 0, "held": False}
     ((number,),) = tx.raw(_ADD_DELIVERY, row)
     for one in recipients:
-        tx.raw(_ADD_RECIPIENT, {"delivery_id": number, "address": str(one.address), "notify": " ".join(sorted(one.notify)),
-                                "notify_given": one.notify_given, "original": one.original, "state": State.QUEUED})
+        tx.raw(
+            _ADD_RECIPIENT,
+            {
+                "delivery_id": number,
+                "address": str(one.address),
+                "notify": " ".join(sorted(one.notify)),
+                "notify_given": one.notify_given,
+                "original": one.original,
+                "state": State.QUEUED,
+            },
+        )
     return DeliveryId(number)
 
 
@@ -130,8 +182,17 @@ def set_state(tx: Transaction, delivery: Delivery, address: Address, outcome: Ou
     """Give a queued recipient its new state; a final one is told to the journal, and never changes again."""
     values = {"which": outcome.recipient, "of": delivery.id, "new": outcome.state, "said": outcome.reply, "time": tx.now}
     if tx.run(_SET_STATE, values).rowcount and outcome.state.final:
-        audit.add(tx, who, audit.Act.RECIPIENT, outcome.state.lower(), delivery.trace, sender=delivery.envelope.sender or "<>",
-                  recipient=address, message_id=delivery.message_id, reply=outcome.reply)
+        audit.add(
+            tx,
+            who,
+            audit.Act.RECIPIENT,
+            outcome.state.lower(),
+            delivery.trace,
+            sender=delivery.envelope.sender or "<>",
+            recipient=address,
+            message_id=delivery.message_id,
+            reply=outcome.reply,
+        )
 
 
 def finish_if_done(tx: Transaction, delivery: DeliveryId) -> bool:
@@ -153,8 +214,12 @@ def count(rx: Reader) -> Counts:
     """How much waits, for metrics and `mssgw queue`."""
     ready = sa.not_(_delivery.held)
     leased = sa.and_(ready, _delivery.lease_until > rx.now)
-    counts = (sa.func.count().filter(ready), sa.func.count().filter(leased), sa.func.count().filter(_delivery.held),
-              sa.func.min(_queued.received, type_=schema.Instant()))
+    counts = (
+        sa.func.count().filter(ready),
+        sa.func.count().filter(leased),
+        sa.func.count().filter(_delivery.held),
+        sa.func.min(_queued.received, type_=schema.Instant()),
+    )
     statement = sa.select(*counts).select_from(schema.delivery.join(schema.queued)).where(_delivery.finished.is_(None))
     row: Any = rx.run(statement).one()
     return Counts(*row)

@@ -135,8 +135,28 @@ def of_rows(rx: Reader, rows: Iterable[Any]) -> tuple[Delivery, ...]:
 
 def _delivery_of(row: Any, recipients: tuple[RecipientState, ...]) -> Delivery:
     envelope = Envelope(
-        sender=None if row.sender is None else Address.parse(row.sender), recipients=tuple(one.recipient for one in recipients),
-        origin=msgspec.json.decode(row.origin, type=Origin), dsn=DsnOptions(Ret(row.ret) if row.ret else None, row.envid),
-        utf8=row.utf8, body_8bit=row.body_8bit)
-    return Delivery(DeliveryId(row.id), row.trace, Domain(row.domain), row.content_id, row.size, envelope, row.message_id, recipients,
-                    row.received, row.due, row.attempts, row.lease_until, row.fence, row.held, row.delay_told, row.finished)
+        sender=None if row.sender is None else Address.parse(row.sender),
+        recipients=tuple(one.recipient for one in recipients),
+        origin=msgspec.json.decode(row.origin, type=Origin),
+        dsn=DsnOptions(Ret(row.ret) if row.ret else None, row.envid),
+        utf8=row.utf8,
+        body_8bit=row.body_8bit,
+    )
+    return Delivery(
+        DeliveryId(row.id),
+        row.trace,
+        Domain(row.domain),
+        row.content_id,
+        row.size,
+        envelope,
+        row.message_id,
+        recipients,
+        row.received,
+        row.due,
+        row.attempts,
+        row.lease_until,
+        row.fence,
+        row.held,
+        row.delay_told,
+        row.finished,
+    )

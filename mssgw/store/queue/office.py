@@ -17,8 +17,14 @@ from mssgw.store.queue.model import DELIVERIES, Delivery, DeliveryId, Outcome, Q
 _delivery, _queued, _recipient = schema.delivery.c, schema.queued.c, schema.recipient.c
 
 
-_TAKE_AWAY = sa.update(schema.delivery).where(  # from whoever has leased them
-    schema.among(_delivery.id, "ids"), _delivery.finished.is_(None)).values(fence=_delivery.fence + 1).returning(_delivery.id)
+_TAKE_AWAY = (
+    sa.update(schema.delivery)
+    .where(  # from whoever has leased them
+        schema.among(_delivery.id, "ids"), _delivery.finished.is_(None)
+    )
+    .values(fence=_delivery.fence + 1)
+    .returning(_delivery.id)
+)
 
 
 def list_all(rx: Reader, *, domain: Domain | None = None, held: bool | None = None, limit: int = 1000) -> list[Delivery]:
@@ -50,8 +56,16 @@ def show(rx: Reader, trace: str) -> Queued:
 
 def retry(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin") -> int:
     """Make deliveries due now, those at work excepted; how many."""
-    return _set(tx, deliveries, who, "retry", sa.or_(_delivery.lease_until.is_(None), _delivery.lease_until <= tx.now),
-                due=tx.now, lease_until=None, lease_owner=None)
+    return _set(
+        tx,
+        deliveries,
+        who,
+        "retry",
+        sa.or_(_delivery.lease_until.is_(None), _delivery.lease_until <= tx.now),
+        due=tx.now,
+        lease_until=None,
+        lease_owner=None,
+    )
 
 
 def hold(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin") -> int:
@@ -85,8 +99,17 @@ def purge(tx: Transaction, before: datetime, limit: int = 1000) -> int:
 
 def _set(tx: Transaction, deliveries: Iterable[DeliveryId], who: str, outcome: str, where: sa.ColumnElement[bool], **values: object) -> int:
     ids = list(deliveries)
-    changed = tx.run(sa.update(schema.delivery).where(schema.among(_delivery.id, "ids"), _delivery.finished.is_(None), where)
-                     .values(**values).returning(_delivery.queued_id), {"ids": ids}).scalars().all()
+    changed = (
+        tx.run(
+            sa.update(schema.delivery)
+            .where(schema.among(_delivery.id, "ids"), _delivery.finished.is_(None), where)
+            .values(**values)
+            .returning(_delivery.queued_id),
+            {"ids": ids},
+        )
+        .scalars()
+        .all()
+    )
     for trace in tx.run(sa.select(_queued.trace).where(schema.among(_queued.id, "ids")), {"ids": changed}).scalars():
         audit.add(tx, who, audit.Act.QUEUE, outcome, trace)
     tx.ring("queue")

@@ -31,8 +31,18 @@ def cda(tmp_path: Path, patient: Patient, name: str = "cda.xml", unique_id: str 
 
     tables = codes.load()
     content = build_level1(
-        Level1(unique_id, patient, practitioner(), CABINET, tables.type_code.require("11490-0"), "Lettre", AT,
-               letter("Lettre", ["x"], at=AT), tables.practice.require("AMBULATOIRE"), AT)
+        Level1(
+            unique_id,
+            patient,
+            practitioner(),
+            CABINET,
+            tables.type_code.require("11490-0"),
+            "Lettre",
+            AT,
+            letter("Lettre", ["x"], at=AT),
+            tables.practice.require("AMBULATOIRE"),
+            AT,
+        )
     )
     path = tmp_path / name
     path.write_bytes(content)

@@ -204,9 +204,7 @@ async def test_a_server_that_says_when_to_come_back_is_not_asked_again(dmp_runni
     assert error.value.sentence("fr") == "Le DMP est indisponible. Réessayez dans 120 secondes."
 
 
-@pytest.mark.parametrize(
-    "header", [b"soon", b"-5", b"99999999999999999999", b"\xd9\xa3", b"Wed, 21 Oct 2026 07:28:00 GMT", b"", b"12 34"]
-)
+@pytest.mark.parametrize("header", [b"soon", b"-5", b"99999999999999999999", b"\xd9\xa3", b"Wed, 21 Oct 2026 07:28:00 GMT", b"", b"12 34"])
 async def test_a_retry_after_that_cannot_be_read_is_none(dmp_running: Running, dmp_keys: Keys, header: bytes) -> None:
     answer = b"HTTP/1.1 503 Busy\r\nRetry-After: " + header + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     async with Scripted(dmp_keys, answer, answer) as server, Exchange.of(dmp_running.settings) as exchange:

@@ -260,7 +260,6 @@ _GOOD: list[bytes] = []
 @settings(max_examples=150, deadline=None)
 def test_a_damaged_archive_is_read_or_refused(at, piece):
     if not _GOOD:
-
         content = _sample()
         entry = describe(content, tables=codes.load())
         _GOOD.append(xdm.write(submission_of(entry), [Document(entry, content)], sender=SENDER))

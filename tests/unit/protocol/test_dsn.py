@@ -71,12 +71,15 @@ def test_a_report_is_what_another_program_expects():  # RFC 3464, 6522
     assert original.get_content()["Message-ID"] == "<orig@alpha.mssante.test>"
 
 
-@pytest.mark.parametrize(("header", "fields"), [
-    (b"X-A: b\r\n" * 1990, dsn.HEADER_FIELDS),
-    (b"X-A: b\r\n" + b"X-B: " + b"y" * 200_000 + b"\r\n", 1),
-    (b"X-A: b\r\n" + b"X-B: " + b"z\r\n " * 40_000 + b"z\r\n", 1),
-    (b"X-B: " + b"y" * 200_000 + b"\r\n", 0),
-])
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        (b"X-A: b\r\n" * 1990, dsn.HEADER_FIELDS),
+        (b"X-A: b\r\n" + b"X-B: " + b"y" * 200_000 + b"\r\n", 1),
+        (b"X-A: b\r\n" + b"X-B: " + b"z\r\n " * 40_000 + b"z\r\n", 1),
+        (b"X-B: " + b"y" * 200_000 + b"\r\n", 0),
+    ],
+)
 def test_of_a_huge_header_its_beginning_goes_back(header, fields):
     returned = Returned.header_of(Body.of(header + b"\r\nBonjour\r\n"))
     assert returned.cut
@@ -247,8 +250,14 @@ WORDS = st.text(max_size=60)
 @settings(max_examples=100)
 def test_whatever_strangers_said_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
     """Any text in any field: still one report with one recipient, and nobody else's fields."""
-    one = RecipientStatus(final="paul@beta.mssante.test", action=action, status="4.2.2", original=f"rfc822;{original}",
-                          remote_mta=mta, diagnostic=f"smtp; {diagnostic}")
+    one = RecipientStatus(
+        final="paul@beta.mssante.test",
+        action=action,
+        status="4.2.2",
+        original=f"rfc822;{original}",
+        remote_mta=mta,
+        diagnostic=f"smtp; {diagnostic}",
+    )
     octets = dsn.build(Report("mx.alpha.mssante.test", (one,), envid=envid), LETTER, Returned(returned, whole=True))
     report = dsn.parse(octets)
     assert [(told.final, told.action, told.status) for told in report.recipients] == [("paul@beta.mssante.test", action, "4.2.2")]

@@ -1,6 +1,5 @@
 """IMAP's grammar: atoms, strings, sets, names, dates; commands as values; ENVELOPE read back."""
 
-# ruff: noqa: E501  the tables are easier to read wide
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -19,9 +18,16 @@ from mssgw.protocol.imap_lexer import BadName, BadSyntax, Cursor
 from mssgw.protocol.imap_search import BadCharset
 
 
-@pytest.mark.parametrize(("text", "name"), [
-    (b"INBOX", "INBOX"), (b"~peter/mail/&U,BTFw-/&ZeVnLIqe-", "~peter/mail/台北/日本語"), (b"&Jjo-!", "☺!"), (b"a&-b", "a&b"), (b"&2D3eAA-", "😀"),
-])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (b"INBOX", "INBOX"),
+        (b"~peter/mail/&U,BTFw-/&ZeVnLIqe-", "~peter/mail/台北/日本語"),
+        (b"&Jjo-!", "☺!"),
+        (b"a&-b", "a&b"),
+        (b"&2D3eAA-", "😀"),
+    ],
+)
 def test_modified_utf7(text: bytes, name: str) -> None:  # RFC 3501 5.1.3's examples
     assert lexer.decode_name(text) == name
     assert lexer.encode_name(name) == text
@@ -40,10 +46,22 @@ def test_every_name_survives_the_wire(name: str) -> None:
     assert lexer.decode_name(wire) == name
 
 
-@pytest.mark.parametrize(("text", "largest", "expected"), [
-    (b"1", 5, [(1, 1)]), (b"1:*", 5, [(1, 5)]), (b"*", 5, [(5, 5)]), (b"9:*", 5, [(5, 5)]), (b"4:2", 5, [(2, 4)]), (b"1,2,3,5", 9, [(1, 3), (5, 5)]),
-    (b"1:4294967295", 3, [(1, 3)]), (b"7", 5, []), (b"1:*", 0, []), (b"*:*", 0, []), (b"5,1:3,2:4", 9, [(1, 5)]),
-])
+@pytest.mark.parametrize(
+    ("text", "largest", "expected"),
+    [
+        (b"1", 5, [(1, 1)]),
+        (b"1:*", 5, [(1, 5)]),
+        (b"*", 5, [(5, 5)]),
+        (b"9:*", 5, [(5, 5)]),
+        (b"4:2", 5, [(2, 4)]),
+        (b"1,2,3,5", 9, [(1, 3), (5, 5)]),
+        (b"1:4294967295", 3, [(1, 3)]),
+        (b"7", 5, []),
+        (b"1:*", 0, []),
+        (b"*:*", 0, []),
+        (b"5,1:3,2:4", 9, [(1, 5)]),
+    ],
+)
 def test_sets(text: bytes, largest: int, expected: list[tuple[int, int]]) -> None:
     assert lexer.resolve(Cursor(text).ranges(), largest) == expected
 
@@ -73,30 +91,51 @@ def test_strings() -> None:
 
 def test_dates() -> None:
     assert Cursor(b'" 1-Jul-1996 02:44:25 -0700"').date_time() == datetime(1996, 7, 1, 9, 44, 25, tzinfo=UTC)
-    for wrong in (b'"31-Feb-1996 02:44:25 -0700"', b'"1-Jul-1996 02:44:25 -0700"', b'" 1-Jul-1996 25:44:25 -0700"', b'" 1-Jul-1996 02:44:25 -9999"'):
+    for wrong in (
+        b'"31-Feb-1996 02:44:25 -0700"',
+        b'"1-Jul-1996 02:44:25 -0700"',
+        b'" 1-Jul-1996 25:44:25 -0700"',
+        b'" 1-Jul-1996 02:44:25 -9999"',
+    ):
         with pytest.raises(BadSyntax):
             Cursor(wrong).date_time()
 
 
-@pytest.mark.parametrize(("line", "command"), [
-    (b"noop", commands.Simple("NOOP")),
-    (b"SELECT inbox/x", commands.Select("INBOX/x", False)),
-    (b'STATUS "a b" (messages UIDNEXT)', commands.Status("a b", ("MESSAGES", "UIDNEXT"))),
-    (b"UID STORE 1:*,3 -FLAGS.SILENT (\\seen x)", commands.Store(((1, 0), (3, 3)), "-", frozenset({"\\Seen", "x"}), True, True)),
-    (b"UID MOVE 7 Trash", commands.Copy(((7, 7),), "Trash", True, True)),
-    (b"AUTHENTICATE plain =", commands.Authenticate("PLAIN", b"=")),
-    (b"FETCH 1 BODY.PEEK[1.2.MIME]<3.4>", commands.Fetch(
-        ((1, 1),), (Section((1, 2), "MIME", (), (3, 4), True, b"BODY[1.2.MIME]<3>"),), False)),
-    (b'LSUB "" *', commands.List("", ("*",), lsub=True)),
-    (b'LIST (SUBSCRIBED) "" (a "b c") RETURN (CHILDREN STATUS (UNSEEN))', commands.List(
-        "", ("a", "b c"), False, True, frozenset({"SUBSCRIBED"}), frozenset({"CHILDREN"}), ("UNSEEN",))),
-])
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (b"noop", commands.Simple("NOOP")),
+        (b"SELECT inbox/x", commands.Select("INBOX/x", False)),
+        (b'STATUS "a b" (messages UIDNEXT)', commands.Status("a b", ("MESSAGES", "UIDNEXT"))),
+        (b"UID STORE 1:*,3 -FLAGS.SILENT (\\seen x)", commands.Store(((1, 0), (3, 3)), "-", frozenset({"\\Seen", "x"}), True, True)),
+        (b"UID MOVE 7 Trash", commands.Copy(((7, 7),), "Trash", True, True)),
+        (b"AUTHENTICATE plain =", commands.Authenticate("PLAIN", b"=")),
+        (
+            b"FETCH 1 BODY.PEEK[1.2.MIME]<3.4>",
+            commands.Fetch(((1, 1),), (Section((1, 2), "MIME", (), (3, 4), True, b"BODY[1.2.MIME]<3>"),), False),
+        ),
+        (b'LSUB "" *', commands.List("", ("*",), lsub=True)),
+        (
+            b'LIST (SUBSCRIBED) "" (a "b c") RETURN (CHILDREN STATUS (UNSEEN))',
+            commands.List("", ("a", "b c"), False, True, frozenset({"SUBSCRIBED"}), frozenset({"CHILDREN"}), ("UNSEEN",)),
+        ),
+    ],
+)
 def test_commands_are_values(line: bytes, command: commands.Command) -> None:
     assert commands.parse_command(Cursor(line)) == command
 
 
-SEEDS = [b"FETCH 1:* (FLAGS BODY[1.2.HEADER.FIELDS (a b)]<0.1>)", b"SEARCH CHARSET UTF-8 OR NOT (SEEN) UID 1:* SUBJECT {3}\r\nabc", b'LIST "" "%"',
-         b"STORE 1 +FLAGS (\\Seen)", b"UID COPY 1,2 &AOk-", b'ID ("a" NIL)', b"ENABLE X", b"APPEND x (\\Seen) {3}", b"LOGIN a {2+}\r\nbc"]
+SEEDS = [
+    b"FETCH 1:* (FLAGS BODY[1.2.HEADER.FIELDS (a b)]<0.1>)",
+    b"SEARCH CHARSET UTF-8 OR NOT (SEEN) UID 1:* SUBJECT {3}\r\nabc",
+    b'LIST "" "%"',
+    b"STORE 1 +FLAGS (\\Seen)",
+    b"UID COPY 1,2 &AOk-",
+    b'ID ("a" NIL)',
+    b"ENABLE X",
+    b"APPEND x (\\Seen) {3}",
+    b"LOGIN a {2+}\r\nbc",
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -114,7 +153,13 @@ def test_any_octets_are_a_command_or_refused(data: st.DataObject) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_envelope_we_wrote_can_be_read_back(noise: bytes) -> None:
-    header = b"Subject: " + noise.replace(b"\n", b" ").replace(b"\r", b" ") + b"\r\nFrom: A <a@b>, " + noise[:20].replace(b"\n", b"") + b"\r\n\r\n"
+    header = (
+        b"Subject: "
+        + noise.replace(b"\n", b" ").replace(b"\r", b" ")
+        + b"\r\nFrom: A <a@b>, "
+        + noise[:20].replace(b"\n", b"")
+        + b"\r\n\r\n"
+    )
     envelope = read_envelope(mime.summarise(Body.of(header)).envelope)
     assert envelope.text("subject") == mime.decode_words(mime.parse(header).fields.get(b"subject").replace(b"\0", b""))
     assert envelope.text("from").startswith("A <a@b>")

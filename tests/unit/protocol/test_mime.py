@@ -104,12 +104,15 @@ def test_message_without_body_and_message_without_header() -> None:
     assert mime.parse(Body.of(b"")).size == 0
 
 
-@pytest.mark.parametrize(("text", "sentence"), [
-    ("".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(200)), "deeper"),
-    ("Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\nx\n" * 3000, "parts"),
-    ("X-A: b\n" * 10_000 + "\n", "fields"),
-    ("X-A: " + "b" * 1_100_000 + "\n\n", "octets"),
-])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(200)), "deeper"),
+        ("Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\nx\n" * 3000, "parts"),
+        ("X-A: b\n" * 10_000 + "\n", "fields"),
+        ("X-A: " + "b" * 1_100_000 + "\n\n", "octets"),
+    ],
+)
 def test_too_complex_is_refused_with_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(TooComplex, match=sentence) as caught:
         mime.parse(body(text))
@@ -131,9 +134,18 @@ def test_large_message_stays_in_its_file() -> None:
     assert first.lines == 3999
 
 
-@pytest.mark.parametrize(("encoded", "plain"), [
-    (b"QUJD", b"ABC"), (b"QUI=", b"AB"), (b"QQ==QUJD", b"AABC"), (b"Q\r\nU J*D", b"ABC"), (b"QUJDQ", b"ABC"), (b"", b""), (b"====", b""),
-])
+@pytest.mark.parametrize(
+    ("encoded", "plain"),
+    [
+        (b"QUJD", b"ABC"),
+        (b"QUI=", b"AB"),
+        (b"QQ==QUJD", b"AABC"),
+        (b"Q\r\nU J*D", b"ABC"),
+        (b"QUJDQ", b"ABC"),
+        (b"", b""),
+        (b"====", b""),
+    ],
+)
 def test_base64_reads_what_can_be_read(encoded: bytes, plain: bytes) -> None:  # RFC 2045 6.8
     for step in (1, 2, 5, 100):
         chunks = [encoded[at : at + step] for at in range(0, len(encoded), step)]
@@ -148,73 +160,102 @@ def test_quoted_printable_is_the_same_in_any_chunking() -> None:  # RFC 2045 6.7
         assert b"".join(mime.decode_quoted_printable(encoded[at : at + step] for at in range(0, len(encoded), step))) == whole
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (b"=?utf-8?Q?Compte_rendu_op=C3=A9ratoire?=", "Compte rendu opératoire"),
-    (b"=?iso-8859-1?B?6Q==?= =?iso-8859-1?Q?_=E8?=", "é è"),
-    (b"=?utf-8?B?w6k=?= and =?utf-8?B?w6g=?=", "é and è"),
-    (b"=?utf-8?B?ww==?= =?utf-8?B?qQ==?=", "é"),  # one character cut in two words
-    (b"=?nonsense?Q?caf=C3=A9?=", "café"),
-    (b"=?utf-8*fr?Q?=C3=A9?=", "é"),
-    ("déjà".encode("latin-1"), "déjà"),
-    ("déjà".encode(), "déjà"),
-    (b"=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
-    (b"=?punycode?Q?abc?=", "abc"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"=?utf-8?Q?Compte_rendu_op=C3=A9ratoire?=", "Compte rendu opératoire"),
+        (b"=?iso-8859-1?B?6Q==?= =?iso-8859-1?Q?_=E8?=", "é è"),
+        (b"=?utf-8?B?w6k=?= and =?utf-8?B?w6g=?=", "é and è"),
+        (b"=?utf-8?B?ww==?= =?utf-8?B?qQ==?=", "é"),  # one character cut in two words
+        (b"=?nonsense?Q?caf=C3=A9?=", "café"),
+        (b"=?utf-8*fr?Q?=C3=A9?=", "é"),
+        ("déjà".encode("latin-1"), "déjà"),
+        ("déjà".encode(), "déjà"),
+        (b"=?utf-8?X?abc?=", "=?utf-8?X?abc?="),
+        (b"=?punycode?Q?abc?=", "abc"),
+    ],
+)
 def test_encoded_words(value: bytes, text: str) -> None:  # RFC 2047
     assert mime.decode_words(value) == text
 
 
 def test_parameters_of_rfc_2231() -> None:  # RFC 2183, 2231
-    root = mime.parse(body(
-        "Content-Type: application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\n"
-        " title*1*=%2A%2A%2Afun%2A%2A%2A%20;\n title*2=\"isn't it!\"\n"
-        "Content-Disposition: attachment; filename*=UTF-8''ordonnance%20%C3%A9.pdf; filename=\"ordonnance.pdf\"\n\n"))
+    root = mime.parse(
+        body(
+            "Content-Type: application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\n"
+            ' title*1*=%2A%2A%2Afun%2A%2A%2A%20;\n title*2="isn\'t it!"\n'
+            "Content-Disposition: attachment; filename*=UTF-8''ordonnance%20%C3%A9.pdf; filename=\"ordonnance.pdf\"\n\n"
+        )
+    )
     assert root.params == {"title": "This is even more ***fun*** isn't it!"}  # RFC 2231 4.1's example
     assert root.filename == "ordonnance é.pdf"
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    (b"a@b.c", [Mailbox(None, None, b"a", b"b.c")]),
-    (b'"Doe, J\\"r" <j@x>, K <k@y>', [Mailbox(b'Doe, J"r', None, b"j", b"x"), Mailbox(b"K", None, b"k", b"y")]),
-    (b"j@x (John (Jr) Doe)", [Mailbox(b"John (Jr) Doe", None, b"j", b"x")]),
-    (b"<@r1,@r2:j@x>", [Mailbox(None, b"@r1,@r2", b"j", b"x")]),
-    (b"G: a@b, C <c@d>; e@f", [Mailbox(None, None, b"G", None), Mailbox(None, None, b"a", b"b"), Mailbox(b"C", None, b"c", b"d"),
-                               Mailbox(None, None, None, None), Mailbox(None, None, b"e", b"f")]),
-    (b"undisclosed-recipients:;", [Mailbox(None, None, b"undisclosed-recipients", None), Mailbox(None, None, None, None)]),
-    (b'"john smith"@x', [Mailbox(None, None, b"john smith", b"x")]),
-    (b"john . smith @ x . org", [Mailbox(None, None, b"john.smith", b"x.org")]),
-    (b"j@[10.0.0.1]", [Mailbox(None, None, b"j", b"[10.0.0.1]")]),
-    (b"Nobody", [Mailbox(None, None, b"Nobody", b"")]),
-    (b"John Q. Public <j@x>", [Mailbox(b"John Q. Public", None, b"j", b"x")]),
-    (b",,a@b,,", [Mailbox(None, None, b"a", b"b")]),
-    (b"=?utf-8?Q?Ren=C3=A9?= <r@x>", [Mailbox(b"=?utf-8?Q?Ren=C3=A9?=", None, b"r", b"x")]),
-    (b"", []), (b"<>", []), (b'"', []), (b"(", []),
-])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"a@b.c", [Mailbox(None, None, b"a", b"b.c")]),
+        (b'"Doe, J\\"r" <j@x>, K <k@y>', [Mailbox(b'Doe, J"r', None, b"j", b"x"), Mailbox(b"K", None, b"k", b"y")]),
+        (b"j@x (John (Jr) Doe)", [Mailbox(b"John (Jr) Doe", None, b"j", b"x")]),
+        (b"<@r1,@r2:j@x>", [Mailbox(None, b"@r1,@r2", b"j", b"x")]),
+        (
+            b"G: a@b, C <c@d>; e@f",
+            [
+                Mailbox(None, None, b"G", None),
+                Mailbox(None, None, b"a", b"b"),
+                Mailbox(b"C", None, b"c", b"d"),
+                Mailbox(None, None, None, None),
+                Mailbox(None, None, b"e", b"f"),
+            ],
+        ),
+        (b"undisclosed-recipients:;", [Mailbox(None, None, b"undisclosed-recipients", None), Mailbox(None, None, None, None)]),
+        (b'"john smith"@x', [Mailbox(None, None, b"john smith", b"x")]),
+        (b"john . smith @ x . org", [Mailbox(None, None, b"john.smith", b"x.org")]),
+        (b"j@[10.0.0.1]", [Mailbox(None, None, b"j", b"[10.0.0.1]")]),
+        (b"Nobody", [Mailbox(None, None, b"Nobody", b"")]),
+        (b"John Q. Public <j@x>", [Mailbox(b"John Q. Public", None, b"j", b"x")]),
+        (b",,a@b,,", [Mailbox(None, None, b"a", b"b")]),
+        (b"=?utf-8?Q?Ren=C3=A9?= <r@x>", [Mailbox(b"=?utf-8?Q?Ren=C3=A9?=", None, b"r", b"x")]),
+        (b"", []),
+        (b"<>", []),
+        (b'"', []),
+        (b"(", []),
+    ],
+)
 def test_address_lists(value: bytes, expected: list[Mailbox]) -> None:  # RFC 5322 3.4, 4.4
     assert mime.parse_addresses(value) == expected
 
 
-@pytest.mark.parametrize(("value", "moment"), [
-    (b"Fri, 21 Nov 1997 09:55:06 -0600", datetime(1997, 11, 21, 15, 55, 6, tzinfo=UTC)),
-    (b"21 Nov 97 09:55:06 GMT", datetime(1997, 11, 21, 9, 55, 6, tzinfo=UTC)),
-    (b"Thu, 13 Feb 1969 23:32 +0000 (a (bad) zone)", datetime(1969, 2, 13, 23, 32, tzinfo=UTC)),
-    (b"31 Feb 2026 00:00:00 +0000", None), (b"yesterday", None), (b"", None),
-])
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        (b"Fri, 21 Nov 1997 09:55:06 -0600", datetime(1997, 11, 21, 15, 55, 6, tzinfo=UTC)),
+        (b"21 Nov 97 09:55:06 GMT", datetime(1997, 11, 21, 9, 55, 6, tzinfo=UTC)),
+        (b"Thu, 13 Feb 1969 23:32 +0000 (a (bad) zone)", datetime(1969, 2, 13, 23, 32, tzinfo=UTC)),
+        (b"31 Feb 2026 00:00:00 +0000", None),
+        (b"yesterday", None),
+        (b"", None),
+    ],
+)
 def test_dates(value: bytes, moment: datetime | None) -> None:  # RFC 5322 3.3, 4.3
     assert mime.parse_date(value) == moment
 
 
 def test_envelope_is_what_rfc_3501_shows() -> None:  # RFC 3501 8
-    summary = mime.summarise(body(
-        "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\nFrom: Terry Gray <gray@cac.washington.edu>\n"
-        "Subject: IMAP4rev1 WG mtg summary and minutes\nTo: imap@cac.washington.edu\n"
-        "cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>\nMessage-Id: <B27397-0100000@cac.washington.edu>\n"
-        "MIME-Version: 1.0\nContent-Type: TEXT/PLAIN; CHARSET=US-ASCII\n\n" + "x" * 62 + "\n"))
+    summary = mime.summarise(
+        body(
+            "Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\nFrom: Terry Gray <gray@cac.washington.edu>\n"
+            "Subject: IMAP4rev1 WG mtg summary and minutes\nTo: imap@cac.washington.edu\n"
+            "cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>\nMessage-Id: <B27397-0100000@cac.washington.edu>\n"
+            "MIME-Version: 1.0\nContent-Type: TEXT/PLAIN; CHARSET=US-ASCII\n\n" + "x" * 62 + "\n"
+        )
+    )
     assert summary.envelope == (
         b'("Wed, 17 Jul 1996 02:23:25 -0700 (PDT)" "IMAP4rev1 WG mtg summary and minutes" '
         b'(("Terry Gray" NIL "gray" "cac.washington.edu")) (("Terry Gray" NIL "gray" "cac.washington.edu")) '
         b'(("Terry Gray" NIL "gray" "cac.washington.edu")) ((NIL NIL "imap" "cac.washington.edu")) '
-        b'((NIL NIL "minutes" "CNRI.Reston.VA.US")("John Klensin" NIL "KLENSIN" "MIT.EDU")) NIL NIL "<B27397-0100000@cac.washington.edu>")')
+        b'((NIL NIL "minutes" "CNRI.Reston.VA.US")("John Klensin" NIL "KLENSIN" "MIT.EDU")) NIL NIL "<B27397-0100000@cac.washington.edu>")'
+    )
     assert summary.body == b'("text" "plain" ("CHARSET" "US-ASCII") NIL NIL "7bit" 64 1)'
     assert summary.message_id == "<B27397-0100000@cac.washington.edu>"
 
@@ -284,13 +325,42 @@ def test_any_octets_can_be_summarised(data: bytes) -> None:
 
 
 FRAGMENTS = [
-    b"Content-Type: ", b"multipart/mixed", b"; boundary=", b"b", b"\r\n", b"\n", b"--b", b"--", b"\r\n\r\n", b"message/rfc822",
-    b'"', b"(", b")",
-    b"text/html; charset=", b"utf-7", b"From: ", b"<", b">", b"@", b",", b":", b";", b"=?utf-8?q?", b"?=",
-    b"Content-Transfer-Encoding: base64", b"Content-Disposition: ", b"filename*0*=", b"filename*1=", b"%C3", b"'", b" ",
-    b"\x00", b"\xff", b"\\", b"Date: 1 Jan 99999 99:99",
+    b"Content-Type: ",
+    b"multipart/mixed",
+    b"; boundary=",
+    b"b",
+    b"\r\n",
+    b"\n",
+    b"--b",
+    b"--",
+    b"\r\n\r\n",
+    b"message/rfc822",
+    b'"',
+    b"(",
+    b")",
+    b"text/html; charset=",
+    b"utf-7",
+    b"From: ",
+    b"<",
+    b">",
+    b"@",
+    b",",
+    b":",
+    b";",
+    b"=?utf-8?q?",
+    b"?=",
+    b"Content-Transfer-Encoding: base64",
+    b"Content-Disposition: ",
+    b"filename*0*=",
+    b"filename*1=",
+    b"%C3",
+    b"'",
+    b" ",
+    b"\x00",
+    b"\xff",
+    b"\\",
+    b"Date: 1 Jan 99999 99:99",
 ]
-
 
 
 @settings(max_examples=200, deadline=None)
@@ -332,4 +402,5 @@ def test_message_in_a_file_is_read_as_one_in_memory(monkeypatch: pytest.MonkeyPa
     filed = Filed(data, None, len(data), Body.of(data).blob)
     assert mime.summarise(filed) == mime.summarise(Body.of(data))
     assert [(part.body_start, part.body_end) for part in mime.parse(filed).walk()] == [
-        (part.body_start, part.body_end) for part in mime.parse(data).walk()]
+        (part.body_start, part.body_end) for part in mime.parse(data).walk()
+    ]

@@ -31,41 +31,51 @@ def test_every_parameter_of_mail() -> None:
     assert mail.dsn.envid == "QQ+314159-aB"  # case kept, xtext decoded
 
 
-@pytest.mark.parametrize(("argument", "code", "enhanced"), [
-    ("", 501, "5.5.4"),
-    ("a@b.fr", 501, "5.5.4"),
-    ("FROM:a@b.fr", 501, "5.5.4"),
-    ("FROM:<a@b.fr", 501, "5.5.4"),
-    ("FROM:<a>", 501, "5.1.7"),
-    ("FROM:<@>", 501, "5.1.7"),
-    ("FROM:<a@[127.0.0.1]>", 501, "5.1.7"),
-    ("FROM:<é@b.fr>", 553, "5.6.7"),
-    ("FROM:<a@b.fr> SIZE=", 501, "5.5.4"),
-    ("FROM:<a@b.fr> SIZE", 501, "5.5.4"),
-    ("FROM:<a@b.fr> SIZE=1e3", 501, "5.5.4"),
-    ("FROM:<a@b.fr> SIZE=²", 501, "5.5.4"),
-    ("FROM:<a@b.fr> SIZE=" + "9" * 21, 501, "5.5.4"),
-    ("FROM:<a@b.fr> SIZE=1 SIZE=2", 501, "5.5.4"),
-    ("FROM:<a@b.fr> BODY=BINARYMIME", 501, "5.5.4"),
-    ("FROM:<a@b.fr> BODY", 501, "5.5.4"),
-    ("FROM:<a@b.fr> SMTPUTF8=1", 501, "5.5.4"),
-    ("FROM:<a@b.fr> RET=BODY", 501, "5.5.4"),
-    ("FROM:<a@b.fr> ENVID=" + "x" * 101, 501, "5.5.4"),
-    ("FROM:<a@b.fr> ENVID=a+0D+0Ab", 501, "5.5.4"),
-    ("FROM:<a@b.fr> ENVID=a+zz", 501, "5.5.4"),
-    ("FROM:<a@b.fr> REQUIRETLS", 555, "5.5.4"),
-    ("FROM:<a@b.fr> =x", 501, "5.5.4"),
-    ("FROM:<a@b.fr>SIZE=3", 501, "5.5.4"),
-])
+@pytest.mark.parametrize(
+    ("argument", "code", "enhanced"),
+    [
+        ("", 501, "5.5.4"),
+        ("a@b.fr", 501, "5.5.4"),
+        ("FROM:a@b.fr", 501, "5.5.4"),
+        ("FROM:<a@b.fr", 501, "5.5.4"),
+        ("FROM:<a>", 501, "5.1.7"),
+        ("FROM:<@>", 501, "5.1.7"),
+        ("FROM:<a@[127.0.0.1]>", 501, "5.1.7"),
+        ("FROM:<é@b.fr>", 553, "5.6.7"),
+        ("FROM:<a@b.fr> SIZE=", 501, "5.5.4"),
+        ("FROM:<a@b.fr> SIZE", 501, "5.5.4"),
+        ("FROM:<a@b.fr> SIZE=1e3", 501, "5.5.4"),
+        ("FROM:<a@b.fr> SIZE=²", 501, "5.5.4"),
+        ("FROM:<a@b.fr> SIZE=" + "9" * 21, 501, "5.5.4"),
+        ("FROM:<a@b.fr> SIZE=1 SIZE=2", 501, "5.5.4"),
+        ("FROM:<a@b.fr> BODY=BINARYMIME", 501, "5.5.4"),
+        ("FROM:<a@b.fr> BODY", 501, "5.5.4"),
+        ("FROM:<a@b.fr> SMTPUTF8=1", 501, "5.5.4"),
+        ("FROM:<a@b.fr> RET=BODY", 501, "5.5.4"),
+        ("FROM:<a@b.fr> ENVID=" + "x" * 101, 501, "5.5.4"),
+        ("FROM:<a@b.fr> ENVID=a+0D+0Ab", 501, "5.5.4"),
+        ("FROM:<a@b.fr> ENVID=a+zz", 501, "5.5.4"),
+        ("FROM:<a@b.fr> REQUIRETLS", 555, "5.5.4"),
+        ("FROM:<a@b.fr> =x", 501, "5.5.4"),
+        ("FROM:<a@b.fr>SIZE=3", 501, "5.5.4"),
+    ],
+)
 def test_wrong_mail(argument: str, code: int, enhanced: str) -> None:
     with pytest.raises(Refused) as refusal:
         smtp.parse_mail(argument)
     assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (code, enhanced)
 
 
-@pytest.mark.parametrize(("path", "local"), [
-    ('<"a b"@x.fr>', "a b"), ('<"a>b"@x.fr>', "a>b"), ('<"a\\"b"@x.fr>', 'a"b'), ("<@one.fr,@two.fr:c@x.fr>", "c"), ("< a@x.fr>", None),
-])
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [
+        ('<"a b"@x.fr>', "a b"),
+        ('<"a>b"@x.fr>', "a>b"),
+        ('<"a\\"b"@x.fr>', 'a"b'),
+        ("<@one.fr,@two.fr:c@x.fr>", "c"),
+        ("< a@x.fr>", None),
+    ],
+)
 def test_paths(path: str, local: str | None) -> None:
     if local is None:
         with pytest.raises(Refused):
@@ -101,11 +111,20 @@ def test_postmaster_alone_is_ours() -> None:
     assert smtp.parse_rcpt("TO:<Postmaster>", HERE).address == Address("postmaster", HERE)
 
 
-@pytest.mark.parametrize(("argument", "code"), [
-    ("TO:<>", 501), ("TO:<a@b.fr> NOTIFY=NEVER,DELAY", 501), ("TO:<a@b.fr> NOTIFY=", 501), ("TO:<a@b.fr> NOTIFY=SOON", 501),
-    ("TO:<a@b.fr> ORCPT=a@b.fr", 501), ("TO:<a@b.fr> ORCPT=rfc822;a+0Ab", 501), ("TO:<a@b.fr> ORCPT=rfc822;" + "x" * 500, 501),
-    ("TO:<a@b.fr> RRVS=1", 555), ("<a@b.fr>", 501),
-])
+@pytest.mark.parametrize(
+    ("argument", "code"),
+    [
+        ("TO:<>", 501),
+        ("TO:<a@b.fr> NOTIFY=NEVER,DELAY", 501),
+        ("TO:<a@b.fr> NOTIFY=", 501),
+        ("TO:<a@b.fr> NOTIFY=SOON", 501),
+        ("TO:<a@b.fr> ORCPT=a@b.fr", 501),
+        ("TO:<a@b.fr> ORCPT=rfc822;a+0Ab", 501),
+        ("TO:<a@b.fr> ORCPT=rfc822;" + "x" * 500, 501),
+        ("TO:<a@b.fr> RRVS=1", 555),
+        ("<a@b.fr>", 501),
+    ],
+)
 def test_wrong_rcpt(argument: str, code: int) -> None:
     with pytest.raises(Refused) as refusal:
         smtp.parse_rcpt(argument, HERE)

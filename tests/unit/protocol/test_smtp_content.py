@@ -34,8 +34,22 @@ def test_leading_dots() -> None:
 
 
 # The sequences of the 2023 SMTP smuggling research: what some servers take for the end of DATA, and some pass on.
-SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", 
-             b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\n\n.\r\n", b"\r\n\n.\r\n"]
+SMUGGLING = [
+    b"\n.\n",
+    b"\n.\r\n",
+    b"\r.\r",
+    b"\r.\r\n",
+    b"\r\n.\n",
+    b"\r\n.\r",
+    b"\n.\r",
+    b"\r.\n",
+    b"\r\r\n.\r\r\n",
+    b"\r\n.\r\r\n",
+    b"\r\n\0.\r\n",
+    b"\r\n.\0\r\n",
+    b"\n\n.\r\n",
+    b"\r\n\n.\r\n",
+]
 
 
 @pytest.mark.parametrize("mark", SMUGGLING, ids=repr)
@@ -77,8 +91,10 @@ def test_longest_line_counts_its_crlf(length: int, refused: bool, cut: int) -> N
         assert kept == b"a\r\n" + b"x" * length + b"\r\nb\r\n"
 
 
-@given(st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"bc", b"\r", b"\n", b"\0", b"x" * 40]), max_size=40).map(b"".join),
-       st.lists(st.integers(0, 200), max_size=8))
+@given(
+    st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"bc", b"\r", b"\n", b"\0", b"x" * 40]), max_size=40).map(b"".join),
+    st.lists(st.integers(0, 200), max_size=8),
+)
 def test_cuts_never_matter(content: bytes, cuts: list[int]) -> None:
     octets = content + b"\r\n.\r\nNEXT"
     whole = read_data(octets, size=300, line=60)
@@ -114,7 +130,8 @@ def test_bdat_keeps_dots_and_ends_the_last_line() -> None:
     assert reader.failure is None
 
 
-@pytest.mark.parametrize("chunks", [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,),
-                                    (b"x" * 600, b"x" * 600)])
+@pytest.mark.parametrize(
+    "chunks", [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,), (b"x" * 600, b"x" * 600)]
+)
 def test_bdat_refuses_the_same_things(chunks: tuple[bytes, ...]) -> None:
     assert read_bdat(*chunks)[1].failure is not None

@@ -30,10 +30,19 @@ def test_login_in_two_steps_or_with_the_name_at_once() -> None:
     assert exchange.step(b"secret") == sasl.Credentials("jeanne", "secret")
 
 
-@pytest.mark.parametrize(("response", "code"), [
-    (b"", 501), (b"\0a", 501), (b"\0a\0b\0c", 501), (b"\0\0b", 501), (b"\0a\0", 501), (b"other\0a\0b", 535), (b"\0\xff\0b", 501),
-    (b"\0" + b"a" * 1025 + b"\0b", 501),
-])
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (b"", 501),
+        (b"\0a", 501),
+        (b"\0a\0b\0c", 501),
+        (b"\0\0b", 501),
+        (b"\0a\0", 501),
+        (b"other\0a\0b", 535),
+        (b"\0\xff\0b", 501),
+        (b"\0" + b"a" * 1025 + b"\0b", 501),
+    ],
+)
 def test_malformed_plain(response: bytes, code: int) -> None:
     with pytest.raises(Refused) as refusal:
         sasl.start("PLAIN").step(response)
