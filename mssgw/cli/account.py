@@ -22,7 +22,7 @@ from mssgw.core.errors import NotFound, Refused
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
-from mssgw.store.seal import MASTER_OCTETS
+from mssgw.store.seal import KEY_OCTETS
 
 T = TypeVar("T")
 
@@ -291,7 +291,7 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     except FileExistsError:
         raise failure(f"{file} is there; a key is never overwritten") from None
     with open(fd, "wb") as made:
-        made.write(os.urandom(MASTER_OCTETS))
+        made.write(os.urandom(KEY_OCTETS))
         made.flush()
         os.fsync(fd)
     output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})

@@ -24,7 +24,7 @@ from mssgw.smime import Identity, KeyUnavailable
 from mssgw.smime.directories.files import file_problems, identity_problems
 from mssgw.smime.directories.ldap import directories
 from mssgw.smime.keys.key import require_pair
-from mssgw.store.seal import Seal
+from mssgw.store.seal import MasterKey
 from mssgw.trust import Trust, anchors
 
 SOON = timedelta(days=30)
@@ -95,7 +95,7 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
             try:
                 octets = secret.read()
                 if name == "seal.master_key":
-                    Seal(octets)
+                    MasterKey(octets)
             except OSError as error:
                 yield name, f"{secret}: {error.strerror or error}"
             except ValueError as error:

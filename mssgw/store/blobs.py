@@ -14,11 +14,11 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NewType, Protocol
+from typing import BinaryIO, NewType, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -26,13 +26,12 @@ from mssgw.core.address import Domain
 from mssgw.core.body import SPOOL_LIMIT, BlobId, Body
 from mssgw.core.errors import Deferred
 from mssgw.observe import crash_point
-from mssgw.store import schema
+from mssgw.store import keys, schema
+from mssgw.store.engine import Reader, Readers, Transaction, Writer
 from mssgw.store.faults import full
-from mssgw.store.seal import CHUNK, FILE_HEADER, TAG, ChunkSeal, Seal, SealBroken, UnknownKey
+from mssgw.store.seal import CHUNK, FILE_HEADER, TAG, ChunkSeal, Seal, UnknownKey
 
-if TYPE_CHECKING:
-    from mssgw.store.engine import Reader, Transaction
-    from mssgw.store.service import Store
+T = TypeVar("T")
 
 ContentId = NewType("ContentId", int)  # one content of one domain
 
@@ -107,8 +106,9 @@ def purpose(what: bytes, digest: bytes) -> bytes:
 
 
 class Blobs:
-    def __init__(self, store: Store, directory: Path, free_disk: int) -> None:
-        self._store, self._directory, self._free_disk = store, directory, free_disk
+    def __init__(self, writer: Writer, readers: Readers, seal: Seal, directory: Path, free_disk: int) -> None:
+        self._writer, self._readers, self._seal = writer, readers, seal
+        self._directory, self._free_disk = directory, free_disk
         self._space_checked = 0.0
         _make_directories(directory)
 
@@ -118,9 +118,9 @@ class Blobs:
 
     async def prepare(self, body: Body, domain: Domain, summary: Summary | None = None) -> Prepared:
         """Seal a body (and what was computed from it) under the domain's key. Raises Deferred 452 when there is no room."""
-        seal = self._store.seal
+        seal = self._seal
         if not seal.knows(domain):
-            await self._store.make_key(domain)
+            await keys.make(self._writer, self._readers, domain)
         self._require_space(body.size)
         digest = bytes.fromhex(body.blob)
         sealed, file = None, None
@@ -138,7 +138,7 @@ class Blobs:
     async def read_many(self, contents: Iterable[ContentId]) -> dict[ContentId, Body]:
         """Several bodies in one go; small ones are whole, large ones read as they are needed."""
         wanted = list(contents)
-        bodies = await self._store.read(lambda rx: self.bodies(rx, wanted))
+        bodies = await self._readers.read(lambda rx: self.bodies(rx, wanted))
         for content in wanted:
             if content not in bodies:
                 raise Deferred(detail=f"content {content} is not in the store")
@@ -155,21 +155,16 @@ class Blobs:
         blob, bound = BlobId(digest.hex()), purpose(b"content", digest)
         if sealed is not None:
             return Body(open_sealed(rx, sealed, bound), None, size, blob)
-        fd = -1
         try:
             fd = os.open(self._directory / (file or ""), os.O_RDONLY | os.O_CLOEXEC)
-            header = os.pread(fd, FILE_HEADER, 0)
             try:
-                cipher = self._store.seal.open_file(header, bound)
-            except UnknownKey:
-                self._store.seal.load(rx)
-                cipher = self._store.seal.open_file(header, bound)
-            return SealedBody(fd, size, blob, cipher)
+                header = os.pread(fd, FILE_HEADER, 0)
+                return SealedBody(fd, size, blob, _opened(rx, lambda: rx.context.seal.open_file(header, bound)))
+            except BaseException:
+                os.close(fd)
+                raise
         except OSError as error:
             raise Deferred(detail=f"blob file {file}: {error.strerror}") from error
-        except SealBroken:
-            os.close(fd)
-            raise
 
     # -- files ---------------------------------------------------------------------------------------
 
@@ -216,13 +211,17 @@ def seal_summary(seal: Seal, domain: Domain, digest: bytes, summary: Summary) ->
 
 
 def open_sealed(rx: Reader, sealed: bytes, bound: bytes) -> bytes:
-    """Open a value; the key may be one that another process made a moment ago."""
-    seal = rx.context.seal
+    """Open a value. Raises SealBroken."""
+    return _opened(rx, lambda: rx.context.seal.open(sealed, bound))
+
+
+def _opened(rx: Reader, opening: Callable[[], T]) -> T:
+    """What `opening` gives; its key may be one that another process made a moment ago."""
     try:
-        return seal.open(sealed, bound)
+        return opening()
     except UnknownKey:
-        seal.load(rx)
-        return seal.open(sealed, bound)
+        keys.load(rx)
+        return opening()
 
 
 def _numbered(body: Body) -> Iterator[tuple[int, bool, bytes]]:

@@ -33,7 +33,7 @@ from mssgw.observe import COMMIT_CALLERS, COMMIT_SECONDS, Event, crash_point, lo
 from mssgw.store.database import Turn
 from mssgw.store.doorbell import Doorbell
 from mssgw.store.faults import Fault, classify, deferred
-from mssgw.store.seal import Seal
+from mssgw.store.seal import MasterKey, Seal
 from mssgw.store.statements import ready
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Context:
     """What transactions know beside their connection."""
 
     clock: Clock
+    master: MasterKey
     seal: Seal
     limits: Limits
     worker: str

@@ -1,8 +1,8 @@
 """Seal: everything that holds mail content is AES-256-GCM at rest, under a key per domain.
 
-The domain's keys are random and stand in the table `domain_key`, wrapped (AES-256-GCM) by the master key
-of `seal.master_key`. Who has the database and the files but not the master key reads nothing; dropping a
-domain's key erases its mail.
+The domain's keys are random and stand in the store (`store.keys`), wrapped (AES-256-GCM) by the master key.
+Who has the database and the files but not the master key reads nothing; dropping a domain's key erases its mail.
+This module is cryptography alone: octets in, octets out.
 
     sealed octets    version 1 | key id (4) | nonce (12) | ciphertext and tag
     sealed file      version 2 | key id (4) | salt (32)  | chunks of 64 KiB, each with its tag
@@ -18,32 +18,23 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mssgw.core.address import Domain
-from mssgw.core.config.base import Secret
-from mssgw.core.errors import ConfigError, Deferred
-from mssgw.observe import Event, log
-from mssgw.store import schema
+from mssgw.core.errors import Deferred
 
-if TYPE_CHECKING:
-    from mssgw.store.engine import Reader, Transaction
-
-MASTER_OCTETS = 32
+KEY_OCTETS = 32  # of the master key and of a domain's
 CHUNK = 64 * 1024
 TAG = 16
 _OCTETS = struct.Struct(">BI12s")
 _FILE = struct.Struct(">BI32s")
 FILE_HEADER = _FILE.size
-_PROBE = Domain("")
+_NONCE = 12
 
 
 class UnknownKey(Exception):
@@ -84,65 +75,53 @@ def _chunk_nonce(number: int, last: bool) -> bytes:
     return number.to_bytes(11, "big") + (b"\x01" if last else b"\x00")
 
 
-class Seal:
-    """The opened domain keys of this process. Used from the loop and from the store's threads."""
+class MasterKey:
+    """Wraps the domain keys, each bound to its domain. A wrapped key: nonce (12) | ciphertext and tag."""
 
-    def __init__(self, master: bytes) -> None:
-        if len(master) != MASTER_OCTETS:
-            raise ValueError(f"expected {MASTER_OCTETS} octets, found {len(master)}")
-        self._master = AESGCM(master)
+    def __init__(self, octets: bytes) -> None:
+        """Raises ValueError: not 32 octets."""
+        if len(octets) != KEY_OCTETS:
+            raise ValueError(f"expected {KEY_OCTETS} octets, found {len(octets)}")
+        self._cipher = AESGCM(octets)
+
+    def wrap(self, domain: str, secret: bytes) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, secret, _wrap_bound(domain))
+
+    def unwrap(self, domain: str, wrapped: bytes) -> bytes:
+        """Raises SealBroken: wrapped by another master key, for another domain, or changed."""
+        try:
+            return self._cipher.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _wrap_bound(domain))
+        except (InvalidTag, ValueError):
+            raise SealBroken(detail=f"the key of {domain!r} does not open under this master key") from None
+
+
+def _wrap_bound(domain: str) -> bytes:
+    return b"mssgw domain key\0" + domain.encode()
+
+
+class Seal:
+    """The domain keys that this process has opened. Used from the loop and from the store's threads; keys only ever come."""
+
+    def __init__(self) -> None:
         self._by_id: dict[int, _Key] = {}
         self._by_domain: dict[Domain, _Key] = {}
-        self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, reference: Secret, *, in_use: bool) -> Seal:
-        """Read the master key; `in_use` when it has sealed something already, and only that one helps. Raises ConfigError."""
-        try:
-            made = cls(reference.read())
-        except (OSError, ValueError) as error:
-            said = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            remedy = "this store is sealed: restore the key from its copy" if in_use else "`mssgw seal new-key` makes a key"
-            raise ConfigError([("seal.master_key", f"{reference}: {said}; {remedy}")]) from error
-        if exposure := reference.exposure:
-            log(Event.KEY_EXPOSED, "warning", setting="seal.master_key", reason=exposure)
-        return made
-
-    # -- keys ----------------------------------------------------------------------------------------
+    def has(self, number: int) -> bool:
+        return number in self._by_id
 
     def knows(self, domain: Domain) -> bool:
         return domain in self._by_domain
 
-    def load(self, rx: Reader) -> None:
-        """Open every key of the store. Raises ConfigError when the master key is another one."""
-        table = schema.domain_key.c
-        for number, domain, wrapped in rx.raw(sa.select(table.id, table.domain, table.wrapped)):
-            if number in self._by_id:
-                continue
-            try:
-                secret = self._master.decrypt(wrapped[:12], wrapped[12:], _wrap_bound(domain))
-            except InvalidTag:
-                raise ConfigError([("seal.master_key", "this is not the key that seals this store; put the right one back")]) from None
-            with self._lock:
-                self._by_id[number] = self._by_domain[Domain(domain)] = _Key(number, secret, AESGCM(secret))
-
-    def ensure(self, tx: Transaction, domain: Domain) -> None:
-        """Make the domain's key unless it is there, and load it."""
-        secret, nonce = os.urandom(32), os.urandom(12)
-        wrapped = nonce + self._master.encrypt(nonce, secret, _wrap_bound(domain))
-        tx.run(schema.insert_new(tx.dialect, schema.domain_key), {"domain": domain, "wrapped": wrapped, "created": tx.now})
-        # Not loaded here: the transaction may still be rolled back, and the number with it.
-
-    def probe(self, tx: Transaction) -> None:
-        """Leave something under the master key, by which the next start recognises it."""
-        self.ensure(tx, _PROBE)
-
-    # -- values --------------------------------------------------------------------------------------
+    def add(self, number: int, domain: Domain, secret: bytes) -> None:
+        key = _Key(number, secret, AESGCM(secret))
+        self._by_id[number] = key  # first: what `_by_domain` seals, another thread may open at once
+        self._by_domain[domain] = key
 
     def seal(self, domain: Domain, purpose: bytes, data: bytes) -> bytes:
         """Seal octets; `purpose` says what they are and of which message."""
         key = self._by_domain[domain]
-        nonce = os.urandom(12)
+        nonce = os.urandom(_NONCE)
         return _OCTETS.pack(1, key.id, nonce) + key.cipher.encrypt(nonce, data, purpose)
 
     def open(self, sealed: bytes, purpose: bytes) -> bytes:
@@ -154,7 +133,7 @@ class Seal:
         if version != 1:
             raise SealBroken(detail=f"unknown seal version {version}")
         try:
-            return self._key(number).cipher.decrypt(nonce, sealed[17:], purpose)
+            return self._key(number).cipher.decrypt(nonce, sealed[_OCTETS.size :], purpose)
         except InvalidTag:
             raise SealBroken(detail=f"a sealed value does not open under key {number}") from None
 
@@ -178,7 +157,3 @@ class Seal:
             return self._by_id[number]
         except KeyError:
             raise UnknownKey(number) from None
-
-
-def _wrap_bound(domain: str) -> bytes:
-    return b"mssgw domain key\0" + domain.encode()

@@ -17,18 +17,17 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
 from mssgw.observe import Event, log
-from mssgw.store import database, mailboxes, queue, schema
+from mssgw.store import database, keys, mailboxes, queue, schema
 from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import REMEDY, require_current
-from mssgw.store.seal import Seal
+from mssgw.store.seal import MasterKey, Seal
 from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
 T = TypeVar("T")
@@ -39,17 +38,17 @@ _LOOK_SECONDS = 3600.0  # how often a worker looks whether sweeping is due
 class Store:
     """Made by `open`. Belongs to one event loop."""
 
-    def __init__(self, config: Config, clock: Clock, worker: str, seal: Seal, url: sa.URL) -> None:
-        self.config, self.clock, self.worker, self.seal = config, clock, worker, seal
+    def __init__(self, config: Config, clock: Clock, worker: str, master: MasterKey, url: sa.URL) -> None:
+        self.config, self.clock, self.worker = config, clock, worker
         loop = asyncio.get_running_loop()
-        self._context = Context(clock, seal, config.limits, worker)
+        self._context = Context(clock, master, Seal(), config.limits, worker)
         self._read_engine = database.connect_reader(url)
         self._write_engine = database.connect_writer(url)
         kind = SqliteDoorbell if url.get_backend_name() == "sqlite" else PgDoorbell
         self.doorbell: Doorbell = kind(self._read_engine, worker, loop)
         self._readers = Readers(self._read_engine, self._context)
         self._writer = Writer(self._write_engine, self._context, self.doorbell, loop)
-        self.blobs = Blobs(self, Path(config.node.data) / "blobs", config.limits.free_disk)
+        self.blobs = Blobs(self._writer, self._readers, self._context.seal, Path(config.node.data) / "blobs", config.limits.free_disk)
 
     async def write(self, function: Callable[[Transaction], T]) -> T:
         """Run `function(tx)`; returns its result once the commit is durable. See `engine` for the rules.
@@ -62,10 +61,9 @@ class Store:
         """Run `function(rx)` on one consistent moment of the store. Raises Deferred when the store can't be read."""
         return await self._readers.read(function)
 
-    async def make_key(self, domain: Domain) -> None:
-        """Make sure that the domain has a key."""
-        await self.write(lambda tx: self.seal.ensure(tx, domain))
-        await self.read(self.seal.load)
+    async def recognise(self) -> None:
+        """Open the domain keys with the master key. Raises ConfigError: it is not the one that seals this store."""
+        await keys.recognise(self._writer, self._readers, self._context.seal)
 
     async def check(self, *, deep: bool = True) -> list[Problem]:
         """Every invariant, derived again from the rows; `deep` also opens every content and compares its hash."""
@@ -113,13 +111,9 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
     in_use = await asyncio.to_thread(_require_usable, url)
-    seal = Seal.of(config.seal.master_key, in_use=in_use)
-    store = Store(config, clock, worker, seal, url)
+    store = Store(config, clock, worker, keys.read_master(config.seal.master_key, in_use=in_use), url)
     try:
-        await store.read(seal.load)
-        if not seal.knows(Domain("")):
-            await store.write(seal.probe)
-            await store.read(seal.load)
+        await store.recognise()
         await store.doorbell.start()
     except BaseException:
         await store.close()
