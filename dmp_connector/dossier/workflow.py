@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmp_connector.client import Call, OtpChannel
-from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, CreationUnanswered, Step, WebAccess, WrongStep
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabled, ManagedByMes, NotAllowed, Refused, Unavailable
+from dmp_connector.model.creation import AccountAccess, Channel, Creation, CreationUnanswered, Step, WebAccess, WrongStep
 from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Dossier, DossierState, Oppositions
 from dmp_connector.model.people import Actor, Patient
 

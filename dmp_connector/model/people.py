@@ -12,12 +12,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 from dmp_connector.errors import BadIns, TraitsDiffer
-
-if TYPE_CHECKING:
-    from dmp_connector.model.code import Code
+from dmp_connector.model.code import Code
 
 
 class InsKind(enum.StrEnum):

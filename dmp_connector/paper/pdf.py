@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pikepdf
 
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.wire.xml import parse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_PDF = 10 * 1024 * 1024
 MAX_OBJECTS = 200_000

@@ -24,9 +24,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dmp_connector.dossier.creation import Creation, consent_plain, consent_value, from_plain, to_plain
 from dmp_connector.errors import BadDocument, BadSettings, Unavailable
 from dmp_connector.model.audit import AuditRecord
+from dmp_connector.model.creation import Creation, consent_plain, consent_value, from_plain, to_plain
 from dmp_connector.model.dossier import Consent, Dossier
 from dmp_connector.model.people import Ins
 from dmp_connector.store import rows

@@ -14,14 +14,12 @@ import base64
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mssgw.core.body import Body
 from mssgw.core.envelope import Recipient, TlsFacts
 from mssgw.protocol.smtp import MailFrom
-
-if TYPE_CHECKING:
-    from mssgw.store.accounts import Account
+from mssgw.store.accounts import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Transaction(Protocol):
 
 
 Begin = Callable[[Client, MailFrom], Awaitable[Transaction]]
-Authenticate = Callable[..., Awaitable["Account"]]
+Authenticate = Callable[..., Awaitable[Account]]
 
 
 def new_trace() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from mssgw.core.address import Domain
 from mssgw.core.config.base import Network
@@ -18,9 +18,6 @@ from mssgw.core.config.node import Limits
 from mssgw.core.errors import Deferred, MailError, NotAllowed
 from mssgw.flow.transaction import Authenticate, Begin
 from mssgw.observe import CONNECTIONS
-
-if TYPE_CHECKING:
-    from mssgw.smtpd.connection import Connection
 
 PortName = Literal["relay", "submission", "hospital"]
 
@@ -44,12 +41,19 @@ class Profile:
     error_budget: int = 100  # a refusal costs 1, a protocol error 5; at 0 the connection ends
 
 
+class Connected(Protocol):
+    """What a port asks of a connection."""
+
+    def stop_when_idle(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Port:
     """Connections, commits and counters of one profile in one worker."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.connections: set[Connection] = set()
+        self.connections: set[Connected] = set()
         self.commits: set[asyncio.Task[Any]] = set()
         self.stopping = False
         self._peers: Counter[str] = Counter()
@@ -57,7 +61,7 @@ class Port:
         self._gauge = CONNECTIONS.labels(profile.name)
         self._gone = asyncio.Event()
 
-    def enter(self, connection: Connection, peer: str) -> None:
+    def enter(self, connection: Connected, peer: str) -> None:
         """Count a new connection. Raises MailError with the 421 that ends it."""
         self.connections.add(connection)
         self._peers[_neighbourhood(peer)] += 1
@@ -72,7 +76,7 @@ class Port:
         if self._peers[_neighbourhood(peer)] > limits.connections_per_peer:
             raise Deferred("Too many connections from your address", code=421, enhanced="4.7.0")
 
-    def leave(self, connection: Connection, peer: str) -> None:
+    def leave(self, connection: Connected, peer: str) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import Deferred, MailError, Refused
@@ -19,9 +19,7 @@ from mssgw.flow.transaction import Client, Transaction
 from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, crash_point, log, log_bug
 from mssgw.protocol import sasl, smtp
 from mssgw.smtpd.connection import Connection
-
-if TYPE_CHECKING:
-    from mssgw.store.accounts import Account
+from mssgw.store.accounts import Account
 
 VERBS: Final = "HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
 LOGIN_TRIES: Final = 3  # failed logins on one connection

@@ -12,10 +12,10 @@ import typer
 
 from dmp_connector.card.vitale import VitaleCard
 from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step, WebAccess
 from dmp_connector.dossier.workflow import Confirmation, mail_address
 from dmp_connector.errors import BadInput, ConsentMissing, DmpError, Language, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
+from dmp_connector.model.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step, WebAccess
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, of_os, say

@@ -9,10 +9,10 @@ import typer
 
 from dmp_connector.client import IdentityQuery, ListMode
 from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.creation import MANAGED_SENTENCES
 from dmp_connector.dossier.service import AdministrativeChange, DossierService
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
 from dmp_connector.model import AccessMode, AdministrativeData, ConsentMeans, Dossier, DossierState, Sex
+from dmp_connector.model.creation import MANAGED_SENTENCES
 from mssgw.cli.dmp.documents import urgency_confirmed
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, say

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, Step, VitaleForTests, WrongStep, from_plain, to_plain
 from dmp_connector.errors import BadInput, ConsentMissing, TraitsDiffer
 from dmp_connector.model import Consent, ConsentBasis, ConsentMeans, Ins, InsKind, Oppositions, Patient, Sex
+from dmp_connector.model.creation import AccountAccess, Channel, Creation, Step, VitaleForTests, WrongStep, from_plain, to_plain
 from tests.dmp.conftest import practitioner
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dmp_connector.dossier.creation import AccountAccess, Channel, Creation, Step, to_plain
 from dmp_connector.errors import BadSettings
 from dmp_connector.model import AccessMode, Consent, ConsentBasis, ConsentMeans, Dossier, DossierState, Patient, Sex
+from dmp_connector.model.creation import AccountAccess, Channel, Creation, Step, to_plain
 from dmp_connector.store import ConsultationRow, DepositState, DmpStore, SealBroken, StoreKeys
 from dmp_connector.store import tables as t
 from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner

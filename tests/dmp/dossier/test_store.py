@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from dmp_connector.dossier.creation import Creation
 from dmp_connector.errors import BadDocument, BadSettings
 from dmp_connector.model import (
     AccessMode,
@@ -21,6 +20,7 @@ from dmp_connector.model import (
     InsKind,
 )
 from dmp_connector.model.audit import AuditRecord
+from dmp_connector.model.creation import Creation
 from dmp_connector.store import ConsultationRow, Deposit, DepositState, DmpStore
 from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner
 
