@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
+from typing import Any
 
+import mssgw.imapd.commands  # noqa: F401  they are declared there
 from mssgw.core.errors import MailError, PeerGone
-from mssgw.imapd.append import LITERAL, Announced, append
-from mssgw.imapd.commands import State, Verb, verb_of
-from mssgw.imapd.replies import Bad, Bye, No, line, no_of
+from mssgw.imapd.registry import Command, Streamed, capabilities, find, find_streamed
+from mssgw.imapd.replies import After, Bad, Bye, Code, No, line, no_of
 from mssgw.imapd.session import (
     LOGIN_SECONDS,
     MAX_BAD,
@@ -27,14 +29,21 @@ from mssgw.imapd.session import (
 )
 from mssgw.imapd.wire import LineTooLong, Wire
 from mssgw.observe import log_bug
-from mssgw.protocol.imap_commands import Command, Simple, parse_append, parse_command, split_tag
-from mssgw.protocol.imap_lexer import BadName, BadSyntax
+from mssgw.protocol.imap_lexer import LITERAL, BadName, BadSyntax, Cursor, split_tag
 from mssgw.protocol.imap_search import BadCharset
 
-_APPEND = Verb(append, State.AUTHENTICATED)
 # A browser that was led here (cross-protocol attacks, ALPACA): no tag is followed by such a word.
 _WEB = re.compile(rb"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PRI) (?:[/*]|\S+://|\S+ HTTP/)|(?i:HOST|USER-AGENT): ")
 _DISCARDED = 1 << 20  # octets of refused literals read and thrown away
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A command as it was read."""
+
+    tag: str
+    command: Command
+    arguments: Any
 
 
 class Connection:
@@ -47,7 +56,7 @@ class Connection:
     async def run(self) -> None:
         """Until the client leaves or is sent away."""
         try:
-            self.session.untagged("OK", "mssgw ready", f"CAPABILITY {self.session.capabilities}")
+            self.session.untagged("OK", "mssgw ready", Code.CAPABILITY.of(capabilities(self.session)))
             while await self._one():
                 pass
         except (PeerGone, ConnectionError):
@@ -55,12 +64,12 @@ class Connection:
         except Bye as bye:
             self.say_bye(bye)
         except TimeoutError:
-            self.say_bye(Bye("Idle for too long", "UNAVAILABLE"))
+            self.say_bye(Bye("Idle for too long", Code.UNAVAILABLE))
         except LineTooLong:
             self.say_bye(Bye("Command line is too long"))
         except Exception as error:  # a bug outside any command
             log_bug(error, peer=self.wire.peer)
-            self.say_bye(Bye("Internal error", "SERVERBUG"))
+            self.say_bye(Bye("Internal error", Code.SERVERBUG))
         finally:
             self.session.close()
             await self.wire.close()
@@ -79,7 +88,7 @@ class Connection:
         try:
             self.session.waiting = True
             async with asyncio.timeout(LOGIN_SECONDS if stranger else self.service.idle_seconds):
-                tag, command = await self._read()
+                request = await self._read()
             self.session.waiting = False
         except BadSyntax as error:  # no tag to answer to
             self._count_bad()
@@ -89,57 +98,58 @@ class Connection:
             self._stranger_commands += 1
             if self._stranger_commands > MAX_STRANGER_COMMANDS:
                 raise Bye("Too many commands before login")
-        if command is not None:
-            await self._answer(tag, command)
-            await self.wire.drain()
-            if isinstance(command, Simple) and command.verb == "LOGOUT":
-                return False
-        return True
+        if request is None:
+            return True
+        after = await self._answer(request)
+        await self.wire.drain()
+        return after is not After.LEAVE
 
     # -- reading -------------------------------------------------------------------------------------
 
-    async def _read(self) -> tuple[str, Command | Announced | None]:
+    async def _read(self) -> _Request | None:
         """The next command; None when it was answered BAD or NO already. Raises BadSyntax when it has no tag."""
         data = await self.wire.line(self._line_limit)
         if _WEB.match(data):
             raise Bye("This is a mail server")
         tag, start = split_tag(data)
         try:
-            while literal := LITERAL.search(data):
-                size, synchronizing = int(literal[1]), not literal[2]
-                if start.peek(b"APPEND ") and not _is_mailbox(start.at, data, literal.start()):
-                    return tag, await self._append(data, literal.start(), size, synchronizing)
-                await self._check_literal(len(data), size, synchronizing)
-                pieces = [piece async for piece in self.wire.octets(size)]
-                data = b"".join([data, b"\r\n", *pieces, await self.wire.line(self._line_limit)])
-            cursor = split_tag(data)[1]
-            return tag, parse_command(cursor)
+            return await self._request(tag, start.at, data)
         except (BadSyntax, Bad) as error:
             self._count_bad()
             self.wire.write(line(tag, "BAD", str(error)))
         except BadName as error:
-            self.wire.write(line(tag, "NO", str(error), "CANNOT"))
+            self.wire.write(line(tag, "NO", str(error), Code.CANNOT))
         except BadCharset:
-            self.wire.write(line(tag, "NO", "Charset is not supported", "BADCHARSET (US-ASCII UTF-8)"))
-        return tag, None
+            self.wire.write(line(tag, "NO", "Charset is not supported", Code.BADCHARSET.of("(US-ASCII UTF-8)")))
+        return None
+
+    async def _request(self, tag: str, start: int, data: bytes) -> _Request:
+        """The command whose first line is `data`, with its literals. Raises Bad, BadSyntax, BadName, BadCharset."""
+        while literal := LITERAL.search(data):
+            size, synchronizing = int(literal[1]), not literal[2]
+            cursor = Cursor(data, start)
+            if (command := find_streamed(cursor)) and not _is_first_argument(cursor.at, data, literal.start()):
+                return _Request(tag, command, await self._streamed(command, cursor, literal.start(), size, synchronizing))
+            await self._check_literal(len(data), size, synchronizing)
+            pieces = [piece async for piece in self.wire.octets(size)]
+            data = b"".join([data, b"\r\n", *pieces, await self.wire.line(self._line_limit)])
+        cursor = Cursor(data, start)
+        command = find(cursor)
+        return _Request(tag, command, command.parse(cursor))
 
     @property
     def _line_limit(self) -> int:
         return MAX_LINE_STRANGER if self.session.account is None else MAX_LINE
 
-    async def _append(self, data: bytes, literal: int, size: int, synchronizing: bool) -> Announced:
-        """An APPEND that has arrived up to its message. Raises BadSyntax, BadName, when the literal is out of the way."""
-        cursor = split_tag(data)[1]
-        cursor.keyword()
+    async def _streamed(self, command: Command, cursor: Cursor, literal: int, size: int, synchronizing: bool) -> Streamed[Any]:
+        """A command that has arrived up to its message. Raises BadSyntax, BadName, when the literal is out of the way."""
         try:
-            command = parse_append(cursor)
-            if cursor.at != literal:
-                cursor.fail("a literal")
+            arguments = command.parse_streamed(cursor, literal)
         except (BadSyntax, BadName):
             if not synchronizing:
                 await self._throw_away(size)
             raise
-        return Announced(command, size, synchronizing)
+        return Streamed(arguments, size, synchronizing)
 
     async def _check_literal(self, so_far: int, size: int, synchronizing: bool) -> None:
         """Ask for a literal, or refuse it. Raises Bad; Bye for one that comes unasked and is too much to throw away."""
@@ -156,7 +166,7 @@ class Connection:
     async def _throw_away(self, size: int) -> None:
         """A literal that comes unasked, and the rest of its line. Raises Bye for one that is too much even for that."""
         if size > _DISCARDED:
-            raise Bye("Literal is too large", "TOOBIG")
+            raise Bye("Literal is too large", Code.TOOBIG)
         async for _ in self.wire.octets(size):
             pass
         if LITERAL.search(await self.wire.line(self._line_limit)):
@@ -169,15 +179,15 @@ class Connection:
 
     # -- answering -----------------------------------------------------------------------------------
 
-    async def _answer(self, tag: str, command: Command | Announced) -> None:
+    async def _answer(self, request: _Request) -> After:
         """Check state, ask the session, push changes, reply."""
-        session = self.session
+        session, tag, command, after = self.session, request.tag, request.command, After.GO_ON
         session.tag = tag
-        verb = _APPEND if isinstance(command, Announced) else verb_of(command)
         try:
-            verb.require_state(session)
-            done = await verb.handle(session, command)
+            command.require_state(session)
+            done = await command.handle(session, request.arguments)
             self._bad_in_a_row = 0
+            after = done.after
             reply = line(tag, "OK", done.text, done.code)
         except No as no:
             reply = line(tag, "NO", no.text, no.code)
@@ -194,19 +204,16 @@ class Connection:
         except (Bye, TimeoutError, LineTooLong, ConnectionError):
             raise
         except Exception as error:
-            log_bug(error, command=type(command).__name__, account=session.account and session.account.id)
-            reply = line(tag, "NO", "Internal error", "SERVERBUG")
-        if session.account is not None and not _leaves(command):
-            await session.push(expunge=verb.expunge, lazy=verb.lazy)
+            log_bug(error, command=command.name, account=session.account and session.account.id)
+            reply = line(tag, "NO", "Internal error", Code.SERVERBUG)
+        if session.account is not None and after is not After.LEAVE:
+            await session.push(expunge=command.expunge, lazy=command.lazy)
         self.wire.write(reply)
-        if isinstance(command, Simple) and command.verb == "STARTTLS" and reply.startswith(f"{tag} OK".encode()):
+        if after is After.START_TLS:
             await self.wire.start_tls(self.service.tls())
+        return after
 
 
-def _is_mailbox(verb: int, data: bytes, literal: int) -> bool:
-    """Whether the literal is the mailbox of the APPEND at `verb`, and not its message."""
-    return literal == verb + len(b"APPEND ") and data[literal : literal + 1] == b"{"
-
-
-def _leaves(command: Command | Announced) -> bool:
-    return isinstance(command, Simple) and command.verb == "LOGOUT"
+def _is_first_argument(name_end: int, data: bytes, literal: int) -> bool:
+    """Whether the literal is the mailbox of the command whose name ends there, and not its message."""
+    return literal == name_end + 1 and data[name_end : name_end + 1] == b" "

@@ -11,7 +11,7 @@ from collections import Counter
 
 from mssgw.core.config.base import Listen
 from mssgw.imapd.connection import Connection
-from mssgw.imapd.replies import Bye
+from mssgw.imapd.replies import Bye, Code
 from mssgw.imapd.session import Service
 from mssgw.imapd.wire import Wire
 from mssgw.listening import BACKLOG, TlsListener, open_socket, stop_listening
@@ -52,7 +52,7 @@ class Servers:
         peer = wire.peer
         limits = self._service.config.limits
         if self._stopping or len(self._connections) >= limits.connections or self._peers[peer] >= limits.connections_per_peer:
-            connection.say_bye(Bye("Too many connections", "UNAVAILABLE"))
+            connection.say_bye(Bye("Too many connections", Code.UNAVAILABLE))
             await wire.close()
             return
         task = asyncio.current_task()
@@ -89,7 +89,7 @@ class Servers:
             task = self._connections.get(connection)
             if task and not task.done() and not connection.dismissed:
                 connection.dismissed = True
-                connection.say_bye(Bye("Server is shutting down", "UNAVAILABLE"))
+                connection.say_bye(Bye("Server is shutting down", Code.UNAVAILABLE))
                 task.cancel()
 
 

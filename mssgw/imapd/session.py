@@ -1,7 +1,7 @@
 """Session: what one connection has become: who, which mailbox, what was enabled. RFC 3501 3.
 
-Commands are in the files of their family (auth, listing, select, append, fetch, search, store, copy, idle); each handler
-parses nothing, asks `Mailboxes`, writes untagged data, and returns Done or raises No, Bad or a MailError.
+Commands are in `commands/`, in the files of their families; each handler asks `Mailboxes`, writes untagged data, and
+returns Done or raises No, Bad or a MailError.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 from mssgw.core.config import Config
 from mssgw.core.errors import MailError, NotAllowed, NotFound
 from mssgw.flow.mailboxes import Mailboxes, Snapshots
-from mssgw.imapd.replies import Bye, line
+from mssgw.imapd.replies import Bye, Code, Coded, line
 from mssgw.imapd.view import View
 from mssgw.imapd.wire import Wire
 from mssgw.protocol.mime import MimeLimits
@@ -80,18 +80,6 @@ class Session:
         self._news: frozenset[str] = frozenset()
         self._dirty = False  # the view may be behind the store
         self._refreshed = 0.0
-
-    @property
-    def capabilities(self) -> str:
-        """What is offered now. RFC 3501 6.1.1, 11.1: LOGINDISABLED and no AUTH before TLS."""
-        if self.account is not None:
-            return (
-                "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE CREATE-SPECIAL-USE"
-                f" LIST-EXTENDED LIST-STATUS ESEARCH MULTIAPPEND STATUS=SIZE APPENDLIMIT={self.service.append_limit}"
-            )
-        if self.wire.tls:
-            return "IMAP4rev1 LITERAL- SASL-IR ID ENABLE AUTH=PLAIN AUTH=LOGIN"
-        return "IMAP4rev1 LITERAL- SASL-IR ID ENABLE STARTTLS LOGINDISABLED"
 
     # -- states --------------------------------------------------------------------------------------
 
@@ -162,7 +150,7 @@ class Session:
         try:
             changes = await self.mailboxes.changes_since(view.mailbox.id, view.modseq)
         except NotFound:
-            raise Bye("The selected mailbox was deleted", "UNAVAILABLE") from None  # RFC 2180 3.3
+            raise Bye("The selected mailbox was deleted", Code.UNAVAILABLE) from None  # RFC 2180 3.3
         except MailError:
             self._dirty = True  # the store is busy; what happened stays to be told
             return
@@ -175,9 +163,9 @@ class Session:
         try:
             await self.mailboxes.require_active(self.view.mailbox if self.view else None)
         except NotAllowed as error:
-            raise Bye(error.reply.text, "UNAVAILABLE") from None
+            raise Bye(error.reply.text, Code.UNAVAILABLE) from None
         except MailError:
             return
 
-    def untagged(self, condition: str, text: str, code: str = "") -> None:
+    def untagged(self, condition: str, text: str, code: Code | Coded | None = None) -> None:
         self.wire.write(line("*", condition, text, code))

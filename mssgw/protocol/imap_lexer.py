@@ -17,6 +17,8 @@ T = TypeVar("T")
 MAX_NAME = 1000  # octets of a mailbox name as UTF-8
 MAX_NUMBER = 4_294_967_295
 
+TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]{1,100}) ')
+LITERAL = re.compile(rb"\{(\d{1,100})(\+?)\}\Z")  # at the end of a line; far too large a number is a size, too: it is refused as one
 _ATOM = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _ASTRING = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]+')  # "]" is allowed here
 _LIST = re.compile(rb'[^\x00-\x20(){"\\\x7f-\xff]+')  # "%" and "*" too
@@ -293,3 +295,11 @@ def format_set(numbers: Iterable[int]) -> bytes:
     if first:
         pieces.append(b"%d" % first if first == last else b"%d:%d" % (first, last))
     return b",".join(pieces)
+
+
+def split_tag(line: bytes) -> tuple[str, Cursor]:
+    """The tag, and a cursor before the verb. Raises BadSyntax when there is no tag to answer to."""
+    found = TAG.match(line)
+    if not found:
+        raise BadSyntax("expected a tag, a space and a command")
+    return found[1].decode("ascii"), Cursor(line, found.end())

@@ -63,10 +63,10 @@ def esearch(tag: str, uid: bool, numbers: Sequence[int], returned: frozenset[str
     return b" ".join(pieces) + b"\r\n"
 
 
-def copyuid(uidvalidity: int, pairs: Sequence[tuple[int, int]]) -> str:
-    """The response code of RFC 4315 3; both sets in the same order."""
+def uid_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
+    """The two sets of COPYUID, in the same order. RFC 4315 3."""
     old, new = format_set(pair[0] for pair in pairs), format_set(pair[1] for pair in pairs)
-    return f"COPYUID {uidvalidity} {old.decode()} {new.decode()}"
+    return old.decode("ascii"), new.decode("ascii")
 
 
 # -- sections --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""docs/imap.md names what the server offers and answers, no more and no less."""
+"""docs/imap.md names what the server takes, offers and answers, no more and no less: all from the declarations in the code."""
 
 from __future__ import annotations
 
@@ -6,54 +6,80 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+import mssgw.imapd.connection  # noqa: F401  loads the commands
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, PeerGone, Refused
-from mssgw.flow.mailboxes import AlreadyExists, UseTaken, Vanished
-from mssgw.imapd.replies import no_of
-from mssgw.imapd.session import Session
+from mssgw.flow.mailboxes import AlreadyExists, HasChildren, UseTaken, Vanished
+from mssgw.imapd.registry import State, capabilities, command, commands, no_arguments
+from mssgw.imapd.replies import Code, no_of
 from mssgw.protocol.mime import TooComplex
 from mssgw.store.mailboxes import OverQuota
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "imap.md").read_text(encoding="utf-8")
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "mssgw" / "imapd").rglob("*.py"))
+OFFERED = {  # in clear, under TLS, after login
+    (True, True, True): "always",
+    (True, True, False): "before login",
+    (False, False, True): "after login",
+    (True, False, False): "before TLS",
+    (False, True, False): "under TLS, before login",
+}
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table in a section, without its head."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def offered(*, tls: bool, account: bool) -> set[str]:
+    session = SimpleNamespace(
+        wire=SimpleNamespace(tls=tls), account=SimpleNamespace() if account else None, service=SimpleNamespace(append_limit=1)
+    )
+    return {re.sub(r"^APPENDLIMIT=1$", "APPENDLIMIT", word) for word in capabilities(session).split()}  # type: ignore[arg-type]
+
+
+def test_commands() -> None:
+    documented = {state: set(names.split(", ")) for state, names in rows("Commands")}
+    assert documented == {state.value: {one.name for one in commands() if one.state is state} for state in State}
 
 
 def test_capabilities() -> None:
-    session = Session(SimpleNamespace(tls=True), SimpleNamespace(append_limit=1))  # type: ignore[arg-type]
-    session.account = SimpleNamespace()  # type: ignore[assignment]
-    offered = {name.partition("=")[0] if name.startswith("APPENDLIMIT") else name for name in session.capabilities.split()}
-    assert offered - {"IMAP4rev1"} == set(re.findall(r"^\| ([A-Z][A-Z0-9=+-]+) \|", PAGE, re.MULTILINE))
+    clear, stranger, member = offered(tls=False, account=False), offered(tls=True, account=False), offered(tls=True, account=True)
+    expected = {word: OFFERED[word in clear, word in stranger, word in member] for word in clear | stranger | member}
+    assert {row[0]: row[1] for row in rows("Capabilities")} == expected
 
 
 def test_response_codes() -> None:
-    said = set()
-    for path in (ROOT / "mssgw" / "imapd").glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        said |= set(
-            re.findall(
-                r'"(NONEXISTENT|TRYCREATE|ALREADYEXISTS|NOPERM|CANNOT|OVERQUOTA|LIMIT|TOOBIG|EXPUNGEISSUED|UNAVAILABLE'
-                r"|AUTHENTICATIONFAILED|PRIVACYREQUIRED|BADCHARSET|USEATTR|SERVERBUG|INUSE|CONTACTADMIN)\b",
-                text,
-            )
-        )
-    section = PAGE.partition("## Response codes")[2].partition("##")[0]
-    assert said == set(re.findall(r"\b[A-Z]{5,}\b", section)) - {"APPEND"}
+    assert [code for row in rows("Response codes") for code in row[0].split(", ")] == sorted(Code)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_response_code_is_sent(code: Code) -> None:
+    assert f"Code.{code.name}" in SOURCES
+
+
+def test_a_command_is_declared_once() -> None:
+    with pytest.raises(ValueError, match="NOOP is declared twice"):
+        command("NOOP", no_arguments, State.ANY)(None)  # type: ignore[arg-type]
 
 
 def test_every_error_has_its_code() -> None:  # RFC 5530
     codes = {
-        kind: no_of(kind()).code
-        for kind in (Deferred, Refused, NotAllowed, NotFound, PeerGone, MailError, AlreadyExists, UseTaken, Vanished, TooComplex, OverQuota)
+        Deferred: Code.UNAVAILABLE,
+        Refused: Code.CANNOT,
+        NotAllowed: Code.NOPERM,
+        NotFound: Code.NONEXISTENT,
+        PeerGone: Code.UNAVAILABLE,
+        MailError: Code.UNAVAILABLE,
+        AlreadyExists: Code.ALREADYEXISTS,
+        HasChildren: Code.HASCHILDREN,
+        UseTaken: Code.USEATTR,
+        Vanished: Code.EXPUNGEISSUED,
+        TooComplex: Code.LIMIT,
+        OverQuota: Code.OVERQUOTA,
     }
-    assert codes == {
-        Deferred: "UNAVAILABLE",
-        Refused: "CANNOT",
-        NotAllowed: "NOPERM",
-        NotFound: "NONEXISTENT",
-        PeerGone: "UNAVAILABLE",
-        MailError: "UNAVAILABLE",
-        AlreadyExists: "ALREADYEXISTS",
-        UseTaken: "USEATTR",
-        Vanished: "EXPUNGEISSUED",
-        TooComplex: "LIMIT",
-        OverQuota: "OVERQUOTA",
-    }
+    assert {kind: no_of(kind()).code for kind in codes} == codes

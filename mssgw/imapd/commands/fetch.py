@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from mssgw.core.body import Body
-from mssgw.imapd.replies import Done, No
+from mssgw.imapd.registry import State, command
+from mssgw.imapd.replies import Code, Done, No
 from mssgw.imapd.session import Session
 from mssgw.imapd.view import View
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol import mime
-from mssgw.protocol.imap_commands import Fetch
-from mssgw.protocol.imap_fetch import Item, Section
+from mssgw.protocol.imap_fetch import Item, Section, parse_items
+from mssgw.protocol.imap_lexer import Cursor, Ranges
 from mssgw.protocol.mime import MimeLimits, Part
 from mssgw.store.mailboxes import FlagOp, MessageRow, Want
 
@@ -29,11 +32,27 @@ _PIECE = 256 * 1024
 _UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)  # what is stored was within the limits of its day
 
 
-async def fetch(session: Session, command: Fetch) -> Done:
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    messages: Ranges
+    items: tuple[Item, ...]
+    uid: bool
+
+
+def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
+    cursor.space()
+    messages = cursor.ranges()
+    cursor.space()
+    return Fetch(messages, parse_items(cursor), uid)
+
+
+@command("FETCH", partial(_fetch, uid=False), State.SELECTED, expunge=False)
+@command("UID FETCH", partial(_fetch, uid=True), State.SELECTED)
+async def fetch(session: Session, given: Fetch) -> Done:
     view = session.selected
-    wanted = view.indices(command.messages, uid=command.uid)
-    items = command.items
-    if command.uid and "UID" not in items:
+    wanted = view.indices(given.messages, uid=given.uid)
+    items = given.items
+    if given.uid and "UID" not in items:
         items = ("UID", *items)
     missing = False
     if set(items) <= {"UID", "FLAGS"}:
@@ -42,9 +61,9 @@ async def fetch(session: Session, command: Fetch) -> Done:
         missing = await _fetch_bodies(session, view, wanted, items)
     else:
         missing = await _fetch_rows(session, view, wanted, items)
-    if missing and not command.uid:
-        raise No("Some of the messages no longer exist", "EXPUNGEISSUED")  # RFC 2180 4.1.3
-    return Done("UID FETCH completed" if command.uid else "FETCH completed")
+    if missing and not given.uid:
+        raise No("Some of the messages no longer exist", Code.EXPUNGEISSUED)  # RFC 2180 4.1.3
+    return Done("UID FETCH completed" if given.uid else "FETCH completed")
 
 
 async def _fetch_flags(session: Session, view: View, wanted: Sequence[int], items: Sequence[Item]) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Bad, Done
 from mssgw.imapd.session import Session
-from mssgw.protocol.imap_commands import Simple
 
 _LINE = 100  # octets of what must be DONE
 
 
-async def idle(session: Session, _: Simple) -> Done:
+@command("IDLE", no_arguments, State.AUTHENTICATED, brings=[Capability("IDLE")])
+async def idle(session: Session, _: None) -> Done:
     session.wire.write(b"+ idling\r\n")
     await session.push(expunge=True, force=True)
     await session.wire.drain()

@@ -10,8 +10,10 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 
 from mssgw.core.body import Body
+from mssgw.imapd.registry import Capability, State, command
 from mssgw.imapd.replies import Done
 from mssgw.imapd.session import Session
 from mssgw.imapd.view import View
@@ -19,7 +21,7 @@ from mssgw.protocol import imap_responses as encode
 from mssgw.protocol import imap_search as key
 from mssgw.protocol import mime
 from mssgw.protocol.imap_envelope import read_envelope
-from mssgw.protocol.imap_search import Key, Search
+from mssgw.protocol.imap_search import Key, Search, parse_search
 from mssgw.protocol.mime import MimeLimits
 from mssgw.store.mailboxes import MessageRow, Want
 
@@ -41,15 +43,17 @@ _MARKS = re.compile(r'[\s"\\@<>,(){}]+')  # what stands otherwise in the octets 
 Positions = Sequence[int]
 
 
-async def search(session: Session, command: Search) -> Done:
+@command("SEARCH", partial(parse_search, uid=False), State.SELECTED, expunge=False, brings=[Capability("ESEARCH")])
+@command("UID SEARCH", partial(parse_search, uid=True), State.SELECTED)
+async def search(session: Session, given: Search) -> Done:
     view = session.selected
-    found = sorted(await _Evaluation(session, view).match(command.key, range(view.count)))
-    numbers = [view.uids[at] for at in found] if command.uid else [at + 1 for at in found]
-    if command.returned is None:
+    found = sorted(await _Evaluation(session, view).match(given.key, range(view.count)))
+    numbers = [view.uids[at] for at in found] if given.uid else [at + 1 for at in found]
+    if given.returned is None:
         session.wire.write(encode.search(numbers))
     else:
-        session.wire.write(encode.esearch(session.tag, command.uid, numbers, command.returned))
-    return Done("UID SEARCH completed" if command.uid else "SEARCH completed")
+        session.wire.write(encode.esearch(session.tag, given.uid, numbers, given.returned))
+    return Done("UID SEARCH completed" if given.uid else "SEARCH completed")
 
 
 def _cost(one: Key) -> int:
