@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test install dev peers lint types docs fuzz bench crash lock clean
+.PHONY: demo test install dev peers lint types docs messages fuzz bench crash lock clean
 
 demo: install
 	$(BIN)/mssgw demo $(DEMO_ARGS)
@@ -51,10 +51,14 @@ lint: dev
 types: dev
 	$(BIN)/mypy
 
-# Everything in docs/ and config/ that is made from the code.
-docs: dev
+# Everything in docs/ and config/ that is made from the code, and the catalogues of sentences.
+docs: dev messages
 	$(BIN)/python -m mssgw.core.config.reference > config/mssgw.toml
 	$(BIN)/python -m mssgw.conformity > docs/conformity.md
+
+# New keys into the catalogues (LANGUAGE/LC_MESSAGES/*.po), and those compiled.
+messages: dev
+	$(BIN)/python -m tools.messages
 
 fuzz: dev
 	MSSGW_FUZZ=long $(BIN)/python -m pytest -q tests -k fuzz

@@ -15,7 +15,6 @@ import errno
 import json as json_module
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -24,7 +23,7 @@ from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.texts import TEXTS, text
+from mssgw.core.texts import LANGUAGES, Language, Message, either, message
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,22 +32,28 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", envvar="MSSGW_CONFIG", help="The configuration of the node.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A sentence in both languages."""
-
-    fr: str
-    en: str
-
-    def __str__(self) -> str:
-        return f"{self.fr}\n{self.en}" if self.fr != self.en else self.en
-
-    def prefixed(self, before: str) -> Said:
-        return Said(f"{before} : {self.fr}", f"{before}: {self.en}")
+say = message
 
 
-def say(key: str, **values: object) -> Said:
-    return Said(text(key, "fr", **values), text(key, "en", **values))
+class Said(Message):
+    """A sentence of `dmp_connector`, whose messages are on their way into a catalogue."""
+
+    def __init__(self, fr: str, en: str) -> None:
+        super().__init__("mssgw", "words", fr=fr, en=en)
+
+    def text(self, language: Language) -> str:
+        return str(dict(self.values)[language])
+
+
+def at(place: object, what: Message) -> Message:
+    """What was said, with the file, option or verb it is about in front."""
+    return message("at", place=str(place), what=what)
+
+
+def both(*messages: Message) -> str:
+    """For people: all of it in French, then in English; what is the same in both stands once."""
+    french, english = ("\n".join(one.text(language) for one in messages) for language in LANGUAGES)
+    return f"{french}\n{english}" if french != english else english
 
 
 # --- output -------------------------------------------------------------------------------------------------------------
@@ -83,28 +88,28 @@ def output_with_message(document: dict[str, Any], letters: Iterator[bytes]) -> N
     _answer.printed = True
 
 
-def failure(reason: str | Said, *, fault: str = "other", detail: str = "") -> typer.Exit:
-    """To be raised: prints the reason and ends with status 1."""
-    sys.stderr.write(f"{reason}\n" + (f"  ({detail})\n" if detail else ""))
-    said = reason if isinstance(reason, Said) else Said("", reason)
-    _answer.no = _refusal(fault, said, detail)
+def failure(*said: Message | str, fault: str = "other", detail: str = "") -> typer.Exit:
+    """To be raised: prints the reasons and ends with status 1."""
+    reasons = [message("words", words=one) if isinstance(one, str) else one for one in said]
+    sys.stderr.write(both(*reasons) + "\n" + (f"  ({detail})\n" if detail else ""))
+    _answer.no = _refusal(fault, *reasons, detail=detail)
     return typer.Exit(1)
 
 
-def warn(said: Said) -> None:
+def warn(*said: Message) -> None:
     """For people, beside the answer: on stderr."""
-    sys.stderr.write(f"{said}\n")
+    sys.stderr.write(f"{both(*said)}\n")
 
 
-def of_os(error: OSError) -> Said:
+def of_os(error: OSError) -> Message:
     """What the system says about a file, in a sentence."""
-    word = f"cli.file.{errno.errorcode.get(error.errno or 0, '')}"
-    said = say(word) if word in TEXTS else Said(error.strerror or str(error), error.strerror or str(error))
-    return said.prefixed(str(error.filename)) if error.filename else said
+    said = either(f"cli.file.{errno.errorcode.get(error.errno or 0, '')}", error.strerror or str(error))
+    return at(error.filename, said) if error.filename else said
 
 
-def _refusal(fault: str, said: Said, detail: str = "") -> dict[str, Any]:
-    return {"valid": False, "fault": fault, "reason": said.en, "reason_fr": said.fr or None, "detail": detail or None}
+def _refusal(fault: str, *reasons: Message, detail: str = "") -> dict[str, Any]:
+    french, english = ("\n".join(one.text(language) for one in reasons) for language in LANGUAGES)
+    return {"valid": False, "fault": fault, "reason": english, "reason_fr": french, "detail": detail or None}
 
 
 # --- verbs --------------------------------------------------------------------------------------------------------------
@@ -150,13 +155,13 @@ def _of(error: BaseException) -> dict[str, Any] | None:
     """The document of a verb that ended without one; None when it ended well, or by a bug."""
     match error:
         case typer.Exit():
-            return (_answer.no or _refusal("other", Said("", "see stderr"))) if error.exit_code else None
+            return (_answer.no or _refusal("other", message("cli.see-stderr"))) if error.exit_code else None
         case TyperException():
-            return _refusal("usage" if getattr(error, "exit_code", 1) == 2 else "other", Said("", _message(error)))
+            return _refusal("usage" if getattr(error, "exit_code", 1) == 2 else "other", message("words", words=_message(error)))
         case MailError():
-            return _refusal(str(error.fields.get("fault") or "other"), Said("", error.reply.text), error.detail)
+            return _refusal(str(error.fields.get("fault") or "other"), message("words", words=error.reply.text), detail=error.detail)
         case ConfigError():
-            return _refusal("configuration", Said("", str(error)))
+            return _refusal("configuration", message("words", words=str(error)))
         case OSError():
             return _refusal("file", of_os(error))
         case _:

@@ -19,10 +19,11 @@ from typing import Annotated, Any, Literal
 import pybase64
 import typer
 
-from mssgw.cli.frame import Family, Json, Said, failure, of_os, output, output_with_message, say, warn
+from mssgw.cli.frame import Family, Json, at, failure, of_os, output, output_with_message, say, warn
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import ConfigError
 from mssgw.core.pki import Validate
+from mssgw.core.texts import Message
 from mssgw.smime import files, fitness
 from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.errors import KeyFileError, Reason, SmimeError
@@ -199,7 +200,7 @@ def _to_file(body: Body, path: Path) -> None:
         return
     if not path.parent.is_dir():
         word = "cli.file.ENOTDIR" if path.parent.exists() else "cli.directory.ENOENT"
-        raise failure(say(word).prefixed(str(path.parent)), fault="file")
+        raise failure(at(path.parent, say(word)), fault="file")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -215,7 +216,7 @@ def _readers(path: Path, now: datetime) -> list[tuple[Certificate, tuple[Doubt, 
     try:
         return [(one, fitness.doubts(one, "encrypt", now)) for one in fitness.readers(files.certificates(path))]
     except SmimeError as error:
-        raise failure(_refusal(error).prefixed(str(path)), fault=error.reason, detail=error.where) from error
+        raise failure(at(path, _refusal(error)), fault=error.reason, detail=error.where) from error
 
 
 def _identity(cert: Path | None, key: Path, passphrase: Path | None, chain: Path | None = None, *, weak: bool = False) -> Identity:
@@ -268,8 +269,7 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except KeyFileError as error:
-        said = Said(error.sentence("fr"), error.sentence("en"))
-        raise failure(said.prefixed(error.place) if error.place else said, fault=f"file-{error.problem}") from error
+        raise failure(at(error.place, error.message) if error.place else error.message, fault=f"file-{error.problem}") from error
     except SmimeError as error:
         raise failure(_refusal(error), fault=error.reason, detail=error.where) from error
     except BrokenPipeError:
@@ -278,49 +278,47 @@ def _sentences() -> Iterator[None]:
         raise failure(of_os(error), fault="file") from error
 
 
-def _reason(reason: Reason) -> Said:
-    return Said(f"{reason} : {say(f'smime.reason.{reason}').fr}", f"{reason}: {say(f'smime.reason.{reason}').en}")
+def _reason(reason: Reason) -> Message:
+    return at(reason, say(f"smime.reason.{reason}"))
 
 
-def _refusal(error: SmimeError) -> Said:
+def _refusal(error: SmimeError) -> Message:
     """Why a certificate or a message is refused, its cause in both languages where there is a sentence for it."""
-    if isinstance(error, fitness.Unfit):
-        return Said(f"{error.reason} : {error.sentence('fr')}", f"{error.reason}: {error.sentence('en')}")
-    return _reason(error.reason)
+    return at(error.reason, error.message)
 
 
 def _warned(doubts: Sequence[Doubt]) -> list[dict[str, str]]:
     """Tell the doubts, and answer them as data."""
     for one in doubts:
-        warn(Said(one.sentence("fr"), one.sentence("en")))
-    return [{"code": one.word, "fr": one.sentence("fr"), "en": one.sentence("en")} for one in doubts]
+        warn(one.message)
+    return [{"code": one.word, "fr": one.message.fr, "en": one.message.en} for one in doubts]
 
 
-def _no(verdict: Verdict, at: datetime | None) -> typer.Exit:
+def _no(verdict: Verdict, moment: datetime | None) -> typer.Exit:
     """Why it doesn't hold: each reason in both languages, then where it failed."""
-    said = [_reason(reason) for reason in verdict.reasons] or [Said(verdict.banner("fr"), verdict.banner("en"))]
-    said += [sentence for one in verdict.signers if at and (sentence := _outside(one, at))]
-    said += dict.fromkeys(Said(one.detail_fr, one.detail) for one in verdict.signers if one.detail_fr != one.detail)
-    details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.detail_fr == one.detail != "")]))
+    said = [_reason(reason) for reason in verdict.reasons] or list(verdict.sentences())
+    said += [sentence for one in verdict.signers if moment and (sentence := _outside(one, moment))]
+    said += dict.fromkeys(one.refused for one in verdict.signers if one.refused is not None)
+    details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.refused is None and one.detail)]))
     return failure(
-        Said("\n".join(one.fr for one in said), "\n".join(one.en for one in said)),
+        *said,
         fault=verdict.reasons[0] if verdict.reasons else "not-signed",
         detail=details,
     )
 
 
-def _outside(one: SignerVerdict, at: datetime) -> Said | None:
+def _outside(one: SignerVerdict, moment: datetime) -> Message | None:
     """The signer's certificate is not valid at the time asked for: whose, its dates, that time."""
     if one.certificate is None:
         return None
     found = certificate(one.certificate)
     try:
-        if found.valid_at(at):
+        if found.valid_at(moment):
             return None
     except SmimeError:
         return None
     start, end = found.parsed.not_valid_before_utc, found.parsed.not_valid_after_utc
-    return say("smime.outside", subject=one.subject, start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}", asked=f"{at:%Y-%m-%d}")
+    return say("smime.outside", subject=one.subject, start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}", asked=f"{moment:%Y-%m-%d}")
 
 
 def _told(verdict: Verdict) -> str:

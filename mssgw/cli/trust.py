@@ -16,14 +16,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Family, Json, Said, failure, output, run, say
+from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say
 from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.core.pki import Purpose
 from mssgw.trust import anchors, disk, importing, paths, refresh, space, status, whitelist
-from mssgw.trust.faults import Fault, fault_of, said
+from mssgw.trust.faults import Fault, fault_of
 from mssgw.trust.fetch import Failure
 from mssgw.trust.igc_sante import CHAIN_URL
 from mssgw.trust.names import Match
@@ -94,7 +94,9 @@ def match(
         evidence = run(court.judge(encoded, purpose, when))
         operator = listed.require(_domain(domain), paths.read(encoded).subject)
         document = {"valid": True, "domain": domain, "operator": operator.id, "certificate": asdict(evidence)}
-        output(str(say("trust.matched", domain=domain, operator=operator.id, revocation=evidence.revocation)), json=json, document=document)
+        output(
+            both(say("trust.matched", domain=domain, operator=operator.id, revocation=evidence.revocation)), json=json, document=document
+        )
 
 
 @app.command()
@@ -152,7 +154,7 @@ def diff(
             for domain, operator in pairs
         ]
         document = {"valid": True, "old": before.generated_at.isoformat(), "new": after.generated_at.isoformat(), **asdict(changes)}
-        output("\n".join(lines) or str(say("trust.no-difference")), json=json, document=document)
+        output("\n".join(lines) or both(say("trust.no-difference")), json=json, document=document)
 
 
 @app.command("import-anchors")
@@ -174,7 +176,7 @@ def import_anchors(
     }
     output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
     if not document["valid"]:
-        raise failure("\n".join(imported.refused) or say("trust.nothing-imported"), fault="not-imported")
+        raise failure(*(imported.refused or [say("trust.nothing-imported")]), fault="not-imported")
 
 
 @app.command()
@@ -187,7 +189,7 @@ def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
         raise failure(say("trust.nothing-waits"), fault="nothing-waits") from error
     document = {"generated_at": pending.generated_at.isoformat(), "sha256": pending.sha256, "lost": pending.lost, "total": pending.total}
     accepted = say("trust.accepted", date=f"{pending.generated_at:%Y-%m-%d}", lost=pending.lost, total=pending.total)
-    output(str(accepted), json=json, document=document)
+    output(both(accepted), json=json, document=document)
 
 
 @app.command()
@@ -200,7 +202,7 @@ def override(
     """Go on trusting the list in force although it is too old."""
     word = refresh.override(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now(), hours)
     overridden = say("trust.override", until=f"{word.until:%Y-%m-%dT%H:%MZ}") if hours else say("trust.override.none")
-    output(str(overridden), json=json, document={"in_force": hours > 0, "until": word.until if hours else None, "who": word.who})
+    output(both(overridden), json=json, document={"in_force": hours > 0, "until": word.until if hours else None, "who": word.who})
 
 
 # -- shared --------------------------------------------------------------------------------------------------------
@@ -213,7 +215,7 @@ def _judged() -> Iterator[None]:
         yield
     except MailError as error:
         fault = fault_of(error)
-        raise failure(Said(said(error, "fr"), said(error, "en")), fault=fault.value if fault else "other", detail=error.detail) from error
+        raise failure(error.message, fault=fault.value if fault else "other", detail=error.detail) from error
 
 
 def _lines(document: dict[str, Any], width: int) -> str:
@@ -254,7 +256,7 @@ def _certificate(path: Path) -> bytes:
     try:
         return anchors.read_bundle(path.read_bytes())[0].der
     except (ValueError, IndexError):
-        raise failure(say("trust.no-certificate").prefixed(str(path)), fault="no-certificate") from None
+        raise failure(at(path, say("trust.no-certificate")), fault="no-certificate") from None
 
 
 def _document(found: Whitelist) -> dict[str, Any]:
@@ -322,7 +324,7 @@ def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
     if age > timedelta(hours=config.trust.warn_age_hours):
         problems.append(say("trust.show.old-list", hours=round(age.total_seconds() / 3600), most=config.trust.max_age_hours))
     return {
-        "problems": [asdict(one) for one in problems],
+        "problems": [{"fr": one.fr, "en": one.en} for one in problems],
         "failing": [
             {
                 "url": one.url,

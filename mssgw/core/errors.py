@@ -19,6 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mssgw.core import texts
+from mssgw.core.texts import Message
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -39,17 +42,26 @@ class Reply:
 class MailError(Exception):
     """Base of what can go wrong with a message.
 
-    `reply` is for the peer. `detail` and `fields` are for the log and the audit only: they may name
+    `reply` is for the peer. `message` is for our own people: what the peer reads, unless there is more to say to them.
+    `detail` and `fields` are for the log and the audit only: they may name
     certificates and settings, never content, passwords or patient data.
     """
 
     default: Reply = Reply(451, "4.3.0", "Local error, try again later")
 
     def __init__(
-        self, text: str | None = None, *, code: int | None = None, enhanced: str | None = None, detail: str = "", **fields: object
+        self,
+        text: str | None = None,
+        *,
+        code: int | None = None,
+        enhanced: str | None = None,
+        detail: str = "",
+        message: Message | None = None,
+        **fields: object,
     ) -> None:
         base = self.default
         self.reply: Final = Reply(code or base.code, enhanced or base.enhanced, text or base.text)
+        self.message: Final = message or texts.message("words", words=self.reply.text)
         self.detail: Final = detail
         self.fields: Final = fields
         super().__init__(f"{self.reply}" + (f" ({detail})" if detail else ""))

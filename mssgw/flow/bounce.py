@@ -27,7 +27,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.envelope import Envelope, Notify, Origin, OriginKind, Recipient, Ret
 from mssgw.core.errors import MailError, Reply
-from mssgw.core.texts import TEXTS, Language, text
+from mssgw.core.texts import Language, has, text
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.transaction import new_trace
 from mssgw.observe import Event, log
@@ -242,7 +242,7 @@ def _letter(language: Language, original: Original, action: Action, fates: list[
         if action in (Action.FAILED, Action.DELAYED):
             causes = ["4.7"] if fate.expired else []
             for cause in [*causes, fate.reply.enhanced.partition(".")[2]]:
-                if (why := f"dsn.why.{cause}") in TEXTS:
+                if has(why := f"dsn.why.{cause}"):
                     lines.append("    " + text(why, language))
             said = "dsn.said" if fate.host else "dsn.found"
             lines.append("    " + text(said, language, host=fate.host, reply=str(fate.reply)))

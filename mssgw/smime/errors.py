@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 
 from mssgw.core.errors import Deferred, Refused, Reply
-from mssgw.core.texts import Language, text
+from mssgw.core.texts import Message, message
 
 
 class Reason(enum.StrEnum):
@@ -51,9 +51,9 @@ class SmimeError(Refused):
 
     default = Reply(554, "5.6.0", "S/MIME content is not acceptable")
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", said: Message | None = None) -> None:
         self.reason, self.where = reason, detail
-        super().__init__(detail=f"{reason}: {detail}" if detail else str(reason))
+        super().__init__(detail=f"{reason}: {detail}" if detail else str(reason), message=said or message(f"smime.reason.{reason}"))
 
 
 class Undecryptable(SmimeError):
@@ -91,10 +91,9 @@ class KeyFileError(KeyUnavailable):
 
     def __init__(self, problem: FileProblem, what: str = "", place: str = "") -> None:
         self.problem, self.what, self.place = problem, what, place
-        super().__init__(detail=": ".join(part for part in (place, self.sentence("en")) if part))
-
-    def sentence(self, language: Language) -> str:
-        return text(f"smime.file.{self.problem}", language) + (f" ({self.what})" if self.what else "")
+        plain = message(f"smime.file.{problem}")
+        said = message("with-detail", said=plain, detail=what) if what else plain
+        super().__init__(detail=": ".join(part for part in (place, said.en) if part), message=said)
 
     def at(self, place: object) -> KeyFileError:
         """The same, with the file that it is about."""

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.message import Headers
-from mssgw.core.texts import Language, text
+from mssgw.core.texts import Message, message
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.judging import author_of
 from mssgw.smime.keys.certificates import BROKEN, Certificate, printable
@@ -37,14 +37,11 @@ Use = Literal["sign", "encrypt"]
 
 
 class Unfit(SmimeError):
-    """A certificate's profile forbids its use. `sentence` says which."""
+    """A certificate's profile forbids its use. `message` says which."""
 
     def __init__(self, word: Literal["purpose", "sign", "encrypt"], detail: str = "", **facts: str) -> None:
-        self.word, self.facts = word, facts
-        super().__init__(Reason.USAGE, detail or self.sentence("en"))
-
-    def sentence(self, language: Language) -> str:
-        return text(f"smime.unfit.{self.word}", language, **self.facts)
+        said = message(f"smime.unfit.{word}", **facts)
+        super().__init__(Reason.USAGE, detail or said.en, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +51,9 @@ class Doubt:
     word: Literal["purpose", "authority", "expired", "not-yet-valid", "author", "no-author"]
     facts: dict[str, str]
 
-    def sentence(self, language: Language) -> str:
-        return text(f"smime.doubt.{self.word}", language, **self.facts)
+    @property
+    def message(self) -> Message:
+        return message(f"smime.doubt.{self.word}", **self.facts)
 
 
 def doubts(one: Certificate, use: Use, now: datetime) -> tuple[Doubt, ...]:

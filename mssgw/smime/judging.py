@@ -7,7 +7,6 @@ signature (RFC 9788) must be theirs as well, and so must a Sender that stands th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import Deferred, MailError, NotTrusted
 from mssgw.core.message import Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
-from mssgw.core.texts import TEXTS, Language
+from mssgw.core.texts import Message, message
 from mssgw.protocol import mime
 from mssgw.smime.cms.verifying import SignerCheck
 from mssgw.smime.errors import Reason, SmimeError
@@ -59,10 +58,12 @@ class Judge:
     def signer(self, check: SignerCheck, layer: int, claim: Claim) -> SignerVerdict:
         """Trust and binding of one signer whose arithmetic is already decided."""
         one = check.certificate
-        status, reason, detail = SignatureStatus.INVALID, check.problem, (check.detail, check.detail)
+        status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
         evidence: Evidence | None = None
+        refused: Message | None = None
         if check.problem is None and one is not None:
-            status, reason, detail, evidence = self._trusted(one)
+            status, reason, refused, evidence = self._trusted(one)
+            detail = refused.en if refused else ""
         binding = self._bound(one, claim.authors) if one and status is SignatureStatus.VALID else Binding.NONE
         return SignerVerdict(
             subject=one.name if one else "",
@@ -76,20 +77,20 @@ class Judge:
             binding=binding,
             evidence=evidence,
             reason=reason,
-            detail=detail[1],
-            detail_fr=detail[0],
+            detail=detail,
+            refused=refused,
             layer=layer,
             certificate=one.der if one else None,
             receipt_request=check.receipt_request,
         )
 
-    def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, tuple[str, str], Evidence | None]:
+    def _trusted(self, one: Certificate) -> tuple[SignatureStatus, Reason | None, Message | None, Evidence | None]:
         try:
             _ = one.addresses
         except SmimeError as error:
-            return SignatureStatus.UNTRUSTED, Reason.CERTIFICATE, (error.where, error.where), None
+            return SignatureStatus.UNTRUSTED, Reason.CERTIFICATE, message("words", words=error.where), None
         try:
-            return SignatureStatus.VALID, None, ("", ""), self.validate(one.der, Purpose.MAIL_SIGN, self.now)
+            return SignatureStatus.VALID, None, None, self.validate(one.der, Purpose.MAIL_SIGN, self.now)
         except NotTrusted as error:
             return SignatureStatus.UNTRUSTED, Reason.NOT_TRUSTED, _why(error), None
         except Deferred as error:
@@ -202,13 +203,6 @@ def _addresses(one: Certificate | None) -> tuple[str, ...]:
         return ()
 
 
-def _why(error: MailError) -> tuple[str, str]:
-    """French and English, with what only a log needs behind it. The reply itself tells the holder what to mend; this is for others."""
-    return _said(error, "fr"), _said(error, "en")
-
-
-def _said(error: MailError, language: Language) -> str:
-    key = f"trust.fault.{error.fields.get('fault')}"
-    facts = defaultdict(lambda: "?", {name: str(value) for name, value in error.fields.items()})
-    sentence = TEXTS[key][language].format_map(facts) if key in TEXTS else error.reply.text
-    return f"{sentence} ({error.detail})" if error.detail else sentence
+def _why(error: MailError) -> Message:
+    """With what only a log needs behind it. The reply itself tells the holder what to mend; this is for others."""
+    return message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from mssgw.core.pki import Evidence
-from mssgw.core.texts import TEXTS, Language, text
+from mssgw.core.texts import Language, Message, either, message
 from mssgw.smime.cms.ess import ReceiptRequest
 from mssgw.smime.errors import Reason
 from mssgw.smime.keys.certificates import printable
@@ -58,7 +58,7 @@ class SignerVerdict:
     layer: int  # 0 is the outermost
     certificate: bytes | None = None  # DER
     receipt_request: ReceiptRequest | None = None
-    detail_fr: str = ""
+    refused: Message | None = None  # why the trust space refuses the certificate; `detail` is its English
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +136,22 @@ class Verdict:
 
     def banner(self, language: Language = "fr") -> str:
         """One or two sentences for the reader of the message."""
+        return " ".join(one.text(language) for one in self.sentences())
+
+    def sentences(self) -> tuple[Message, ...]:
+        """What the banner is made of."""
         sentences = []
         if self.signature is not SignatureStatus.NONE:
             key, why = self._finding()
             who = " ; ".join(dict.fromkeys(one.subject or "?" for one in self.signers if one.layer == self.signers[-1].layer)) or "?"
-            sentences.append(
-                text(f"smime.signature.{key}", language, who=printable(who, 120), why=text(f"smime.reason.{why}", language) if why else "")
-            )
+            sentences.append(message(f"smime.signature.{key}", who=printable(who, 120), why=message(f"smime.reason.{why}") if why else ""))
         if self.encryption is not EncryptionStatus.NONE:
-            sentences.append(text(f"smime.encryption.{self.encryption}", language))
+            sentences.append(message(f"smime.encryption.{self.encryption}"))
         if not sentences:
-            return self._unsigned(language)
+            return (self._unsigned(),)
         if self.layers[-1:] == ("receipt",):
-            sentences.append(text("smime.receipt", language))
-        return " ".join([*sentences, *self.warnings(language)])
+            sentences.append(message("smime.receipt"))
+        return (*sentences, *self.warnings())
 
     def _finding(self) -> tuple[str, Reason | None]:
         """Which sentence tells of the signature, and the reason it names: the cause, and no other."""
@@ -171,21 +173,21 @@ class Verdict:
             case _:
                 return self.signature.value, None
 
-    def _unsigned(self, language: Language) -> str:
+    def _unsigned(self) -> Message:
         """Neither signed nor encrypted, or not to be told: unreadable, over limits, no signer."""
         if not self.reasons:
-            return text("smime.none", language)
+            return message("smime.none")
         if self.layers[-1:] == ("certificates",):
-            return text("smime.certificates", language)
+            return message("smime.certificates")
         if self.reasons[0] is Reason.PARTIAL:
-            return text(f"smime.reason.{self.reasons[0]}", language)
-        return text("smime.unjudged", language, why=text(f"smime.reason.{self.reasons[0]}", language))
+            return message(f"smime.reason.{self.reasons[0]}")
+        return message("smime.unjudged", why=message(f"smime.reason.{self.reasons[0]}"))
 
-    def warnings(self, language: Language = "fr") -> tuple[str, ...]:
+    def warnings(self) -> tuple[Message, ...]:
         """What the signature says otherwise than the header that is seen: a sentence for each field."""
         if self.signature is not SignatureStatus.VALID:
             return ()
-        return tuple(_changed(name, value, language) for name, value in self.signed_fields)
+        return tuple(_changed(name, value) for name, value in self.signed_fields)
 
     def to_json(self) -> dict[str, Any]:
         """What `mssgw smime verify --json` prints."""
@@ -203,8 +205,8 @@ class Verdict:
             "header_differences": list(self.header_differences),
             "signed_fields": dict(self.signed_fields) if self.signature is SignatureStatus.VALID else {},
             "warnings": [
-                {"code": Reason.HEADERS.value, "field": name, "fr": french, "en": english}
-                for (name, _), french, english in zip(self.signed_fields, self.warnings("fr"), self.warnings("en"), strict=False)
+                {"code": Reason.HEADERS.value, "field": name, "fr": one.fr, "en": one.en}
+                for (name, _), one in zip(self.signed_fields, self.warnings(), strict=False)
             ],
             "banner": {"fr": self.banner("fr"), "en": self.banner("en")},
             "reasons": [reason.value for reason in self.reasons],
@@ -226,10 +228,9 @@ def _quoted(value: str) -> str:
     return f'"{plain[:200]}"'
 
 
-def _changed(name: str, value: str, language: Language) -> str:
-    key = f"smime.field.{name}"
-    field = text(key, language) if key in TEXTS else name.title()
-    return text("smime.changed" if value else "smime.added", language, field=field, value=printable(value, 200))
+def _changed(name: str, value: str) -> Message:
+    field = either(f"smime.field.{name}", name.title())
+    return message("smime.changed", field=field, value=printable(value, 200)) if value else message("smime.added", field=field)
 
 
 def _signer_json(one: SignerVerdict) -> dict[str, Any]:
@@ -248,6 +249,6 @@ def _signer_json(one: SignerVerdict) -> dict[str, Any]:
         "root": one.evidence.root if one.evidence else None,
         "reason": one.reason.value if one.reason else None,
         "detail": printable(one.detail),
-        "detail_fr": printable(one.detail_fr),
+        "detail_fr": printable(one.refused.fr if one.refused else one.detail),
         "receipt_request": one.receipt_request.to_json() if one.receipt_request else None,
     }

@@ -11,7 +11,7 @@ import enum
 import unicodedata
 
 from mssgw.core.errors import Deferred, MailError, NotTrusted, Reply
-from mssgw.core.texts import TEXTS, Language
+from mssgw.core.texts import message
 
 
 class Fault(enum.StrEnum):
@@ -101,21 +101,16 @@ def refusal(fault: Fault, *, detail: str = "", whose: str = "Your", **facts: obj
     """The exception for a fault: Deferred when its code is 4xx, else NotTrusted. `whose` certificate: the peer's own by default."""
     (code, enhanced), sentence = _SENTENCES[fault]
     kind = Deferred if code < 500 else NotTrusted
-    text = ascii_of(sentence.format(Whose=whose, **facts), 420)
-    return kind(text, code=code, enhanced=enhanced, detail=detail, fault=fault, **{name: str(value) for name, value in facts.items()})
-
-
-def said(error: MailError, language: Language) -> str:
-    """The refusal for a person at the command line, who is not the peer. `what` of a fault stays in English."""
-    fault = fault_of(error)
-    if fault is None:
-        return error.reply.text
-    return TEXTS[f"trust.fault.{fault}"][language].format_map(_Facts({name: str(value) for name, value in error.fields.items()}))
-
-
-class _Facts(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return "?"
+    reply = ascii_of(sentence.format(Whose=whose, **facts), 420)
+    return kind(
+        reply,
+        code=code,
+        enhanced=enhanced,
+        detail=detail,
+        fault=fault,
+        message=message(f"trust.fault.{fault}", **facts),
+        **{name: str(value) for name, value in facts.items()},
+    )
 
 
 def fault_of(error: MailError) -> Fault | None:
@@ -126,7 +121,7 @@ def fault_of(error: MailError) -> Fault | None:
 def rewritten(error: MailError, enhanced: str) -> MailError:
     """The same refusal with another enhanced code (5.1.8 where the domain is the sender's, RFC 3463 3.2)."""
     reply: Reply = error.reply
-    return type(error)(reply.text, code=reply.code, enhanced=enhanced, detail=error.detail, **error.fields)
+    return type(error)(reply.text, code=reply.code, enhanced=enhanced, detail=error.detail, message=error.message, **error.fields)
 
 
 def spoken(text: str, limit: int = 64) -> str:

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mssgw.core.config import Config
-from mssgw.core.texts import TEXTS, Language
+from mssgw.core.texts import Language, named
 
 _PAGES = Environment(loader=PackageLoader("mssgw.web"), autoescape=True, undefined=StrictUndefined)
 _HEADERS = {
@@ -23,12 +23,27 @@ _HEADERS = {
 }
 
 
+_WORDS = (
+    "web.title",
+    "web.intro",
+    "web.setup",
+    "web.protocol",
+    "web.server",
+    "web.port",
+    "web.security",
+    "web.imap",
+    "web.smtp",
+    "web.login",
+    "web.autoconfig",
+)
+
+
 def people(config: Config) -> Starlette:
     """How to set up a mail client, in the reader's language, and Mozilla autoconfig for the clients that ask."""
 
     async def home(request: Request) -> Response:
         language = _language(request, config.node.language)
-        words = {key.removeprefix("web."): value[language] for key, value in TEXTS.items() if key.startswith("web.")}
+        words = named(_WORDS, language)
         page = _PAGES.get_template("home.html").render(language=language, words=words, servers=_servers(config), host=config.node.hostname)
         return Response(page, media_type="text/html", headers=_HEADERS)
 

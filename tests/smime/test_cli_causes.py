@@ -242,7 +242,7 @@ def test_the_directory_of_out_is_what_does_not_exist(desk: Desk) -> None:
         done = desk("sign", desk.path / "m.eml", *desk.who("alice"), "-o", desk.path / out)
         assert done.returncode == 1
         assert french in done.stderr.decode()
-        assert str((desk.path / out).parent) + " :" in done.stderr.decode()
+        assert str((desk.path / out).parent) + "\N{NO-BREAK SPACE}:" in done.stderr.decode()
 
 
 def test_a_key_in_a_token_was_taken_for_a_file_name(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from dmp_connector.model.creation import MANAGED_SENTENCES, AccountAccess, Chann
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, of_os, say
+from mssgw.core.texts import Message
 
 app = typer.Typer()
 
@@ -86,7 +87,7 @@ _NO_EMAIL = BadInput("--confirm email needs --email", fr="--confirm email demand
 class LetterNotWritten(DmpError):
     """The DMP is created, its letter is nowhere: the last step is to be done again."""
 
-    def __init__(self, creation: str, why: Said) -> None:
+    def __init__(self, creation: str, why: Message) -> None:
         super().__init__(why.en)
         self._creation, self._why = creation, why
 

@@ -45,9 +45,10 @@ from mssgw import __version__
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
 from mssgw.cli.dmp.store import open_store
-from mssgw.cli.frame import Said, failure, of_os, output, say, warn
+from mssgw.cli.frame import Said, at, both, failure, of_os, output, say, warn
 from mssgw.core.config.dmp import Dmp as DmpTable
 from mssgw.core.config.dmp import DmpActor
+from mssgw.core.texts import Message
 
 As = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Whose acts these are: a dmp_actor of the configuration.")]
 PatientIns = Annotated[str, typer.Option("--patient", metavar="INS", help="The patient's INS, 15 characters.")]
@@ -145,13 +146,13 @@ class Session:
         """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
         return self.options.yes or (self.asks and answered(say(key, **values)))
 
-    def tell(self, said: str | Said, document: Any) -> None:
-        output(str(said), json=self.options.json, document=document)
+    def tell(self, said: str | Message, document: Any) -> None:
+        output(both(said) if isinstance(said, Message) else said, json=self.options.json, document=document)
 
-    def notice(self, said: str | Said) -> None:
+    def notice(self, said: str | Message) -> None:
         """For the person beside the data: to stderr."""
-        if str(said):
-            sys.stderr.write(f"{said}\n")
+        if said:
+            sys.stderr.write(f"{both(said) if isinstance(said, Message) else said}\n")
 
     async def attempted(self, error: DmpError) -> None:
         """Whatever an attempt came to, it leaves a row: this one, unless the act left its own."""
@@ -356,9 +357,9 @@ async def _relay(stack: AsyncExitStack, table: DmpTable, card: CardSession, pin:
     return await stack.enter_async_context(TlsRelay(settings, pin))
 
 
-def answered(question: Said) -> bool:
+def answered(question: Message) -> bool:
     """oui or non, typed; an empty line and the end of input are no. A word that is neither is asked about again."""
-    sys.stderr.write(f"{question}\n")
+    warn(question)
     while True:
         with asking():  # from before the person sees that an answer is waited for
             sys.stderr.write("[oui/non] ")
@@ -412,16 +413,15 @@ def verb(options: Options, act: Callable[[Session], Awaitable[None]]) -> None:
     except Interrupted as error:
         raise _ended(error, resume) from None
     except OSError as error:
-        raise failure(of_os(error).prefixed("mssgw dmp"), fault="file") from error
+        raise failure(at("mssgw dmp", of_os(error)), fault="file") from error
 
 
 def _ended(by: Interrupted, resume: str) -> typer.Exit:
     said = say("dmp.interrupted.asked" if by.asked else "dmp.interrupted")
     if resume:
-        again = say("dmp.interrupted.resume", id=resume)
-        said = Said(f"{said.fr} {again.fr}", f"{said.en} {again.en}")
+        said = say("sentences", first=said, then=say("dmp.interrupted.resume", id=resume))
     with suppress(OSError):  # the terminal may be gone: SIGHUP
-        failure(said.prefixed("mssgw dmp"), fault="interrupted", detail=str(by))
+        failure(at("mssgw dmp", said), fault="interrupted", detail=str(by))
     return typer.Exit(by.status)
 
 
@@ -437,4 +437,4 @@ def refused(error: DmpError, *, json: bool, program: str = "mssgw dmp") -> None:
         raise typer.Exit(1)
     several = len({text for _, _, text in error.reasons}) > 1
     reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if several else ""
-    raise failure(Said(fr + reasons, en).prefixed(program))
+    raise failure(at(program, Said(fr + reasons, en)))

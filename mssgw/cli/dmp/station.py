@@ -21,7 +21,7 @@ from dmp_connector.model import AccessMode
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.documents import entry_json, entry_line, opened
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, refused, verb
-from mssgw.cli.frame import ConfigFile, Json, Said, failure, output, say
+from mssgw.cli.frame import ConfigFile, Json, failure, output, say
 from mssgw.core.config.dmp import Dmp as DmpTable
 from mssgw.core.config.dmp import DmpActor
 
@@ -134,7 +134,7 @@ def open_consultation(
                 await s.consultations.close(consultation, by=ended)
         document = {"ok": True, "consultation": consultation.id, "ended_by": ended, "documents": [entry_json(e) for e in entries]}
         by = say(f"dmp.by.{ended}")
-        s.tell(Said(say("dmp.consultation-closed", by=by.fr).fr, say("dmp.consultation-closed", by=by.en).en), document)
+        s.tell(say("dmp.consultation-closed", by=by), document)
 
     verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
