@@ -36,7 +36,7 @@
        ├─ NoReader ├─ NoCard ├─ WrongPin(tries_left) ├─ PinLocked ├─ CardExpired ├─ CardRemoved └─ CardUnreadable
 
 Checks raise. A code the server sends and this file does not know travels untouched in a plain `Refused`
-(dmp.md 1.6: the full list is in SEL-MP-037, which is not public).
+(docs/reference/dmp.md 1.6: the full list is in SEL-MP-037, which is not public).
 """
 
 from __future__ import annotations
@@ -371,7 +371,7 @@ class CardUnreadable(CardError):
     en = "The card cannot be read."
 
 
-# dmp.md 1.6, the faults of WS-Security 1.1 12, and the XDS errors of IHE ITI TF-3 table 4.2.4.1-2.
+# docs/reference/dmp.md 1.6, the faults of WS-Security 1.1 12, and the XDS errors of IHE ITI TF-3 table 4.2.4.1-2.
 # Everything else stays a plain Refused.
 _BY_CODE: dict[str, type[Refused]] = {
     "NF": NoDossier,

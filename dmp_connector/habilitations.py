@@ -1,6 +1,6 @@
 """The proprietary services: authorisations (TD0.3, TD1.6), my dossiers (TD0.4), the patient's web account (TD1.5). Pure.
 
-Their WSDL is not public; element names are those of the editors' kits (dmp.md 1.4). Answers are read by local
+Their WSDL is not public; element names are those of the editors' kits (docs/reference/dmp.md 1.4). Answers are read by local
 name, so that a namespace we do not know does no harm. The patient is in the VIHF, never in the message.
 """
 

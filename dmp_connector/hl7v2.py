@@ -145,7 +145,7 @@ class ConsultationWill(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """Feeding and consulting are two wills (dmp.md 0.1, 7.3), each with its own date."""
+    """Feeding and consulting are two wills (docs/reference/dmp.md 7.1, 7.3), each with its own date."""
 
     feeding: FeedingWill
     feeding_at: Dtm | None
@@ -210,7 +210,7 @@ class Transmission:
 _VISIBILITY = {
     "MASQUE_PS": Visibility.MASKED,
     "INVISIBLE_PATIENT": Visibility.HIDDEN_FROM_PATIENT,
-    "INVISIBLE_REP_LEGAUX": Visibility.HIDDEN_FROM_REPRESENTATIVES,  # spelled otherwise in XDS (dmp.md 3.4)
+    "INVISIBLE_REP_LEGAUX": Visibility.HIDDEN_FROM_REPRESENTATIVES,  # spelled otherwise in XDS (docs/reference/dmp.md 3.4)
     "INVISIBLE_REPRENSANTS_LEGAUX": Visibility.HIDDEN_FROM_REPRESENTATIVES,  # seen in the field
 }
 

@@ -1,6 +1,6 @@
 """Settings of the connector: one frozen value, every open point of the guide a choice.
 
-SEL-MP-037 is not public (dmp.md 12): whatever the public sources disagree about is a setting here, with
+SEL-MP-037 is not public (docs/reference/dmp.md 9): whatever the public sources disagree about is a setting here, with
 the value of the newest real messages as default. `config/dmp/settings.md` explains each.
 """
 
@@ -100,7 +100,7 @@ class DmpSettings:
     update_content_type: Code = _CONSULTATION  # contentTypeCode of TD3.3 submissions (JDV_J59)
     date_format: str = "%d%m%Y"  # TD0.4 startDate; DDMMYYYY in the kit
     processing_code: Literal["P", "T", "D"] = "P"  # HL7: production, training, debugging
-    legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (dmp.md 0.1)
+    legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (docs/reference/dmp.md 1.5)
     mask_and_hide_together: bool = True  # param-lps cumul-invisible_patient-masque_ps
     ins_keys: Mapping[str, KeyPolicy] = field(default_factory=lambda: {InsKind.NIR_TEST.value: KeyPolicy.REFUSE})
     production: bool = False
@@ -134,7 +134,7 @@ def _require_https(address: str, name: str) -> None:
 
 
 def _require_loopback(address: str) -> None:
-    """The leg to the relay is clear text: it must not leave the machine (dmp.md 8.3)."""
+    """The leg to the relay is clear text: it must not leave the machine (docs/reference/dmp.md 8.3)."""
     if address.startswith("unix:/"):
         return
     parts = urlsplit(address)

@@ -81,7 +81,7 @@ def issuer_text(certificate: bytes) -> str:
 
 
 def subject_text(certificate: bytes) -> str:
-    """Subject DN of a DER certificate as RFC 4514 text: the VIHF's Issuer (dmp.md 2)."""
+    """Subject DN of a DER certificate as RFC 4514 text: the VIHF's Issuer (docs/reference/dmp.md 2)."""
     return _load(certificate).subject.rfc4514_string()
 
 

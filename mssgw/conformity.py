@@ -2,10 +2,12 @@
 
 `requirements.toml`, beside this file, is the only list: id, title, status, note. Where a requirement is fulfilled and tested is
 read from the sources: a comment, a docstring or a setting's description that names its id (`RFC n 4.5.4`, an ANS number, a DMP
-transaction, an IHE one). Text inside other strings is data and proves nothing.
+transaction, an IHE one). Text inside other strings is data and proves nothing. Facts that many places rely on stand once, in
+numbered sections of `docs/reference/`; a comment cites them as `docs/reference/PAGE.md n.n`.
 
     requirements()                      the table; raises ConfigError
     citations(directory)                what the sources below a directory name
+    sections(directory)                 what the pages of docs/reference/ define
     Evidence.of(table, code, tests)     which citation speaks for which requirement, and those that speak for none
     page(table)                         docs/conformity.md; `python -m mssgw.conformity` prints it
 
@@ -36,7 +38,10 @@ _CITED = re.compile(
     rf"\bRFCs? (?P<rfc>\d{{3,5}})\b(?P<more>(?:(?:,|;| and| to)? {_SECTION})*)"
     r"|\b(?P<id>ECO\.\d+(?:\.\d+)*|(?:EX|REC|RG)_[A-Z0-9]+(?:\.[0-9X]+)?(?:-\d+)?|TD\d\.\d+[a-d]?|ITI-\d+|VIHF|XML-DSig|ISO 19005-1"
     r"|(?:[A-Z]+\.)?(?:MSS|DMP|INS|SSI)/[A-Za-z]+\.?\d+(?:\.\d+)*|ANS (?:Ref#\d|MOTCO\d))"
+    r"|\b(?P<page>docs/reference/\w+\.md)(?P<numbers>(?:,? \d+(?:\.\d+)*\b)*)"
 )
+_HEADING = re.compile(r"^#{2,4} (\d+(?:\.\d+)*)\.? ", re.MULTILINE)
+REFERENCE = "docs/reference/"
 
 
 class Status(enum.StrEnum):
@@ -89,17 +94,32 @@ def citations(directory: Path) -> list[Citation]:
     ]
 
 
+def sections(directory: Path) -> frozenset[str]:
+    """The numbered sections of the pages in `directory`, as they are cited: `docs/reference/PAGE.md n.n`."""
+    return frozenset(
+        f"{REFERENCE}{path.name} {number}"
+        for path in directory.glob("*.md")
+        for number in _HEADING.findall(path.read_text(encoding="utf-8"))
+    )
+
+
 def named(source: str) -> Iterator[tuple[int, str]]:
-    """(line, id) of each requirement that a comment or a docstring of `source` names."""
-    if not _CITED.search(source):
+    """(line, id) of each requirement and each reference section that a comment or a docstring of `source` names."""
+    for number, found in documented(source, _CITED):
+        yield from ((number, key) for key in _ids(found))
+
+
+def documented(source: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str]]]:
+    """(line, match) where a comment, a docstring or a setting's description of `source` matches. A match never spans two lines."""
+    if not pattern.search(source):
         return
     strings, docstrings = _strings(ast.parse(source))
     for number, line in enumerate(source.split("\n"), 1):
-        for found in _CITED.finditer(line):
+        for found in pattern.finditer(line):
             at = number, len(line[: found.start()].encode())
-            said = any(start <= at < end for start, end in docstrings)
-            if said or ("#" in line[: found.start()] and not any(start <= at < end for start, end in strings)):
-                yield from ((number, key) for key in _ids(found))
+            described = any(start <= at < end for start, end in docstrings)
+            if described or ("#" in line[: found.start()] and not any(start <= at < end for start, end in strings)):
+                yield number, found
 
 
 _Span = tuple[tuple[int, int], tuple[int, int]]
@@ -124,6 +144,10 @@ def _ids(found: re.Match[str]) -> Iterator[str]:
     """In a list, a number of four digits without a dot is another RFC, everything else a section of the last one."""
     if found["id"]:
         yield found["id"]
+        return
+    if found["page"]:
+        numbers = re.findall(r"[\d.]+", found["numbers"])
+        yield from (f"{found['page']} {number}" for number in numbers) if numbers else (found["page"],)
         return
     rfc, sections = found["rfc"], 0
     for word in re.findall(r"[\dA-Z]+(?:\.\d+)*\b", found["more"]):
@@ -155,6 +179,8 @@ class Evidence:
         def places(cited: Iterable[Citation]) -> dict[str, tuple[str, ...]]:
             found: dict[str, list[str]] = {key: [] for key in ids}
             for each in cited:
+                if each.id.startswith(REFERENCE):  # a fact, not a requirement
+                    continue
                 covering = ids & set(_upwards(each.id))
                 for key in covering:
                     found[key].append(each.place)

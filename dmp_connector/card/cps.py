@@ -1,4 +1,4 @@
-"""A CPS or CPE as values: certificates, identity, activities; what the PKCS#11 objects of the card say (dmp.md 8.1).
+"""A CPS or CPE as values: certificates, identity, activities; what the PKCS#11 objects of the card say (docs/reference/dmp.md 8.1).
 
 Two key pairs: the last byte of CKA_ID is 0x20 for authentication (TLS) and 0x10 for signature (VIHF, XAdES).
 CPS_INFO_PS (public) ends with the speciality; CPS_ACTIVITY_nn_PS (after the PIN) holds one place of work.
@@ -58,7 +58,7 @@ class Card:
 
     @property
     def speciality(self) -> str:
-        """Last four characters of CPS_INFO_PS (dmp.md 8.1); "" when they are no speciality code."""
+        """Last four characters of CPS_INFO_PS (docs/reference/dmp.md 8.1); "" when they are no speciality code."""
         tail = self.info[-4:].decode("ascii", "replace")
         return tail if re.fullmatch(r"S[MCI]\d\d|C\d{3}|[A-Z]{2}\d\d", tail) else ""
 
@@ -144,7 +144,7 @@ def _tlv(data: bytes) -> tuple[int, bytes, bytes]:
 
 
 def subject_of(certificate: bytes) -> Mapping[str, str]:
-    """Subject attributes by name. asn1crypto reads also what older cards encode as TeletexString (crypto.md 1.2)."""
+    """Subject attributes by name. asn1crypto reads also what older cards encode as TeletexString (docs/reference/crypto.md 1.2)."""
     try:
         native = asn1_x509.Certificate.load(certificate).subject.native
     except ValueError as error:

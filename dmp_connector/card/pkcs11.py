@@ -40,7 +40,7 @@ _ERRORS: Mapping[str, type[CardError]] = {
 }
 _SECONDS = 30.0  # a card that needs longer is hanging
 
-# Where the Cryptolib CPS puts its module (crypto.md 1.4).
+# Where the Cryptolib CPS puts its module (docs/reference/crypto.md 1.4).
 KNOWN_MODULES = (
     Path("/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so"),
     Path("/usr/lib64/libcps3_pkcs11_lux.so"),
@@ -178,6 +178,6 @@ def _card(slot: Mapping[str, Any], objects: Mapping[str, str], *, with_activitie
 
 
 def _activities(objects: Mapping[str, str]) -> tuple[Activity, ...]:
-    """In the order of their numbers; holes are allowed (crypto.md 1.4)."""
+    """In the order of their numbers; holes are allowed (docs/reference/crypto.md 1.4)."""
     named = sorted(name for name in objects if name.startswith("CPS_ACTIVITY_"))
     return tuple(parse_activity(base64.b64decode(objects[name])) for name in named)

@@ -1,6 +1,6 @@
 """The process that holds a PKCS#11 module: `python -m dmp_connector.card.pkcs11_worker`, asked over its pipe.
 
-Card modules are old C code and their sessions do not like threads (crypto.md 5): one process per reader, one
+Card modules are old C code and their sessions do not like threads (docs/reference/crypto.md 5): one process per reader, one
 question at a time, ended by its parent when it hangs. The PIN comes over the pipe, is used once and forgotten.
 
 Questions are JSON objects with `do`: load, slots, open, sign, present, close. Answers have `error` or a result.

@@ -1,4 +1,6 @@
-"""Mutual TLS with a key that cannot leave its card: a supervised stunnel at a private socket (dmp.md 8.3, crypto.md 5).
+"""Mutual TLS with a key that cannot leave its card: a supervised stunnel at a private socket.
+
+Source: docs/reference/dmp.md 8.3, docs/reference/crypto.md 5.
 
 Python's `ssl` takes keys from files only. stunnel with OpenSSL's pkcs11 engine takes them from the token; the
 client speaks plain HTTP to a Unix socket and stunnel carries it, verified against our anchors and the DMP's
@@ -30,7 +32,7 @@ ENGINES = (
     Path("/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so"),
     Path("/usr/lib64/engines-3/pkcs11.so"),
 )
-# LPS front v4 of 10/07/2025 (dmp.md 1.1); TLS 1.2.
+# LPS front v4 of 10/07/2025 (docs/reference/dmp.md 1.1); TLS 1.2.
 _CIPHERS = "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-SHA384"
 _START_SECONDS = 20.0
 _RESTARTS = 3

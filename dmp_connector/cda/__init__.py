@@ -1,7 +1,7 @@
-"""CDA R2 documents, French profile: read, describe, build, check, show (dmp.md 4).
+"""CDA R2 documents, French profile: read, describe, build, check, show (docs/reference/dmp.md 4).
 
 read        a stranger's document -> Cda: header by typed accessors, body level
-metadata    Cda -> XDS DocumentEntry (dmp.md 3.2)
+metadata    Cda -> XDS DocumentEntry (docs/reference/dmp.md 3.2)
 level1      a PDF/A-1 with its header -> CDA N1
 rules       the header rules of the CI-SIS, each with its sentence
 narrative   sections -> HTML that can do no harm

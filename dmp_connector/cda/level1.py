@@ -110,7 +110,7 @@ def _check(wanted: Level1, codes: CodeTables) -> None:
         raise BadDocument(
             "the patient needs a birth name and a given name", fr="le nom de naissance et un prénom du patient sont nécessaires"
         )
-    # CI-SIS: with an INS the five traits are obligatory, the birth place as COG code (dmp.md 4.3).
+    # CI-SIS: with an INS the five traits are obligatory, the birth place as COG code (docs/reference/dmp.md 4.3).
     if patient.ins.oid in INS_OIDS and not patient.birth_place:
         raise BadDocument(
             "with an INS the birth place (COG code) is obligatory", fr="avec un INS le lieu de naissance (code COG) est obligatoire"

@@ -1,4 +1,4 @@
-"""XDS metadata from a CDA header, attribute by attribute as dmp.md 3.2 says.
+"""XDS metadata from a CDA header, attribute by attribute as docs/reference/dmp.md 3.2 says.
 
 Values are carried as the document has them; only what XDS cannot do without is required, and its absence is a
 BadDocument naming the attribute and the element it comes from. Unknown codes pass: refusing them belongs to
@@ -105,7 +105,7 @@ def _author(element: etree._Element) -> Author:
 
 
 def _person(entity: etree._Element | None) -> Person | None:
-    """XCN of an assignedAuthor or assignedEntity (dmp.md 3.3)."""
+    """XCN of an assignedAuthor or assignedEntity (docs/reference/dmp.md 3.3)."""
     if entity is None:
         return None
     found = entity.find("v:id", NS)
@@ -133,7 +133,7 @@ def _part(name: etree._Element, kind: str, order: tuple[str | None, ...]) -> str
 
 
 def _institution(organization: etree._Element | None) -> Institution | None:
-    """nullFlavor on the name or the id leaves that component empty (dmp.md 3.2)."""
+    """nullFlavor on the name or the id leaves that component empty (docs/reference/dmp.md 3.2)."""
     if organization is None:
         return None
     found = organization.find("v:id", NS)

@@ -48,7 +48,7 @@ class Cda:
 
     @cached_property
     def unique_id(self) -> str:
-        """OID, or OID^extension (dmp.md 3.2)."""
+        """OID, or OID^extension (docs/reference/dmp.md 3.2)."""
         return identifier(self.find("id")) or ""
 
     @cached_property

@@ -115,7 +115,7 @@ class Dossiers(Caller):
         return await self._revise(td, action, call, payload)
 
     async def _revise(self, td: str, action: str, call: Call, payload: etree._Element) -> Ins:
-        """A denied right means here: the dossier is the affair of Mon espace santé (dmp.md 0.1)."""
+        """A denied right means here: the dossier is the affair of Mon espace santé (docs/reference/dmp.md 1.5)."""
         ins = ins_of(td, call)
         try:
             answer = await self._ask(td, "patients", action, call, payload, idempotent=False)

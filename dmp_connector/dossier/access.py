@@ -1,4 +1,4 @@
-"""May this act be done: the five cumulative conditions of a DMP access, as one function (dmp.md 7.2, "DICAH").
+"""May this act be done: the five cumulative conditions of a DMP access, as one function (docs/reference/dmp.md 7.2, "DICAH").
 
 Disponibilité (there is an active dossier), INS (the identity is qualified), Consentement (the patient's will),
 Authentification (strong, of a person), Habilitation (this profession, in this mode, not blocked).

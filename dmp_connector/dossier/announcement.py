@@ -1,4 +1,4 @@
-"""Consultation d'annonce: a document not visible to the patient yet, and when that ends (CSP R1111-53, dmp.md 11.8).
+"""Consultation d'annonce: a document not visible to the patient yet, and when that ends (CSP R1111-53, docs/reference/dmp.md 7.1).
 
     filed, hidden --14 days--> the patient is told that it exists --1 month--> visible by itself
 

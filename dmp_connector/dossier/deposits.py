@@ -116,9 +116,9 @@ class Deposits:
             raise BadDocument(
                 "the document is about another patient than the dossier", fr="le document concerne un autre patient que le dossier"
             )
-        if "^" in entry.unique_id:
+        if "^" in entry.unique_id:  # docs/reference/mssante.md 5.6
             raise BadDocument(
-                "the DMP takes no document id of the form OID^extension (mssante.md 5.6)",
+                "the DMP takes no document id of the form OID^extension",
                 fr="le DMP n'accepte pas un identifiant de document de la forme OID^extension",
             )
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
@@ -270,7 +270,7 @@ class Deposits:
         return entry.with_visibility(request.visibility)
 
     async def _locate_replaced(self, call: Call, request: DepositRequest) -> str:
-        """The entryUUID of the replaced document: the registry assigned it (dmp.md 3.6). Raises DocumentUnknown."""
+        """The entryUUID of the replaced document: the registry assigned it (docs/reference/dmp.md 3.6). Raises DocumentUnknown."""
         if not request.replaces:
             return ""
         normal = replace(call, mode=AccessMode.NORMAL)

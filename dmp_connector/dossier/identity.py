@@ -1,4 +1,4 @@
-"""Is the document about the person the register knows: recordTarget against INSi, trait by trait (RNIV; dmp.md 3.3, 8.2).
+"""Is the document about the person the register knows: recordTarget against INSi, trait by trait (RNIV; docs/reference/dmp.md 3.3, 8.2).
 
 `Identities.qualified` asks for the register's traits: administrative data of the DMP (TD1.3a), confirmed by INSi where
 that is configured. `require_identity` compares the header of a CDA with them, `Typed.require` what a person typed.

@@ -1,4 +1,4 @@
-"""The functional rights of the DMP as data (dmp.md 7.4, GIE-526 v1.8 and GIE-606 v1.3).
+"""The functional rights of the DMP as data (docs/reference/dmp.md 7.4, GIE-526 v1.8 and GIE-606 v1.3).
 
 The server enforces them; here they hide what cannot succeed and name the reason beforehand. A column is who
 acts and how; a right is yes, no, own (documents of the actor), structure (documents of its structure), patient

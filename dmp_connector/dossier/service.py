@@ -165,7 +165,7 @@ class DossierService:
         raise error
 
     def web_address(self, base: str, page: str, call: Call) -> str:
-        """Contextual web access (dmp.md 1.7): where the patient's will is set. Raises BadInput for an unknown page."""
+        """Contextual web access (docs/reference/dmp.md 1.7): where the patient's will is set. Raises BadInput for an unknown page."""
         if page not in _PAGES:
             raise BadInput(f"no page {page}", fr=f"pas de page {page}")
         return f"{base.rstrip('/')}/AccesDirect/{page}/{call.ins.value if call.ins else ''}"
@@ -196,7 +196,7 @@ class DossierService:
         return found
 
     def possible(self, call: Call, dossier: Dossier) -> frozenset[Action]:
-        """What is worth offering: the rest would be refused (dmp.md 7.4)."""
+        """What is worth offering: the rest would be refused (docs/reference/dmp.md 7.4)."""
         return possible(call.actor, call.mode, treating_doctor=dossier.treating_doctor)
 
     # -- documents: what others see of them. Each says whether anything changed: what is so already is not sent again.

@@ -79,7 +79,7 @@ class _Numbers:
 
 
 def extrinsic_object(entry: DocumentEntry, symbol: str, numbers: _Numbers | None = None) -> etree._Element:
-    """rim:ExtrinsicObject of an entry (dmp.md 3.2). Registry-side attributes are written when present."""
+    """rim:ExtrinsicObject of an entry (docs/reference/dmp.md 3.2). Registry-side attributes are written when present."""
     numbers = numbers or _Numbers()
     kind = names.STABLE_ENTRY if entry.stable else names.ON_DEMAND_ENTRY
     root = rim(
@@ -129,7 +129,7 @@ def _entry_slots(entry: DocumentEntry) -> list[tuple[str, Sequence[str]]]:
 
 
 def registry_package(submission: SubmissionSet, symbol: str, numbers: _Numbers | None = None) -> etree._Element:
-    """rim:RegistryPackage of a submission set (dmp.md 3.1)."""
+    """rim:RegistryPackage of a submission set (docs/reference/dmp.md 3.1)."""
     numbers = numbers or _Numbers()
     root = rim(None, "RegistryPackage", id=symbol, **_registry_side(submission.status, ""))
     slot(root, "submissionTime", (str(submission.submitted),))

@@ -1,4 +1,4 @@
-"""Codes and OIDs of the French profile of HL7 V3 (dmp.md 1.3, 1.5)."""
+"""Codes and OIDs of the French profile of HL7 V3 (docs/reference/dmp.md 1.3, 1.5)."""
 
 import enum
 

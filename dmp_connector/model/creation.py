@@ -12,7 +12,7 @@
 5 confirm    the confirmation goes by e-mail or letter; the letter shows the oppositions ticked or not
 
 Since 1 July 2021 creation belongs to Mon espace santé: the call is made only with `legacy_dossier_management`,
-and the server's or our own refusal ends in MANAGED_BY_MES, which is an outcome and not an error (dmp.md 0.1).
+and the server's or our own refusal ends in MANAGED_BY_MES, which is an outcome and not an error (docs/reference/dmp.md 1.5).
 A call without answer is kept in the value too (`asked`, `access`): it is settled by asking the DMP (TD0.2) before any other.
 The value is frozen: each step returns the next state, so that it can be stored between two and resumed.
 """

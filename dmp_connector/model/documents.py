@@ -1,4 +1,4 @@
-"""What: documents and their metadata, as IHE XDS.b names them, French profile (dmp.md 3).
+"""What: documents and their metadata, as IHE XDS.b names them, French profile (docs/reference/dmp.md 3).
 
 Values as on the wire where the wire is the contract (codes, XCN, XON, CX are composed and read here, in
 one place), Python types where we compute with them. `entry_uuid`, `logical_id`, `version`, `status` and
@@ -124,7 +124,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Institution:
-    """XON: the author's structure. Name or id may be empty when the CDA says nullFlavor (dmp.md 3.2)."""
+    """XON: the author's structure. Name or id may be empty when the CDA says nullFlavor (docs/reference/dmp.md 3.2)."""
 
     name: str
     id: str = ""
@@ -196,7 +196,7 @@ class DocumentEntry:
     logical_id: str = ""
     version: str = ""
     repository_id: str = ""
-    submitted: Dtm | None = None  # non-standard slot of real messages (dmp.md 3.2)
+    submitted: Dtm | None = None  # non-standard slot of real messages (docs/reference/dmp.md 3.2)
     stable: bool = True
 
     @property
@@ -225,7 +225,7 @@ class DocumentEntry:
 
 
 def content_hash(content: bytes) -> str:
-    """XDS hash: SHA-1, 40 hex (dmp.md 3.2). An identifier, not a protection."""
+    """XDS hash: SHA-1, 40 hex (docs/reference/dmp.md 3.2). An identifier, not a protection."""
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """May: the state of a dossier, the patient's will, and what a professional may do because of it.
 
-Feeding and consulting are two objects with two wills (dmp.md 0.1); bris de glace and regulation are two
+Feeding and consulting are two objects with two wills (docs/reference/dmp.md 7.1); bris de glace and regulation are two
 oppositions, never one (CSP L1111-17).
 """
 

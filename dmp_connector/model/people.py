@@ -1,7 +1,7 @@
 """Who: patients by INS and traits, practitioners, structures, and the actor of a call.
 
 INS = 13 characters + key of 2 digits. The key is checked when a person typed it (`Ins.typed`), and only
-noted when a register sent it (`Ins.received`): official test data contain wrong keys (dmp.md 3.3).
+noted when a register sent it (`Ins.received`): official test data contain wrong keys (docs/reference/dmp.md 3.3).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dmp_connector.model.code import Code
 
 
 class InsKind(enum.StrEnum):
-    """OIDs under which an identifier of the INS family is issued (dmp.md 3.3)."""
+    """OIDs under which an identifier of the INS family is issued (docs/reference/dmp.md 3.3)."""
 
     INS_A = "1.2.250.1.213.1.4.1"
     INS_C = "1.2.250.1.213.1.4.2"
@@ -184,7 +184,7 @@ def plain_name(name: str) -> str:
 class Practitioner:
     """A health professional, from the card or from Pro Santé Connect.
 
-    `id`: PS_IdNat (prefix 8 + RPPS, 0 + ADELI, 3 FINESS/internal ...; dmp.md 3.3).
+    `id`: PS_IdNat (prefix 8 + RPPS, 0 + ADELI, 3 FINESS/internal ...; docs/reference/dmp.md 3.3).
     `profession`: G15 (or A00, R94, R95, R291); `speciality`: R01 for doctors, G05 for pharmacists.
     """
 
@@ -209,7 +209,7 @@ class Structure:
 
 
 class AuthenticationMode(enum.StrEnum):
-    """How the professional was authenticated; values of the VIHF attribute Authentification_Mode (dmp.md 2)."""
+    """How the professional was authenticated; values of the VIHF attribute Authentification_Mode (docs/reference/dmp.md 2)."""
 
     DIRECT = "DIRECTE"
     INDIRECT = "INDIRECTE"

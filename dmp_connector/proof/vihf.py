@@ -61,7 +61,7 @@ def assertion(call: Call, signer: Signer, software: Software, settings: VihfSett
 
 
 def build(call: Call, software: Software, settings: VihfSettings, *, issuer: str, now: datetime) -> etree._Element:
-    """The unsigned assertion (dmp.md 2)."""
+    """The unsigned assertion (docs/reference/dmp.md 2)."""
     actor = call.actor
     root = etree.Element(
         f"{{{SAML}}}Assertion",

@@ -1,4 +1,4 @@
-"""The signature of a submission: Signature01, a detached XAdES per IHE DSG (dmp.md 3.5).
+"""The signature of a submission: Signature01, a detached XAdES per IHE DSG (docs/reference/dmp.md 3.5).
 
 A ds:Manifest names every document by `urn:oid:<uniqueId>` with its digest, and the submission set; the
 signature covers the manifest and the signed properties. As in real messages, an XML document is digested in

@@ -14,7 +14,7 @@ from dmp_connector.model.people import InsKind
 
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A test patient and the state of the dossier; names as in demo.json (DEMO.md)."""
+    """A test patient and the state of the dossier; names as in demo.json."""
 
     ins: str
     name: str

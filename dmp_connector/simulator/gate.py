@@ -1,7 +1,7 @@
 """Who is calling. Order: certificate of the assertion -> signature -> age -> single use -> form -> content -> profile.
 
 Everything after the signature is read from what the verifier returned, not from the message. Refusals are
-SOAP faults with the codes of WS-Security, or the DMP's own where the sources know them (dmp.md 1.6).
+SOAP faults with the codes of WS-Security, or the DMP's own where the sources know them (docs/reference/dmp.md 1.6).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Visitor:
 
     @property
     def imputed_to(self) -> str:
-        """Who gets an authorisation: the structure for staff, else the professional (dmp.md 7.4)."""
+        """Who gets an authorisation: the structure for staff, else the professional (docs/reference/dmp.md 7.4)."""
         return self.structure if self.staff else self.id
 
     def column(self, record: Record | None, now: datetime) -> Column:
@@ -197,7 +197,7 @@ class Gate:
             self._seen[claims.id] = until + 2 * skew
 
     def _require_form(self, claims: vihf.Claims) -> None:
-        """What the mapping table asks of every VIHF, whoever sends it (dmp.md 2)."""
+        """What the mapping table asks of every VIHF, whoever sends it (docs/reference/dmp.md 2)."""
         code, _, system = claims.sector.partition("^")
         secret = [c for c in claims.confidentiality if (c.code, c.system) != (vihf.SECRET_CONNECTION.code, vihf.SECRET_CONNECTION.system)]
         for holds, text in (

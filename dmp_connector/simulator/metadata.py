@@ -1,4 +1,4 @@
-"""What a registry of the DMP asks of the metadata of a submitted document (dmp.md 3.2 to 3.4)."""
+"""What a registry of the DMP asks of the metadata of a submitted document (docs/reference/dmp.md 3.2, 3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def require_complete(entry: DocumentEntry, content: bytes, visitor: Visitor, tab
 
 
 def _require_form(entry: DocumentEntry, visitor: Visitor, tables: CodeTables) -> None:
-    """Codes of the DMP's own value sets, an OID as uniqueId, the shape of a secret connection (dmp.md 3.2, 3.4, 7.5)."""
+    """Codes of the DMP's own value sets, an OID as uniqueId, the shape of a secret connection (docs/reference/dmp.md 3.2, 3.4, 7.5)."""
     for name, code, known in (
         ("typeCode", entry.type, tables.type_code),
         ("classCode", entry.class_code, tables.class_code),

@@ -1,7 +1,7 @@
 """The documents of one dossier: registry and repository together.
 
 A document keeps its logicalId through metadata changes; each change makes a new version with a new entryUUID
-and deprecates the old one. A replacement is a new document; the old one is deprecated (dmp.md 3.6). Deleted
+and deprecates the old one. A replacement is a new document; the old one is deprecated (docs/reference/dmp.md 3.6). Deleted
 content is gone. Errors are rs:RegistryError codes of IHE ITI TF-3 table 4.2.4.1-2.
 """
 

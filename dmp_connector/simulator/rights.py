@@ -1,4 +1,4 @@
-"""The matrix of functional rights (dmp.md 7.4) as a table, read by one function.
+"""The matrix of functional rights (docs/reference/dmp.md 7.4) as a table, read by one function.
 
 Columns: who calls and in which mode. Cells: Y yes, N no, O own documents only, A if the patient authorised
 the caller, S documents of the caller's structure only. AIR follows the card column for professionals, except

@@ -167,7 +167,7 @@ class Simulator:
         return (200, *mtom.encode(body, parts, action)) if multipart else (200, soap.content_type(action), body)
 
     def _refusal(self, service: str, envelope: soap.Envelope, payload: etree._Element, error: Refused) -> tuple[int, str, bytes]:
-        """Each family says no in its own way: registry response, status, or fault (dmp.md 1.6)."""
+        """Each family says no in its own way: registry response, status, or fault (docs/reference/dmp.md 1.6)."""
         if isinstance(error, RegistryRefused):
             return self._success(envelope, registry_failure(error, payload), [], multipart=service == "repository")
         if service in ("habilitations", "patientsSpecific"):

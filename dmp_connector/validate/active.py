@@ -1,4 +1,4 @@
-"""Nothing in a document runs, and nothing in it leads outside (dmp.md 4.3, EX_2.1-1115, BB-50).
+"""Nothing in a document runs, and nothing in it leads outside (docs/reference/dmp.md 4.3, EX_2.1-1115, BB-50).
 
 The requirement is written for self-presenting documents; a narrative with a script or a link outside is refused in
 the same way, since the reader's browser meets both. Every place is told with its path and its line, never its text.

@@ -1,4 +1,4 @@
-"""Header rules of the CI-SIS (structuration minimale), as our own synchronous gate (dmp.md 4.3).
+"""Header rules of the CI-SIS (structuration minimale), as our own synchronous gate (docs/reference/dmp.md 4.3).
 
 "Mandatory" is present without nullFlavor, "required" is present. The schematron says the same and more, but
 costs a warm process; what it cannot see is here too: shape and key of the INS, PDF/A-1, one patient.
@@ -272,7 +272,7 @@ def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
 
 
 def _ins_key(document: Cda) -> Iterator[tuple[str, str]]:
-    """A wrong key in a received document is told, never refused (dmp.md 3.3)."""
+    """A wrong key in a received document is told, never refused (docs/reference/dmp.md 3.3)."""
     try:
         ins = document.ins
     except BadIns:

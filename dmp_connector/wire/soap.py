@@ -123,7 +123,7 @@ class Fault:
 
 
 _DMP_CODE = re.compile(r"\b(?:DMP(?!Ok)[A-Z]\w{2,60}|XDS[A-Z]\w{2,60})")
-# Real servers say this in words only (dmp.md 1.6).
+# Real servers say this in words only (docs/reference/dmp.md 1.6).
 _KNOWN_TEXTS = {"Not a valid signature certificate": "DMPInvalidCertificate"}
 
 

@@ -1,6 +1,6 @@
 """Transport: one POST over mutual TLS, bounded in time and size, retried once when nothing can have happened twice.
 
-The TLS context is ours: TLS 1.2 with the suites of the LPS front and TLS 1.3 (dmp.md 1.1), our anchors, our
+The TLS context is ours: TLS 1.2 with the suites of the LPS front and TLS 1.3 (docs/reference/dmp.md 1.1), our anchors, our
 client certificate. With a card, a local relay holds the TLS key: we then speak clear text to its socket (or
 127.0.0.1) and send the real host name in the Host header; it leads to one host, others are refused. No proxy of
 the environment, no redirect, no cookie, no compression.

@@ -1,4 +1,4 @@
-"""IHE_XDM.ZIP: documents with their XDS metadata in an archive (IHE ITI-32, mssante.md 5).
+"""IHE_XDM.ZIP: documents with their XDS metadata in an archive (IHE ITI-32, docs/reference/mssante.md 5).
 
 members     the archive as a bounded dictionary of octets; refuses bombs, traversal, links, duplicates
 read        members -> submission sets with their documents, whatever shape the sender gave the tree

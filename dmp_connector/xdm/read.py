@@ -1,4 +1,4 @@
-"""Read an IHE_XDM.ZIP of any sender into submission sets and documents (mssante.md 5.3).
+"""Read an IHE_XDM.ZIP of any sender into submission sets and documents (docs/reference/mssante.md 5.3).
 
 Survived, each told in `notes`: everything under one extra folder, lower or mixed case, the separator between
 folder and file lost (`SUBSET01METADATA.xml`), no IHE_XDM folder, documents named only by their base name or
@@ -152,7 +152,7 @@ def _base(path: str, folder: str) -> str:
 
 
 def _check_against_cda(document: XdmDocument) -> None:
-    """uniqueId = CDA id and patientId = CDA INS (dmp.md 5). Asked of CI-SIS documents: those that carry an INS."""
+    """uniqueId = CDA id and patientId = CDA INS (docs/reference/dmp.md 5). Asked of CI-SIS documents: those that carry an INS."""
     entry = document.entry
     if entry.mime_type not in {"text/xml", "application/xslt+xml"} or document.is_signature:
         return
@@ -179,7 +179,7 @@ def _check_against_cda(document: XdmDocument) -> None:
 
 
 def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
-    """One patient per archive (mssante.md 5.1). Raises BadArchive for two."""
+    """One patient per archive (docs/reference/mssante.md 5.1). Raises BadArchive for two."""
     known = {d.entry.patient for s in sets for d in s.documents} | {s.submission.patient for s in sets if s.submission}
     known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX says nothing about who it is
     if len(known) > 1:

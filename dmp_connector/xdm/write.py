@@ -1,4 +1,4 @@
-"""Write an IHE_XDM.ZIP (IHE ITI-32, mssante.md 5.3): upper-case 8.3 names, one submission set in SUBSET01.
+"""Write an IHE_XDM.ZIP (IHE ITI-32, docs/reference/mssante.md 5.3): upper-case 8.3 names, one submission set in SUBSET01.
 
 Deterministic: members in a fixed order, their time is the submission's, the same content gives the same octets.
 """
@@ -156,7 +156,7 @@ def _readme(sender: Sender, documents: Sequence[Document]) -> str:
 
 
 def subject(patient: Patient, documents: Sequence[Document]) -> str:
-    """The subject of the mail that carries the archive (ECO.2.1.3, mssante.md 5.2), without INS."""
+    """The subject of the mail that carries the archive (ECO.2.1.3, docs/reference/mssante.md 5.2), without INS."""
     label = documents[0].entry.type.label or documents[0].entry.title if len(documents) == 1 else f"{len(documents)} documents"
     name = f"{_plain(patient.birth_name).upper()} {_plain(patient.first_given)}"
     return f"XDM/1.0/DDM+{_plain(label)[:40].rstrip()} {name} {patient.birth_date:%d/%m/%Y}"

@@ -2,7 +2,7 @@
 
 Everything that carries a message from one layer to the next carries a Body. It is written once by a
 BodyWriter (hashing as it goes once it is large), read many times, by several readers at once, and gone when it is
-closed or when the process dies: the file has no name, so nothing is left behind (crypto.md 4.4).
+closed or when the process dies: the file has no name, so nothing is left behind (docs/reference/crypto.md 4.4).
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def _person(pki: Pki, account: Account, *, key: KeyKind | None = None) -> Creden
 
 
 def dmp_name(account: Account) -> str:
-    """The certificate that signs for the DMP: RSA, the only kind its VIHF knows (dmp.md 2); Anne's mail has an elliptic one."""
+    """The certificate that signs for the DMP: RSA, as its VIHF wants (docs/reference/dmp.md 2); Anne's mail has an elliptic one."""
     return f"{account.address.partition('@')[0]}-dmp"
 
 

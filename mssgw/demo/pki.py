@@ -110,7 +110,7 @@ SERV_SSL = Profile(("digital_signature", "key_encipherment"), (ExtendedKeyUsageO
 ORG_AUTH_CLI = Profile(("digital_signature",), (ExtendedKeyUsageOID.CLIENT_AUTH,))
 ORG_SIGN = Profile(("digital_signature", "content_commitment"), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
 CPS_SIGN = Profile(("content_commitment",), (ExtendedKeyUsageOID.EMAIL_PROTECTION,), kind=0x80)
-# Not seen in public data (crypto.md 11.1); needed to encrypt to anyone at all.
+# Not seen in public data (docs/reference/crypto.md 1.2); needed to encrypt to anyone at all.
 MAIL = Profile(("digital_signature", "content_commitment", "key_encipherment"), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
 MAIL_EC = Profile(("digital_signature", "content_commitment", "key_agreement"), (ExtendedKeyUsageOID.EMAIL_PROTECTION,))
 

@@ -1,7 +1,7 @@
 """Rules for the content of what our own clients hand over (RFC 6409 8), as one walk over the header section.
 
 Refused: no From or two, an author that is not the client's, a name that shows the address of another,
-X-MSS-* values that the national guides don't know (mssante.md 3.2). Mended: Date and Message-ID added;
+X-MSS-* values that the national guides don't know (docs/reference/mssante.md 3.2). Mended: Date and Message-ID added;
 Bcc, Return-Path and Authentication-Results removed, because only we may say those.
 """
 
@@ -21,7 +21,7 @@ from mssgw.protocol import mime
 
 _NOT_THEIRS = ("bcc", "resent-bcc", "return-path", "authentication-results")
 _AUTHORS = ("sender", "resent-from", "resent-sender")
-_MSS = {  # mssante.md 3.2
+_MSS = {  # docs/reference/mssante.md 3.2
     "x-mss-codecda": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:,[A-Za-z0-9][A-Za-z0-9._-]{0,63})*\Z"),
     "x-mss-ins": re.compile(r"[ON]\Z"),
     "x-mss-nil": re.compile(r"[\x21-\x7e]{1,100}\Z"),

@@ -117,7 +117,8 @@ class Incoming:
             self._require_author_inside(opened, limits)
         readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
-        outside = message_id_of(head.headers)  # not what we may have decrypted: a report goes to whoever sent it (crypto.md 9, 28)
+        # Of the message as it came, not as we decrypted it: the report goes to whoever sent it (docs/reference/crypto.md 9.28).
+        outside = message_id_of(head.headers)
         notices = await house.reports.delivered(Original(trace, self._envelope(), outside, house.clock.now(), lambda: body))
         told = reported.read(opened.readable) if self._mail.sender is None else None
         crash_point("inbound.before_commit")
@@ -125,7 +126,7 @@ class Incoming:
         crash_point("inbound.committed")
 
     def _require_author(self, headers: Headers) -> None:
-        """Whoever is named in From must belong to the operator that sends: the certificate vouches for both (mssante.md 1.5).
+        """Whoever is named in From must belong to the operator that sends: docs/reference/mssante.md 1.5.
 
         A report (null sender) may come from a host name that is on no list; one that is listed is judged like any.
         """

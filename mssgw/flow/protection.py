@@ -4,7 +4,8 @@
     await protection.open(body, domains)                 # incoming, with the keys of those domains first
 
 An author whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3); everybody else's
-mail carries the seal of the domain. A message that can't hold S/MIME, or a domain that does none, costs no thread.
+mail carries the seal of the domain. Only mail that an account or a hospital submits is signed (docs/reference/crypto.md 9.27).
+A message that can't hold S/MIME, or a domain that does none, costs no thread.
 """
 
 from __future__ import annotations

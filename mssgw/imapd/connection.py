@@ -109,7 +109,7 @@ class Connection:
     async def _read(self) -> _Request | None:
         """The next command; None when it was answered BAD or NO already. Raises BadSyntax when it has no tag."""
         data = await self.wire.line(self._line_limit)
-        if _WEB.match(data):
+        if _WEB.match(data):  # a browser sent here by an attacker: docs/reference/crypto.md 9.26
             raise Bye("This is a mail server")
         tag, start = split_tag(data)
         try:

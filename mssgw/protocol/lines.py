@@ -1,4 +1,7 @@
-"""Line ends: CRLF and nothing else (RFC 5321 2.3.8, RFC 2045 2.7, 2.8), told in two passes over the octets."""
+"""Line ends: CRLF and nothing else (RFC 5321 2.3.8, RFC 2045 2.7, 2.8; docs/reference/crypto.md 9.24).
+
+Each question is answered in two passes over the octets.
+"""
 
 from __future__ import annotations
 

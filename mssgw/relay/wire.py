@@ -171,8 +171,8 @@ class Wire(asyncio.Protocol):
     async def start_tls(self, context: ssl.SSLContext, server_name: str, seconds: float) -> None:
         """The handshake. Raises Deferred: no TLS, no mail.
 
-        RFC 3207 6, CVE-2011-0411: what came in clear after the 220 was not said by the peer we are
-        about to authenticate, so its presence ends the connection.
+        RFC 3207 6, docs/reference/crypto.md 9.25: octets in clear after the 220 did not come from the peer we are
+        about to authenticate, so their presence ends the connection.
         """
         if not self.alive or self._lines or self._transport is None:
             self.abort()

@@ -1,7 +1,7 @@
 """What can be wrong with an S/MIME message or with what we need to make one.
 
 SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
-└─ Undecryptable              one face for every failure after a key was found (crypto.md 9, 12 and 13)
+└─ Undecryptable              one face for every failure after a key was found (docs/reference/crypto.md 9.12, 9.13)
 KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
 └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
 DirectoryUnavailable (Deferred)  nobody can say now whether a recipient has a certificate

@@ -22,7 +22,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.judging import author_of
 from mssgw.smime.keys.certificates import BROKEN, Certificate, printable
 
-IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (crypto.md 1.2)
+IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (docs/reference/crypto.md 1.2)
 _MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 _SPOKEN: Final = {
     ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",

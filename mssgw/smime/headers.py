@@ -6,7 +6,7 @@ inside (`message/rfc822; forwarded=no`, RFC 8551 3.1).
 
 What is inside replaces what is outside only when a bound signature vouches for it, or when the sender said
 (HP-Outer) that he hid it on purpose. From is never replaced: the verdict speaks of the From that is shown
-(crypto.md 9, 10).
+(docs/reference/crypto.md 9.10).
 """
 
 from __future__ import annotations

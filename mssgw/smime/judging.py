@@ -22,7 +22,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
 
-SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (crypto.md 9, 31)
+SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (docs/reference/crypto.md 9.31)
 
 Directory = Callable[[bytes], Container[Address]]
 """Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
@@ -147,7 +147,7 @@ def status_of(signers: Sequence[SignerVerdict], *, broken: bool) -> SignatureSta
 
 
 def binding_of(signers: Sequence[SignerVerdict]) -> Binding:
-    """The weakest binding of the innermost signers: all of them must be the author (crypto.md 9, 5)."""
+    """The weakest binding of the innermost signers: all of them must be the author (docs/reference/crypto.md 9.5)."""
     found = {one.binding for one in innermost(signers)}
     if not found or Binding.NONE in found:
         return Binding.NONE
@@ -174,7 +174,7 @@ _NAMING = ("from", "sender")
 
 
 def author_of(headers: Headers) -> tuple[Address | None, Reason | None]:
-    """The address of the one From field with one address, or why there is none (crypto.md 9, 8)."""
+    """The address of the one From field with one address, or why there is none (docs/reference/crypto.md 9.8)."""
     found = _values(headers, "from")
     return _one_address(found) if found else (None, Reason.FROM)
 

@@ -7,8 +7,9 @@
 
 Layers follow each other to a depth of five (triple wrap is three). What can't be opened or believed is a
 verdict, and the message is delivered as far as it could be read: S/MIME loses no mail. Only the root is
-ever decrypted: an encrypted part among others is left alone and said so (EFAIL, crypto.md 9, 1). Only
-`KeyUnavailable` comes out as an error, because then the peer should try again.
+ever decrypted or counts as signed: a protected part among others is left alone, and the verdict names it (EFAIL and partly
+signed trees, docs/reference/crypto.md 9.1, 9.9). Only `KeyUnavailable` comes out as an error, because then the peer should
+try again.
 
 Everything here blocks; `open` runs it in the pool.
 """
@@ -209,7 +210,7 @@ class _Opening:
                 body = self._unwrap(body, part)
                 part = mime.parse(body, self.limits)
                 if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated and self.strict and not _reads(body, part):
-                    raise Undecryptable  # what a wrong key gives has the same answer as a wrong tag (crypto.md 9, 13)
+                    raise Undecryptable  # what a wrong key gives has the same answer as a wrong tag (docs/reference/crypto.md 9.13)
             except _Stop:
                 return best_body, best
             except (SmimeError, der.DerError, TooComplex) as error:
@@ -251,7 +252,7 @@ class _Opening:
             signed.pour(hashing.update if step is None else step(hashing.update))
             hashing.fill(content)
             checks = verifying.signatures(content, self.known, self.reading.experimental)
-            # A transport that keeps lines with LF alone gets one second look (crypto.md 9, 11).
+            # A transport that keeps lines with LF alone gets one second look (docs/reference/crypto.md 9.11).
             if not any(one.problem is Reason.DIGEST for one in checks) or any(b"\r" in chunk for chunk in signed.chunks()):
                 break
         self._signature(content, checks)
@@ -359,7 +360,7 @@ class _Opening:
         return writer.finish()
 
     def _learn(self, verdict: Verdict) -> tuple[bytes | None, tuple[bytes, ...]]:
-        """Capabilities and certificates worth remembering: only of a valid, bound signature (crypto.md 9, 29)."""
+        """Capabilities and certificates worth remembering: only of a valid, bound signature (docs/reference/crypto.md 9.29)."""
         if not verdict.valid:
             return None, ()
         layer = self.signed[max(self.signed)]

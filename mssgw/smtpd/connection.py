@@ -131,7 +131,7 @@ class Connection(SMTP):
             raise self.fault("Command lines are printable and end with CRLF", 500, "5.5.2")
         word, _, argument = line[:-2].partition(b" ")
         verb = word.upper().decode("ascii", "replace")
-        if verb in _WEB:  # cross-protocol attacks (ALPACA)
+        if verb in _WEB:  # a browser sent here by an attacker: docs/reference/crypto.md 9.26
             self._closing = True
             raise Refused("This is a mail server", code=554, enhanced="5.5.1")
         method = getattr(self, f"smtp_{verb}", None) if verb.isalpha() else None
@@ -315,7 +315,7 @@ class Connection(SMTP):
         self._reset_timeout()
 
     def _learn_tls(self, transport: asyncio.BaseTransport) -> None:
-        """What the handshake showed, on this very connection: nothing is resumed, nothing remembered (crypto.md 6.2)."""
+        """What the handshake showed, on this very connection: nothing is resumed, nothing remembered (docs/reference/crypto.md 6.2)."""
         tls: Any = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.certificate = tls.getpeercert(True)

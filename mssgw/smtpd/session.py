@@ -93,7 +93,7 @@ class Session(Connection):
             raise self.fault("TLS is already there", 503, "5.5.1")
         self.say("220 2.0.0 Start TLS now")
         await self.start_tls()
-        self._helo, self._extended = "", False  # RFC 3207 4.2: forget what was said in clear
+        self._helo, self._extended = "", False  # RFC 3207 4.2, docs/reference/crypto.md 9.25: what came in clear is forgotten
         self._forget()
 
     # --- AUTH ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """HTTP for the background: bounded, patient with a throttled source, once per URL at a time.
 
-The official hosts answer 403 or an HTML page after some requests (mssante.md 2.1), so each URL has its own back-off,
+The official hosts answer 403 or an HTML page after some requests (docs/reference/mssante.md 2.1), so each URL has its own back-off,
 30 s doubling to 30 min with jitter, and what came is the caller's to check: a page is not DER. `get` is conditional
 when it knows the last ETag or date. No redirect to another scheme, no body over its cap, no wait over its time.
 """

@@ -3,7 +3,7 @@
 The path has a fixed shape: the leaf, then pinned authorities (anchors.py), found by the leaf's exact issuer name and
 key identifier. Certificates that a peer or a message carried are never looked at, so they can't steer or slow it.
 
-Order (crypto.md 3.1; the first failure is the answer): read -> issuer pinned -> signature -> dates at `at` ->
+Order (docs/reference/crypto.md 3.1; the first failure is the answer): read -> issuer pinned -> signature -> dates at `at` ->
 not an authority, critical extensions -> key usage, extended key usage -> policy and class -> key and hash minima ->
 revocation of the leaf and of every authority below the root. The root is trusted because it is pinned; its dates count.
 
@@ -49,7 +49,7 @@ class Need:
     extended: str | None
     extended_optional: bool = False
     usage_optional: bool = False
-    organisations: bool = False  # in IGC-Santé: only the ORGANISATIONS branch (mssante.md 2)
+    organisations: bool = False  # in IGC-Santé: only the ORGANISATIONS branch (docs/reference/mssante.md 2)
 
 
 _EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string

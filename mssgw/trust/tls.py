@@ -80,7 +80,7 @@ def relay_server_context(identity: Identity, anchors: Anchors, *, tls13_only: bo
 def relay_client_context(identity: Identity, anchors: Anchors, *, tls13_only: bool = False) -> ssl.SSLContext:
     """Outgoing relay: shows our certificate, takes the server's unjudged. Judge it with `Trust.require(…, Step.RELAY)`.
 
-    The host name is not looked at: an operator is known by its listed subject, not by its MX (mssante.md 1.5).
+    The host name is not looked at: an operator is known by its listed subject, not by its MX (docs/reference/mssante.md 1.5).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

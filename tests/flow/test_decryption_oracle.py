@@ -1,4 +1,4 @@
-"""Attack 28 (crypto.md 9): a stranger who has somebody's ciphertext sends it anew, as his own, and waits for an answer that quotes it.
+"""Attack (docs/reference/crypto.md 9.28): a stranger who has somebody's ciphertext sends it anew, as his own, and waits for an answer that quotes it.
 
 The gateway decrypts for the mailbox. Nothing that goes back, a reply on the wire or a report in the queue, may hold a word of it.
 """

@@ -43,7 +43,7 @@ def test_page_is_what_the_table_says() -> None:
 def test_only_comments_and_docstrings_are_read() -> None:
     source = (
         '"""RFC 5321 4.1.1, 3461, 6531 3.3 and RFC 9051; see docs."""\n'
-        "é = 'RFC 1111' + \"# RFC 2222\"  # EX_0.3-1010 (TD1.5a), mssante.md 3.2\n"
+        "é = 'RFC 1111' + \"# RFC 2222\"  # EX_0.3-1010 (TD1.5a), docs/reference/mssante.md 3.2\n"
         "f(g(description='RFC 3333 says 1000'), f'RFC 4444 {é}')\n"
         "send('TD9.9')\n"
     )
@@ -54,6 +54,7 @@ def test_only_comments_and_docstrings_are_read() -> None:
         (1, "RFC 9051"),
         (2, "EX_0.3-1010"),
         (2, "TD1.5a"),
+        (2, "docs/reference/mssante.md 3.2"),
         (3, "RFC 3333"),
     ]
 

@@ -1,4 +1,4 @@
-"""The verbs `mssgw smime …` as DEMO.md promises them: output, --json, exit status, - for standard input and output."""
+"""The verbs `mssgw smime …`: output, --json, exit status, `-` for standard input and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mssgw trust …` as DEMO.md says it: exit 0 holds, 1 doesn't (with the reason), 2 usage; --json is one document."""
+"""`mssgw trust …`: status 0 when it holds, 1 when it does not (with the reason), 2 for wrong usage; --json prints one document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names: every quirk of the real list and of real certificates (mssante.md 1.5, crypto.md 1.2)."""
+"""Names: every quirk of the real list and of real certificates (docs/reference/mssante.md 1.5, docs/reference/crypto.md 1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revocation: which data counts, for how long, and what happens without it (crypto.md 9.17, 9.18)."""
+"""Revocation: which data counts, for how long, and what happens without it (docs/reference/crypto.md 9.17, 9.18)."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_pkits_is_not_refused_as_a_whole():
 LIMBO = DATA / "crypto" / "x509-limbo" / "limbo-nobettertls.json.gz"
 LIMBO_CASES = json.loads(gzip.decompress(LIMBO.read_bytes()))["testcases"] if LIMBO.exists() else []
 # Refused by the suite for something our validator is not asked: an operator is known by its listed subject, never by
-# a host name (mssante.md 1.5), so names in SAN and CN, and rules of the CA/Browser Forum about them, don't apply.
+# a host name (docs/reference/mssante.md 1.5), so names in SAN and CN, and rules of the CA/Browser Forum about them, don't apply.
 LIMBO_NOT_ASKED = {
     re.compile(r"webpki::cn::"): "CA/B Forum: the CN repeats a SAN",
     re.compile(r"webpki::san::(mismatch|public-suffix|wildcard|unicode|san-wildcard|no-san)"): "matching of a host name",
@@ -181,7 +181,7 @@ REAL = [  # certificate, purpose, time, the fault
     ("prod-org-sign-whitelist-signer.der", Purpose.LIST_SIGN, datetime(2023, 8, 1, tzinfo=UTC), Fault.NOT_YET_VALID),
     ("prod-org-sign-whitelist-signer.der", Purpose.RELAY_CLIENT, datetime(2025, 3, 1, tzinfo=UTC), Fault.WRONG_USAGE),
     ("prod-org-sign-whitelist-signer.der", Purpose.MAIL_ENCRYPT, datetime(2025, 3, 1, tzinfo=UTC), Fault.WRONG_USAGE),
-    # The test PKI never passes for production (crypto.md 9, 30).
+    # The test PKI never passes for production (docs/reference/crypto.md 9.30).
     ("test-serv-ssl.der", Purpose.RELAY_SERVER, datetime(2019, 1, 1, tzinfo=UTC), Fault.FOREIGN),
     ("test-org-auth-cli.der", Purpose.RELAY_CLIENT, datetime(2026, 1, 1, tzinfo=UTC), Fault.FOREIGN),
     ("test-cps-personne-fort-signature.der", Purpose.MAIL_SIGN, datetime(2021, 1, 1, tzinfo=UTC), Fault.FOREIGN),

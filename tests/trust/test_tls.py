@@ -32,7 +32,7 @@ pytestmark = pytest.mark.peer("openssl")
 
 
 class Peers(World):
-    """The ten peers of the national audit (DEMO.md), as files for openssl."""
+    """Ten peers like those of the national audit (MOTCO1), as certificate files for openssl."""
 
     def __init__(self, directory):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The signed list: what is refused and why (crypto.md 7 and 9.23), and what of the real list's quirks survives."""
+"""The signed list: what is refused and why (docs/reference/crypto.md 7, 9.23), and what of the real list's quirks survives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mssgw dmp VERB`: the national record from the command line (DEMO.md)."""
+"""`mssgw dmp VERB`: the national record from the command line."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `parse` reads header sections and looks for boundaries; it never copies a body, and a body in a file is read through
 a window, so memory doesn't grow with the message. Garbage makes a plain text part, never an error; only what is over
-the limits is refused, with TooComplex, before any work is spent on the rest.
+the limits is refused, with TooComplex, before any work is spent on the rest (docs/reference/crypto.md 9.21).
 
 An outer boundary always ends an inner part (RFC 2046 5.1.2), and the line end before a boundary belongs to it (5.1.1).
 """

@@ -1,7 +1,7 @@
 """The signed attributes of one signer (RFC 5652 11, RFC 8551 2.5, RFC 5035, RFC 6211): read strictly, held against the message.
 
 Exactly one content type and one message digest, both right; every attribute that we use at most once and with one
-value; algorithm protection and signing certificate must agree when they are there (crypto.md 9, 4 to 7).
+value; algorithm protection and signing certificate must agree when they are there (docs/reference/crypto.md 9.4, 9.5, 9.6, 9.7).
 """
 
 from __future__ import annotations

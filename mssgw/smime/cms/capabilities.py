@@ -1,7 +1,7 @@
 """SMIMECapabilities: what we say we can read, what others said, and what follows (RFC 8551 2.5.2, 2.7.1).
 
 Choice per recipient: what their last valid mail said, then what the directory says, then the safe default
-that today's NSS and gpgsm read, AES-256-CBC with RSA PKCS#1 v1.5 (crypto.md 2.2).
+that today's NSS and gpgsm read, AES-256-CBC with RSA PKCS#1 v1.5 (docs/reference/crypto.md 2.2).
 """
 
 from __future__ import annotations

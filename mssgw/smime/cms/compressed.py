@@ -1,4 +1,4 @@
-"""CompressedData, read only (RFC 3274): one level, zlib, with limits on ratio and size (crypto.md 9, 22)."""
+"""CompressedData, read only (RFC 3274): one level, zlib, with limits on ratio and size (docs/reference/crypto.md 9.22)."""
 
 from __future__ import annotations
 

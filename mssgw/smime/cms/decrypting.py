@@ -3,7 +3,7 @@
 Order: find our RecipientInfo by its identifier, unwrap the content key, decrypt as a stream into a sink
 that nobody else sees, check tag or padding last. From the moment a RecipientInfo is ours every failure
 is the same `Undecryptable`, and a key that can't be unwrapped is replaced by a random one so that the
-content is gone through all the same: no oracle in text or in time (crypto.md 9, 2, 3, 12, 13).
+content is gone through all the same: no oracle in text or in time (docs/reference/crypto.md 9.2, 9.3, 9.12, 9.13).
 
 AuthEnvelopedData takes AES-GCM with a nonce of 12 octets and a tag of 16 and nothing else, EnvelopedData
 never takes GCM: the lesson of CVE-2026-34182.
@@ -50,7 +50,7 @@ class Decrypted:
 class Reading:
     """What we are ready to read: policy as data."""
 
-    legacy: bool = False  # 3DES and RC2 (crypto.md 2.1)
+    legacy: bool = False  # 3DES and RC2 (docs/reference/crypto.md 2.1)
     experimental: bool = False  # ML-KEM, ML-DSA
 
     @classmethod
@@ -228,7 +228,7 @@ def _conclude(decryptor: Any, cipher: Cipher, tag: bytes, held: bytes, write: Wr
 
 
 def _content_key(ours: Ours, cipher: Cipher) -> bytes:
-    """The content key, or a random one when it can't be had (crypto.md 9, 12)."""
+    """The content key, or a random one when it can't be had (docs/reference/crypto.md 9.12)."""
     spare = os.urandom(cipher.key_size)
     try:
         key = ours.unwrap()

@@ -1,7 +1,7 @@
 """RecipientInfo, read: which one is ours, and the content key out of it (RFC 5652 6.2, 3560, 5753, 8418, 9629).
 
 The other half of `recipients`. A reader is found by the name that stands in the message, never by trying keys. What can't
-be unwrapped after that is `Undecryptable`, whatever the reason (crypto.md 9, 12).
+be unwrapped after that is `Undecryptable`, whatever the reason (docs/reference/crypto.md 9.12).
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _derived(
 
 
 def _point(raw: bytes, reader: Identity) -> Any:
-    """The ephemeral public key, on the curve of ours: a point that is not on it is refused (crypto.md 9, 15)."""
+    """The ephemeral public key, on the curve of ours: a point that is not on it is refused (docs/reference/crypto.md 9.15)."""
     mine = reader.certificate.public_key
     try:
         if isinstance(mine, ec.EllipticCurvePublicKey):

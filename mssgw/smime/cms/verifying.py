@@ -2,7 +2,7 @@
 
 `SignedContent.read` takes the structure apart (streaming its content, when it is inside, through the
 digests into a sink), `signatures` then checks every SignerInfo against the digests and its `attributes`. Without
-signed attributes only plain data is accepted that can't be mistaken for attributes (crypto.md 9, 7).
+signed attributes only plain data is accepted that can't be mistaken for attributes (docs/reference/crypto.md 9.7).
 
 Trust and address binding are not here: `opening` asks `core.pki.Validate` and compares with From.
 """
@@ -37,7 +37,7 @@ from mssgw.smime.wire.algorithms import (
 )
 from mssgw.smime.wire.ber import BerError, Stream, may_be_indefinite
 
-MAX_CERTIFICATES = 20  # read of one message (crypto.md 9, 19)
+MAX_CERTIFICATES = 20  # read of one message (docs/reference/crypto.md 9.19)
 MAX_SIGNERS = 8
 
 
@@ -97,7 +97,7 @@ class Hashing:
 def read(stream: Stream, write: Write | None) -> SignedContent:
     """Take a ContentInfo with SignedData apart; content inside goes to `write`.
 
-    `write` is None for a detached signature: content inside is then refused (crypto.md 9, 4).
+    `write` is None for a detached signature: content inside is then refused (docs/reference/crypto.md 9.4).
     Raises SmimeError, BerError.
     """
     stream.enter(der.SEQUENCE)

@@ -20,7 +20,7 @@ from mssgw.core.address import Address, AddressError
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.wire import der, oids
 
-MAX_CERTIFICATE = 64 * 1024  # octets (crypto.md 9, 19)
+MAX_CERTIFICATE = 64 * 1024  # octets (docs/reference/crypto.md 9.19)
 MAX_ADDRESSES = 64
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
@@ -122,7 +122,7 @@ class Certificate:
 
     @cached_property
     def name(self) -> str:
-        """The subject for people, control characters escaped (crypto.md 9, 32)."""
+        """The subject for people, control characters escaped (docs/reference/crypto.md 9.32)."""
         try:
             return printable(self.parsed.subject.rfc4514_string(_SHORT))
         except (SmimeError, *BROKEN):
@@ -189,8 +189,8 @@ class Certificate:
     def addresses(self) -> tuple[Address, ...]:
         """Mail addresses of the subject: rfc822Name, SmtpUTF8Mailbox (RFC 9598), else the subject's emailAddress.
 
-        Names of a wrong form are left out. Raises SmimeError when one holds NUL or control characters (crypto.md 9, 8): such a
-        certificate names somebody, so it must not pass for a card, which names nobody.
+        Names of a wrong form are left out. Raises SmimeError when one holds NUL or control characters (docs/reference/crypto.md 9.8):
+        such a certificate names somebody, so it must not pass for a card, which names nobody.
         """
         found: list[str] = []
         try:
@@ -229,7 +229,7 @@ def _address(text: str) -> Address | None:
 
 
 def check_public_key(key: PublicKey) -> None:
-    """Kinds and sizes we use (crypto.md 9, 14, 16, 19). Raises SmimeError."""
+    """Kinds and sizes we use (docs/reference/crypto.md 9.14, 9.16, 9.19). Raises SmimeError."""
     if isinstance(key, rsa.RSAPublicKey):
         exponent = key.public_numbers().e
         if key.key_size < MIN_RSA_BITS:

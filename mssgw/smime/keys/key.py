@@ -97,7 +97,7 @@ class SoftKey:
         if oaep is not None:
             way = _oaep(oaep)
         try:
-            return self._private.decrypt(wrapped, way)  # v1.5: implicit rejection inside (crypto.md 9, 12)
+            return self._private.decrypt(wrapped, way)  # v1.5: implicit rejection inside (docs/reference/crypto.md 9.12)
         except ValueError:
             raise Undecryptable from None
 

@@ -5,7 +5,7 @@
 It speaks on its standard input and output. Frames are 4 octets of length and a msgpack value. First a
 hello with module, token and where the PIN stands (never the PIN itself); then one request after the other.
 Whatever the token answers to a removal or a fault ends the process: the next one starts from nothing, which
-is the only state a fragile module is known to have (crypto.md 1.4, 5). The PIN is tried once; with a
+is the only state a fragile module is known to have (docs/reference/crypto.md 1.4, 5). The PIN is tried once; with a
 counter that is low it is not tried at all.
 """
 
@@ -95,7 +95,7 @@ class Session:
             if identifier is not None:
                 wanted[Attribute.ID] = identifier
             objects = list(self._session.get_objects(wanted))
-            if len(objects) != 1:  # crypto.md 9, 33: never guess between two objects of one label
+            if len(objects) != 1:  # docs/reference/crypto.md 9.33: never guess between two objects of one label
                 raise Refusal("object", f"{len(objects)} private keys of that name")
             self._found[name] = objects[0]
         return self._found[name]

@@ -6,7 +6,7 @@ A crash, a removal or a silence of the module kills the worker and nothing else.
 raises KeyUnavailable, a 451: the message waits, it is never sent unsigned. For a short while, longer each
 time, every other operation is told so at once (the circuit is open); then one of them starts a new worker,
 which finds the token again or not. A PIN that was wrong is not tried again until what it stands in
-has changed (crypto.md 5; 9, 33). Every signature is verified before it is used, which costs little
+has changed (docs/reference/crypto.md 5, 9.33). Every signature is verified before it is used, which costs little
 beside a token and catches a wrong object as well as a faulty one.
 """
 

@@ -1,8 +1,8 @@
 """Algorithms: their identifiers on the wire, what we make, what we accept, what we only read.
 
 One table per kind. Whatever stands in none is refused with its OID named (`Reason.UNSUPPORTED`); whatever
-is known and broken is refused as `Reason.WEAK` (crypto.md 9, 16). Parameters are compared octet by octet
-where only one form is right, and parsed strictly where there is a choice (PSS, OAEP): crypto.md 9, 14.
+is known and broken is refused as `Reason.WEAK` (docs/reference/crypto.md 9.16). Parameters are compared octet by octet
+where only one form is right, and parsed strictly where there is a choice (PSS, OAEP): docs/reference/crypto.md 9.14.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def _require(holds: bool) -> None:
 
 
 def _read_pss(parameters: bytes, *, key: bool = False) -> tuple[Digest, int]:
-    """(hash, salt length): MGF1 with the same hash, a salt at least as long as the hash, trailer 1 (crypto.md 9, 14).
+    """(hash, salt length): MGF1 with the same hash, a salt at least as long as the hash, trailer 1 (docs/reference/crypto.md 9.14).
 
     OpenSSL makes the longest salt there is room for unless told otherwise, so longer ones are read. `key`: of a key, which states
     the shortest salt it allows, and any is fine.

@@ -1,4 +1,4 @@
-"""BER from strangers, as a stream with bounds (X.690 8).
+"""BER from strangers, as a stream with bounds (X.690 8; docs/reference/crypto.md 9.20).
 
 Senders use indefinite lengths and cut the content into thousands of octet strings (OpenSSL, Outlook,
 Bouncy Castle); others send 10^6 of them, nest 1,000 levels or never end. A Stream reads chunks, holds one

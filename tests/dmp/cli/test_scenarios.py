@@ -49,7 +49,7 @@ def vitale(mssgw: Mssgw, tmp_path: Path, name: str) -> str:
 
 
 def test_creation_dmp_complet_par_es(mssgw, tmp_path):  # TD1.1
-    """1.1-070: the patient opposes the regulation access and does not oppose bris de glace (dmp.md 1.5)."""
+    """1.1-070: the patient opposes the regulation access and does not oppose bris de glace (docs/reference/dmp.md 1.5)."""
     assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
     target = tmp_path / "lettre.pdf"
     made = mssgw.done(

@@ -277,7 +277,7 @@ async def test_rubbish_is_a_bad_answer(dmp_running: Running, dmp_keys: Keys, cal
 
 
 class Relay:
-    """Stands for the local TLS relay of a card: clear text in, mutual TLS out (crypto.md 5)."""
+    """Stands for the local TLS relay of a card: clear text in, mutual TLS out (docs/reference/crypto.md 5)."""
 
     def __init__(self, settings: DmpSettings, socket: Path | None = None) -> None:
         self._context = client_context(settings)

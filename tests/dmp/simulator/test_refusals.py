@@ -1,6 +1,6 @@
 """What the simulated DMP refuses, as the real one does, and is not shown elsewhere; each VIHF attribute missing and wrong.
 
-Where the other refusals of dmp.md are tested:
+Where the other refusals are tested (docs/reference/dmp.md 1.5, 1.6, 7.4):
     age, single use, signature, wrapping, certificates, profile      test_gate
     rights matrix 7.4                                                 test_rights, client/test_documents, client/test_dossiers
     metadata, signature, hash, parts of a submission                  test_registry
@@ -235,7 +235,7 @@ async def test_a_blocked_professional_feeds_finds_and_deletes_nothing(dmp: Dmp, 
 
 @pytest.mark.asyncio
 async def test_mask_rights(dmp: Dmp, call_of, doctor: Actor) -> None:
-    """TD3.3a and b in the emergency modes, by staff and by the structure (dmp.md 7.4)."""
+    """TD3.3a and b in the emergency modes, by staff and by the structure (docs/reference/dmp.md 7.4)."""
     call = call_of("PATIENT")
     entry = (await dmp.td31a_find(call))[0]
     secretary = practitioner(profession=Code("SECRETARIAT_MEDICAL", "1.2.250.1.213.1.1.4.6"), speciality=None)

@@ -1,4 +1,4 @@
-"""The rights matrix of dmp.md 7.4, cell by cell, written a second time by hand and compared."""
+"""The rights matrix of docs/reference/dmp.md 7.4, cell by cell, written a second time by hand and compared."""
 
 from __future__ import annotations
 
