@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from mssgw.cli.frame import Family, Json, failure, output
+from mssgw.core import owner
 from mssgw.core.config import Config, ConfigError, load
 from mssgw.node.readiness import remarks, require_ready
 
@@ -39,14 +40,26 @@ def _mistakes(path: Path) -> Iterator[None]:
 def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
-    for name, secret in config.secrets():
-        if exposure := secret.exposure:
-            sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
     with _mistakes(path):
+        _as_the_service(config)
         require_ready(config)
+        if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
+            raise ConfigError([("dmp.store", sentence)])
+    for name, secret in config.secrets():
+        if exposure := secret.exposure(config.node.data):
+            sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
     for name, sentence in remarks(config, datetime.now(UTC)):
         sys.stderr.write(f"{path}: warning: {name}: {sentence}\n")
     output(f"{path}: ok, {len(config.domain)} domain(s)", json=False, document={})
+
+
+def _as_the_service(config: Config) -> None:
+    """The service gets its credentials from systemd, and reads all else itself: so do we. Raises ConfigError."""
+    for _, secret in config.secrets():
+        if secret.scheme == "credential":
+            with contextlib.suppress(OSError):  # said with the other secrets
+                secret.hold()
+    owner.become(config.node.data)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mssgw.core import owner
+
 
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where it lives; a second start goes on with what is there.")] = Path(".demo"),
@@ -17,5 +19,7 @@ def demo(
 ) -> None:
     """Two operators, the authority and a DMP simulator on this machine."""
     from mssgw.demo.play import Options, play
+
+    owner.become(directory)
 
     raise typer.Exit(play(Options(directory.absolute(), port_base, workers, store, once)))

@@ -1,10 +1,11 @@
-"""The store of a configuration, opened for one verb.
+"""The store of a configuration, opened for one verb, by the owner of its directory (core/owner.py).
 
 A verb works on the store that is there: a lost one is said (ConfigError), never made anew, or `check` would praise it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from typing import TypeVar
 from mssgw import store
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import run
+from mssgw.core import owner
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.store import Reader, Store, Transaction
@@ -19,8 +21,21 @@ from mssgw.store import Reader, Store, Transaction
 T = TypeVar("T")
 
 
+def acting(config: Config, *, make: bool = False) -> None:
+    """From here on this process is the owner of `node.data`, with the secrets that only who called it could read.
+
+    `make`: for verbs that make something where nothing is. Raises ConfigError.
+    """
+    if owner.differs(config.node.data):
+        for _, secret in config.secrets():
+            with contextlib.suppress(OSError):  # who needs it says why
+                secret.hold()
+    owner.become(config.node.data, make=make)
+
+
 def with_store(config: Config, use: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
     """`make` it, or bring it to the present schema, first: for the verb a new installation begins with."""
+    acting(config, make=make)
     if make:
         store.migrate(config)
 

@@ -17,6 +17,7 @@ import typer
 
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say
+from mssgw.core import owner
 from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
@@ -182,9 +183,10 @@ def import_anchors(
 @app.command()
 def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
     """Put the list in force that waits because it lost many domains."""
+    who = getpass.getuser()  # not whom we become
     directory = _directory(loaded(config))
     try:
-        pending = refresh.accept(directory, getpass.getuser(), reason, SystemClock().now())
+        pending = refresh.accept(directory, who, reason, SystemClock().now())
     except FileNotFoundError as error:
         raise failure(say("trust.nothing-waits"), fault="nothing-waits") from error
     document = {"generated_at": pending.generated_at.isoformat(), "sha256": pending.sha256, "lost": pending.lost, "total": pending.total}
@@ -200,7 +202,8 @@ def override(
     hours: Annotated[int, typer.Option(min=0, max=720, help="For how long; 0 takes it back.")] = 24,
 ) -> None:
     """Go on trusting the list in force although it is too old."""
-    word = refresh.override(_directory(loaded(config)), getpass.getuser(), reason, SystemClock().now(), hours)
+    who = getpass.getuser()  # not whom we become
+    word = refresh.override(_directory(loaded(config), make=True), who, reason, SystemClock().now(), hours)
     overridden = say("trust.override", until=f"{word.until:%Y-%m-%dT%H:%MZ}") if hours else say("trust.override.none")
     output(both(overridden), json=json, document={"in_force": hours > 0, "until": word.until if hours else None, "who": word.who})
 
@@ -284,7 +287,9 @@ def _space(file: Path, directory: Path | None) -> TrustSpace:
     return space.build(unjudged.entries, unjudged.generated_at, unjudged.sha256)
 
 
-def _directory(config: Config) -> Path:
+def _directory(config: Config, *, make: bool = False) -> Path:
+    """Of the lists, which belong to the owner of the data."""
+    owner.become(config.node.data, make=make)
     return config.node.data / "trust"
 
 

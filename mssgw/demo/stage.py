@@ -94,7 +94,6 @@ url = "https://127.0.0.1:{dmp}/si-dmp-server/v2/services"
 anchors = "../pki/ca.pem"
 certificate = "../pki/{operator.name}.pem"
 key = "file:../pki/{operator.name}.key"
-store = "sqlite:data/dmp.db"
 insi_url = "https://127.0.0.1:{dmp}/insi"
 insi_authorisation = "IDAM-DEMO"
 legacy_dossier_management = true

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dmp_connector.errors import BadCertificate
 from dmp_connector.signer import FileSigner
+from mssgw.core import owner
 from mssgw.core.address import Domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, Secret
@@ -32,7 +33,8 @@ SOON = timedelta(days=30)
 
 def require_ready(config: Config) -> None:
     """Raises ConfigError with every mistake."""
-    problems = [*_secrets(config), *_pairs(config), *_directories(config), *_tokens(config)]
+    problems = [("node.data", sentence) for sentence in owner.problems(config.node.data)]
+    problems += [*_secrets(config), *_pairs(config), *_directories(config), *_tokens(config)]
     for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
         try:
             check()

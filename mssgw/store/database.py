@@ -7,13 +7,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from mssgw.core.config import Config
+from mssgw.core.config.base import sqlite_file
 from mssgw.core.errors import ConfigError
 from mssgw.store.faults import Fault, classify
 
@@ -31,16 +31,12 @@ _PRAGMAS = (
 
 def url_of(config: Config) -> sa.URL:
     """The SQLAlchemy URL of `node.store`; a relative SQLite path starts at `node.data`. Raises ConfigError."""
-    text = config.node.store
-    scheme, _, rest = text.partition(":")
-    if scheme == "sqlite" and rest:
-        return sa.URL.create("sqlite", database=str(Path(config.node.data) / rest.removeprefix("//")))
-    if scheme in ("postgresql", "postgres"):
-        try:
-            return sa.make_url(f"postgresql:{rest}").set(drivername="postgresql+psycopg")
-        except (sa.exc.ArgumentError, ValueError) as error:
-            raise ConfigError([("node.store", "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
-    raise ConfigError([("node.store", "expected sqlite:PATH or postgresql://user@host/database")])
+    if file := sqlite_file(config.node.store, config.node.data):
+        return sa.URL.create("sqlite", database=str(file))
+    try:
+        return sa.make_url(f"postgresql:{config.node.store.partition(':')[2]}").set(drivername="postgresql+psycopg")
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise ConfigError([("node.store", "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -25,15 +26,15 @@ _table = schema.domain_key.c
 _ALL = sa.select(_table.id, _table.domain, _table.wrapped)
 
 
-def read_master(reference: Secret, *, in_use: bool) -> MasterKey:
-    """The master key; `in_use` when it has sealed something already, and only that one helps. Raises ConfigError."""
+def read_master(reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
+    """The master key; `data`: of the node; `in_use` when it has sealed something already, and only that one helps. Raises ConfigError."""
     try:
         master = MasterKey(reference.read())
     except (OSError, ValueError) as error:
         said = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         remedy = "this store is sealed: restore the key from its copy" if in_use else "`mssgw seal new-key` makes a key"
         raise ConfigError([("seal.master_key", f"{reference}: {said}; {remedy}")]) from error
-    if exposure := reference.exposure:
+    if exposure := reference.exposure(data):
         log(Event.KEY_EXPOSED, "warning", setting="seal.master_key", reason=exposure)
     return master
 

@@ -111,7 +111,7 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
     in_use = await asyncio.to_thread(_require_usable, url)
-    store = Store(config, clock, worker, keys.read_master(config.seal.master_key, in_use=in_use), url)
+    store = Store(config, clock, worker, keys.read_master(config.seal.master_key, config.node.data, in_use=in_use), url)
     try:
         await store.recognise()
         await store.doorbell.start()

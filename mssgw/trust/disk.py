@@ -18,11 +18,14 @@ import msgspec
 T = TypeVar("T")
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replace a file durably."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def write(path: Path, content: bytes, *, public: bool = False) -> None:
+    """Replace a file durably. A `public` one may be read by everybody, whatever the umask."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o755 if public else 0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
+        os.fchmod(file.fileno(), 0o644 if public else 0o600)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -58,5 +58,5 @@ def take(octets: Iterable[tuple[str, bytes]], directory: Path, pki: PkiName, fin
     for certificate in taken.values():
         name = "".join(char if char.isalnum() else "-" for char in certificate.label.lower())
         pem = certificate.parsed.public_bytes(serialization.Encoding.PEM)
-        disk.write(directory / f"{name}-{certificate.fingerprint[:8]}.pem", pem)
+        disk.write(directory / f"{name}-{certificate.fingerprint[:8]}.pem", pem, public=True)  # the service reads what root brings
     return Imported(tuple(taken.values()), tuple(refused))

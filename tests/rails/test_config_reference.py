@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+from mssgw.core.config import parse
 from mssgw.core.config.reference import reference
 
 FILE = Path(__file__).parents[2] / "config" / "mssgw.toml"
@@ -15,9 +16,17 @@ def test_file_is_what_the_settings_say():
 def test_every_setting_has_a_sentence():
     lines = reference().splitlines()
     for number, line in enumerate(lines):
-        if " = " in line and line.removeprefix("# ").split(" = ")[0].isidentifier():
+        if " = " in line and line.removeprefix("#").split(" = ")[0].isidentifier():
             assert lines[number - 1].startswith("# "), line
 
 
-def test_reference_is_toml():
-    assert "node" in tomllib.loads(reference())
+def test_nothing_in_it_is_in_force():
+    assert tomllib.loads(reference()) == {}
+
+
+def test_without_its_marks_it_is_a_configuration_that_loads(tmp_path):
+    shown = "\n".join(line.removeprefix("#") for line in reference().splitlines() if not line.startswith("# ") and not line.endswith("="))
+    for empty, given in (("networks = []", 'networks = ["10.0.0.0/8"]'), ('tion = "structure"', 'tion = "card"')):
+        shown = shown.replace(empty, given)
+    found = parse(shown, tmp_path)
+    assert found.domain[0].name == "hospital.example"

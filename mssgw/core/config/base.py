@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from mssgw.core.config import credentials
+from mssgw.core.owner import group
 
 BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
 
@@ -95,38 +97,78 @@ class Secret(_Parsed):
         scheme, colon, name = text.partition(":")
         if not colon or scheme not in ("file", "credential", "pkcs11") or not name:
             raise ValueError("expected file:PATH, credential:NAME or pkcs11:token=LABEL;object=NAME")
+        if scheme == "credential" and ("/" in name or name.startswith(".")):
+            raise ValueError("credential: takes a name, not a path")
         if scheme == "file":
             name = str(BASE_DIR.get() / name)
         return cls(scheme, name)
 
     @property
     def path(self) -> Path:
+        """The file that holds the secret. Raises OSError when there is none: a token's key, a credential that is nowhere."""
+        if held := credentials.held(str(self)):
+            return held
         if self.scheme == "file":
             return Path(self.name)
         if self.scheme == "pkcs11":
             raise FileNotFoundError("stays in its token, and can't be used here")
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not directory:
-            raise FileNotFoundError(f"not started by systemd with LoadCredential={self.name}")
-        return Path(directory) / self.name
+        return credentials.find(self.name)
 
     def read(self) -> bytes:
         """The secret's octets. Raises OSError."""
         return self.path.read_bytes()
 
-    @property
-    def exposure(self) -> str:
-        """Who beside its owner may read the file, as a sentence; "" when nobody. systemd guards its credentials itself."""
+    def hold(self) -> None:
+        """Keep the secret in the memory of this process, for when it may read the file no more. Raises OSError."""
+        if self.scheme != "pkcs11":
+            credentials.hold(str(self), self.read())
+
+    def exposure(self, data: Path) -> str:
+        """Who beside the service may read or change the file, as a sentence; "" when nobody.
+
+        The service reads its keys by its group, which is that of the directory `data`: root's file with mode 0640. Of
+        credentials `credentials.find` takes only private ones.
+        """
+        if self.scheme != "file":
+            return ""
         try:
-            mode = self.path.stat().st_mode & 0o777 if self.scheme == "file" else 0
+            found = Path(self.name).stat()
         except OSError:
             return ""  # reading it says why
-        if not mode & 0o044:
+        try:
+            service = data.stat().st_gid
+        except OSError:
+            service = found.st_gid  # no data yet: nothing to compare with
+        if found.st_mode & 0o007:
+            who = "everybody can read or change it"
+        elif found.st_mode & 0o070 and found.st_gid != service:
+            who = f"the group {group(found.st_gid)} can read it, which is not that of the service"
+        elif found.st_mode & 0o020:
+            who = f"the group {group(found.st_gid)} can change it"
+        else:
             return ""
-        return f"{self}: mode {mode:04o}, {'everybody' if mode & 0o004 else 'its group'} can read it; chmod 600 {self.path}"
+        return f"{self}: mode {found.st_mode & 0o777:04o}, {who}; chown root:{group(service)} {self.name} && chmod 640 {self.name}"
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.name}"
+
+
+STORES = "expected sqlite:PATH or postgresql://user@host/database"
+
+
+def check_store(text: str) -> str:
+    """Raises ValueError unless it is the address of a store that exists: another kind of database is a mistake of the file."""
+    scheme, colon, rest = text.partition(":")
+    known = (scheme == "sqlite" and rest.strip("/")) or (scheme in ("postgresql", "postgres") and rest.startswith("//"))
+    if not colon or not known:
+        raise ValueError(f"{scheme or text}: {STORES}")
+    return text
+
+
+def sqlite_file(store: str, data: Path) -> Path | None:
+    """The file of `sqlite:PATH`; a relative one lies below `data`, as all that is kept. None for PostgreSQL."""
+    scheme, _, rest = store.partition(":")
+    return data / rest.removeprefix("//") if scheme == "sqlite" else None
 
 
 def decode_hook(kind: Any, given: Any) -> Any:

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from mssgw.core.config.base import Secret, Settings
+from mssgw.core.config.base import Mistakes, Secret, Settings, check_store, sqlite_file
 
 
 class Dmp(Settings, frozen=True):
     url: Annotated[str, Meta(description="Address of the DMP services, .../si-dmp-server/v2/services.", pattern="^https://")]
     anchors: Annotated[Path, Meta(description="Authorities the DMP's certificate must come from, one PEM file.")]
-    store: Annotated[
-        str, Meta(description="The connector's own store: sqlite:PATH or postgresql://...", pattern="^(sqlite|postgresql)")
-    ] = "sqlite:dmp.db"
+    store: Annotated[str, Meta(description="The connector's own store: sqlite:PATH below `[node] data`, or postgresql://...")] = (
+        "sqlite:dmp.db"
+    )
     certificate: Annotated[
         Path | None, Meta(description="TLS client certificate of the structure (ORG_AUTH_CLI), PEM; none when every actor uses a card.")
     ] = None
@@ -87,6 +87,19 @@ class Dmp(Settings, frozen=True):
             description="Program (and arguments) of the licensed Vitale API that prints the card as JSON; empty for the simulated card over PC/SC."
         ),
     ] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            check_store(self.store)
+        except ValueError as error:
+            raise Mistakes([("store", str(error))]) from error
+
+    def misplaced(self, data: Path, base: Path) -> str:
+        """Why a new store may not be made: one lies at `base`, where its relative path once started. "" when none does."""
+        file, before = sqlite_file(self.store, data), sqlite_file(self.store, base)
+        if file is None or before is None or file == before or file.exists() or not before.exists():
+            return ""
+        return f"the store lies at {before} and is looked for at {file}: a relative path starts at node.data; mv {before}* {file.parent}/"
 
 
 class DmpActor(Settings, frozen=True):

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mssgw.core.address import AddressError, parse_domain
-from mssgw.core.config.base import Listen, Secret, Settings
+from mssgw.core.config.base import Listen, Mistakes, Secret, Settings, check_store
 
 
 class Node(Settings, frozen=True):
     hostname: Annotated[str, Meta(description="The name in banners, EHLO, Received and Message-ID.", min_length=1, max_length=255)]
     data: Annotated[Path, Meta(description="Directory of the store, large bodies, spool and last good lists. Mode 0700.")]
-    store: Annotated[str, Meta(description="Where mail is kept: sqlite:PATH, or postgresql://… (extra `postgres`).")] = "sqlite:store.db"
+    store: Annotated[str, Meta(description="Where mail is kept: sqlite:PATH below `data`, or postgresql://… (extra `postgres`).")] = (
+        "sqlite:store.db"
+    )
     workers: Annotated[int, Meta(description="Equal worker processes. One core each; 1 is the way to debug.", ge=1, le=64)] = 1
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="From which level events are logged.")] = "info"
     log_format: Annotated[Literal["json", "text"], Meta(description="One JSON object a line, or text for a terminal.")] = "json"
@@ -22,6 +24,10 @@ class Node(Settings, frozen=True):
     postmaster: Annotated[str, Meta(description="Address that takes mail for postmaster; empty: the first account with role admin.")] = ""
 
     def __post_init__(self) -> None:
+        try:
+            check_store(self.store)
+        except ValueError as error:
+            raise Mistakes([("store", str(error))]) from error
         try:
             known = parse_domain(self.hostname)
         except AddressError as error:

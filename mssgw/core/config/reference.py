@@ -17,8 +17,11 @@ from mssgw.core.config import Config
 from mssgw.core.config.base import Listen, Network, Secret, Settings
 
 HEADER = """\
-# mssgw: every setting. A line that starts with '#' shows a default; the others have to be set.
-# Relative paths start at this file's directory. Secrets: file:PATH, or credential:NAME (systemd LoadCredential).
+# mssgw: every setting. `mssgw init` writes a configuration that works; from here comes what it lacks.
+# "# " explains; "#" alone stands before a setting with its default, or with an example where one is required. Take the '#'
+# away from the tables and the settings that you use.
+# Relative paths: what you give (certificates, keys, anchors, directories) starts at this file's directory; what the node
+# keeps (stores, bodies, lists) at `[node] data`. Secrets: file:PATH, or credential:NAME (systemd LoadCredential).
 # Check a file with `mssgw config check FILE`; see what is in force with `mssgw config show FILE`.
 """
 
@@ -50,14 +53,14 @@ def _table(name: str, kind: Any, note: str) -> Iterator[str]:
     several = get_origin(kind) is tuple
     table = next(one for one in (get_args(kind) or (kind,)) if isinstance(one, type) and issubclass(one, Settings))
     yield f"\n# {note}"
-    yield f"[[{name}]]" if several else f"[{name}]"
+    yield f"#[[{name}]]" if several else f"#[{name}]"
     for setting, value_kind, sentence, field in _fields(table):
-        yield f"# {sentence} ({_kind(value_kind)})"
+        yield f"# {sentence} ({_kind(value_kind)}{', required' if field.required else ''})"
         if field.required:
-            yield f"{setting} = {_example(value_kind)}"
+            yield f"#{setting} = {_example(setting, value_kind)}"
         else:
             default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-            yield f"# {setting} = {_toml(default)}" if default is not None else f"# {setting} ="
+            yield f"#{setting} = {_toml(default)}" if default is not None else f"#{setting} ="
 
 
 def _kind(kind: Any) -> str:
@@ -73,10 +76,31 @@ def _kind(kind: Any) -> str:
     return _KINDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def _example(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        return f"[{_example(get_args(kind)[0])}]"
-    return {Secret: '"file:secret"', Path: '"path"'}.get(kind, '"…"')
+_EXAMPLES = {
+    "hostname": "mx.hospital.example",
+    "data": "/var/lib/mssgw",
+    "master_key": "credential:mssgw.master.key",
+    "anchors": "anchors",
+    "certificate": "operator.pem",
+    "key": "file:operator.key",
+    "urls": "ldaps://directory.hospital.example",
+    "base": "ou=people,dc=hospital,dc=example",
+    "name": "hospital.example",
+    "domain": "other.example",
+    "host": "mx.other.example",
+    "url": "https://dmp.example/si-dmp-server/v2/services",
+    "address": "jeanne.martin@hospital.example",
+    "id": "899700000001",
+    "family": "Martin",
+    "given": "Jeanne",
+    "structure_id": "1750712184",
+    "structure_name": "Hospital",
+}
+
+
+def _example(setting: str, kind: Any) -> str:
+    example = f'"{_EXAMPLES[setting]}"'
+    return f"[{example}]" if get_origin(kind) is tuple else example
 
 
 def _toml(value: Any) -> str:

@@ -1,0 +1,132 @@
+"""Who a process is while it works in the data directory: its owner, so that no file there is somebody else's.
+
+A file of root in the data directory stops the service, which is not root, at its next start. So root becomes the owner
+before anything is opened there, and any third user is refused. What only root can read is read before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from mssgw.core import unit
+from mssgw.core.errors import ConfigError
+
+_SHOWN = 3  # files of others that are named
+_LOOKED_AT = 10_000  # entries
+
+
+def differs(directory: Path) -> bool:
+    """Whether `become` would change who we are."""
+    return os.geteuid() == 0 and _owner(directory) not in (None, 0)
+
+
+def become(directory: Path, *, make: bool = False) -> None:
+    """Root takes the user and the groups of the directory's owner, for good. Raises ConfigError for anybody else.
+
+    `make`: the directory is about to be made when it is not there; root makes it for the user of the installed service.
+    """
+    if make and os.geteuid() == 0 and _owner(directory) is None:
+        _make(directory)
+    uid = _owner(directory)
+    if uid is None:
+        return
+    if uid == os.geteuid():
+        return
+    if os.geteuid() != 0:
+        raise ConfigError([("node.data", f"{directory} belongs to {user(uid)}; run this as root or as {user(uid)}")])
+    gid = directory.stat().st_gid
+    try:
+        entry = pwd.getpwuid(uid)
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    except KeyError:
+        groups = []
+    os.setgroups(sorted({gid, *groups}))
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def problems(directory: Path) -> Iterator[str]:
+    """Why the present user cannot keep data there, each with what to do. A directory that is missing can be made, or not."""
+    try:
+        uid = _owner(directory)
+    except OSError as error:
+        yield f"{directory}: {error.strerror or error}"
+        return
+    if uid is None:
+        yield from _no_place(directory)
+    elif not directory.is_dir():
+        yield f"{directory} is no directory"
+    elif uid != os.geteuid():
+        yield f"{directory} belongs to {user(uid)}, and this runs as {user(os.geteuid())}; start it as {user(uid)}: systemctl start mssgw"
+    elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        yield f"{directory}: {user(uid)} can't write in it; chmod 700 {directory}, and see that its disk is not mounted read-only"
+    elif foreign := list(islice(_of_others(directory, uid), _SHOWN)):
+        named, owner = ", ".join(map(str, foreign)), f"{user(uid)}:{group(directory.stat().st_gid)}"
+        yield f"not of {user(uid)}, who keeps the data: {named}; chown -R {owner} {directory}"
+
+
+def user(uid: int) -> str:
+    """The name of a user, or its number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group(gid: int) -> str:
+    """The name of a group, or its number."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _owner(directory: Path) -> int | None:
+    """None when it is not there. Raises OSError."""
+    try:
+        return directory.stat().st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _make(directory: Path) -> None:
+    """For the user that the unit names; where no service is installed it is root's own."""
+    if not (name := unit.user()):
+        return
+    try:
+        entry = pwd.getpwnam(name)
+        directory.mkdir(mode=0o700, parents=True)
+        os.chown(directory, entry.pw_uid, entry.pw_gid)
+    except KeyError:
+        raise ConfigError([("node.data", f"the service runs as {name}, and there is no such user: useradd --system {name}")]) from None
+    except OSError as error:
+        raise ConfigError([("node.data", f"{directory} can't be made: {error.strerror or error}")]) from error
+
+
+def _no_place(directory: Path) -> Iterator[str]:
+    above = next(one for one in directory.absolute().parents if one.exists())
+    if not above.is_dir():
+        yield f"{directory} can't be made: {above} is no directory"
+    elif not os.statvfs(above).f_blocks:
+        yield f"{directory} can't be made: {above} lies in a file system of the kernel, which keeps nothing"
+    elif not os.access(above, os.W_OK | os.X_OK) or os.statvfs(above).f_flag & os.ST_RDONLY:
+        name = user(os.geteuid())
+        yield f"{directory} is not there, and {name} can't make it in {above}; as root: install -d -m 0700 -o {name} {directory}"
+
+
+def _of_others(directory: Path, uid: int) -> Iterator[Path]:
+    """Files and directories of somebody else; the bodies of messages, which are many, are not walked through."""
+    for folder, names, files in islice(os.walk(directory), _LOOKED_AT):
+        if Path(folder).name == "blobs":
+            names.clear()
+        for name in [*names, *files][:_LOOKED_AT]:
+            path = Path(folder) / name
+            with contextlib.suppress(OSError):
+                if path.lstat().st_uid != uid:
+                    yield path

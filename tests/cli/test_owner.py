@@ -1,0 +1,125 @@
+"""Verbs of root on a node whose data is another user's: they work, and leave nothing of root behind.
+
+In processes of their own, because a verb gives root away for good.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mssgw.core import owner
+from mssgw.core.errors import ConfigError
+from tests.configurations import alpha
+from tests.users import in_reach, open_directory
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+WHO = "alice@alpha.mssante.test"
+NOBODY = 65534
+
+
+@pytest.fixture
+def node() -> Iterator[Path]:
+    """A production node: root's configuration and credential, the service's data."""
+    with open_directory() as base:
+        given = base / "credentials"
+        given.mkdir(mode=0o700)
+        (given / "master.key").write_bytes(bytes(range(32)))
+        (given / "master.key").chmod(0o400)
+        (base / "anchors").mkdir(mode=0o755)
+        config = base / "mssgw.toml"
+        config.write_text(alpha().replace("file:master.key", "credential:master.key"))
+        config.chmod(0o644)
+        (base / "data").mkdir(mode=0o700)
+        yield base
+
+
+def verb(node: Path, *arguments: str, status: int = 0, user: int = 0) -> str:
+    environment = os.environ | {"CREDENTIALS_DIRECTORY": str(node / "credentials"), "PYTHONDONTWRITEBYTECODE": "1"}
+    script = f"import os, sys; os.setuid({user}); sys.path.insert(0, {os.getcwd()!r}); from mssgw.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [*in_reach(node / "scratch"), sys.executable, "-c", script, *arguments, "--config", str(node / "mssgw.toml")],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def owners(directory: Path) -> set[int]:
+    return {path.lstat().st_uid for path in [directory, *directory.rglob("*")]}
+
+
+@ROOT
+def test_verbs_of_root_leave_nothing_of_root(node):
+    """Regression: `account add` before the first start left files of root, and the service died of them."""
+    os.chown(node / "data", NOBODY, NOBODY)
+    assert "added" in verb(node, "account", "add", WHO, "--no-password")
+    for arguments in (["account", "list"], ["check"], ["queue", "list"], ["mailbox", "list", WHO], ["trace", WHO]):
+        verb(node, *arguments)
+    verb(node, "trust", "override", "--reason", "a test")
+    assert {path.name for path in (node / "data").iterdir()} >= {"store.db", "trust"}
+    assert owners(node / "data") == {NOBODY}
+
+
+@ROOT
+def test_a_third_user_is_refused(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    (node / "data").chmod(0o755)
+    said = verb(node, "account", "list", status=1, user=12345)
+    assert f"belongs to {pwd.getpwuid(NOBODY).pw_name}; run this as root or as" in said
+    assert not list((node / "data").iterdir())
+
+
+@ROOT
+def test_a_file_of_root_in_the_data_is_named_with_what_to_do(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    (node / "data" / "trust").mkdir()
+    (found,) = _as(NOBODY, node / "data")
+    assert f"{node}/data/trust; chown -R" in found
+
+
+@ROOT
+def test_a_service_that_is_somebody_else_is_told(node):
+    os.chown(node / "data", 12345, 12345)
+    (found,) = _as(NOBODY, node / "data")
+    assert found.startswith(f"{node}/data belongs to 12345, and this runs as ")
+
+
+def _as(uid: int, directory: Path) -> list[str]:
+    os.seteuid(uid)
+    try:
+        return list(owner.problems(directory))
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("file/below", "is no directory"),
+        ("file", "is no directory"),
+        ("/proc/mssgw", "file system of the kernel"),
+        ("new/and/deep", None),
+        (".", None),
+    ],
+)
+def test_a_place_for_data(tmp_path, place, why):
+    """Regression: `config check` said ok to a data directory that nobody can make."""
+    (tmp_path / "file").write_bytes(b"")
+    found = list(owner.problems(tmp_path / place))
+    assert [why in sentence for sentence in found] == ([True] if why else [])
+    assert not (tmp_path / "new").exists()
+
+
+@ROOT
+def test_root_makes_the_data_directory_for_the_user_of_the_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr("mssgw.core.unit.user", lambda: "no-such-user-here")
+    with pytest.raises(ConfigError, match="there is no such user: useradd --system no-such-user-here"):
+        owner.become(tmp_path / "data", make=True)
+    assert not (tmp_path / "data").exists()
