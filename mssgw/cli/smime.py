@@ -20,6 +20,7 @@ import pybase64
 import typer
 
 from mssgw.cli.frame import Family, Json, at, failure, of_os, output, output_with_message, say, warn
+from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import ConfigError
 from mssgw.core.pki import Validate
@@ -68,6 +69,9 @@ def verify(
         Path, typer.Option("--anchors", metavar="DIR", help="CA certificates trusted for this call, PEM or DER; a directory or one file.")
     ],
     at: Moment = None,
+    author: Annotated[
+        str | None, typer.Option("--from", metavar="ADDRESS", help="Whom FILE should be from, when it names nobody: a saved smime.p7m.")
+    ] = None,
     cert: Annotated[Path | None, typer.Option("--cert", help="Decrypt with this certificate first.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="… and its private key.")] = None,
     passphrase: Passphrase = None,
@@ -80,9 +84,11 @@ def verify(
     with _sentences():
         readers = [_identity(cert, key, passphrase, weak=legacy)] if key else []
         moment = _moment(at)
-        verdict = open_now(_read(file), readers, _validator(anchors), moment, reading=Reading(legacy, True)).verdict
+        verdict = open_now(
+            _read(file), readers, _validator(anchors), moment, reading=Reading(legacy, True), author=_address(author)
+        ).verdict
     output(_told(verdict), json=json, document=verdict.to_json() | {"at": moment.isoformat()})
-    if not verdict.holds:
+    if not verdict.valid:
         raise _no(verdict, moment)
 
 
@@ -294,9 +300,17 @@ def _warned(doubts: Sequence[Doubt]) -> list[dict[str, str]]:
     return [{"code": one.word, "fr": one.message.fr, "en": one.message.en} for one in doubts]
 
 
+def _address(text: str | None) -> Address | None:
+    try:
+        return None if text is None else Address.parse(text)
+    except AddressError as error:
+        raise typer.BadParameter(str(error), param_hint="--from") from error
+
+
 def _no(verdict: Verdict, moment: datetime | None) -> typer.Exit:
     """Why it doesn't hold: each reason in both languages, then where it failed."""
-    said = [_reason(reason) for reason in verdict.reasons] or list(verdict.sentences())
+    told = [] if verdict.intact and not verdict.names_author else [_reason(reason) for reason in verdict.reasons]
+    said = told or list(verdict.sentences())
     said += [sentence for one in verdict.signers if moment and (sentence := _outside(one, moment))]
     said += dict.fromkeys(one.refused for one in verdict.signers if one.refused is not None)
     details = "; ".join(dict.fromkeys([*verdict.details, *(one.detail for one in verdict.signers if one.refused is None and one.detail)]))
@@ -324,7 +338,7 @@ def _outside(one: SignerVerdict, moment: datetime) -> Message | None:
 def _told(verdict: Verdict) -> str:
     # First all of it in French, then in English; what programs use as well stands between, in neither.
     reasons = "\n".join(f"  {one}" for reason in verdict.reasons for one in (_reason(reason).fr, _reason(reason).en))
-    parts = [verdict.banner("fr"), verdict.banner("en"), *map(_signer, verdict.signers), reasons if verdict.holds else ""]
+    parts = [verdict.banner("fr"), verdict.banner("en"), *map(_signer, verdict.signers), reasons if verdict.valid else ""]
     return "\n".join(part for part in parts if part)
 
 

@@ -8,7 +8,6 @@ Bcc, Return-Path and Authentication-Results removed, because only we may say tho
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 
@@ -27,8 +26,6 @@ _MSS = {  # docs/reference/mssante.md 3.2
     "x-mss-nil": re.compile(r"[\x21-\x7e]{1,100}\Z"),
     "x-mss-mes": re.compile(r"FIN\Z"),
 }
-
-_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]@]+\s?@\s?[^\s<>,;:\"()\[\]@]+\.[^\s<>,;:\"()\[\]@]+")
 
 Owns = Callable[[Address], bool]
 
@@ -50,10 +47,7 @@ def require_author(headers: Headers, owns: Owns) -> None:
 
 def _require_name(field: Field, owns: Owns) -> None:
     """Mail programs show the name and hide the address, so a name may not be the address of another. Raises NotAllowed."""
-    shown = mime.decode_words(mime.unfold(field.raw.partition(b":")[2])).replace("\\", "")
-    plain = shown if shown.isascii() else _without_disguise(shown)
-    for spelled in _SPELLED.findall(plain):
-        text = re.sub(r"\s", "", spelled).strip("'`.")
+    for text in mime.spelled_addresses(field.raw.partition(b":")[2]):
         try:
             own = owns(Address.parse(text))
         except AddressError:
@@ -61,11 +55,6 @@ def _require_name(field: Field, owns: Owns) -> None:
         if not own:
             told = text.encode("ascii", "replace").decode()[:200]
             raise NotAllowed(f"The name in {field.name.title()} shows {told}, which is not your address; write a name without an address")
-
-
-def _without_disguise(text: str) -> str:
-    """Wide letters made narrow, those without width left out."""
-    return "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
 
 
 def require_mss(headers: Headers) -> None:

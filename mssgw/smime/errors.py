@@ -30,6 +30,9 @@ class Reason(enum.StrEnum):
     SIGNATURE = "signature-wrong"
     ATTRIBUTES = "signed-attributes-wrong"
     CONFUSION = "content-confusion"  # two contents for one signature, or content that could be attributes
+    AMBIGUOUS = "readers-differ"  # mail programs would show different contents under one signature
+    OUTSIDE = "signature-outside-encryption"  # whoever signed may not know what is inside
+    NAME = "name-shows-another-address"
     NOT_TRUSTED = "certificate-not-trusted"
     TRUST_UNKNOWN = "trust-not-decidable-now"
     USAGE = "certificate-usage"

@@ -40,7 +40,9 @@ _FROM_SENDER = frozenset(
     )
 )
 _SHOWN = ("from", "sender", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments")
+_USER_FACING = frozenset(("from", "sender", "to", "cc", "reply-to", "subject", "date"))  # RFC 9788 1.1.1
 _KEPT = frozenset(("from", "sender"))
+_HARMLESS = frozenset(("to", "cc", "date"))  # when they stand only outside they are told, and stay: nobody answers to them
 _OBSCURED = frozenset(("...", "[...]", "encrypted message"))
 
 
@@ -92,10 +94,10 @@ def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tupl
     fields, others = _by_name(inside.fields), _by_name(outside)
     for name in _SHOWN:
         within, without = fields.get(name, []), others.get(name, [])
-        if within == without or (not within and inside.outer is None):
-            continue
+        if within == without or (not within and (inside.old or name not in _USER_FACING)):
+            continue  # what only stands outside is remarked upon where people would see it
         if inside.outer is not None:
-            on_purpose = inside.outer.get(name, []) == without
+            on_purpose = bool(within) and inside.outer.get(name, []) == without
         else:
             on_purpose = inside.old and name == "subject" and [one.lower() for one in without] in [[one] for one in _OBSCURED]
         (hidden if on_purpose else changed).append(name)
@@ -113,8 +115,12 @@ def values(inside: Inside, names: tuple[str, ...]) -> tuple[tuple[str, str], ...
 
 
 def shown(inside: Inside, outside: Headers, names: tuple[str, ...]) -> Headers:
-    """`outside` with the fields of those names as they stand inside; From and Sender stay."""
-    names = tuple(name for name in names if name not in _KEPT)
+    """`outside` with the fields of those names as they stand inside; what is not inside goes, unless it is harmless.
+
+    From and Sender stay.
+    """
+    there = {field.name for field in inside.fields}
+    names = tuple(name for name in names if name not in _KEPT and (name in there or name not in _HARMLESS))
     if not names:
         return outside
     first = {name: next((at for at, field in enumerate(outside.fields) if field.name == name), None) for name in names}

@@ -38,9 +38,10 @@ class Claim:
 
     author: Address | None  # of the header that is seen
     inside: Address | None = None  # of a From under the signature, when it is another
-    sender: Address | None = None  # of a Sender under the signature, when the header seen has not the same
+    sender: Address | None = None  # of a Sender, seen or under the signature, that is not the author
     problem: Reason | None = None
     nobody: bool = False  # no field, seen or signed, names anybody
+    names_another: bool = False  # a name beside From or Sender shows the address of somebody else
 
     @property
     def authors(self) -> tuple[Address, ...]:
@@ -98,7 +99,8 @@ class Judge:
 
     def _bound(self, one: Certificate, authors: Sequence[Address]) -> Binding:
         """The weakest of the bindings to each of them."""
-        others = [author for author in authors if str(author) not in _addresses(one)]
+        own = _keys(one)
+        others = [author for author in authors if author.key not in own]
         if not authors or not all(author in self.directory(one.der) for author in others):
             return Binding.NONE
         return Binding.DIRECTORY if others else Binding.CERTIFICATE
@@ -118,6 +120,8 @@ class Judge:
             yield Reason.MIXED_SIGNERS
         if inner and not problem and any(one.status is SignatureStatus.VALID and one.binding is Binding.NONE for one in inner):
             yield Reason.FROM
+        if inner and claim.names_another:
+            yield Reason.NAME
         if claim.sender and any(self._not_sender(one, claim.sender) for one in inner):
             yield Reason.SENDER
 
@@ -158,16 +162,30 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
     """Whom the header says the message is from, and the fields under the signature, if there are any."""
     author, problem = author_of(outside)
     nobody = not any(field.name in _NAMING for headers in (outside, inside or ()) for field in headers)
-    if inside is None:
-        return Claim(author, problem=problem, nobody=nobody)
-    within, sender, fault = author, None, None
-    if any(field.name == "from" for field in inside):
+    within, fault = author, None
+    if inside is not None and any(field.name == "from" for field in inside):
         within, fault = author_of(inside)
-    signed = _values(inside, "sender")
-    if signed and [one.split() for one in signed] != [one.split() for one in _values(outside, "sender")]:
-        sender, wrong = _one_address(signed)
-        fault = fault or (Reason.SENDER if wrong else None)
-    return Claim(author, within if within != author else None, sender if sender not in (author, within) else None, problem or fault, nobody)
+    sender = None
+    seen, signed = _values(outside, "sender"), _values(inside, "sender") if inside is not None else []
+    if [one.split() for one in seen] != [one.split() for one in signed]:  # one that is signed as it is seen is the author's word
+        for values in (seen, signed):
+            found, wrong = _one_address(values) if values else (None, None)
+            fault = fault or (Reason.SENDER if wrong else None)
+            if found and found.key not in {one.key for one in (author, within) if one}:
+                sender = found
+    named = any(_names_another(headers) for headers in (outside, inside or Headers(())))
+    return Claim(author, within if within != author else None, sender, problem or fault, nobody, named)
+
+
+def _names_another(headers: Headers) -> bool:
+    """Whether the name beside an address of From or Sender shows another address, which is what people would see."""
+    for field in headers:
+        if field.name in _NAMING:
+            value = field.raw.partition(b":")[2]
+            own = {one.addr_spec.casefold() for one in mime.mailboxes(mime.unfold(value))}
+            if any(one.casefold() not in own for one in mime.spelled_addresses(value)):
+                return True
+    return False
 
 
 _NAMING = ("from", "sender")
@@ -201,6 +219,13 @@ def _addresses(one: Certificate | None) -> tuple[str, ...]:
         return tuple(str(address) for address in one.addresses) if one else ()
     except SmimeError:
         return ()
+
+
+def _keys(one: Certificate) -> frozenset[str]:
+    try:
+        return frozenset(address.key for address in one.addresses)
+    except SmimeError:
+        return frozenset()
 
 
 def _why(error: MailError) -> Message:

@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import NotTrusted
-from mssgw.core.message import Headers
+from mssgw.core.message import Field, Headers
 from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
@@ -89,9 +90,10 @@ def open_now(
     known: Sequence[Certificate] = (),
     limits: mime.MimeLimits = mime.DEFAULT_LIMITS,
     most: int = 1 << 30,
+    author: Address | None = None,
 ) -> Opened:
-    """`open`, blocking."""
-    return _Opening(body, readers, Judge(validate, now, directory), reading, known, limits, most).run()
+    """`open`, blocking. `author`: whom a message without From and Sender is expected from (a saved CMS structure)."""
+    return _Opening(body, readers, Judge(validate, now, directory), reading, known, limits, most, author).run()
 
 
 def decrypt_now(body: Body, readers: Sequence[Identity], reading: Reading = MODERN) -> Opened:
@@ -134,6 +136,7 @@ class _Opening:
     known: Sequence[Certificate]
     limits: mime.MimeLimits
     most: int
+    author: Address | None = None  # expected of a message that names nobody
     strict: bool = True  # plaintext must be a MIME entity
     only_decrypt: bool = False
     layers: list[str] = field(default_factory=list)
@@ -144,6 +147,7 @@ class _Opening:
     details: list[str] = field(default_factory=list)
     encryption: EncryptionStatus = EncryptionStatus.NONE
     payload: tuple[Body, Part] | None = None  # the innermost entity
+    roots: list[tuple[Body, Part]] = field(default_factory=list)  # what was taken apart, outermost first
     broken: bool = False  # a signature layer could not be read at all
 
     def run(self) -> Opened:
@@ -152,12 +156,16 @@ class _Opening:
         except TooComplex:
             self._note(Reason.LIMIT)
             return Opened(self.body, self._verdict([], Claim(None), ()), False)
+        self.roots.append((self.body, root))
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
         inside, changed, hidden = self._protected_headers(headers)
         claim = claim_of(self._seen(headers), inside.fields if inside else None)
+        if claim.nobody and self.author:
+            claim = Claim(self.author)
         found = () if self.only_decrypt else tuple(self.signed.items())
         signers = [self.judge.signer(check, number, claim) for number, layer in found for check in layer.checks]
+        doubtful = bool(found) and self._doubtful()
         if changed:
             self._note(Reason.HEADERS)
         verdict = self._verdict(signers, claim, changed)
@@ -165,9 +173,23 @@ class _Opening:
             verdict = replace(verdict, signed_fields=header_fields.values(inside, changed))
         if inside and (names := hidden + (changed if verdict.valid else ())):
             headers = header_fields.shown(inside, headers, names)
+        elif doubtful and self.payload:
+            headers, (body, part) = _once(headers), self.payload
         elif body is self.body:
             return Opened(self.body, verdict, False, *self._learn(verdict))
         return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
+
+    def _doubtful(self) -> bool:
+        """Whether programs would show other content than what was judged (crypto.md 9): then no signature vouches for what people see."""
+        for body, root in self.roots:
+            if where := mime.ambiguity(body, root):
+                self._note(Reason.AMBIGUOUS, where)
+        return Reason.AMBIGUOUS in self.reasons
+
+    @property
+    def _vouching(self) -> int:
+        """The first layer whose signers know the plaintext: one inside the innermost encryption."""
+        return max((number + 1 for number, layer in enumerate(self.layers) if layer == "encrypted"), default=0)
 
     def _seen(self, outside: Headers) -> Headers:
         """The fields that people will see: when there are none outside, a saved structure, those of the entity inside (`_readable`)."""
@@ -209,6 +231,7 @@ class _Opening:
                     continue
                 body = self._unwrap(body, part)
                 part = mime.parse(body, self.limits)
+                self.roots.append((body, part))
                 if self.layers[-1] == "encrypted" and not self.ciphers[-1].authenticated and self.strict and not _reads(body, part):
                     raise Undecryptable  # what a wrong key gives has the same answer as a wrong tag (docs/reference/crypto.md 9.13)
             except _Stop:
@@ -322,13 +345,16 @@ class _Opening:
     # --- judgement
 
     def _verdict(self, signers: list[SignerVerdict], claim: Claim, changed: tuple[str, ...]) -> Verdict:
+        vouching = [one for one in signers if one.layer >= self._vouching]
+        if signers and not vouching:
+            self._note(Reason.OUTSIDE)
         for remark in self.judge.remarks(signers, claim):
             self._note(remark)
         for cipher, covered in zip(self.ciphers, self.covered, strict=True):
             if not cipher.authenticated and not covered:
                 self._note(Reason.UNAUTHENTICATED)
         return Verdict(
-            signature=status_of(signers, broken=self.broken and (bool(signers) or any("signed" in one for one in self.layers))),
+            signature=status_of(vouching or signers, broken=self.broken and (bool(signers) or any("signed" in one for one in self.layers))),
             encryption=self.encryption,
             binding=binding_of(signers),
             signers=tuple(signers),
@@ -367,6 +393,18 @@ class _Opening:
         signer = layer.checks[0].certificate
         others = [one for one in layer.content.certificates if signer is None or one != signer.der]
         return layer.checks[0].capabilities, ((signer.der,) if signer else ()) + tuple(others)
+
+
+def _once(headers: Headers) -> Headers:
+    """The fields that were judged: the first of each that may stand once, and no line that is no field."""
+    seen: set[str] = set()
+    kept: list[Field] = []
+    for one in headers:
+        if one.name and one.name not in seen:
+            kept.append(one)
+        if one.name in mime.ONCE_IN_MESSAGE:
+            seen.add(one.name)
+    return Headers(tuple(kept))
 
 
 def _type_name(kind: bytes) -> str:

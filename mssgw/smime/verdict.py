@@ -93,14 +93,6 @@ class Verdict:
         """Intact, and bound to the one From address."""
         return self.intact and self.binding is not Binding.NONE and not _FROM_SPOILS & set(self.reasons)
 
-    @property
-    def holds(self) -> bool:
-        """What `mssgw smime verify` answers, by its exit status, `valid` and `holds`: valid, or intact with nobody to bind it to.
-
-        The latter is a saved CMS structure or a message without From and Sender; `from_matches` stays false, the banner says so.
-        """
-        return self.valid or (self.intact and not self.names_author)
-
     def results(self, host: str) -> str:
         """The value of our Authentication-Results header (RFC 8601, method `smime` of RFC 7281), folded."""
         parts = [host]
@@ -192,8 +184,8 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """What `mssgw smime verify --json` prints."""
         return {
-            "valid": self.holds,
-            "holds": self.holds,
+            "valid": self.valid,
+            "intact": self.intact,
             "signature": self.signature.value,
             "encryption": self.encryption.value,
             "signers": [_signer_json(one) for one in self.signers],
@@ -214,10 +206,19 @@ class Verdict:
 
 
 # Reasons that spoil a message whose signature itself is fine.
-_SPOILS = {Reason.NO_MESSAGE, Reason.MIXED_SIGNERS, Reason.PARTIAL, Reason.CONFUSION, Reason.LIMIT, Reason.MALFORMED}
+_SPOILS = {
+    Reason.NO_MESSAGE,
+    Reason.MIXED_SIGNERS,
+    Reason.PARTIAL,
+    Reason.CONFUSION,
+    Reason.AMBIGUOUS,
+    Reason.OUTSIDE,
+    Reason.LIMIT,
+    Reason.MALFORMED,
+}
 _ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # what says that somebody changed it
-_SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER}
-_FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER}
+_SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER, Reason.NAME}
+_FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER, Reason.NAME}
 
 NOTHING = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
 

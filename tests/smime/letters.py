@@ -27,6 +27,6 @@ def attachment(size: int, *, sender: str = ALICE, to: str = BOB) -> Body:
         f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: document\r\nMIME-Version: 1.0\r\n"
         'Content-Type: multipart/mixed; boundary="frontier"\r\n\r\n--frontier\r\nContent-Type: text/plain\r\n\r\nci-joint\r\n--frontier\r\n'
         'Content-Type: application/zip; name="IHE_XDM.ZIP"\r\nContent-Transfer-Encoding: base64\r\n\r\n'.encode()
-        + lines
+        + (lines or b"\r\n")
         + b"--frontier--\r\n"
     )

@@ -59,7 +59,7 @@ def test_text_in_clear_under_a_label_is_signed_and_encrypted(authority: Authorit
     "kind",
     [
         "application/pkcs7-mime; name=smime.p7m",
-        "application/x-pkcs7-mime; name=x.p7m",
+        "application/x-pkcs7-mime; name=smime.p7m",
         "application/pkcs7-mime; smime-type=enveloped-data",
         "application/pkcs7-mime; smime-type=compressed-data",
     ],

@@ -209,7 +209,11 @@ def test_armour_of_gpgsm_is_read(desk: Desk, label: bytes) -> None:
     alice = desk.authority.issue("rsa", ALICE)
     cms = signed_data([signer_info(alice, plain_attributes(ENTITY))], [alice], ENTITY)
     given = b"-----BEGIN SIGNED MESSAGE-----\n%b-----END SIGNED MESSAGE-----\n" % base64.encodebytes(cms)
-    assert desk.json("verify", "-", "--anchors", desk.path / "ca.pem", "--at", AT, given=given)["valid"] is True
+    asked = ("verify", "-", "--anchors", desk.path / "ca.pem", "--at", AT)
+    assert desk.json(*asked, "--from", ALICE, given=given)["valid"] is True
+    done = desk(*asked, given=given)  # a bare structure names nobody
+    assert done.returncode == 1
+    assert "--from" in done.stderr.decode()
 
 
 def test_a_signed_time_stamp_and_a_receipt_are_said_as_what_they_are(desk: Desk) -> None:

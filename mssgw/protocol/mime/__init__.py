@@ -7,11 +7,13 @@
     summarise(body, limits) -> Summary      ENVELOPE, BODYSTRUCTURE, BODY as IMAP wire octets, Message-ID, Date
     decode_words(value)                     RFC 2047 to text
     parse_addresses(value), mailboxes(...)  RFC 5322 address lists
+    ambiguity(body, root) -> str            what readers would take apart differently
 
 Reading never fails on content; only what is over the limits is refused.
 """
 
-from mssgw.protocol.mime.addresses import Mailbox, mailboxes, parse_addresses
+from mssgw.protocol.mime.addresses import Mailbox, mailboxes, parse_addresses, spelled_addresses
+from mssgw.protocol.mime.ambiguity import ONCE_IN_MESSAGE, ambiguity
 from mssgw.protocol.mime.dates import parse_date
 from mssgw.protocol.mime.decode import decode, decode_base64, decode_quoted_printable, decoded_chunks, raw_chunks, text_of, texts
 from mssgw.protocol.mime.fields import Fields, Structured, raw_fields, unfold
@@ -21,6 +23,7 @@ from mssgw.protocol.mime.words import Charset, decode_words, is_known_charset
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "ONCE_IN_MESSAGE",
     "Charset",
     "Fields",
     "Mailbox",
@@ -29,6 +32,7 @@ __all__ = [
     "Structured",
     "Summary",
     "TooComplex",
+    "ambiguity",
     "decode",
     "decode_base64",
     "decode_quoted_printable",
@@ -42,6 +46,7 @@ __all__ = [
     "parse_date",
     "raw_chunks",
     "raw_fields",
+    "spelled_addresses",
     "string",
     "summarise",
     "text_of",

@@ -7,9 +7,11 @@ told as IMAP tells them: a start with only `local` (the group's name), its membe
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mssgw.protocol.mime.fields import unfold
 from mssgw.protocol.mime.words import decode_words
 
 MAX_ADDRESSES = 10_000  # of one field; more are left out
@@ -48,6 +50,23 @@ _LEX = re.compile(
 )
 _PAREN = re.compile(rb"[()\\]")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
+
+_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]@]+\s?@\s?[^\s<>,;:\"()\[\]@]+\.[^\s<>,;:\"()\[\]@]+")
+
+
+def spelled_addresses(value: bytes) -> list[str]:
+    """Whatever people may take for an address in a field as it is displayed: in names, comments and encoded words too.
+
+    Mail programs show the name and hide the address. Wide letters count as narrow ones, those without width are left out.
+    """
+    shown = decode_words(unfold(value)).replace("\\", "")
+    plain = shown if shown.isascii() else _without_disguise(shown)
+    return [re.sub(r"\s", "", spelled).strip("'`.") for spelled in _SPELLED.findall(plain)]
+
+
+def _without_disguise(text: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
 
 
 def parse_addresses(value: bytes) -> list[Mailbox]:

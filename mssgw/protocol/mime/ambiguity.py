@@ -1,0 +1,205 @@
+"""What mail programs read differently in one message: the structures in which two of them would show two contents.
+
+A signature vouches for octets, people read what their program makes of them. `ambiguity` names the first thing in a
+message that well-known readers (Python's email, mutt, Thunderbird, Outlook, libetpan) take apart differently: fields or
+parameters given twice, a line that is no field, comments and odd quoting in a media type, delimiters that are nearly
+delimiters, a transfer encoding with content outside its alphabet. It is stricter than the RFCs on purpose: programs that
+sign write none of this (RFC 5322 3.6, RFC 2045 5.1 and 6.8, RFC 2046 5.1.1), so what remains is damage or deceit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from mssgw.core.body import Body
+from mssgw.protocol.mime.fields import Buffer, raw_fields
+from mssgw.protocol.mime.part import Part
+from mssgw.protocol.mime.windows import Windows
+
+_TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
+_FIELD = re.compile(rb"[!-9;-~]+:")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_BLANK_FOLD = re.compile(rb"\n[ \t]+\r?\n")
+_MEDIA = re.compile(rb"(" + _TOKEN + rb"/" + _TOKEN + rb")[ \t]*(?:;|\Z)")
+_PARAMETER = re.compile(rb";?[ \t]*(" + _TOKEN + rb")=(" + _TOKEN + rb'|"(?:[^"\\]|\\.)*")[ \t]*(?=;|\Z)')
+_DISPOSITION = re.compile(rb"(" + _TOKEN + rb")[ \t]*(?:;|\Z)")
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=?-]{1,70}\Z")  # RFC 2046 5.1.1, without blanks
+_CHARSET = re.compile(rb"(?:us-ascii|utf-8|iso-8859-\d{1,2}|windows-125\d)\Z")  # in all others some octet of ASCII means something else
+_NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
+_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64"))
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_IDENTITY = frozenset((b"7bit", b"8bit", b"binary"))
+
+_ONCE_IN_PART = frozenset(
+    ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description", "mime-version")
+)
+ONCE_IN_MESSAGE = frozenset(  # RFC 5322 3.6
+    ("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references", "subject")
+)
+_STRICT = frozenset((b"boundary", b"charset", b"protocol", b"micalg", b"smime-type", b"hp", b"forwarded"))  # no RFC 2231 forms
+_ELSEWHERE = frozenset((b"message/partial", b"message/external-body"))  # the content is not in this message
+
+_MULTIPARTS = 64  # more are not looked through
+_STEP = 1 << 20
+_LONGEST = 100  # octets of a delimiter line with what makes it none
+
+
+def ambiguity(body: Body | bytes, root: Part) -> str:
+    """The first thing in the message `root` that readers take apart differently, for a log; "" when there is none.
+
+    `root` is what `mime.parse` made of `body`. Reads every octet once, encoded parts twice.
+    """
+    data: Buffer = body if isinstance(body, bytes) else body.read() if body.in_memory else Windows(body)
+    return next(_in_message(data, root), "")
+
+
+def _in_message(data: Buffer, root: Part) -> Iterator[str]:
+    messages = [root, *(part.message for part in root.walk() if part.message)]
+    for part in root.walk():
+        is_message = any(part is one for one in messages)
+        yield from _in_header(data[part.header_start : part.body_start], is_message)
+        yield from _in_type(part)
+        yield from _in_encoding(data, part)
+    yield from _in_delimiters(data, root)
+
+
+def _in_header(section: bytes, is_message: bool) -> Iterator[str]:
+    if not section.endswith((b"\n\r\n", b"\n\n")) and section not in (b"\r\n", b"\n"):
+        yield "a header without its empty line"
+    if section[:1] in (b" ", b"\t") or _BLANK_FOLD.search(section):
+        yield "a line of a header that is blank and no end"
+    if _CONTROL.search(section):
+        yield "a control character in a header"
+    seen: Counter[bytes] = Counter()
+    for field, raw in raw_fields(section):
+        if not _FIELD.match(raw):
+            yield "a line of a header that is no field"
+        seen[field] += 1
+    for name in _ONCE_IN_PART | ONCE_IN_MESSAGE if is_message else _ONCE_IN_PART:
+        if seen[name.encode()] > 1:
+            yield f"{name} twice"
+
+
+def _in_type(part: Part) -> Iterator[str]:
+    shown = part.fields.get(b"content-disposition")
+    if shown is not None and not _DISPOSITION.match(shown):
+        yield "a Content-Disposition that is none"
+    value = part.fields.get(b"content-type")
+    if value is None:
+        return
+    found = _MEDIA.match(value)
+    if not found:
+        yield "a Content-Type that is none"
+        return
+    kind = found[1].lower()
+    if kind in _ELSEWHERE:
+        yield f"{kind.decode('ascii')}"
+    structural = kind.startswith((b"multipart/", b"message/", b"text/"))
+    given: dict[bytes, bytes] = {}
+    at = found.end()
+    while at < len(value) and value[at:].strip(b" \t;"):
+        parameter = _PARAMETER.match(value, at)
+        if not parameter:
+            if structural:
+                yield "parameters of a Content-Type that can be read in several ways"
+            break
+        name, text = parameter[1].lower(), parameter[2].strip(b'"')
+        base = name.partition(b"*")[0]
+        if given.setdefault(name, text) != text:
+            yield "a parameter of a Content-Type twice"
+        if base in _STRICT and (name != base or b"\\" in text):
+            yield f"an odd form of the parameter {base.decode('ascii')}"
+        if name == b"charset" and kind.startswith(b"text/") and not _CHARSET.match(text.lower()):
+            yield "a character set that readers decode differently"
+        at = parameter.end()
+    if kind.startswith(b"multipart/") and not _BOUNDARY.match(part.type.raw(b"boundary") or b""):
+        yield "a boundary that not every reader takes"
+
+
+def _in_encoding(data: Buffer, part: Part) -> Iterator[str]:
+    value = part.fields.get(b"content-transfer-encoding")
+    if value is None:
+        return
+    encoding = value.lower()
+    if encoding not in _ENCODINGS:
+        yield "a transfer encoding that is none"
+    elif encoding not in _IDENTITY and part.media.startswith(("multipart/", "message/")):
+        yield "a transfer encoding around parts"
+    elif encoding == b"base64":
+        yield from _in_base64(data, part)
+    elif encoding == b"quoted-printable" and any(_NOT_QUOTED.search(chunk) for chunk in _lines(data, part)):
+        yield "quoted-printable with something else in it"
+
+
+def _in_base64(data: Buffer, part: Part) -> Iterator[str]:
+    """Digits, then at most two signs of padding, then nothing; blanks and line ends count for nothing (RFC 2045 6.8)."""
+    digits = padding = 0
+    for at in range(part.body_start, part.body_end, _STEP):
+        plain = data[at : min(at + _STEP, part.body_end)].translate(None, b" \t\r\n")
+        core = plain.rstrip(b"=")
+        if (core and padding) or core.translate(None, _ALPHABET):
+            padding = 3
+            break
+        digits += len(core)
+        padding += len(plain) - len(core)
+    if padding > 2 or (digits + padding) % 4:
+        yield "base64 with something else in it"
+
+
+def _lines(data: Buffer, part: Part) -> Iterator[bytes]:
+    """The content in pieces that end after a line end, or with the content."""
+    held = b""
+    for at in range(part.body_start, part.body_end, _STEP):
+        chunk = held + data[at : min(at + _STEP, part.body_end)]
+        cut = chunk.rfind(b"\n") + 1 or len(chunk)
+        held = chunk[cut:]
+        yield chunk[:cut]
+    if held:
+        yield held
+
+
+def _in_delimiters(data: Buffer, root: Part) -> Iterator[str]:
+    """Every line that begins as a delimiter of a multipart here must be one, to the letter, and where it is expected."""
+    parts = [part for part in root.walk() if part.is_multipart]
+    if not parts:
+        return
+    boundaries = [part.type.raw(b"boundary") or b"" for part in parts]
+    if len(parts) > _MULTIPARTS:
+        yield "more multiparts than programs write"
+        return
+    if any(other.startswith(one) for at, one in enumerate(boundaries) for other in boundaries[:at] + boundaries[at + 1 :]):
+        yield "a boundary that begins another one"
+        return
+    found: Counter[bytes] = Counter()
+    for line in _delimiters(data, root, boundaries):
+        found[line] += 1
+    for part, boundary in zip(parts, boundaries, strict=True):
+        if found.pop(boundary, 0) != len(part.children) or found.pop(boundary + b"--", 0) != 1 or not part.children:
+            yield "delimiters that do not enclose the parts"
+            return
+    if found:
+        yield "a line that is nearly a delimiter"
+    for part in parts:
+        for start, end in ((part.body_start, part.children[0].header_start), (part.children[-1].body_end, part.body_end)):
+            if _is_dashed_twice(data, start, end):
+                yield "a line like a delimiter where no part is"
+
+
+def _delimiters(data: Buffer, root: Part, boundaries: list[bytes]) -> Iterator[bytes]:
+    """The lines that begin with two hyphens and one of these boundaries, without those hyphens and the line end."""
+    wanted = re.compile(rb"\n--((?:" + b"|".join(map(re.escape, boundaries)) + rb")[^\r\n]{0,9})")
+    first = max(root.header_start - 1, 0)
+    for at in range(first, root.body_end, _STEP):
+        # What begins in this step may end in the next one.
+        chunk = data[at : min(at + _STEP + _LONGEST, root.body_end)]
+        for match in wanted.finditer(chunk):
+            if match.start() < _STEP:
+                yield match[1]
+
+
+def _is_dashed_twice(data: Buffer, start: int, end: int) -> bool:
+    """Whether a second line there begins with two hyphens: one is the delimiter before the first part, or after the last."""
+    first = data.find(b"\n--", max(start - 1, 0), end)
+    return first != -1 and data.find(b"\n--", first + 1, end) != -1

@@ -1,0 +1,172 @@
+"""`pass` stands only over what the signer signed, as every reader shows it. One test for each kind of doubt; docs/smime.md has the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssgw import smime
+from mssgw.core.address import Address
+from mssgw.core.body import Body
+from mssgw.smime.errors import Reason
+from mssgw.smime.opening import Opened, open_now
+from mssgw.smime.protecting import protect_now
+from mssgw.smime.verdict import SignatureStatus
+from tests.smime.forge import ENTITY, clear, good
+from tests.smime.letters import letter
+from tests.smime.people import ALICE, BOB, NOW, Authority, Person
+
+TO = Address.parse(BOB)
+MINE = b"Content-Type: text/plain; charset=utf-8\r\n\r\n"
+
+
+def opened(authority: Authority, body: Body, *readers: Person) -> Opened:
+    return open_now(body, [one.identity for one in readers], authority.validate, NOW)
+
+
+def doubtful(got: Opened) -> bool:
+    verdict = got.verdict
+    assert not verdict.valid
+    assert "smime=policy (" in verdict.results("mx")
+    assert "readers-differ" in verdict.results("mx")
+    assert "n'afficheraient pas tous le même contenu" in verdict.banner("fr")
+    return verdict.signature is SignatureStatus.VALID and Reason.AMBIGUOUS in verdict.reasons
+
+
+# --- two readers, two messages ------------------------------------------------------------------------------------------
+
+
+def test_a_second_root_content_type_is_no_pass_and_the_reader_gets_what_was_judged(authority: Authority, alice: Person) -> None:
+    """Our parser takes the first Content-Type, mutt the last, whose multipart stands in the preamble."""
+    signed = clear(ENTITY, good(alice)).read()
+    head, _, body = signed.partition(b"\r\n\r\n")
+    second = b'\r\nContent-Type: multipart/mixed; boundary="evil"'
+    fake = b"--evil\r\n" + MINE + b"FAUX\r\n--evil--\r\n"
+    got = opened(authority, Body.of(head + second + b"\r\n\r\n" + fake + body))
+    assert doubtful(got)
+    readable = got.readable.read()
+    assert readable.count(b"Content-Type:") == 1
+    assert b"FAUX" not in readable
+    assert b"Bonjour" in readable
+
+
+ENTITIES = {
+    "a field twice": b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\nBonjour\r\n",
+    "an encoding twice": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n",
+    "a parameter twice": b'Content-Type: multipart/mixed; boundary=a; boundary="c"\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n--c\r\n\r\nB\r\n--c--\r\n',
+    "a parameter in two forms": b"Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n",
+    "a comment among parameters": b"Content-Type: multipart/mixed; (x\r\n) boundary=a\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n",
+    "a boundary with a quoted pair": b'Content-Type: multipart/mixed; boundary="a\\b"\r\n\r\n--ab\r\n\r\nA\r\n--ab--\r\n',
+    "a blank before the colon": b"Content-Type : text/html\r\n\r\nBonjour\r\n",
+    "a line that is no field": b"Content-Type: text/plain\r\nbonjour\r\nX-A: b\r\n\r\nBonjour\r\n",
+    "a blank fold": b"Content-Type: text/plain;\r\n \r\n charset=utf-8\r\n\r\nBonjour\r\n",
+    "a control character": b"Content-Type: text/plain\x0b\r\n\r\nBonjour\r\n",
+    "a delimiter in the preamble": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--c\r\n\r\nB\r\n--a\r\n\r\nA\r\n--a--\r\n",
+    "a delimiter in the epilogue": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n--c\r\n\r\nB\r\n",
+    "a second end": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n--a\r\n\r\nB\r\n--a--\r\n",
+    "no end": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nA\r\n",
+    "nearly a delimiter": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nA\r\n--ab\r\n\r\nB\r\n--a--\r\n",
+    "a boundary that begins another": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/mixed; boundary=aa\r\n\r\n"
+    b"--aa\r\n\r\nA\r\n--aa--\r\n\r\n--a--\r\n",
+    "base64 and more": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nQUI=\r\nQ0Q=\r\n",
+    "quoted-printable and more": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nA=ZZB\r\n",
+    "an encoded multipart": b"Content-Type: multipart/mixed; boundary=a\r\nContent-Transfer-Encoding: base64\r\n\r\n--a\r\n\r\nA\r\n--a--\r\n",
+    "an unknown encoding": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nA\r\n",
+    "a character set of its own": b"Content-Type: text/plain; charset=utf-7\r\n\r\n+AEE-\r\n",
+    "content that is elsewhere": b"Content-Type: message/external-body; access-type=anon-ftp; name=a; site=b\r\n\r\nContent-Type: text/plain\r\n\r\n",
+    "a part of a message": b"Content-Type: message/partial; id=a; number=1; total=2\r\n\r\nA\r\n",
+}
+
+
+@pytest.mark.parametrize("entity", ENTITIES.values(), ids=ENTITIES.keys())
+def test_a_structure_that_readers_take_apart_differently_is_no_pass(authority: Authority, alice: Person, entity: bytes) -> None:
+    assert doubtful(opened(authority, clear(entity, good(alice, entity))))
+
+
+FINE = {
+    "text": b"Content-Type: text/plain; charset=ISO-8859-15\r\nContent-Transfer-Encoding: 8bit\r\n\r\n-- \r\nBonjour\r\n",
+    "nothing": b"\r\nBonjour\r\n",
+    "quoted": b'Content-Type: text/html; charset="utf-8"\r\nContent-Transfer-Encoding: QUOTED-PRINTABLE\r\n\r\n<p>=C3=A9 =\r\nfin</p>\r\n',
+    "file": b'Content-Type: application/pdf; name="Compte rendu d\'=?utf-8?q?=C3=A9t=C3=A9?=.pdf"\r\nContent-Transfer-Encoding: base64\r\n'
+    b"Content-Disposition: attachment; filename=compte rendu.pdf\r\n\r\nQUJD\r\n",
+    "parts": b'Content-Type: multipart/mixed;\r\n boundary="----=_Part_1.2"\r\n\r\nThis is a message in MIME format.\r\n------=_Part_1.2\r\n'
+    b"\r\n-----BEGIN-----\r\n------=_Other\r\n------=_Part_1.2\r\nContent-Type: message/rfc822\r\n\r\nSubject: dedans\r\n\r\nx\r\n"
+    b"------=_Part_1.2--\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("entity", FINE.values(), ids=FINE.keys())
+def test_what_programs_really_write_is_a_pass(authority: Authority, alice: Person, entity: bytes) -> None:
+    got = opened(authority, clear(entity, good(alice, entity)))
+    assert got.verdict.valid, got.verdict.details
+    assert not got.unwrapped  # the reader has the signature itself
+
+
+# --- signatures and encryption ------------------------------------------------------------------------------------------
+
+
+def test_a_signature_around_encryption_vouches_for_nothing(authority: Authority, alice: Person, bob: Person) -> None:
+    """Eve takes a ciphertext that she can't read, and signs it."""
+    eve = authority.issue("rsa", "eve@alpha.mssante.test", number=4)
+    found = {TO: [smime.Candidate(bob.der, "file")]}
+    (hidden,) = protect_now(letter(), [TO], smime.Policy("never", "always"), NOW, None, found, authority.validate)
+    head, _, body = hidden.body.read().partition(b"\r\n\r\n")
+    entity = b"\r\n".join(line for line in _fields(head) if line.lower().startswith(b"content-")) + b"\r\n\r\n" + body
+    got = opened(authority, clear(entity, good(eve, entity), header="From: <eve@alpha.mssante.test>\r\n"), bob)
+    assert got.verdict.layers == ("signed", "encrypted")
+    assert Reason.OUTSIDE in got.verdict.reasons
+    assert not got.verdict.valid
+    assert "smime=policy" in got.verdict.results("mx")
+    assert "entoure un contenu chiffré" in got.verdict.banner("fr")
+    assert b"compte rendu" in got.readable.read()  # delivered all the same
+
+
+def test_of_a_triple_wrap_the_signature_inside_counts(authority: Authority, alice: Person, bob: Person) -> None:
+    eve = authority.issue("rsa", "eve@alpha.mssante.test", number=4)
+    found = {TO: [smime.Candidate(bob.der, "file")]}
+    (both,) = protect_now(letter(), [TO], smime.Policy("always", "always"), NOW, alice.identity, found, authority.validate)
+    head, _, body = both.body.read().partition(b"\r\n\r\n")
+    entity = b"\r\n".join(line for line in _fields(head) if line.lower().startswith(b"content-")) + b"\r\n\r\n" + body
+    for signed in (entity, entity + b"changed on the way"):
+        got = opened(authority, clear(entity, good(eve, signed), header=f"From: <{ALICE}>\r\nTo: <{BOB}>\r\n"), bob)
+        assert got.verdict.layers == ("signed", "encrypted", "signed")
+        assert got.verdict.valid
+        assert [one.addresses for one in got.verdict.signers] == [("eve@alpha.mssante.test",), (ALICE,)]
+    assert Reason.DIGEST in got.verdict.reasons  # told, and no more
+
+
+def _fields(head: bytes) -> list[bytes]:
+    return head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ").split(b"\r\n")
+
+
+# --- addresses ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shown", ["Alice.Martin@alpha.mssante.test", "ALICE.MARTIN@ALPHA.MSSANTE.TEST"])
+def test_letter_case_makes_nobody_else(authority: Authority, alice: Person, shown: str) -> None:
+    got = opened(authority, clear(ENTITY, good(alice), header=f"From: <{shown}>\r\n"))
+    assert got.verdict.valid
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"Dr Durand <paul.durand@beta.mssante.test>"',
+        "=?utf-8?q?paul=2Edurand=40beta=2Emssante=2Etest?=",
+        '"paul.durand @ beta.mssante.test"',
+    ],
+)
+def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, alice: Person, name: str) -> None:
+    got = opened(authority, clear(ENTITY, good(alice), header=f"From: {name} <{ALICE}>\r\n"))
+    assert Reason.NAME in got.verdict.reasons
+    assert not got.verdict.valid
+    assert "montre l'adresse de quelqu'un d'autre" in got.verdict.banner("fr")
+
+
+def test_a_name_that_is_the_own_address_is_a_pass(authority: Authority, alice: Person) -> None:
+    assert opened(authority, clear(ENTITY, good(alice), header=f'From: "{ALICE}" <{ALICE}>\r\n')).verdict.valid
+
+
+def test_an_unsigned_sender_of_somebody_else_is_no_pass(authority: Authority, alice: Person) -> None:
+    got = opened(authority, clear(ENTITY, good(alice), header=f"From: <{ALICE}>\r\nSender: <mallory@gamma.test>\r\n"))
+    assert Reason.SENDER in got.verdict.reasons
+    assert not got.verdict.valid
