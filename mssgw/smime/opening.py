@@ -180,7 +180,7 @@ class _Opening:
         return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
 
     def _doubtful(self) -> bool:
-        """Whether programs would show other content than what was judged (crypto.md 9): then no signature vouches for what people see."""
+        """Whether programs would show other content than what was judged: then no signature vouches for what people see."""
         for body, root in self.roots:
             if where := mime.ambiguity(body, root):
                 self._note(Reason.AMBIGUOUS, where)
