@@ -1,4 +1,4 @@
-# Two commands are all there is to know: `make demo` and `make test`. The others are what those are made of.
+# Two commands are all there is to know: `make demo` and `make test`. The others are what those are made of, or for every day: `make quick`.
 # Needs python3 >= 3.11, make and git. `make test` as root on Debian also installs the programs by others that it talks to.
 
 PYTHON ?= python3
@@ -6,16 +6,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
+# Tests run in so many processes at once: one for each core and one more, since the suite mostly waits. Measured in docs/developing.md.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test install dev peers lint types docs messages fuzz bench crash lock clean
+.PHONY: demo test quick calendar install dev peers lint types docs messages fuzz bench crash lock clean
 
 demo: install
 	$(BIN)/mssgw demo $(DEMO_ARGS)
 
 test: dev peers lint types
 	@$(MAKE) -s $(VENV)/.card
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(TEST_ARGS)
+
+# The loop of every day: under a minute.
+quick: lint types
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit tests/rails $(TEST_ARGS)
+
+# The suite on other days: 400 days from now, and on a leap day of the past. Needs the package faketime.
+calendar: dev peers
+	@$(MAKE) -s $(VENV)/.card
+	tests/calendar $(BIN)/python -m pytest -q $(PARALLEL) $(TEST_ARGS)
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -39,7 +51,7 @@ $(VENV)/.card: requirements-card.lock $(VENV)/.dev
 	@if command -v swig >/dev/null && [ -e /usr/include/PCSC/winscard.h ]; then \
 		$(BIN)/python -m pip install -q --require-hashes -r requirements-card.lock && touch $@; fi
 
-# Programs by others that the tests talk to. Missing ones are skipped, or fail with MSSGW_REQUIRE_PEERS=1.
+# Programs by others that the tests talk to. Without one, its tests are skipped and counted, or fail with MSSGW_REQUIRE_PEERS=1.
 peers:
 	@tests/peers/install
 

@@ -1,13 +1,13 @@
 """Fixtures every area uses: the store on both engines, its configuration, a clock that tests own.
 
-A test that takes `store` runs twice, on SQLite and on PostgreSQL, and ends with `store.check`. PostgreSQL
-is a temporary cluster of Debian's package; without it those runs are skipped, or failed with
-MSSGW_REQUIRE_PEERS=1. `sqlite_store` is for tests that don't look at the engine.
+A test that takes `store` runs twice, on SQLite and on PostgreSQL, and ends with `store.check`. PostgreSQL is a temporary
+cluster of Debian's package, one for each process of the run, with one database that is emptied after each test.
+`sqlite_store` is for tests that don't look at the engine. `tests/needs.py` says what a test needs of the machine, and
+`tests/groups.py` what runs together.
 """
 
 import asyncio
 import itertools
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,18 @@ import pytest
 
 from mssgw import store as store_package
 from mssgw.core.config import Config, parse
-from tests import postgres
+from tests import fuzz, groups, needs, postgres
 from tests.configurations import alpha
+
+fuzz.load_profile()
+
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.peer(str(postgres.INITDB))))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(needs)
+    config.pluginmanager.register(groups)
+
 
 START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
@@ -53,37 +63,24 @@ class TestClock:
         await future
 
 
-@pytest.fixture(autouse=True)
-def _program_is_there(request: pytest.FixtureRequest) -> None:
-    """Marker `peer`: a missing program skips its tests, or fails them with MSSGW_REQUIRE_PEERS=1."""
-    for marker in request.node.iter_markers("peer"):
-        for program in marker.args:
-            if not (shutil.which(program) or shutil.which(program, path="/usr/sbin") or Path(program).exists()):
-                if os.environ.get("MSSGW_REQUIRE_PEERS"):
-                    pytest.fail(f"{program} is missing; `tests/peers/install` as root installs it")
-                pytest.skip(f"without {program}")
-
-
 @pytest.fixture
 def clock() -> TestClock:
     return TestClock()
 
 
 @pytest.fixture(scope="session")
+@needs.peer(str(postgres.INITDB))
 def pg() -> Iterator[postgres.Cluster]:
-    """The session's PostgreSQL cluster, with a migrated template."""
-    if not postgres.available():
-        if os.environ.get("MSSGW_REQUIRE_PEERS") == "1":
-            pytest.fail("PostgreSQL 15 is not installed: apt-get install postgresql-15")
-        pytest.skip("PostgreSQL 15 is not installed")
+    """The PostgreSQL cluster of this process of the run."""
     with postgres.cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def _pg_template(pg: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+def _pg_migrated(pg: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database, empty before each test."""
     name = pg.create()
-    store_package.migrate(make_config(tmp_path_factory.mktemp("pg-template"), pg.url(name)))
+    store_package.migrate(make_config(tmp_path_factory.mktemp("pg-migrated"), pg.url(name)))
     return name
 
 
@@ -113,16 +110,16 @@ def sqlite_config(tmp_path: Path, _sqlite_template: Path) -> Config:
     return config
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
     """A configuration with a migrated, empty store, on each engine."""
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_config")
         return
     cluster: postgres.Cluster = request.getfixturevalue("pg")
-    name = cluster.create(request.getfixturevalue("_pg_template"))
+    name = request.getfixturevalue("_pg_migrated")
     yield make_config(tmp_path, cluster.url(name))
-    cluster.drop(name)
+    cluster.empty(name, keep="alembic_version")
 
 
 @pytest.fixture

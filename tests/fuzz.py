@@ -1,4 +1,8 @@
-"""The long run of a fuzzer: MSSGW_FUZZ=long, ten minutes shared by the readers of mail, every single call watched."""
+"""How many inputs a property gets, and the long run of a fuzzer.
+
+Profiles of hypothesis: `dev`, each day, a third of the inputs, others each time; `ci` (MSSGW_HYPOTHESIS=ci), all of them, the
+same each time, so that a red run is red again. MSSGW_FUZZ=long: ten minutes shared by the readers of mail, every call watched.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,25 @@ import resource
 import time
 from collections.abc import Callable
 
+from hypothesis import HealthCheck, settings
+
+PROFILE = os.environ.get("MSSGW_HYPOTHESIS", "dev")
 LONG = os.environ.get("MSSGW_FUZZ") == "long"
 SECONDS = 150.0  # each of the four: messages, CMS, certificates, MIME
 MOST_SECONDS, MOST_KB = 1.0, 200 * 1024
+
+
+def load_profile() -> None:
+    """No deadlines and no complaint about slowness: nothing here depends on how fast a machine is."""
+    named = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("dev", **named)
+    settings.register_profile("ci", **named, derandomize=True, print_blob=True)
+    settings.load_profile(PROFILE)
+
+
+def examples(number: int) -> int:
+    """max_examples of a property that `ci` tries `number` times."""
+    return number if PROFILE == "ci" else max(number // 3, 10)
 
 
 def watched(work: Callable[[random.Random], None], seconds: float = SECONDS) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,18 +21,9 @@ from dmp_connector.simulator.server import in_thread
 from dmp_connector.store import StoreKeys
 from tests.dmp.pki import Leaf, Root
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 RPPS = "899700367909"
 STRUCTURE = "10B0073160"
 STORE_KEYS = StoreKeys(b"k" * 32)
-
-
-def need_package(name: str) -> None:
-    """Skip without a package that is an extra of ours; fail where the programs of others are required."""
-    if importlib.util.find_spec(name) is None:
-        if os.environ.get("MSSGW_REQUIRE_PEERS"):
-            pytest.fail(f"the package {name} is required")
-        pytest.skip(f"without the package {name}")
 
 
 @dataclass(frozen=True)

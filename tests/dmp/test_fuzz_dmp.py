@@ -46,11 +46,13 @@ from dmp_connector.validate.validator import SchematronWorker
 from dmp_connector.wire import soap
 from dmp_connector.wire.transport import Exchange
 from tests.dmp.cards.conftest import VITALE
-from tests.dmp.conftest import RPPS, SHARED, STRUCTURE, Clock, Keys, Running, need_package, practitioner, structure
+from tests.dmp.conftest import RPPS, STRUCTURE, Clock, Keys, Running, practitioner, structure
 from tests.dmp.protocol.test_schemas import Recorder, everything, identities
-from tests.fuzz import LONG, watched
+from tests.fuzz import LONG, examples, watched
+from tests.material import files
+from tests.needs import package
 
-SHORT = settings(max_examples=120, deadline=None)
+SHORT = settings(max_examples=examples(120), deadline=None)
 SEEDS = st.integers(0, 1 << 63)
 SECONDS = 60.0
 Message = tuple[str, bytes]  # Content-Type, body
@@ -198,7 +200,7 @@ def material() -> dict[str, tuple[bytes, ...]]:
 
 
 def _files(folder: str, *endings: str) -> Iterator[Path]:
-    return (path for path in sorted((SHARED / folder).rglob("*")) if path.suffix.lower() in endings)
+    return (path for path in files(folder) if path.suffix.lower() in endings)
 
 
 def _archives(documents: tuple[bytes, ...]) -> Iterator[bytes]:
@@ -244,8 +246,8 @@ def test_fuzz_files(seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
+@package("saxonche")
 def schematrons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SchematronWorker]:
-    need_package("saxonche")
     schema = tmp_path_factory.mktemp("sch") / "s.sch"
     schema.write_text(
         '<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt2"><pattern><rule context="*">'
@@ -256,7 +258,7 @@ def schematrons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Schematron
     worker.close()
 
 
-@settings(SHORT, max_examples=4000 if LONG else 60)
+@settings(SHORT, max_examples=examples(4000) if LONG else 60)
 @given(seed=SEEDS)
 def test_fuzz_schematron(schematrons: SchematronWorker, seed: int) -> None:
     """The schema puts all of the document into its findings: what Saxon answers is read or refused, and the worker stays."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.imap.conftest import House
 from tests.imap.dialogue import PATIENCE, Client
+from tests.material import place
 
-MPT = Path(__file__).parents[3] / "shared" / "data" / "mail" / "james-mpt" / "imap"
+MPT = place("mail/james-mpt/imap")
 
 _TAGGED = re.compile(r"([A-Za-z0-9.]+) \(?(OK|NO|BAD)")
 _NOT_ASKED = re.compile(r"\\\* (OK|FLAGS|BYE)|\\\* \d+ RECENT|MAILBOXID|HIGHESTMODSEQ|\\\* CAPABILITY")

@@ -17,6 +17,7 @@ from mssgw.imapd.registry import find
 from mssgw.protocol.imap_fetch import Section
 from mssgw.protocol.imap_lexer import BadName, BadSyntax, Cursor
 from mssgw.protocol.imap_search import BadCharset
+from tests.fuzz import examples
 
 
 def parse(line: bytes) -> object:
@@ -61,7 +62,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_any_octets_are_a_command_or_refused(data: st.DataObject) -> None:
     seed = data.draw(st.sampled_from(SEEDS))

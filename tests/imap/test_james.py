@@ -103,7 +103,7 @@ NOT_OURS = {
     "BODYSTRUCTURE with their own sizes of embedded parts": "FetchStructureEmbedded",
 }
 
-pytestmark = pytest.mark.skipif(not MPT.is_dir(), reason="the dialogues lie beside the project")
+pytestmark = pytest.mark.material("mail/james-mpt/imap")
 
 
 def test_every_dialogue_is_in_one_list() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mssgw.imapd import Service, connection
 from mssgw.imapd.commands import auth
+from tests.fuzz import examples
 from tests.imap.conftest import House, fill
 from tests.imap.dialogue import Client
 
@@ -174,7 +175,7 @@ async def test_any_octets_get_a_protocol_answer(small_house: House, logged_in: b
     """Fuzz of a whole connection: every line of the server is IMAP, none tells of a bug."""
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=25))
     def fuzz(pieces: list[bytes]) -> None:
         asyncio.run_coroutine_threadsafe(_talk(small_house, logged_in, b"".join(pieces)), loop).result(60)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import examples
 from tests.imap.conftest import MESSAGE, House
 from tests.imap.dialogue import Client
 
@@ -111,7 +112,7 @@ async def truth(client: Client) -> list[tuple[int, bytes]]:
 async def test_clients_and_mailbox_agree(small_house: House) -> None:
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(st.integers(0, 2), OPERATIONS), max_size=40))
     def walk(steps: list[tuple[int, tuple[str, int, str]]]) -> None:
         asyncio.run_coroutine_threadsafe(_walk(small_house, steps), loop).result(120)

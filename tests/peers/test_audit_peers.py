@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.needs import SWAKS_TLS
+
 REFUSALS = {  # what the sentence has to say, so that the other operator knows what to mend
     "cn-differs": r"subject|CN",
     "dn-differs": r"subject|OU",
@@ -41,7 +43,7 @@ def swaks(world, peer, *more):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 @pytest.mark.parametrize("protocol", ["tlsv1_2", "tlsv1_3"])
 def test_valid_peer_is_accepted(world, protocol):
     run = swaks(world, "valid", "--tls-protocol", protocol)
@@ -49,7 +51,7 @@ def test_valid_peer_is_accepted(world, protocol):
     assert re.search(r"^<~  250 2\.0\.0 ", run.stdout, re.MULTILINE)
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 @pytest.mark.parametrize("protocol", ["tlsv1_2", "tlsv1_3"])
 @pytest.mark.parametrize("peer", sorted(REFUSALS))
 def test_peer_is_refused_with_a_sentence_that_helps(world, peer, protocol):  # ANS MOTCO1

@@ -18,8 +18,10 @@ import pytest
 from mssgw.core.body import Body
 from mssgw.protocol import mime
 from tests.imap.dialogue import Client
+from tests.material import files
+from tests.needs import root
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "mail"
+FOLDERS = ("cpython-email", "ruby-mail", "mimekit", "mime4j", "mail-parser")
 CONFIG = """
 protocols = imap
 base_dir = {home}/run
@@ -58,10 +60,7 @@ userdb {{
 
 def corpus() -> list[tuple[str, bytes]]:
     """Messages with CRLF line ends, as a server keeps them."""
-    folders = ("cpython-email", "ruby-mail", "mimekit", "mime4j", "mail-parser")
-    paths = [
-        path for folder in folders for path in sorted((DATA / folder).rglob("*")) if path.suffix in (".eml", ".msg") and path.is_file()
-    ]
+    paths = [path for folder in FOLDERS for path in files(f"mail/{folder}") if path.suffix in (".eml", ".msg")]
     return [(path.name, re.sub(rb"\r?\n", b"\r\n", path.read_bytes()).replace(b"\0", b"")) for path in paths]
 
 
@@ -72,10 +71,9 @@ class Dovecot:
 
 
 @pytest.fixture
+@root()
 def home() -> Iterator[Path]:
     """A directory with an empty maildir, open to Dovecot's users as pytest's own are not."""
-    if os.getuid() != 0:
-        pytest.skip("Dovecot wants to be started by root")
     made = Path(tempfile.mkdtemp(prefix="dovecot-"))
     made.chmod(0o755)
     for name in ("cur", "new", "tmp"):
@@ -121,7 +119,7 @@ async def connect(port: int) -> Client:
 
 
 @pytest.mark.peer("dovecot")
-@pytest.mark.skipif(not DATA.is_dir(), reason="the corpus lies beside the project")
+@pytest.mark.material(*(f"mail/{folder}" for folder in FOLDERS))
 async def test_envelope_and_bodystructure_as_dovecot_says(dovecot: Dovecot) -> None:
     messages = corpus()
     for number, (_, data) in enumerate(messages):

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.needs import SWAKS_TLS
+
 
 def swaks(world, *more, port="submission", password=None, to=None):
     place, who = world.operator("alpha")[port], world.martin
@@ -30,7 +32,7 @@ def swaks(world, *more, port="submission", password=None, to=None):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("port", ["submission", "submissions"])
 def test_submission_with_auth(world, port, mechanism):
@@ -39,35 +41,35 @@ def test_submission_with_auth(world, port, mechanism):
     assert re.search(r"^<~  250 2\.0\.0 queued as [A-Z2-7]{13}$", run.stdout, re.MULTILINE), run.stdout
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 @pytest.mark.parametrize("protocol", ["tlsv1_2", "tlsv1_3"])
 def test_both_tls_versions_and_pipelining(world, protocol):
     run = swaks(world, "--auth", "PLAIN", "--tls-protocol", protocol, "--pipeline")
     assert run.returncode == 0, run.stdout
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 def test_a_wrong_password_is_refused(world):
     run = swaks(world, "--auth", "PLAIN", password="wrong")
     assert run.returncode != 0
     assert "535 5.7.8 User name or password is wrong" in run.stdout
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 def test_an_unlisted_domain_is_named_at_rcpt(world):
     run = swaks(world, "--auth", "PLAIN", to="someone@gmail.com")
     assert run.returncode != 0
     assert re.search(r"^<~\*+ +550 5\.1\.2 .*gmail\.com", run.stdout, re.MULTILINE), run.stdout
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 def test_the_from_of_a_colleague_is_refused(world):
     run = swaks(world, "--auth", "PLAIN", "--header", "From: admin@alpha.mssante.test")
     assert run.returncode != 0
     assert re.search(r"^<~\*+ +550 5\.7\.1 You may not write as admin@", run.stdout, re.MULTILINE), run.stdout
 
 
-@pytest.mark.peer("swaks")
+@pytest.mark.peer("swaks", SWAKS_TLS)
 def test_sixty_megabytes_are_refused_and_the_next_client_is_served(world, tmp_path):
     large = tmp_path / "large.eml"
     large.write_bytes(b"From: " + world.martin["address"].encode() + b"\r\nSubject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * (60_000_000 // 78))

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mssgw.relay.content import dotted
+from tests.fuzz import examples
 
 
 def undotted(wire: bytes) -> bytes:
@@ -19,7 +20,7 @@ def undotted(wire: bytes) -> bytes:
 @example([b"\n.\n"])
 @example([b"."])
 @example([b"x\r\n", b".\r\n"])
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_only_the_end_is_the_end(chunks):
     chunks = [chunk for chunk in chunks if chunk]
     wire = b"".join(dotted(chunks))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mssgw.core.errors import PeerGone
 from mssgw.relay.wire import MAX_LINE, MAX_LINES, MAX_UNREAD, PeerReply, Wire
+from tests.fuzz import examples
 
 
 class FakeTransport:
@@ -54,7 +55,7 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=8).map(b"".join) | st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_pieces_make_no_difference(octets, cuts):
     edges = [0, *sorted(cut for cut in cuts if cut < len(octets)), len(octets)]
     pieces = [octets[start:stop] for start, stop in itertools.pairwise(edges)]

@@ -31,9 +31,9 @@ from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
 from mssgw.smime.wire import der, oids
 from mssgw.smime.wire.algorithms import DIGESTS, SHA1, SHA256, Oaep, identifier, pss_padding, read_signature
+from tests.material import OURS, place
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "crypto"
-pytestmark = pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
+DATA = OURS / "crypto"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -185,10 +185,11 @@ def test_ml_dsa_of_bouncy_castle(level: int) -> None:  # RFC 9882
 
 
 def groups(name: str) -> Iterator[dict[str, Any]]:
-    with gzip.open(DATA / "wycheproof" / f"{name}.json.gz") as file:
+    with gzip.open(place("crypto/wycheproof") / f"{name}.json.gz") as file:
         yield from json.load(file)["testGroups"]
 
 
+@pytest.mark.material("crypto/wycheproof")
 def test_pss_parameters() -> None:
     """Accepted: SHA-2, MGF1 of the same hash, a salt at least as long. All else is refused by name."""
     accepted = refused = 0
@@ -227,6 +228,7 @@ def test_pss_parameters() -> None:
         ("rsa_oaep_2048_sha256_mgf1sha1_test", Oaep(SHA256, SHA1)),
     ],
 )
+@pytest.mark.material("crypto/wycheproof")
 def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055 4.1
     for group in groups(name):
         key = SoftKey(load_private(bytes.fromhex(group["privateKeyPkcs8"])).key)
@@ -254,6 +256,7 @@ def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055
         ("ed25519_test", "ed25519"),
     ],
 )
+@pytest.mark.material("crypto/wycheproof")
 def test_signatures(name: str, scheme: str) -> None:
     from mssgw.smime.cms.verifying import _verify
     from mssgw.smime.wire.algorithms import SIGNATURES

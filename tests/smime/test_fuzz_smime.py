@@ -31,12 +31,12 @@ from mssgw.smime.wire import der, oids
 from mssgw.smime.wire.algorithms import MADE
 from mssgw.smime.wire.armour import decode
 from mssgw.smime.wire.ber import BerError, Stream
-from tests.fuzz import LONG, watched
+from tests.fuzz import LONG, examples, watched
 from tests.smime.forge import ENTITY, clear, compressed, enveloped, opaque
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 from tests.smime.test_receipts import Asking, history, one_value, request
 
-SHORT = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SHORT = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 LARGEST = 1 << 20  # octets
 AUTHORITY = Authority()
 

@@ -18,9 +18,11 @@ from mssgw.smime.keys import files as keyfiles
 from mssgw.smime.keys import key as keys
 from mssgw.smime.keys.files import Material
 from mssgw.smime.wire import der
+from tests.fuzz import examples
+from tests.material import OURS
 from tests.smime.people import ALICE, BOB, Authority, Person
 
-GNUPG = Path(__file__).parents[3] / "shared" / "data" / "crypto" / "notmuch-smime" / "key+cert.pem"
+GNUPG = OURS / "crypto/notmuch-smime/key+cert.pem"
 
 
 class Shelf:
@@ -148,7 +150,6 @@ def test_certificates_of_every_shape(shelf: Shelf) -> None:
         assert keys.load_certificates(shelf.openssl(*arguments))[0] == shelf.alice.certificate
 
 
-@pytest.mark.skipif(not GNUPG.exists(), reason="without the corpora")
 def test_key_and_certificate_of_gnupg_in_one_file() -> None:
     """GnuPG exports the CRT exponents of the swapped primes; the file was no key to us."""
     found = keyfiles.read(GNUPG.read_bytes())
@@ -257,7 +258,7 @@ _PIECES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(_PIECES, max_size=8).map(b"".join), st.sampled_from([None, b"secret"]))
 @example(b"0\x80\x02\x01\x03", b"x")
 def test_fuzz_any_octets(data: bytes, passphrase: bytes | None) -> None:
@@ -267,7 +268,7 @@ def test_fuzz_any_octets(data: bytes, passphrase: bytes | None) -> None:
         _ = found.certificate, found.chain
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_fuzz_damaged_files(shelf: Shelf, data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(_samples(shelf)))

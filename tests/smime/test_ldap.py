@@ -30,6 +30,7 @@ from mssgw.smime.directories.ldap_messages import Answer
 from mssgw.smime.errors import DirectoryUnavailable
 from mssgw.smime.protecting import Policy
 from mssgw.smime.wire import der, oids
+from tests.fuzz import examples
 from tests.smime.fake_ldap import FakeLdap, Visit, entry, fake_ldap, knows, result
 from tests.smime.letters import letter
 from tests.smime.people import BOB, DAY, NOW, Authority, Person, usage
@@ -515,7 +516,7 @@ def test_files_are_checked_all_at_once(tmp_path: Path, bob: Person) -> None:
     assert [path for path, _ in caught.value.problems] == ["ldap[1].ca", "ldap[1].certificate"]
 
 
-@effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@effort(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2), st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=8), st.binary(max_size=64))
 def test_fuzz_ldap_values(which: int, changes: list[tuple[int, int]], rubbish: bytes) -> None:
     """Whatever stands in an entry gives certificates for this address or none."""

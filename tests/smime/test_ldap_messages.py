@@ -13,6 +13,7 @@ from mssgw.core.address import Address
 from mssgw.core.config.ldap_filter import FilterError, parse
 from mssgw.smime.directories.ldap_messages import LdapError, fill, frame, read
 from mssgw.smime.wire import der
+from tests.fuzz import examples
 from tests.smime.fake_ldap import entry, result
 from tests.smime.people import BOB
 
@@ -65,7 +66,7 @@ _GOOD = [
 ]
 
 
-@effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@effort(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -85,7 +86,7 @@ def test_fuzz_ldap_messages(data: bytes) -> None:
             reader(data)
 
 
-@effort(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@effort(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text("(&|!)=*{}address\\2a~<> ", max_size=60))
 def test_fuzz_ldap_filters(text: str) -> None:
     try:

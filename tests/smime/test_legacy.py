@@ -12,6 +12,7 @@ from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.opening import open_now
 from mssgw.smime.wire import der, oids
 from mssgw.smime.wire.algorithms import TRIPLE_DES, identifier
+from tests.fuzz import examples
 from tests.smime import forge
 from tests.smime.people import NOW, Authority, Person
 
@@ -36,7 +37,7 @@ def test_rc2_vectors(bits: int, key: str, plain: str, cipher: str) -> None:  # R
     assert made.update(bytes.fromhex(cipher)).hex() == plain
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=8))
 def test_fuzz_rc2_pieces(cuts: list[int]) -> None:
     """However the octets come, what they say is the same."""

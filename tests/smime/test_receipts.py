@@ -21,6 +21,7 @@ from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.receipts import Signed
 from mssgw.smime.wire import der, oids
 from mssgw.smime.wire.ber import Stream
+from tests.fuzz import examples
 from tests.peers.smime_matrix import mail
 from tests.smime.forge import ENTITY, clear, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
@@ -302,7 +303,7 @@ def test_no_receipt_for_a_receipt(alice: Person, bob: Person) -> None:
 # --- fuzzing ------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6))
 def test_fuzz_receipts(which: int, changes: list[tuple[int, int]]) -> None:
     """Anything is read or refused; nothing changed in a receipt fits any more but what nobody signed."""

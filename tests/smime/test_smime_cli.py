@@ -30,10 +30,12 @@ from mssgw.smime.errors import FileProblem, Reason
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
 from tests.cli.desk import mssgw
+from tests.fuzz import examples
+from tests.material import OURS
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, usage
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "crypto"
+DATA = OURS / "crypto"
 AT = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -329,7 +331,6 @@ def test_an_expired_certificate_is_warned_of(desk: Desk) -> None:
     assert [one["code"] for one in found["warnings"]] == ["expired"]
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
 def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
     """The page said so, and the command refused the key of 1024 bits."""
     (desk.path / "bob.rfc").write_bytes((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes())
@@ -342,7 +343,6 @@ def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
     assert desk.json("sign", desk.path / "m.eml", *bob, status=1)["fault"] == "file-weak"
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="without the corpora")
 def test_key_and_certificate_in_one_file(desk: Desk) -> None:
     """GnuPG's bundle was no key; a bundle needs no --cert."""
     both, enclosed = DATA / "notmuch-smime/key+cert.pem", desk.path / "notmuch.eml"
@@ -513,7 +513,7 @@ _STARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(_STARTS, st.binary(max_size=200))
 def test_fuzz_what_people_hand_to_the_verbs(start: bytes, rest: bytes) -> None:
     body = files.as_message(Body.of(start + rest))

@@ -13,6 +13,7 @@ from mssgw.core.address import Domain
 from mssgw.core.config.base import Network
 from mssgw.core.config.node import Limits
 from mssgw.core.errors import NotTrusted
+from tests.fuzz import examples
 from tests.smtp.dialogue import Dialogue
 
 MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
@@ -376,7 +377,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=30).map(b"".join))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_strangers_octets_never_make_a_bug(octets: bytes) -> None:
     """Whatever comes, each reply is well formed and nothing answers 451 (which is what a bug does)."""
     asyncio.run(_conversation(octets))

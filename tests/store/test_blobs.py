@@ -16,6 +16,7 @@ from mssgw.store import blobs, schema
 from mssgw.store.blobs import INLINE
 from mssgw.store.seal import CHUNK, Seal, SealBroken, UnknownKey
 from tests.conftest import make_config
+from tests.fuzz import examples
 from tests.store.messages import DOMAIN, fill, new_inbox, new_message
 
 PATTERN = bytes(range(251))
@@ -236,7 +237,7 @@ async def test_what_was_swept_can_come_again(store, clock):
 # -- the cipher ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=300))
 def test_garbage_never_opens(sealed, purpose):
     seal = Seal()

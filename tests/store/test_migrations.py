@@ -12,10 +12,10 @@ from mssgw import store as store_package
 from mssgw.core.errors import ConfigError
 from mssgw.store import database, migration
 from mssgw.store.schema import metadata
-from tests.conftest import make_config
+from tests.conftest import ENGINES, make_config
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def unmade(request, tmp_path):
     """A store that isn't there yet."""
     if request.param == "sqlite":
@@ -83,13 +83,14 @@ def test_several_processes_may_start_at_once(unmade):
     assert failures == []
 
 
-async def test_a_newer_store_is_refused_and_left_alone(config, clock):
-    engine = _engine(config)
+async def test_a_newer_store_is_refused_and_left_alone(unmade, clock):
+    store_package.migrate(unmade)
+    engine = _engine(unmade)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    for attempt in (lambda: store_package.migrate(config), None):
+    for attempt in (lambda: store_package.migrate(unmade), None):
         with pytest.raises(ConfigError, match="newer mssgw"):
-            attempt() if attempt else await store_package.open(config, clock, worker="w")
+            attempt() if attempt else await store_package.open(unmade, clock, worker="w")
     with engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_revision() == "9999"
     engine.dispose()

@@ -17,6 +17,7 @@ from mssgw.core.errors import NotFound
 from mssgw.store import mailboxes
 from mssgw.store.mailboxes import FlagOp
 from tests.conftest import TestClock, make_config
+from tests.fuzz import examples
 from tests.store.messages import new_account, new_message
 
 NAMES = ["INBOX", "Sent", "a", "a/b", "c"]
@@ -202,4 +203,4 @@ class Mailboxes(RuleBasedStateMachine):
 
 
 TestMailboxes = Mailboxes.TestCase
-TestMailboxes.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestMailboxes.settings = settings(max_examples=examples(25), stateful_step_count=25, deadline=None)

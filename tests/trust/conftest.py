@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +13,8 @@ from mssgw.trust import anchors, paths, revocation
 from mssgw.trust.certificates import Certificate
 from tests.conftest import TestClock
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NONE = revocation.Rule("none")
-
-
-def data(*parts):
-    """A file or directory of the shared test data; the test is skipped without it."""
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"test data {'/'.join(parts)} is not here")
-    return path
 
 
 class World:

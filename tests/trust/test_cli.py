@@ -20,7 +20,7 @@ from mssgw.trust import anchors, igc_sante, importing
 from mssgw.trust.faults import Fault
 from mssgw.trust.refresh import Pending, State
 from tests.configurations import alpha
-from tests.trust.conftest import data
+from tests.material import place
 
 ALPHA = "alpha.mssante.test"
 
@@ -93,6 +93,7 @@ def test_verify_signer_by_name(desk):
     assert "its CN is not alb.mssante.fr" in other[2]
 
 
+@pytest.mark.material("crypto/igc-sante", "mssante")
 def test_real_anchors_and_the_shared_negative_lists():
     for name, fault in (
         ("listeblanche-excerpt-readable.not-signed-valid.xml", "list-signature"),
@@ -100,7 +101,15 @@ def test_real_anchors_and_the_shared_negative_lists():
     ):
         result = CliRunner().invoke(
             app,
-            ["verify", str(data("mssante", name)), "--anchors", str(data("crypto", "igc-sante")), "--at", "2025-03-01T00:00:00Z", "--json"],
+            [
+                "verify",
+                str(place(f"mssante/{name}")),
+                "--anchors",
+                str(place("crypto/igc-sante")),
+                "--at",
+                "2025-03-01T00:00:00Z",
+                "--json",
+            ],
         )
         assert (result.exit_code, json.loads(result.stdout)["fault"]) == (1, fault)
 
@@ -247,8 +256,9 @@ def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
 # -- anchors ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.material("crypto/igc-sante")
 def test_import_takes_only_what_is_pinned(desk, tmp_path):
-    octets = [(path.name, path.read_bytes()) for path in sorted(data("crypto", "igc-sante").iterdir())]
+    octets = [(path.name, path.read_bytes()) for path in sorted(place("crypto/igc-sante").iterdir())]
     imported = importing.take(octets, tmp_path, "igc-sante", ())
     assert {each.fingerprint for each in imported.taken} == set(igc_sante.PRODUCTION)
     assert len(imported.refused) >= 4  # the leaves beside them
@@ -260,12 +270,14 @@ def test_import_takes_only_what_is_pinned(desk, tmp_path):
     assert "does a page stand there" in page.refused[0]
 
 
+@pytest.mark.material("crypto/igc-sante")
+@pytest.mark.peer("openssl")
 def test_import_from_a_p7b(tmp_path):
     import subprocess
 
     chain = b"".join(
         subprocess.run(["openssl", "x509", "-inform", "der", "-in", path], capture_output=True, check=True).stdout
-        for path in data("crypto", "igc-sante").glob("AC*.cer")
+        for path in place("crypto/igc-sante").glob("AC*.cer")
     )
     (tmp_path / "chain.pem").write_bytes(chain)
     subprocess.run(
@@ -276,8 +288,9 @@ def test_import_from_a_p7b(tmp_path):
     assert (len(imported.taken), imported.refused) == (9, ())
 
 
+@pytest.mark.material("crypto/igc-sante")
 def test_production_and_test_never_mix(desk, tmp_path):  # ECO.1.1.10
-    production = [(path.name, path.read_bytes()) for path in data("crypto", "igc-sante").glob("AC*.cer")]
+    production = [(path.name, path.read_bytes()) for path in place("crypto/igc-sante").glob("AC*.cer")]
     assert importing.take(production, tmp_path, "private", ()).taken == ()
     assert importing.take(production, tmp_path, "igc-sante-test", tuple(igc_sante.PRODUCTION)).taken == ()
     test_pki = Pki(prefix="TEST")

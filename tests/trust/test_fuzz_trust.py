@@ -19,10 +19,11 @@ from mssgw.trust import der, names, paths, revocation, whitelist
 from mssgw.trust.certificates import Certificate
 from mssgw.trust.revocation import RevocationError, read_answer, read_crl
 from tests.conftest import TestClock
+from tests.fuzz import examples
 from tests.trust.conftest import NONE, NOW
 
 FACTOR = 100 if os.environ.get("MSSGW_FUZZ") == "long" else 1
-short = settings(max_examples=150 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+short = settings(max_examples=examples(150) * FACTOR, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

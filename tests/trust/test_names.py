@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mssgw.demo.pki import organisation_name
 from mssgw.trust import der, names
 from mssgw.trust.names import Match, Name, NameSyntaxError, parse
-from tests.trust.conftest import data
+from tests.material import place
 
 PLAIN = "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR"
 
@@ -100,10 +100,11 @@ def test_a_separator_hidden_in_a_value_does_not_forge_an_attribute():
     assert parse(str(forged)).attributes == forged.attributes
 
 
+@pytest.mark.material("crypto/igc-sante")
 def test_multi_valued_rdn_and_teletex():
-    card = names.from_der(der.names_of((data("crypto", "igc-sante") / "test-cps2ter-authentification.der").read_bytes())[1])
+    card = names.from_der(der.names_of((place("crypto/igc-sante") / "test-cps2ter-authentification.der").read_bytes())[1])
     assert card.first("OU") == "Médecin"
-    person = names.from_der(der.names_of((data("crypto", "igc-sante") / "test-cps-personne-fort-signature.der").read_bytes())[1])
+    person = names.from_der(der.names_of((place("crypto/igc-sante") / "test-cps-personne-fort-signature.der").read_bytes())[1])
     assert dict(person.attributes) == {"SN": "INFIRMCS ADELI8751", "CN": "00B6087510", "GN": "OLIVIER", "TITLE": "Infirmier", "C": "FR"}
 
 

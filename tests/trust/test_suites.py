@@ -20,7 +20,9 @@ from mssgw.trust import anchors, paths, revocation
 from mssgw.trust.certificates import Certificate, CertificateError
 from mssgw.trust.faults import Fault, fault_of
 from tests.conftest import TestClock
-from tests.trust.conftest import DATA, NONE, data
+from tests.material import place
+from tests.needs import shared
+from tests.trust.conftest import NONE
 
 
 def judge(pinned, leaf, purpose, at, crls=(), policies=frozenset(), mode="hard"):
@@ -39,7 +41,7 @@ def judge(pinned, leaf, purpose, at, crls=(), policies=frozenset(), mode="hard")
 
 # -- NIST PKITS ------------------------------------------------------------------------------------------------------
 
-PKITS = DATA / "crypto" / "pkits"
+PKITS = place("crypto/pkits")
 PKITS_CASES = json.loads((PKITS / "pkits.json").read_text()) if PKITS.exists() else []
 # Valid in the suite, refused here. Sections of PKITS; the reason is a decision, not a gap that hides in silence.
 PKITS_STRICTER = {
@@ -78,6 +80,7 @@ def pkits_verdict(case):
     return True
 
 
+@pytest.mark.material("crypto/pkits")
 @pytest.mark.parametrize("case", PKITS_CASES, ids=lambda case: case["id"] + "-" + case["name"])
 def test_pkits(case):  # RFC 5280 6.1
     accepted, valid = pkits_verdict(case), "error" not in case
@@ -87,14 +90,14 @@ def test_pkits(case):  # RFC 5280 6.1
         assert case["id"][:3] in PKITS_STRICTER
 
 
+@pytest.mark.material("crypto/pkits")
 def test_pkits_is_not_refused_as_a_whole():
-    data("crypto", "pkits")
     assert sum(pkits_verdict(case) for case in PKITS_CASES if "error" not in case) >= PKITS_ACCEPTED_AT_LEAST
 
 
 # -- x509-limbo ------------------------------------------------------------------------------------------------------
 
-LIMBO = DATA / "crypto" / "x509-limbo" / "limbo-nobettertls.json.gz"
+LIMBO = place("crypto/x509-limbo/limbo-nobettertls.json.gz")
 LIMBO_CASES = json.loads(gzip.decompress(LIMBO.read_bytes()))["testcases"] if LIMBO.exists() else []
 # Refused by the suite for something our validator is not asked: an operator is known by its listed subject, never by
 # a host name (docs/reference/mssante.md 1.5), so names in SAN and CN, and rules of the CA/Browser Forum about them, don't apply.
@@ -146,6 +149,7 @@ def limbo_verdict(case):
 
 
 @pytest.mark.parametrize("case", LIMBO_CASES, ids=lambda case: case["id"])
+@pytest.mark.material("crypto/x509-limbo")
 def test_limbo(case):
     accepted, valid = limbo_verdict(case), case["expected_result"] == "SUCCESS"
     if accepted and not valid:
@@ -158,18 +162,20 @@ def test_limbo(case):
 
 
 @pytest.fixture(scope="module")
+@shared("crypto/igc-sante")
 def igc():
-    return anchors.load(data("crypto", "igc-sante"), "igc-sante")
+    return anchors.load(place("crypto/igc-sante"), "igc-sante")
 
 
 def real(name):
-    return (data("crypto", "igc-sante") / name).read_bytes()
+    return (place("crypto/igc-sante") / name).read_bytes()
 
 
 def test_the_nine_authorities_stand_and_nothing_is_left_out(igc):
     assert (len(igc.roots), len(igc.every), igc.left_out) == (3, 9, ())
 
 
+@pytest.mark.material("crypto/igc-sante")
 def test_the_whitelist_signer_of_2023_is_good_while_it_was_valid(igc):
     at = datetime(2025, 3, 1, tzinfo=UTC)
     evidence = judge(igc, real("prod-org-sign-whitelist-signer.der"), Purpose.LIST_SIGN, at, mode="none")
@@ -189,12 +195,14 @@ REAL = [  # certificate, purpose, time, the fault
 
 
 @pytest.mark.parametrize(("name", "purpose", "at", "fault"), REAL)
+@pytest.mark.material("crypto/igc-sante")
 def test_real_certificates_are_refused_for_the_right_reason(igc, name, purpose, at, fault):
     with pytest.raises(MailError) as caught:
         judge(igc, real(name), purpose, at, mode="none")
     assert fault_of(caught.value) is fault
 
 
+@pytest.mark.material("crypto/igc-sante")
 def test_a_card_of_2013_that_nobody_can_parse_is_refused_not_a_crash(igc):
     with pytest.raises(MailError) as caught:
         judge(igc, real("test-cps2ter-authentification.der"), Purpose.MAIL_SIGN, datetime(2014, 1, 1, tzinfo=UTC), mode="none")

@@ -15,7 +15,8 @@ from mssgw.demo.whitelist import NAMESPACE, ListEntry, quirky, render, sign
 from mssgw.trust import whitelist
 from mssgw.trust.faults import Fault, fault_of
 from mssgw.trust.space import TrustSpace
-from tests.trust.conftest import NOW, data
+from tests.material import place
+from tests.trust.conftest import NOW
 
 SIGNERS = ("alb.mssante.test",)
 DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
@@ -122,13 +123,15 @@ async def test_apart_refuses_the_same(good):
 # -- the shared negative lists ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.material("mssante")
 def test_excerpt_of_the_real_list_is_refused_because_it_was_changed(verify):
-    octets = (data("mssante", "listeblanche-excerpt-readable.not-signed-valid.xml")).read_bytes()
+    octets = place("mssante/listeblanche-excerpt-readable.not-signed-valid.xml").read_bytes()
     refused(verify, octets, Fault.SIGNATURE, "changed after it was signed", "digest")
 
 
+@pytest.mark.material("mssante")
 def test_list_after_a_json_round_trip_is_refused_because_its_namespace_is_gone(verify):
-    octets = (data("mssante", "listeblanche-2025-02-28-xmlns-as-element.invalid.xml")).read_bytes()
+    octets = place("mssante/listeblanche-2025-02-28-xmlns-as-element.invalid.xml").read_bytes()
     refused(verify, octets, Fault.NOT_A_LIST, "root element", NAMESPACE)
 
 

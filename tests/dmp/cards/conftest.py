@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -26,18 +24,14 @@ from dmp_connector.card.cps import Activity, activity_object
 from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
-from tests.dmp.conftest import need_package
+from tests.needs import package, peer, root
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "1234"
 
 
-def need(program: str) -> None:
-    """Skip without a program of others; fail where they are required."""
-    if shutil.which(program) is None and not Path(program).exists():
-        if os.environ.get("MSSGW_REQUIRE_PEERS") == "1":
-            pytest.fail(f"{program} is required")
-        pytest.skip(f"{program} is not installed")
+CARD_TOOLS = ("softhsm2-util", "pkcs11-tool", str(SOFTHSM))
+RELAY_TOOLS = ("stunnel4", "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so")
 
 
 def until(condition, what: str, seconds: float = 20.0):
@@ -127,9 +121,6 @@ def provision(
     folder: Path, ca: Ca, monkeypatch, *, subject: x509.Name | None = None, valid: timedelta = timedelta(days=365), label: str = "CPS"
 ) -> Token:
     """A token as a CPS shows itself: two keys, public and private data objects. Made by SoftHSM's and OpenSC's own tools."""
-    need("softhsm2-util")
-    need("pkcs11-tool")
-    need(str(SOFTHSM))
     tokens = folder / "tokens"
     tokens.mkdir(parents=True)
     config = folder / "softhsm2.conf"
@@ -173,6 +164,7 @@ def tool(*arguments: str) -> str:
 
 
 @pytest.fixture
+@peer(*CARD_TOOLS)
 def cps(tmp_path: Path, ca: Ca, monkeypatch) -> Token:
     return provision(tmp_path / "cps", ca, monkeypatch)
 
@@ -196,11 +188,11 @@ VITALE = {
 
 
 @pytest.fixture(scope="session")
+@peer("pcscd", "/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
+@package("smartcard")
+@root()
 def pcscd() -> Iterator[None]:
     """The real daemon with the virtual reader's driver, ours alone: ended by its own process id."""
-    need("pcscd")
-    need("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-    need_package("smartcard")
     with (Path(tempfile.gettempdir()) / "mssgw-tests-pcscd.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one virtual reader per machine: test runs take turns
         yield from _daemon()

@@ -15,13 +15,14 @@ from dmp_connector.simulator.server import in_thread
 from mssgw.cli.dmp import app
 from mssgw.cli.dmp.session import Options, session
 from tests.dmp.cli.conftest import table
+from tests.needs import peer
 
-from .conftest import SOFTHSM, need
+from .conftest import SOFTHSM
 
 
 @pytest.fixture
+@peer("stunnel4")
 def config(simulator, cps, tmp_path):
-    need("stunnel4")
     _, port = simulator
     text = '[node]\nhostname = "mx.alpha.test"\ndata = "data"\n[seal]\nmaster_key = "file:master"\n[trust]\nanchors = "anchors"\n'
     text += '[[domain]]\nname = "alpha.test"\n'

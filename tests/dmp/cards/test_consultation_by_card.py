@@ -22,11 +22,11 @@ from dmp_connector.settings import DmpSettings
 from dmp_connector.store import DmpStore
 from tests.dmp.conftest import STORE_KEYS
 
-from .conftest import SOFTHSM, VITALE, need, until
+from .conftest import SOFTHSM, VITALE, until
 
 
+@pytest.mark.peer("stunnel4")
 async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_consultation(cps, simulator, tmp_path, pcscd):
-    need("stunnel4")
     running, port = simulator
     patient = next(p for p in running.config.patients if p.name == "PATIENT")
     reader = Pkcs11CardReader(SOFTHSM)

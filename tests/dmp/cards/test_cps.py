@@ -17,8 +17,9 @@ from dmp_connector.card.pkcs11 import Pkcs11CardReader
 from dmp_connector.errors import CardExpired, CardRemoved, CardUnreadable, NoCard, NoReader, WrongPin
 from dmp_connector.model import AuthenticationMode
 from dmp_connector.signer import Algorithm
+from tests.fuzz import examples
 
-from .conftest import SOFTHSM, provision
+from .conftest import CARD_TOOLS, SOFTHSM, provision
 
 NOW = datetime.now(UTC)
 
@@ -50,6 +51,7 @@ def test_the_actor_comes_from_the_card(cps):
     assert actor.evidence.startswith("card ")
 
 
+@pytest.mark.peer(*CARD_TOOLS)
 def test_a_card_without_a_name_is_a_staff_card(tmp_path, ca, monkeypatch):
     name = x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Cabinet Martin"), x509.NameAttribute(NameOID.COMMON_NAME, "499700367909006/E01")]
@@ -81,6 +83,7 @@ def test_a_wrong_pin_says_how_many_tries_are_left_and_is_not_repeated(cps):
         reader.open(cps.pin, NOW)
 
 
+@pytest.mark.peer(*CARD_TOOLS)
 def test_an_expired_card_is_refused_before_the_pin_is_tried(tmp_path, ca, monkeypatch):  # REC_0.X-1050
     provision(tmp_path / "old", ca, monkeypatch, valid=timedelta(days=-2))
     with Pkcs11CardReader(SOFTHSM) as reader, pytest.raises(CardExpired):
@@ -131,7 +134,7 @@ def test_after_close_nothing_is_open(cps):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_octets_of_a_card_are_an_activity_or_unreadable(data):
     try:
         parsed = parse_activity(data)

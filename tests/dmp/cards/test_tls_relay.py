@@ -24,7 +24,7 @@ from dmp_connector.card.pkcs11 import Pkcs11CardReader
 from dmp_connector.card.tls_relay import RelayDown, RelaySettings, TlsRelay
 from dmp_connector.errors import BadSettings, CardUnreadable
 
-from .conftest import SOFTHSM, need, until
+from .conftest import RELAY_TOOLS, SOFTHSM, until
 
 PEM = serialization.Encoding.PEM
 
@@ -64,8 +64,6 @@ async def server(tmp_path, ca, host="dmp.test"):
 
 
 def relay_of(cps, tmp_path, port, anchors, **changes):
-    need("stunnel4")
-    need("/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so")
     with Pkcs11CardReader(SOFTHSM) as reader:
         serial = reader.see().serial
     certificate = tmp_path / "authentication.pem"
@@ -86,18 +84,21 @@ async def ask(relay) -> bytes:
         writer.close()
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_the_server_sees_the_cards_certificate(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
         relay.require_running()
         assert b"899700367909" in await ask(relay)
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_a_server_of_another_name_is_refused(cps, tmp_path, ca):
     async with server(tmp_path, ca, host="other.test") as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await ask(relay)
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_after_close_the_socket_is_gone_and_connections_are_cut(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors):
         relay = relay_of(cps, tmp_path, port, anchors)
@@ -116,6 +117,7 @@ async def test_after_close_the_socket_is_gone_and_connections_are_cut(cps, tmp_p
         assert not local.parent.exists()
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_only_the_owner_reaches_the_relay(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
         assert modes(relay) == (0o600, 0o700)
@@ -134,6 +136,7 @@ def listening_on_the_loopback(relay) -> set[str]:
     return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"} & mine
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_a_relay_that_dies_is_started_again(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors), relay_of(cps, tmp_path, port, anchors) as relay:
         first = relay._process
@@ -163,6 +166,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 def test_a_relay_does_not_outlive_a_program_that_is_killed(cps, tmp_path):
     """stunnel went on at its port, logged in to the card, until somebody noticed."""
     (tmp_path / "anchors.pem").write_bytes(cps.authentication.public_bytes(PEM))
@@ -181,6 +185,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_a_wrong_pin_is_a_sentence_and_no_relay(cps, tmp_path, ca):
     async with server(tmp_path, ca) as (port, anchors):
         relay = relay_of(cps, tmp_path, port, anchors)
@@ -190,6 +195,7 @@ async def test_a_wrong_pin_is_a_sentence_and_no_relay(cps, tmp_path, ca):
         assert "0000" not in relay.last_words
 
 
+@pytest.mark.peer(*RELAY_TOOLS)
 async def test_a_setting_cannot_smuggle_in_an_option(cps, tmp_path, ca):
     relay = relay_of(cps, tmp_path, 1, tmp_path / "anchors.pem", host="dmp.test\nverifyChain = no")
     with pytest.raises(BadSettings):

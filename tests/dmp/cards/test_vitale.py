@@ -17,6 +17,7 @@ from dmp_connector.card.simulated import SimulatedCard
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleKind, parse_card
 from dmp_connector.errors import BadIns, CardUnreadable, NoCard, NoReader
 from dmp_connector.model import InsKind, Sex
+from tests.fuzz import examples
 
 from .conftest import VITALE, until
 
@@ -139,7 +140,7 @@ def test_a_card_that_contradicts_itself_is_unreadable(change):
         ).map(lambda v: json.dumps(v).encode()),
     )
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_octets_are_a_card_or_unreadable(data):
     with suppress(CardUnreadable):
         parse_card(data)

@@ -11,10 +11,12 @@ from dmp_connector import codes
 from dmp_connector.cda import Level1
 from dmp_connector.model import Code, Ins, InsKind, Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.letters import letter
-from tests.dmp.conftest import SHARED
+from tests.material import files, place
+from tests.needs import shared
 
-KIT = SHARED / "dmp" / "testcontenucda-3.0"
-EXAMPLES = sorted((KIT / "ExemplesCDA").glob("*.xml")) if KIT.is_dir() else []
+KIT = place("dmp/testcontenucda-3.0")
+EXAMPLES = files("dmp/testcontenucda-3.0/ExemplesCDA", "*.xml")
+needs_examples = pytest.mark.material("dmp/testcontenucda-3.0")
 PARIS = timezone(timedelta(hours=1))
 
 PATIENT = Patient(Ins.typed("279035121518989", InsKind.NIR_TEST), "PAT-TROIS", "DOMINIQUE MARIE-LOUISE", date(1979, 3, 28), Sex.F, "51215")
@@ -23,9 +25,8 @@ CABINET = Structure("499700367909006", "Cabinet Martin", Code("SA07", "1.2.250.1
 
 
 @pytest.fixture(scope="session")
+@shared("dmp/testcontenucda-3.0")
 def kit() -> Path:
-    if not KIT.is_dir():
-        pytest.skip("the conformance kit of the ANS is not beside the project")
     return KIT
 
 

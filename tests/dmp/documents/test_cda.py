@@ -19,12 +19,14 @@ from dmp_connector.errors import BadCode, BadDocument, BadInput, BadIns
 from dmp_connector.model import Code, Ins, InsKind
 from dmp_connector.paper.letters import letter
 from dmp_connector.validate import check_header
+from tests.fuzz import examples
 
-from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT
+from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT, needs_examples
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
+@needs_examples
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_metadata_of_every_example(path):
     content = path.read_bytes()
@@ -43,7 +45,7 @@ def test_metadata_of_every_example(path):
     assert entry.mime_type == ("application/xslt+xml" if "Auto-Presentable" in path.name else "text/xml")
 
 
-@pytest.mark.skipif(not EXAMPLES, reason="no examples")
+@needs_examples
 def test_metadata_in_detail():
     entry = describe(next(p for p in EXAMPLES if p.name.startswith("DOC_NON_STRUCTURE")).read_bytes())
     assert entry.unique_id == "1.3.6.1.4.1.19376.1.2.20.12345.1.1"
@@ -189,7 +191,7 @@ def _sample() -> bytes:
 
 
 @given(st.binary(max_size=200), st.integers(0, 3000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_damaged_document_is_described_or_refused(piece, at):
     content = _sample()
     with contextlib.suppress(BadInput):
@@ -225,6 +227,7 @@ _TABLES_AND_LISTS = "dl dt dd ul ol li table caption colgroup col thead tbody tf
 ALLOWED = {*_STRUCTURE.split(), *_TABLES_AND_LISTS.split()}
 
 
+@needs_examples
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_every_word_of_the_narrative_is_shown_and_nothing_that_acts(path):
     document = read(path.read_bytes())

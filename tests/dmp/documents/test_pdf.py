@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime
 
@@ -19,18 +18,18 @@ from dmp_connector.errors import BadDocument
 from dmp_connector.model import Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.paper.letters import Letterhead, closing_letter, creation_letter, letter
 from dmp_connector.paper.pdf import require_pdfa1
+from tests.fuzz import examples
 
-from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT
+from .conftest import CABINET, DOCTOR, EXAMPLES, PATIENT, needs_examples
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def words(pdf: bytes) -> str:
-    if shutil.which("pdftotext") is None:
-        pytest.skip("pdftotext is not installed")
     return subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True, timeout=30).stdout.decode()
 
 
+@pytest.mark.peer("pdftotext")
 def test_a_letter_is_pdfa1_and_the_same_each_time(pdf):
     assert require_pdfa1(pdf).conformance == "B"
     assert (
@@ -43,6 +42,7 @@ def test_a_letter_is_pdfa1_and_the_same_each_time(pdf):
 
 
 @pytest.mark.parametrize(("emergency", "samu"), [(False, True), (True, False), (False, False), (True, True)])
+@pytest.mark.peer("pdftotext")
 def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu):  # EX_1.X-1320
     consent = Consent(PATIENT.ins, ConsentBasis.EXPLICIT, DOCTOR, ConsentMeans.ORAL, AT, AT.replace(year=2027))
     head = Letterhead(DOCTOR, CABINET, ("12 rue de la Paix", "75002 PARIS"))
@@ -57,11 +57,13 @@ def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu
     assert "Madame," in shown
 
 
+@pytest.mark.peer("pdftotext")
 def test_the_closing_letter_says_what_becomes_of_the_data():
     shown = words(closing_letter(Letterhead(DOCTOR, CABINET), PATIENT, (), at=AT))
     assert "dix ans" in shown
 
 
+@pytest.mark.peer("pdftotext")
 def test_letters_the_font_lacks_lose_their_accent_and_never_become_notdef():
     shown = words(letter("Ștefan Ćosić Œuvre", ["Ḥassan 漢 🙂 ﬁn"], at=AT))
     assert "Stefan Ćosić Œuvre" in shown
@@ -134,7 +136,7 @@ def test_a_100_mb_pdf_is_refused_without_being_read(pdf):
         require_pdfa1(pdf + b"\0" * 100 * 1024 * 1024)
 
 
-@pytest.mark.skipif(not EXAMPLES, reason="no examples")
+@needs_examples
 def test_pdfs_by_other_makers_are_told_apart():
     """Those inside the examples of the ANS: five say PDF/A-1b and are, the others have object streams or say PDF/A-2."""
     verdicts = {}
@@ -158,14 +160,14 @@ def test_an_output_intent_that_is_no_dictionary_is_none(pdf):
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_any_octets_are_refused_with_a_sentence(data):
     with pytest.raises(BadDocument):
         require_pdfa1(b"%PDF-1.4\n" + data)
 
 
 @given(st.integers(0, 12000), st.binary(min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_damaged_pdf_is_accepted_or_refused_and_nothing_else(at, piece):
     good = letter("x", ["y"], at=AT)
     at %= len(good)

@@ -16,7 +16,7 @@ from dmp_connector.validate import GENERIC, Kit, Validator, worker
 from dmp_connector.validate.kit import Models, versions_for
 from dmp_connector.validate.schematron import BadSchematron, compile_schema
 from dmp_connector.validate.validator import SchematronWorker
-from tests.dmp.conftest import need_package
+from tests.needs import package
 
 from .conftest import EXAMPLES, KIT
 
@@ -29,8 +29,8 @@ _SCHEMAS = {
 
 
 @pytest.fixture(scope="module")
+@package("saxonche")
 def validator(kit):
-    need_package("saxonche")
     made = Validator(kit)
     yield made
     made.close()
@@ -120,8 +120,8 @@ def partial_kit(tmp_path, *parts: str):
     return tmp_path
 
 
+@pytest.mark.package("saxonche")
 def test_parts_that_are_not_installed_are_said(tmp_path, kit, wanted):
-    need_package("saxonche")
     part = partial_kit(tmp_path, "schematrons/profils/IHE.sch", "schematrons/abstract", "schematrons/include")
     validator = Validator(part)
     try:
@@ -155,9 +155,9 @@ def test_the_worker_keeps_a_bounded_number_of_models(monkeypatch):
     assert compiled == ["a", "b", "c", "b"]
 
 
+@pytest.mark.package("saxonche")
 def test_a_schema_saxon_cannot_compile_is_named_with_its_reason(tmp_path):
     """Saxon's own error ended the worker without a word."""
-    need_package("saxonche")
     (tmp_path / "bad.sch").write_text(
         '<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="*"><assert test="((">x</assert></rule>'
         "</pattern></schema>"
@@ -196,8 +196,8 @@ SCHEMA = """<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="x
 <pattern id="made" is-a="tpl"><param name="where" value="c:other"/><param name="what" value="@ok = 'yes'"/></pattern></schema>"""
 
 
+@pytest.mark.package("saxonche")
 def test_the_compiler_does_what_iso_schematron_says(tmp_path):
-    need_package("saxonche")
     import saxonche
 
     path = tmp_path / "s.sch"

@@ -18,13 +18,14 @@ from dmp_connector import codes, xdm
 from dmp_connector.cda import build_level1, describe
 from dmp_connector.errors import BadArchive
 from dmp_connector.model import Code, Document, Dtm, Ins, InsKind, SubmissionSet, Visibility
-from tests.dmp.conftest import SHARED
+from tests.fuzz import examples
+from tests.material import OURS
 
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, needs_examples
 from .test_cda import _sample
 
 SENDER = xdm.Sender("Dr Jeanne Martin", "Cabinet Martin", "12 rue de la Paix 75002 PARIS", "0102030405")
-PEERS = SHARED / "mssante" / "peer-direct"
+PEERS = OURS / "mssante/peer-direct"
 
 
 def submission_of(entry) -> SubmissionSet:
@@ -39,6 +40,7 @@ def submission_of(entry) -> SubmissionSet:
     )
 
 
+@needs_examples
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_every_example_reads_back_identical(path):
     content = path.read_bytes()
@@ -91,7 +93,6 @@ def test_visibility_travels(wanted):
 # ------------------------------------------------------------------- deviations survived
 
 
-@pytest.mark.skipif(not PEERS.is_dir(), reason="no samples")
 @pytest.mark.parametrize(
     ("name", "note", "path"),
     [
@@ -257,7 +258,7 @@ _GOOD: list[bytes] = []
 
 
 @given(st.integers(0, 20_000), st.binary(min_size=1, max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_damaged_archive_is_read_or_refused(at, piece):
     if not _GOOD:
         content = _sample()

@@ -17,6 +17,7 @@ from dmp_connector.model import AccessMode, Consent, ConsentBasis, ConsentMeans,
 from dmp_connector.model.creation import AccountAccess, Channel, Creation, Step, to_plain
 from dmp_connector.store import ConsultationRow, DepositState, DmpStore, SealBroken, StoreKeys
 from dmp_connector.store import tables as t
+from tests.conftest import ENGINES
 from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner
 from tests.dmp.dossier import store_version_1 as v1
 from tests.dmp.dossier.test_store import AT, INS, deposit, dmp_postgres, record
@@ -28,7 +29,7 @@ WHY = "Inconscient sur la voie publique"
 SECRETS = ("DUPONTEL", INS.value, "patient.dupontel@example.test", WHY, "Bilan de DUPONTEL", "the CDA itself")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def url(request, tmp_path: Path) -> str:
     return f"sqlite:{tmp_path / 'dmp.db'}" if request.param == "sqlite" else request.getfixturevalue("dmp_postgres")
 

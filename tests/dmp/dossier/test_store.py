@@ -22,13 +22,14 @@ from dmp_connector.model import (
 from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.creation import Creation
 from dmp_connector.store import ConsultationRow, Deposit, DepositState, DmpStore
+from tests.conftest import ENGINES
 from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 INS = Ins("279035121518989", InsKind.NIR_TEST)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def dmp_store(request, tmp_path):
     url = f"sqlite:{tmp_path / 'dmp.db'}" if request.param == "sqlite" else request.getfixturevalue("dmp_postgres")
     store = DmpStore.open(url, STORE_KEYS)

@@ -1,4 +1,4 @@
-"""The schemas of HL7, OASIS and IHE as validators. Skips where the shared data are absent.
+"""The schemas of HL7, OASIS and IHE as validators. A test that asks them is marked `needs_schemas`.
 
 NE2008 lacks PRPA_IN201307, 311 and 314: their wrapper is that of a sister interaction in the set, their
 payload is the MT schema that belongs to them, so the driver is the sister's file with the names changed.
@@ -13,15 +13,11 @@ import pytest
 from lxml import etree
 
 from dmp_connector.wire import mtom
-from tests.dmp.conftest import SHARED
+from tests.material import BESIDE
 
-SCHEMAS = SHARED / "schemas"
+SCHEMAS = BESIDE / "schemas"
+needs_schemas = pytest.mark.material("schemas/hl7v3", "schemas/xds")
 _HL7 = SCHEMAS / "hl7v3" / "NE2008" / "multicacheschemas"
-
-
-def require_schemas() -> None:
-    if not SCHEMAS.is_dir():
-        pytest.skip("shared schemas are absent")
 
 
 @functools.cache

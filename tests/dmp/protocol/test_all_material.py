@@ -14,7 +14,7 @@ from dmp_connector.cda.metadata import describe
 from dmp_connector.cda.narrative import to_html
 from dmp_connector.cda.read import read as read_cda
 from dmp_connector.errors import BadDocument, BadInput
-from tests.dmp.conftest import SHARED
+from tests.material import files
 
 FOLDERS = (
     "dmp/drimbox",
@@ -39,11 +39,11 @@ BROKEN = {  # their base64 ends in the middle; a deletion needs only the ids of 
 }
 NO_PATIENT = {"patient1.hl7": "no PID"}  # of the DRIMbox: a document without the identity it belongs to
 
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="shared samples are absent")
+pytestmark = pytest.mark.material(*FOLDERS)
 
 
 def material() -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((SHARED / folder).rglob("*")) if path.is_file()]
+    return [path for folder in FOLDERS for path in files(folder)]
 
 
 def is_message(path: Path) -> bool:

@@ -14,13 +14,13 @@ from dmp_connector.errors import BadInput, DmpError
 from dmp_connector.hl7v2 import ConsultationWill, FeedingWill
 from dmp_connector.model import Ins, InsKind, Sex, Visibility
 from dmp_connector.wire.xml import parse
-from tests.dmp.conftest import SHARED
+from tests.material import place
 
-DATA = SHARED / "dmp" / "hl7v2-exemples"
-DRIMBOX = SHARED / "dmp" / "drimbox" / "Backend" / "src" / "test" / "resources" / "patient1.hl7"
+DATA = place("dmp/hl7v2-exemples")
+DRIMBOX = place("dmp/drimbox/Backend/src/test/resources/patient1.hl7")
 WILLS = DATA / "Vague 2" / "Consentement_DMP_PAMFR"
 ORU = DATA / "Volets" / "TRANS_DOC_CDA_HL7V2" / "V2.1" / "ORU" / "Transmission initiale ORU"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="shared samples are absent")
+needs_data = pytest.mark.material("dmp/hl7v2-exemples")
 
 
 def read(path: Path) -> hl7v2.Message:
@@ -87,7 +87,7 @@ def test_a_document_and_where_it_may_go() -> None:
     assert hl7v2.patient(message).ins.value == "279035121518989"
 
 
-@pytest.mark.skipif(not DRIMBOX.is_file(), reason="shared samples are absent")
+@pytest.mark.material("dmp/drimbox")
 def test_the_message_of_drimbox() -> None:
     found = hl7v2.transmission(read(DRIMBOX))
     assert parse(found.document).tag == "{urn:hl7-org:v3}ClinicalDocument"

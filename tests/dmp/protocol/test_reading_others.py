@@ -17,16 +17,13 @@ from dmp_connector.proof import vihf
 from dmp_connector.settings import Limits
 from dmp_connector.wire import soap
 from dmp_connector.wire.xml import parse
-from tests.dmp.conftest import SHARED
 from tests.dmp.protocol import schemas
+from tests.material import OURS
 
-SAMPLES = SHARED / "schemas" / "ipf-samples"
-INSI = SHARED / "dmp" / "tlsi-ins"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="shared samples are absent")
-needs_insi = pytest.mark.skipif(not INSI.is_dir(), reason="shared samples are absent")
+SAMPLES = OURS / "schemas/ipf-samples"
+INSI = OURS / "dmp/tlsi-ins"
 
 
-@needs_samples
 @pytest.mark.parametrize("name", ["SubmitObjectsRequest_ebrs30.xml", "SubmitObjectsRequest_ebrs3_extra_metadata.xml"])
 def test_ebrim_of_ipf(name: str) -> None:
     found = read_registry(parse((SAMPLES / name).read_bytes()))
@@ -54,7 +51,6 @@ def test_ebrim_of_ipf(name: str) -> None:
     assert {a.target for a in found.associations} >= {"Document01"}
 
 
-@needs_samples
 def test_stored_query_of_ipf() -> None:
     query = read_query(parse((SAMPLES / "iti18request.xml").read_bytes()))
     assert query.id == "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d"
@@ -64,7 +60,6 @@ def test_stored_query_of_ipf() -> None:
     assert query.one("$XDSDocumentEntryPatientId").startswith("593603^^^&2.16.756.5.33.2.5.1.5.1&ISO'")
 
 
-@needs_samples
 def test_saml_of_ipf() -> None:
     root = parse((SAMPLES / "saml2-assertion-for-xua.xml").read_bytes())
     claims = vihf.read(root[0])
@@ -82,7 +77,6 @@ def answer_of(name: str) -> insi.InsiAnswer:
     return insi.read_answer("application/soap+xml", (INSI / name).read_bytes())
 
 
-@needs_insi
 def test_insi_found_with_history() -> None:
     answer = answer_of("TEST_2.04_cas2.xml")
     person = answer.require_found()
@@ -92,7 +86,6 @@ def test_insi_found_with_history() -> None:
     assert [old.value for old in answer.history] == ["209076322083439", "209066322012355"]
 
 
-@needs_insi
 def test_insi_nobody() -> None:
     answer = answer_of("REP_CR01.xml")
     assert answer.outcome is Outcome.NONE
@@ -101,12 +94,10 @@ def test_insi_nobody() -> None:
         answer.require_found()
 
 
-@needs_insi
 def test_insi_provisional_number() -> None:
     assert answer_of("TEST_2.05.xml").require_found().ins.oid == InsKind.NIA
 
 
-@needs_insi
 def test_insi_corsica() -> None:
     person = answer_of("TEST_2.08_cas1.xml").require_found()
     assert person.ins.value == "180032B02040123"
@@ -114,7 +105,6 @@ def test_insi_corsica() -> None:
     assert person.birth_place == "2B020"
 
 
-@needs_insi
 def test_insi_is_believed_with_a_wrong_key() -> None:
     """Official test data: the register answers a key that the formula does not give; it is not refused."""
     person = answer_of("TEST_2.08_cas2.xml").require_found()
@@ -122,7 +112,6 @@ def test_insi_is_believed_with_a_wrong_key() -> None:
     assert not person.ins.key_holds
 
 
-@needs_insi
 def test_insi_fault_keeps_its_codes() -> None:
     source = (INSI / "siram_100-desir_550.fixture.ts").read_text("utf-8")
     text = re.search(r'= "(.*)";', source, re.DOTALL)
@@ -173,9 +162,9 @@ def test_answers_about_somebody_else_are_not_read() -> None:
         read_dossier(root, Ins("277076322082910", InsKind.NIR_TEST))
 
 
+@schemas.needs_schemas
 def test_the_schemas_do_refuse() -> None:
     """Negative control of tests/dmp/protocol/test_schemas.py."""
-    schemas.require_schemas()
     from dmp_connector.hl7v3 import names, write
     from dmp_connector.hl7v3.common import Frame
 

@@ -138,8 +138,8 @@ def recorder(dmp_running: Running) -> Recorder:
     return Recorder(Exchange.of(dmp_running.settings))
 
 
+@schemas.needs_schemas
 async def test_every_request_and_every_registry_answer_is_valid(dmp_running: Running, call_of, doctor, recorder: Recorder) -> None:
-    schemas.require_schemas()
     called: set[str] = set()
     settings = InsiSettings(dmp_running.settings.url.replace("/si-dmp-server/v2/services", "/insi"), "IDAM-1", "899700367909")
     async with Dmp(dmp_running.settings, dmp_running.signer, exchange=recorder) as dmp:
@@ -197,8 +197,8 @@ def require_signed(request: soap.Envelope, running: Running) -> None:
     assert signer.public_bytes(Encoding.DER) == running.signer.certificate
 
 
+@schemas.needs_schemas
 async def test_registry_failures_are_valid_too(dmp_running: Running, call_of) -> None:
-    schemas.require_schemas()
     recorder = Recorder(Exchange.of(dmp_running.settings))
     async with Dmp(dmp_running.settings, dmp_running.signer, exchange=recorder) as dmp:
         call = call_of("PATIENT")

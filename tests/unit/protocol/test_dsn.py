@@ -4,7 +4,6 @@ import contextlib
 import email
 import email.policy
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 from mssgw.core.body import Body
 from mssgw.protocol import dsn
 from mssgw.protocol.dsn import Action, Letter, NotAReport, RecipientStatus, Report, Returned
+from tests.fuzz import examples
+from tests.material import files
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-CORPUS = Path(__file__).resolve().parents[4] / "shared/data/mail/bounces"
 
 LETTER = Letter(
     sender="Messagerie <mailer-daemon@mx.alpha.mssante.test>",
@@ -176,15 +176,11 @@ def test_a_letter_is_not_a_report():
         dsn.parse(ORIGINAL)
 
 
-def corpus():
-    return sorted(CORPUS.glob("*/*.eml"))
-
-
-@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus of bounces is not beside this tree")
+@pytest.mark.material("mail/bounces")
 def test_strangers_reports_read_like_another_program_reads_them():
     """Each delivery-status part that Python's email package finds gives the same recipients, actions and codes."""
     read_some = 0
-    for path in corpus():
+    for path in files("mail/bounces", "*.eml"):
         octets = path.read_bytes()
         wanted = _by_email_package(octets)
         try:
@@ -213,7 +209,7 @@ def _by_email_package(octets):
 
 
 @given(st.binary(max_size=600))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_octets_are_a_report_or_not(octets):
     try:
         dsn.parse(b"Content-Type: message/delivery-status\n\nFinal-Recipient: a@b\n" + octets)
@@ -223,7 +219,7 @@ def test_any_octets_are_a_report_or_not(octets):
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_damaged_report_never_breaks_the_reader(data):
     octets = bytearray(dsn.build(REPORT, LETTER, Returned(ORIGINAL, whole=True)))
     for _ in range(data.draw(st.integers(1, 20))):
@@ -247,7 +243,7 @@ WORDS = st.text(max_size=60)
 
 
 @given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.binary(max_size=200))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_whatever_strangers_said_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
     """Any text in any field: still one report with one recipient, and nobody else's fields."""
     one = RecipientStatus(

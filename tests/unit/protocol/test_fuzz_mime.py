@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mssgw.core.body import Body
 from mssgw.protocol import mime
-from tests.fuzz import LONG, watched
+from tests.fuzz import LONG, examples, watched
 
-SHORT = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SHORT = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 LARGEST = 1 << 20  # octets; the limit on messages is another affair
 
 SEED = b"\r\n".join(

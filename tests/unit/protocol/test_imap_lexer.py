@@ -13,6 +13,7 @@ from mssgw.protocol import imap_lexer as lexer
 from mssgw.protocol import mime
 from mssgw.protocol.imap_envelope import read_envelope
 from mssgw.protocol.imap_lexer import BadName, BadSyntax, Cursor
+from tests.fuzz import examples
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_dates() -> None:
             Cursor(wrong).date_time()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_envelope_we_wrote_can_be_read_back(noise: bytes) -> None:
     header = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,14 +13,10 @@ from hypothesis import strategies as st
 from mssgw.core.body import Body, BodyWriter
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Mailbox, TooComplex
+from tests.fuzz import examples
+from tests.material import files
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "mail"
-CORPUS = sorted(
-    path
-    for folder in ("cpython-email", "ruby-mail", "mimekit", "mime4j", "mail-parser", "bounces")
-    for path in (DATA / folder).rglob("*")
-    if path.suffix in (".eml", ".msg", ".txt") and path.is_file()
-)
+FOLDERS = [f"mail/{name}" for name in ("cpython-email", "ruby-mail", "mimekit", "mime4j", "mail-parser", "bounces")]
 
 
 def body(text: str) -> Body:
@@ -295,12 +290,12 @@ def _ours(message: Body, root: mime.Part) -> list[tuple[str, bytes]]:
     return [(part.media, b"" if part.media.startswith("message/") else mime.decode(message, part).read()) for part in leaves]
 
 
-@pytest.mark.skipif(not CORPUS, reason="the corpus lies beside the project")
+@pytest.mark.material(*FOLDERS)
 def test_corpus_never_fails_and_agrees_with_python_where_it_is_right() -> None:
     """Python's parser reports its own doubts (defects); where it has none both must see the same leaves."""
     compared = agreed = 0
     odd: list[str] = []
-    for path in CORPUS:
+    for path in (path for folder in FOLDERS for path in files(folder) if path.suffix in (".eml", ".msg", ".txt")):
         data = path.read_bytes()
         message = Body.of(data)
         mime.summarise(message)
@@ -318,7 +313,7 @@ def test_corpus_never_fails_and_agrees_with_python_where_it_is_right() -> None:
     assert compared - agreed <= 12, odd  # base64 that isn't, uuencode, empty parts between two boundaries
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_octets_can_be_summarised(data: bytes) -> None:
     _check_everything(data)
@@ -363,7 +358,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=4), max_size=60))
 def test_near_mime_can_be_summarised(fragments: list[bytes]) -> None:
     _check_everything(b"".join(fragments))
