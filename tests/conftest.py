@@ -1,4 +1,4 @@
-"""Fixtures every area uses: the store on both engines, its configuration, a clock that tests own.
+"""Fixtures that every area uses: the store on both engines, its configuration, a clock that only the test moves.
 
 A test that takes `store` runs twice, on SQLite and on PostgreSQL, and ends with `store.check`. PostgreSQL is a temporary
 cluster of Debian's package, one for each process of the run, with one database that is emptied after each test.
@@ -34,7 +34,7 @@ START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
 
 class TestClock:
-    """Time stands still until the test moves it; sleepers wake when it passes their hour."""
+    """Time stands still until the test moves it; whoever sleeps wakes when it passes their time."""
 
     __test__ = False
 

@@ -1,4 +1,4 @@
-"""Short ways that tests share."""
+"""Helpers that tests share."""
 
 import asyncio
 

@@ -34,7 +34,7 @@ def examples(number: int) -> int:
 
 
 def watched(work: Callable[[random.Random], None], seconds: float = SECONDS) -> str:
-    """Call `work` with ever new seeds; fails with the seed of a call that takes too much. What was the worst, for -rP."""
+    """Call `work` with ever new seeds; fails with the seed of a call that takes too long or too much memory. Prints the worst (-rP)."""
     began, ends, seed = _peak(), time.monotonic() + seconds, random.randrange(1 << 64)
     calls, slowest = 0, 0.0
     while time.monotonic() < ends:
@@ -49,5 +49,5 @@ def watched(work: Callable[[random.Random], None], seconds: float = SECONDS) -> 
 
 
 def _peak() -> int:
-    """kB, the most this process ever held."""
+    """The most memory that this process ever held, in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

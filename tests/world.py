@@ -1,4 +1,4 @@
-"""The demo as the tests' whole world: real processes, read through demo.json, driven through public interfaces."""
+"""The demo as a complete test environment: real processes, read through demo.json, driven through public interfaces."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from email.utils import make_msgid
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0  # seconds until the world is declared stuck; nothing is asserted about how fast it is
+PATIENCE = 60.0  # seconds until a test gives up; nothing is asserted about how fast the demo is
 
 
 def free_base() -> int:
-    """A base of which the demo's ports are free right now."""
+    """A base port from which all of the demo's ports are free right now."""
     for _ in range(50):
         base = random.randrange(20_000, 32_000, 100)
         with contextlib.ExitStack() as held:
@@ -88,7 +88,7 @@ class World:
         return self.process.wait(PATIENCE)
 
     def kill_tree(self) -> None:
-        """SIGKILL to every process of the demo at once: the machine lost its power."""
+        """SIGKILL to every process of the demo at once, as when the machine loses its power."""
         assert self.process is not None
         for pid in descendants(self.process.pid):
             with contextlib.suppress(ProcessLookupError):

@@ -40,7 +40,7 @@ class Node:
         self.called = subprocess.CompletedProcess[bytes]([], 0, b"", b"")
 
     def __call__(self, *arguments: str, status: int = 0, given: str = "") -> Any:
-        """What it said, on both streams; the document when --json is asked for and given."""
+        """What it printed on both streams; with --json the document."""
         config = () if arguments[0] in ("seal", "config") else ("--config", self.config)
         self.called = mssgw(*arguments, *config, given=given.encode())
         said = (self.called.stdout + self.called.stderr).decode()

@@ -58,7 +58,7 @@ def test_an_unknown_option(verb: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("verb", [("trust", "verify"), ("trust", "match"), ("smime", "verify")], ids=" ".join)
 def test_anchors_without_a_root(verb: tuple[str, ...], tmp_path: Path) -> None:
-    """No document was printed."""
+    """Regression: no document was printed."""
     (tmp_path / "anchors").mkdir()
     (tmp_path / "given").write_bytes(b"From: a@b.test\r\n\r\nx\r\n")
     more = ("b.test", tmp_path / "given") if verb[1] == "match" else ()
@@ -73,7 +73,7 @@ def test_nothing_at_all(verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
 
 
 def _arguments(command: Any, absent: Path) -> list[str]:
-    """Something for each argument and option that must be there; files are not there, or are no such thing."""
+    """A value for each required argument and option; its files are missing or of the wrong kind."""
     given = []
     for one in command.params:
         if not one.required and one.name != "config":

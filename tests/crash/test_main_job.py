@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LONG = os.environ.get("MSSGW_CRASH") == "long"
 MESSAGES = 2000 if LONG else 160
 KILLS = 40 if LONG else 6
-ARRIVAL = 1200 if LONG else 120  # seconds: what was put off several times waits longer for its next try
+ARRIVAL = 1200 if LONG else 120  # seconds: after several retries the next one comes late
 POINTS = sorted({name for path in (ROOT / "mssgw").rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())})
 # Points that the way of one message from alpha to beta doesn't pass; their own tests in tests/store and tests/flow kill there.
 ELSEWHERE: dict[str, str] = {}

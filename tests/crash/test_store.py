@@ -1,4 +1,4 @@
-"""kill -9 of store processes, at each named point and at random moments: what was promised is there, and check is clean."""
+"""kill -9 of store processes, at each named point and at random moments: what was committed is there, and check finds nothing."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ COUNT = 400 if LONG else 60
 
 @pytest.fixture
 async def box(config):
-    """An account's INBOX in the store that will suffer."""
+    """An account's INBOX in the store under test."""
     store = await store_package.open(config, SystemClock(), worker="setup")
     found = await inbox_of(store, await new_account(store))
     await store.close()
@@ -47,7 +47,7 @@ def start(config, name, count, **environment):
 
 
 async def verify(config, box, said):
-    """Everything said is true of the store, nothing is broken, and the rest of the queue can be worked off."""
+    """Everything that was printed is in the store, check finds nothing, and the rest of the queue can be worked off."""
     store = await store_package.open(config, SystemClock(), worker="after")
     try:
         assert await store.check() == []
@@ -62,7 +62,7 @@ async def verify(config, box, said):
             elif uid in rows:
                 assert rows[uid].blob == blob
             else:
-                assert uid in tried_to_remove  # killed between the commit of its removal and saying so
+                assert uid in tried_to_remove  # killed between the commit of its removal and printing it
         for what, uid, *_ in said:
             if what == "flagged" and int(uid) in rows:
                 assert "$Done" in rows[int(uid)].flags
@@ -116,7 +116,7 @@ async def test_killed_at_random_moments(config, box):
 
 
 async def test_the_server_is_killed_while_workers_write(pg, tmp_path):
-    """PostgreSQL itself dies: what it had promised to keep is there, workers come back by themselves."""
+    """PostgreSQL itself dies: what it had committed is there, and workers reconnect by themselves."""
     from tests import postgres
     from tests.conftest import make_config
 

@@ -52,7 +52,7 @@ MARTIN = "jeanne.martin@alpha.mssante.test"
 
 
 def test_readme_shows_the_commands_that_the_demo_prints():
-    """They were run against a demo; here, that the two stay the same."""
+    """The commands themselves are run elsewhere; here README and demo must print the same ones."""
     lines = (ROOT / "README.md").read_text("utf-8").splitlines()
     shown = [line.split()[1:] for line in lines if line.startswith("    .venv/bin/mssgw dmp")]
     assert shown == [line.split()[1:] for line in commands(Path(".demo"), MARTIN)]

@@ -74,7 +74,7 @@ def test_no_message_is_without_french():
 
 
 def test_the_scan_sees_the_messages():
-    """It would see nothing if the errors were raised in another way."""
+    """The scan would find nothing if errors were raised in another way."""
     assert len({words for _, words in said()}) > 80
 
 

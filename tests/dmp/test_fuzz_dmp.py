@@ -66,7 +66,7 @@ _TOKENS = (
 
 
 def damaged(content: bytes, source: random.Random) -> bytes:
-    """One to four wounds."""
+    """One to four random changes."""
     found = bytearray(content)
     for _ in range(source.randint(1, 4)):
         at = source.randrange(len(found) + 1)
@@ -269,7 +269,7 @@ def test_fuzz_schematron(schematrons: SchematronWorker, seed: int) -> None:
 
 
 def test_a_document_saxon_cannot_judge_leaves_the_worker_warm(schematrons: SchematronWorker) -> None:
-    """Each such document cost the next one the compiling of every schema."""
+    """Regression: after each such document every schema was compiled again."""
     schematrons.check(b"<a/>")
     before = schematrons._child
     with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""How large a document may be is said once: the settings, their page and the verbs agree."""
+"""The limit on the size of a document is defined once: the settings, their page and the verbs agree."""
 
 from __future__ import annotations
 

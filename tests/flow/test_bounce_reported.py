@@ -1,4 +1,4 @@
-"""A report of another operator is told with the trace of the message it is about."""
+"""A report of another operator is stored with the trace of the message it is about."""
 
 from datetime import UTC, datetime
 

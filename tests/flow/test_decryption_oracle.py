@@ -1,4 +1,4 @@
-"""Attack (docs/reference/crypto.md 9.28): a stranger who has somebody's ciphertext sends it anew, as his own, and waits for an answer that quotes it.
+"""Attack (docs/reference/crypto.md 9.28): a stranger sends somebody's ciphertext again, as their own, and waits for an answer that quotes it.
 
 The gateway decrypts for the mailbox. Nothing that goes back, a reply on the wire or a report in the queue, may hold a word of it.
 """
@@ -130,12 +130,12 @@ async def told(house: House, trust, body: Body, *, to: str = JEANNE, sender: str
 
 @pytest.mark.parametrize("form", SENT)
 @pytest.mark.parametrize("sender", [STRANGER, None])
-async def test_28_what_is_delivered_is_not_told_the_sender(sealed_house, trust, people, seal, form, sender) -> None:
+async def test_28_the_sender_learns_nothing_of_what_is_delivered(sealed_house, trust, people, seal, form, sender) -> None:
     assert SECRET not in await told(sealed_house, trust, SENT[form](seal), sender=sender)
 
 
 async def test_28_it_was_decrypted_and_a_report_was_sent(sealed_house, trust, people, seal) -> None:
-    """What the others prove is worth something only when there was something to tell."""
+    """Control: there was something to leak, or the other tests would prove nothing."""
     learnt = await told(sealed_house, trust, SENT["hidden header"](seal))
     assert "Action: delivered" in learnt
     (letter,) = await inbox(sealed_house.store, people.jeanne)
@@ -166,7 +166,7 @@ async def test_28_an_author_inside_is_not_named(sealed_house, trust, people, sea
 
 
 async def test_28_what_a_client_here_sends_on_is_not_opened(sealed_house, trust, people, seal) -> None:
-    """The stranger makes Jeanne forward it: it leaves as it is, and comes back as it is when it can't be delivered."""
+    """The stranger makes Jeanne forward it: it leaves still encrypted, and comes back still encrypted when it can't be delivered."""
     forwarded = Body.of(SENT["whole"](seal).read().replace(STRANGER.encode(), JEANNE.encode()))
     transaction = await Submission(sealed_house, trust).begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
     for one in (f"cardiologie@{HERE}", STRANGER):

@@ -44,7 +44,7 @@ async def test_many_at_once(house, store, trust) -> None:
     traces = await asyncio.gather(*map(out, range(MANY)), *map(into, range(MANY)))
     assert len(set(traces)) == 2 * MANY
     box = await store.read(lambda rx: mailboxes.by_name(rx, jeanne.id, "INBOX"))
-    assert box.messages == MANY + MANY // 2  # every second letter that came in was the one before, again
+    assert box.messages == MANY + MANY // 2  # every second incoming letter repeats the one before
     assert (await store.read(queue.count)).waiting == 2 * MANY
     for trace in traces[MANY:]:
         found = [row.what for row in await store.read(lambda rx, trace=trace: audit.find(rx, trace=trace))]

@@ -64,7 +64,7 @@ async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, 
         (f"jeanne.martin@{HERE}", b"beta"),
     ],
 )
-async def test_who_may_not_speak_hears_it_at_mail(inbound, people, sender, certificate) -> None:  # ANS Ref#1
+async def test_who_may_not_send_is_refused_at_mail(inbound, people, sender, certificate) -> None:  # ANS Ref#1
     with pytest.raises(NotTrusted) as refusal:
         await inbound.begin(peer(certificate), MailFrom(Address.parse(sender) if sender else None))
     assert refusal.value.reply.code == 550

@@ -73,7 +73,7 @@ async def test_too_many_failures_at_one_account_wait_but_not_for_its_owner(login
 
 @pytest.mark.parametrize("name", ["nobody@alpha.mssante.test", "no address"])
 async def test_one_name_typed_wrongly_locks_out_nobody_else_behind_the_address(login, name) -> None:
-    """A hospital has one address: 20 wrong passwords of one device kept everybody else out."""
+    """Regression: a hospital has one address, and 20 wrong passwords of one device kept everybody else out."""
     for _ in range(LIMIT):
         with pytest.raises(NotAllowed):
             await attempt(login, name, "wrong")
@@ -89,7 +89,7 @@ async def test_who_logged_in_from_an_address_does_not_wait_for_others_there(logi
             await attempt(login, f"guess{number}@alpha.mssante.test", "wrong")
     assert await attempt(login)
     with pytest.raises(Deferred):
-        await attempt(login, "admin@alpha.mssante.test")  # never seen there
+        await attempt(login, "admin@alpha.mssante.test")  # never logged in from there
 
 
 async def test_even_who_is_known_at_an_address_has_so_many_guesses_there(login) -> None:

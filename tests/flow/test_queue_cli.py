@@ -79,7 +79,7 @@ def test_a_message_is_found_by_any_name(run, what):
     assert found["waiting"][0]["domain"] == "beta.mssante.test"
 
 
-def test_copies_of_a_message_are_told_together(run):
+def test_copies_of_a_message_are_listed_together(run):
     assert {one["trace"] for one in run("trace", "BBBB", "--json")["entries"]} == {"BBBB", "BBBB-1"}
 
 

@@ -1,4 +1,4 @@
-"""A seal that can't sign, or that nobody would believe, makes mail wait: it is our trouble, not the sender's."""
+"""A seal that can't sign, or whose signature readers would refuse, makes mail wait: the mistake is ours, not the sender's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_seal_that_may_not_sign() -> None:
 
 
 async def test_a_seal_out_of_its_dates() -> None:
-    """Regression: what it signed counts as unsigned, and left."""
+    """Regression: mail left with its signature, which readers count as none."""
     authority = Authority()
     for dates in ({"end": NOW - DAY}, {"start": NOW + DAY}):
         assert "dates" in (await refused(protection(authority, authority.issue("rsa", ALICE, **dates)))).detail

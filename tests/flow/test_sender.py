@@ -99,7 +99,7 @@ class Office:
         return (await self.store.read(lambda rx: queue.show(rx, trace))).deliveries
 
     async def until(self, holds):
-        """Let everything run until the condition holds. Time creeps on after a while, in case a sleeper began late."""
+        """Let everything run until the condition holds. After 100 turns the clock advances now and then, in case a sleeper began late."""
         for turn in range(3000):
             if await holds():
                 return
@@ -142,7 +142,7 @@ async def office(sqlite_config, sqlite_store, clock, carrier, trust, people):
     await made.stop()
 
 
-async def test_a_message_is_sent_and_its_trace_told(office, carrier):
+async def test_a_message_is_sent_and_each_step_is_in_its_trace(office, carrier):
     trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
     office.start()
     (delivery,) = await office.settled(trace)
@@ -162,7 +162,7 @@ async def test_the_bell_wakes_the_sender(office):
 
 
 async def test_retries_follow_the_schedule(office, carrier, clock):  # RFC 5321 4.5.4
-    """60, 300, 900 ... and only those who still wait are sent again."""
+    """Waits of 60, 300, 900 … seconds, and only recipients that still wait are sent to again."""
     carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": LATER}, LATER, OK]
     trace = await office.enqueue(f"a@{THERE}", f"b@{THERE}")
     office.start()
@@ -226,7 +226,7 @@ async def test_a_list_that_is_too_old_only_delays(office, carrier, trust):
     assert "too old" in delivery.recipients[0].reply
 
 
-async def test_late_mail_is_told_once_and_given_up_in_the_end(office, carrier, clock, people):
+async def test_late_mail_is_reported_once_and_given_up_in_the_end(office, carrier, clock, people):
     carrier.script = [LATER]
     trace = await office.enqueue(f"a@{THERE}")
     office.start()
@@ -342,7 +342,7 @@ async def test_a_bug_delays_and_does_not_lose(office, carrier):
 
 
 async def test_a_content_that_can_not_be_read_is_reported_in_the_end(office, carrier, people, monkeypatch):
-    """Not tried for ever in silence: the schedule applies, and the sender hears of it."""
+    """It is not tried for ever: the schedule applies, and the sender gets a report."""
 
     async def broken(*_):
         raise OSError("the disk is gone")
@@ -364,7 +364,7 @@ async def test_a_content_that_can_not_be_read_is_reported_in_the_end(office, car
 
 @pytest.mark.parametrize("where", ["prepare", "commit"])
 async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(office, carrier, people, monkeypatch, where):
-    """What was sent counts at once; the failure counts when its sender can be told."""
+    """What was sent is recorded at once; the failure is recorded together with its report, when there is room for it."""
     carrier.script = [{f"a@{THERE}": OK, f"b@{THERE}": NEVER}, NEVER]
 
     def full(_, told):
@@ -387,7 +387,7 @@ async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(offi
 
 @pytest.mark.parametrize("where", ["prepare", "commit"])
 async def test_a_report_that_can_never_be_made_is_not_tried_for_ever(office, carrier, people, monkeypatch, where):
-    """A permanent refusal of the report put the failure off, again and again, without an end."""
+    """Regression: a permanent refusal of the report postponed the failure for ever."""
     carrier.script = [NEVER, NEVER, NEVER]
 
     def never(_, told):
@@ -428,7 +428,7 @@ def nested(levels):
     ],
 )
 async def test_a_message_at_the_limits_is_reported_on_at_once(office, carrier, people, octets):
-    """Its report broke the same limits, so a permanent refusal was tried again for ever and nobody was told."""
+    """Regression: its report broke the same limits, so a permanent refusal was tried again for ever and no sender was informed."""
     mime.parse(octets)  # is within the limits itself
     carrier.script = [NEVER]
     trace = await office.enqueue(f"a@{THERE}", body=Body.of(octets))
@@ -488,7 +488,7 @@ async def test_a_long_attempt_keeps_its_lease(office, carrier, clock):
 
 
 async def test_a_lost_lease_records_nothing(office, carrier, clock):
-    """Another worker claimed meanwhile; what this one would say doesn't count, and it stops trying."""
+    """Another worker claimed meanwhile: this one's outcome is not recorded, and it stops trying."""
     carrier.gate = asyncio.Event()
     trace = await office.enqueue(f"a@{THERE}")
     office.start()

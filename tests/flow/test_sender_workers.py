@@ -42,7 +42,7 @@ class Carrier:
 
 
 async def test_workers_share_the_queue(config, store, open_again, clock):
-    """Each message once, each report once, whoever claims it."""
+    """Each message and each report is sent once, whichever worker claims it."""
     alice = await new_account(store)
     for number in range(60):
         await enqueue(store, f"T{number}", f"{'no' if number % 10 == 0 else 'r'}{number}@beta.mssante.test")

@@ -163,7 +163,7 @@ async def test_content_rules(submission, sqlite_store, people, header, enhanced)
 
 @pytest.mark.parametrize("more", [b"X-A: b\r\n" * 1990, b"X-A: " + b"y" * 255_000 + b"\r\n"])
 async def test_limits_leave_room_for_what_is_added_on_the_way(submission, sqlite_store, people, more) -> None:
-    """What we take with 1,990 fields had over 2,000 when the next node judged it."""
+    """Regression: a message accepted with 1,990 fields had over 2,000 at the next node."""
     with pytest.raises(Refused) as refusal:
         await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=more + LETTER)
     assert refusal.value.reply.enhanced == "5.6.0"
@@ -187,7 +187,7 @@ class Inflating:
 
 
 async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(house, trust, sqlite_store, people) -> None:
-    """It was queued, refused by the peer's SIZE, and came back as a report."""
+    """Regression: it was queued, refused by the peer's SIZE, and came back as a report."""
     config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, message_size=100_000))
     flow = Submission(replace(house, config=config, protection=Inflating()), trust)
     with pytest.raises(Refused) as refusal:
@@ -340,7 +340,7 @@ async def test_refusals_are_traced_with_the_words_the_client_heard(submission, s
     assert (rows[-1].who, rows[-1].outcome[:9]) == (JEANNE, "550 5.7.1")
 
 
-async def test_a_recipient_said_twice_has_it_once(submission, sqlite_store, people) -> None:
+async def test_a_recipient_named_twice_has_it_once(submission, sqlite_store, people) -> None:
     twice = ["durand@beta.mssante.test", f"cardiologie@{HERE}"] * 2
     trace = await send(submission, client_of(people.jeanne), *twice)
     (delivery,) = (await queued(sqlite_store, trace)).deliveries

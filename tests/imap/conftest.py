@@ -1,4 +1,4 @@
-"""A real IMAP server on loopback, accounts with mailboxes, and clients that talk to it."""
+"""A real IMAP server on loopback, accounts with mailboxes, and clients connected to it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 
 
 class House:
-    """The server, its store, and whom it knows: alice, bob, and the organisation radio of which alice is a member."""
+    """The server, its store and its accounts: alice, bob, and the organisation radio of which alice is a member."""
 
     def __init__(self, store: Store, servers: Servers, config: Config, tls: ssl.SSLContext) -> None:
         self.store, self.servers, self.config, self.tls = store, servers, config, tls

@@ -15,7 +15,7 @@ import contextlib
 import re
 import ssl
 
-PATIENCE = 20.0  # until a test gives up; nothing depends on how fast the server is
+PATIENCE = 20.0  # seconds until a test fails; nothing depends on how fast the server is
 
 
 class Client:

@@ -45,7 +45,7 @@ _COMMAND = re.compile(
 
 
 def _ours(script: str) -> str:
-    """Their separator `.` as our `/`, their users as ours, one space where they send several, `{n}` as the text it is meant to be."""
+    """Rewrites a line: their separator `.` as our `/`, their users as ours, one space where they send several, `{n}` as literal text."""
     lines = []
     for line in script.splitlines():
         if _COMMAND.match(line):

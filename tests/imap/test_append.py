@@ -80,7 +80,7 @@ async def test_any_octets_come_back_as_they_were(house: House, data: bytes) -> N
     assert (await alice.ok("FETCH 1 BODY.PEEK[]")) == [b"* 1 FETCH (BODY[] {%d}\r\n%s)" % (len(data), data)]
 
 
-async def test_append_to_the_selected_mailbox_is_told(alice: Client) -> None:
+async def test_append_to_the_selected_mailbox_is_announced(alice: Client) -> None:
     await alice.ok("SELECT INBOX")
     alice.send(b"a1 APPEND INBOX {%d+}\r\n%s\r\n" % (len(MESSAGE), MESSAGE))
     untagged, tagged = await alice.until(b"a1")

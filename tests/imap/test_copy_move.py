@@ -28,13 +28,13 @@ async def test_copy_to_a_mailbox_that_is_not_there(alice: Client) -> None:
     assert await alice.ok("SEARCH ALL") == [b"* SEARCH 1"]
 
 
-async def test_copy_into_the_selected_mailbox_is_told(alice: Client) -> None:
+async def test_copy_into_the_selected_mailbox_is_announced(alice: Client) -> None:
     await fill(alice, 1)
     await alice.ok("SELECT INBOX")
     assert await alice.ok("COPY 1 INBOX") == [b"* 2 EXISTS", b"* 2 RECENT"]
 
 
-async def test_move_says_copyuid_then_expunge(alice: Client) -> None:
+async def test_move_sends_copyuid_then_expunge(alice: Client) -> None:
     await fill(alice, 4)
     await alice.ok("SELECT INBOX")
     await alice.play("""
@@ -52,7 +52,7 @@ async def test_move_says_copyuid_then_expunge(alice: Client) -> None:
     assert await alice.ok("STATUS Trash (MESSAGES)") == [b'* STATUS "Trash" (MESSAGES 3)']
 
 
-async def test_expunge_numbers_shift_as_they_are_told(alice: Client) -> None:  # RFC 3501 6.4.3's example
+async def test_expunge_numbers_shift_as_they_are_announced(alice: Client) -> None:  # RFC 3501 6.4.3's example
     await fill(alice, 11)
     await alice.ok("SELECT INBOX")
     await alice.ok("STORE 3,4,7,11 +FLAGS.SILENT (\\Deleted)")
@@ -68,8 +68,8 @@ async def test_uid_expunge_takes_only_what_is_named_and_deleted(alice: Client) -
     assert await alice.ok("UID SEARCH ALL") == [b"* SEARCH 1 2 4"]
 
 
-async def test_no_expunge_is_told_during_fetch_store_search(house: House) -> None:
-    """RFC 3501 7.4.1: the numbers of the other session stay valid until it may hear of it."""
+async def test_no_expunge_is_announced_during_fetch_store_search(house: House) -> None:
+    """RFC 3501 7.4.1: the other session's numbers stay valid until the server may send EXPUNGE."""
     one = await house.login()
     await fill(one, 4)
     await one.ok("SELECT INBOX")

@@ -185,7 +185,7 @@ async def test_empty_mailbox(anna: Client) -> None:
 
 
 async def test_the_stream_of_thunderbird(house: House) -> None:
-    """What Thunderbird 153 really says when it opens an account."""
+    """The commands that Thunderbird 153 sends when it opens an account."""
     filler, client = await house.login(), await house.stranger()
     await fill(filler, 3)
     await client.play("""

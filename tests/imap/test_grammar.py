@@ -1,4 +1,4 @@
-"""The grammars of the commands: arguments are values, or refused."""
+"""The grammars of the commands: arguments become values, or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IDLE: the other session's doings are heard at once, also from another worker. RFC 2177."""
+"""IDLE: changes by another session arrive at once, also those of another worker. RFC 2177."""
 
 from __future__ import annotations
 

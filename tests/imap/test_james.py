@@ -1,4 +1,4 @@
-"""Apache James' IMAP dialogues: those that apply run against our server, the others stand here with the reason."""
+"""Apache James' IMAP dialogues: those that apply run against our server, the others are listed here with the reason."""
 
 from __future__ import annotations
 

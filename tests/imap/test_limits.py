@@ -1,4 +1,4 @@
-"""Limits and garbage: whatever is sent, the answer is BAD, NO or BYE, and others are not hurt."""
+"""Limits and garbage: whatever is sent, the answer is BAD, NO or BYE, and other connections are not affected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_literals_have_limits(small_house: House) -> None:
 
 @pytest.mark.parametrize("size", [40_000_000, 99_999_999_999, 10**30])
 async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, size: int) -> None:
-    """Eleven digits were no literal, and APPEND an unknown command."""
+    """Regression: a size of eleven digits was no literal, and APPEND then an unknown command."""
     alice = await small_house.login()
     await alice.no(f"APPEND INBOX {{{size}}}", "TOOBIG")
     await alice.ok("NOOP")
@@ -70,7 +70,7 @@ async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, s
     ],
 )
 async def test_a_browser_is_sent_away(small_house: House, request_line: bytes) -> None:
-    """What a page makes a browser send (ALPACA) gets no second line, and nothing of it comes back."""
+    """What a web page makes a browser send (ALPACA) ends at its first line, and nothing of it is echoed."""
     for client in (await small_house.stranger(), await small_house.login()):
         client.send(request_line + b"\r\nx NOOP\r\n\r\n")
         assert await client.response() == b"* BYE This is a mail server"
@@ -172,7 +172,7 @@ PIECES = [
 
 @pytest.mark.parametrize("logged_in", [False, True])
 async def test_any_octets_get_a_protocol_answer(small_house: House, logged_in: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """Fuzz of a whole connection: every line of the server is IMAP, none tells of a bug."""
+    """Fuzz of a whole connection: every line of the server is IMAP, and none reports a bug (SERVERBUG)."""
     loop = asyncio.get_running_loop()
 
     @settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))

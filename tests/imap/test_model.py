@@ -1,4 +1,4 @@
-"""Strict clients on one mailbox, random commands: their numbers always mean what they think, and all agree in the end.
+"""Strict clients on one mailbox, random commands: their numbers always name the message they believe, and all agree in the end.
 
 Each client keeps the view that RFC 3501 7.4.1 lets it keep: EXISTS only grows, EXPUNGE shifts, FETCH names a message by
 number. Every FETCH is checked against it, every EXPUNGE against the command it came with; after NOOP all views equal the
@@ -33,10 +33,10 @@ OPERATIONS = st.one_of(
 
 @dataclass
 class Strict:
-    """A client that believes only what it is told."""
+    """A client whose view is made of the server's responses alone."""
 
     client: Client
-    uids: list[int | None] = field(default_factory=list)  # None: it exists, its UID is not known yet
+    uids: list[int | None] = field(default_factory=list)  # None: the message exists, its UID is not known yet
 
     def take(self, untagged: list[bytes], *, expunge: bool) -> None:
         for response in untagged:

@@ -73,7 +73,7 @@ async def test_failed_select_leaves_no_mailbox_selected(anna: Client) -> None:
     await anna.bad("CHECK")
 
 
-async def test_noop_and_check_tell_the_news(house: House) -> None:
+async def test_noop_and_check_announce_the_news(house: House) -> None:
     one, two = await house.login(mailbox="INBOX"), await house.login()
     await fill(two, 1)
     assert await one.ok("NOOP") == [b"* 1 EXISTS", b"* 1 RECENT"]

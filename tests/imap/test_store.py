@@ -36,7 +36,7 @@ async def test_add_remove_replace(alice: Client) -> None:
     """)
 
 
-async def test_unchanged_flags_are_told_too(alice: Client) -> None:
+async def test_unchanged_flags_are_sent_too(alice: Client) -> None:
     await fill(alice, 1)
     await alice.ok("SELECT INBOX")
     await alice.ok("STORE 1 +FLAGS (\\Seen)")

@@ -14,7 +14,7 @@ PARTIAL = 0x4000
 
 
 class NewerOpenSsl:
-    """Octets in, octets out. Everything it says instead of an answer is `Refused`."""
+    """Octets in, octets out. Every error of the library is raised as `Refused`."""
 
     class Refused(Exception):
         pass
@@ -119,7 +119,7 @@ class NewerOpenSsl:
         self._need(self._lib.i2d_CMS_bio(out, made))
         return self._out(out)
 
-    # ML-KEM without CMS: 3.5 has the primitive and no KEMRecipientInfo
+    # 3.5 has ML-KEM itself, but no KEMRecipientInfo in CMS
 
     def _context(self, key: ctypes.c_void_p) -> ctypes.c_void_p:
         return self._need(self._lib.EVP_PKEY_CTX_new(key, None))

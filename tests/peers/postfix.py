@@ -1,6 +1,6 @@
-"""A Postfix of one's own: Debian's program, its queue and configuration in a directory, nothing of the system's touched.
+"""A private Postfix: Debian's program with its queue and configuration in a directory; nothing of the system's is touched.
 
-Tests and benchmarks say what is special of theirs: lines of main.cf, the services of master.cf.
+Tests and benchmarks add their own lines of main.cf and services of master.cf.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ alias_maps =
 alias_database =
 local_recipient_maps =
 """
-# Every service that one of the users wants; those that listen are added by name.
+# Every service that a test or benchmark needs; those that listen are added by name.
 SERVICES = """\
 pickup    unix n - n 60  1 pickup
 cleanup   unix n - n -   0 cleanup

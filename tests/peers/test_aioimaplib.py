@@ -1,4 +1,4 @@
-"""aioimaplib: another client of IDLE, and what gateway mode will use."""
+"""aioimaplib, another client that uses IDLE."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.needs import SWAKS_TLS
 
-REFUSALS = {  # what the sentence has to say, so that the other operator knows what to mend
+REFUSALS = {  # what the sentence must contain, so that the other operator knows what to mend
     "cn-differs": r"subject|CN",
     "dn-differs": r"subject|OU",
     "other-domain": r"delta\.mssante\.test",

@@ -1,5 +1,5 @@
-"""gpgsm, both directions. It verifies PSS and ECDSA; it decrypts AES-CBC behind RSA v1.5 and nothing else, ours as little as
-openssl's: those rows are its limits, said in its own words (docs/smime.md)."""
+"""gpgsm, both directions. It verifies PSS and ECDSA; it decrypts AES-CBC behind RSA v1.5 and nothing else, neither from us nor from
+openssl: those rows show its limits, with its own error messages (docs/smime.md)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_it_verifies_our_pss_and_ecdsa(gpgsm: Gpgsm, kind: str, pss: bool) -> No
 
 
 def test_we_verify_its_ecdsa(gpgsm: Gpgsm) -> None:
-    """P-384 it can't: it hashes with SHA-256 and its agent finds that too short."""
+    """P-384 is left out: gpgsm hashes with SHA-256, which its agent refuses as too short for that curve."""
     gpgsm.elliptic("p256")
     made = gpgsm.secret("--sign", "--local-user", "p256@beta.mssante.test", gpgsm.desk.file("in", ENTITY)).stdout
     found = gpgsm.desk.opened(mail(made)).verdict

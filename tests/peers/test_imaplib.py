@@ -1,4 +1,4 @@
-"""Python's imaplib, which issue texts and scripts of our users use."""
+"""Python's imaplib, which many scripts use."""
 
 from __future__ import annotations
 

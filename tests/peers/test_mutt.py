@@ -16,7 +16,7 @@ __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
 
 async def on_a_terminal(*command: str, home: Path) -> None:
-    """Run a program that wants a terminal; what it shows is read away, and shown when it doesn't end well."""
+    """Run a program that needs a terminal; its output is read, and shown only when it ends with an error."""
     master, slave = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
     process = await asyncio.create_subprocess_exec(

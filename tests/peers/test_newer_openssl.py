@@ -92,7 +92,7 @@ def test_what_is_beyond_it(openssl: NewerOpenSsl, authority: Authority, kind: st
 
 
 class KemRecipientInfo(core.Sequence):  # type: ignore[misc]
-    """RFC 9629 3, in the words of asn1crypto."""
+    """KEMRecipientInfo (RFC 9629 3) as asn1crypto classes."""
 
     _fields = [  # noqa: RUF012 - asn1crypto's way
         ("version", core.Integer),
@@ -128,7 +128,7 @@ def kek(secret: bytes, info: KemRecipientInfo) -> bytes:
 
 
 def test_its_kem_and_asn1crypto_read_our_recipient(openssl: NewerOpenSsl, authority: Authority) -> None:  # RFC 9629, 9936
-    """Neither has KEM recipients, each has a half: ML-KEM there, ASN.1 here; derivation is the standard library's."""
+    """Neither program reads KEM recipients: OpenSSL does ML-KEM, asn1crypto the ASN.1, and the standard library derives the key."""
     who, content_key = authority.issue("mlkem768", BOB, number=1), bytes(range(32))
     other = cms.RecipientInfo.load(recipients.recipient(who.certificate, oaep=False, experimental=True).wrap(content_key)).chosen
     assert other["ori_type"].dotted == "1.2.840.113549.1.9.16.13.3"

@@ -148,7 +148,7 @@ def test_compressed(desk: Desk) -> None:
     assert desk.opened(mail(done.stdout)).verdict.layers == ("compressed",)
 
 
-def test_what_is_only_for_a_password_is_said_so(desk: Desk) -> None:
+def test_what_is_only_for_a_password_is_named_as_such(desk: Desk) -> None:
     done = run("openssl", "cms", "-encrypt", "-aes256", "-in", desk.file("in", ENTITY), "-pwri_password", "secret", "-outform", "DER")
     found = desk.opened(mail(done.stdout)).verdict
     assert found.encryption is EncryptionStatus.NO_KEY

@@ -28,7 +28,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def asks(desk: Desk, *options: str) -> tuple[Signed, Path]:
-    """A message of Alice's that openssl signed, in our eyes and in a file."""
+    """A message of Alice's that openssl signed, as we read it and as a file."""
     _, cert, key = desk.person("rsa", ALICE)
     path = desk.path / "asks.eml"
     run("openssl", "cms", "-sign", "-in", desk.file("in", ENTITY), "-signer", cert, "-inkey", key, "-out", path, "-from", ALICE, *options)
@@ -81,7 +81,7 @@ def test_it_verifies_our_receipt(desk: Desk, kind: str, options: list[str]) -> N
 def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
     first, path = asks(desk, *ASKING)
     kept = desk.file("first.eml", path.read_bytes())
-    second, _ = asks(desk, *ASKING)  # the same words, signed and numbered anew
+    second, _ = asks(desk, *ASKING)  # the same text, signed again with another identifier
     bob, *_ = desk.person("rsa")
     for original, fits in ((first, True), (second, False)):
         made = desk.file("receipt.der", receipts.make(original, bob.identity, NOW))

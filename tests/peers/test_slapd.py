@@ -214,7 +214,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("given", "sentence"), WRONG.values(), ids=WRONG.keys())
-async def test_what_is_set_wrong_is_said_and_is_never_a_no(slapd: Slapd, given: dict[str, object], sentence: str) -> None:
+async def test_a_wrong_setting_is_reported_and_never_taken_for_an_empty_answer(
+    slapd: Slapd, given: dict[str, object], sentence: str
+) -> None:
     def fill(value: object) -> object:
         if isinstance(value, list):
             return [fill(one) for one in value]

@@ -1,4 +1,4 @@
-"""xmlsec1 as second opinion on our lists: what it verifies we verify, and our authority's lists are XML signatures to it too."""
+"""xmlsec1 as a second opinion on lists: we verify what it verifies, and it verifies what our demo's authority signs."""
 
 from __future__ import annotations
 

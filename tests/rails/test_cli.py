@@ -1,4 +1,4 @@
-"""Every verb that outsiders rely on (docs: the demo's interface) answers --help, and mistakes end with status 2, not a traceback."""
+"""Every verb answers --help, and wrong use ends with status 2, not with a traceback."""
 
 import subprocess
 import sys

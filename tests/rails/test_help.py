@@ -1,4 +1,4 @@
-"""What a verb's --help shows is what was written: rich takes [words] for markup and swallows them."""
+"""A verb's --help shows every word that was written: rich takes [words] for markup and drops them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we claim is in one table, and what it calls done is cited by code and by a test."""
+"""What we claim of the standards is in one table, and what it calls done is cited in the code and in a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second start on the same directory or ports says so and touches nothing (it deleted the first one's demo.json)."""
+"""A second start on the same directory or ports is refused and touches nothing. Regression: it deleted the first one's demo.json."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ def test_taken_port_is_named_before_anything_starts():
             stage.require_free(port)
 
 
-def test_second_parent_on_one_node_is_told_who_holds_it(tmp_path):
+def test_a_second_parent_on_one_node_names_who_holds_it(tmp_path):
     first, second = (os.open(tmp_path / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600) for _ in range(2))
     assert _holder(first) == ""
     assert _holder(second) == str(os.getpid())

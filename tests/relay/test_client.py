@@ -15,7 +15,7 @@ DOMAIN = "beta.test"
 
 
 def trusts(domain, der):
-    """A `require` that believes everybody."""
+    """A `require` that accepts every certificate."""
 
 
 async def open_session(peer, pki, settings=None, **context):
@@ -116,7 +116,7 @@ async def test_an_unknown_authority_is_temporary(server, pki, tmp_path):
 
 
 async def test_a_server_that_refuses_our_certificate_says_why(server, pki):
-    """In TLS 1.3 the client hears of it only when it reads."""
+    """In TLS 1.3 the client learns of it only when it reads."""
     async with server() as peer:
         with pytest.raises(MailError) as told:
             await open_session(peer, pki, certificate=False)
@@ -155,7 +155,7 @@ async def test_each_recipient_has_its_own_answer(server, pki, offers):
 @pytest.mark.parametrize("offers", [("PIPELINING",), ()])
 @pytest.mark.parametrize("data", [b"354 go\r\n", b"554 5.5.1 no valid recipients\r\n"])
 async def test_nobody_accepted_sends_nothing(server, pki, offers, data):
-    """RFC 2920 3.1: a server may say 354 all the same; it then gets an empty message, and we go on."""
+    """RFC 2920 3.1: a server may answer 354 all the same; it then gets an empty message, and the session goes on."""
     async with server(offers=offers, answers={"RCPT": [b"550 5.1.1 no\r\n", b"250 ok\r\n"], "DATA": [data, b"354 go\r\n"]}) as peer:
         session = await open_session(peer, pki)
         (first,) = await session.send(DOMAIN, envelope(), BODY, trusts)
@@ -253,7 +253,7 @@ async def test_a_server_that_refuses_in_the_middle_is_heard(server, pki):
 
 
 async def test_a_tarpit_ends(server, pki, monkeypatch):
-    """Each answer comes in time, but not all of them together."""
+    """Each answer comes in time, but all of them together take too long."""
     monkeypatch.setattr("mssgw.relay.client.GROUP_FACTOR", 0)
     async with server(answers={"RCPT": [b"250 ok\r\n", SILENCE]}) as peer:
         with pytest.raises(Deferred):
@@ -272,7 +272,7 @@ async def test_a_peer_that_reads_for_ever_ends(server, pki, monkeypatch):
 # what the peer can and can't take ----------------------------------------------------------------
 
 
-async def test_too_large_is_said_before_it_is_sent(server, pki):
+async def test_too_large_is_found_before_it_is_sent(server, pki):
     async with server(offers=("PIPELINING", "SIZE 10")) as peer:
         (outcome,) = await send(peer, pki)
     assert (outcome.reply.code, outcome.reply.enhanced, outcome.host) == (552, "5.3.4", None)
@@ -333,7 +333,7 @@ async def test_dsn_options_are_passed_on(server, pki):
     assert peer.sessions[0][4] == "RCPT TO:<a@beta.test> NOTIFY=FAILURE,SUCCESS ORCPT=rfc822;A+2Bb+3Dc@beta.test"
 
 
-async def test_dsn_options_are_not_told_to_a_server_without_dsn(server, pki):
+async def test_dsn_options_are_not_sent_to_a_server_without_dsn(server, pki):
     recipient = Recipient(address("a@beta.test"), frozenset({Notify.SUCCESS}), "rfc822;a@beta.test", notify_given=True)
     async with server(offers=("PIPELINING",)) as peer:
         (outcome,) = await send(peer, pki, recipient, dsn=DsnOptions(Ret.HDRS, "E"))

@@ -93,7 +93,7 @@ async def test_idle_sessions_are_closed(server, outbound, clock):
 
 
 async def test_a_session_the_peer_closed_meanwhile_is_replaced(server, outbound):
-    """Found out before, or only when MAIL gets no answer: either way the message goes out, once."""
+    """Whether it is found out before or when MAIL gets no answer: the message goes out, once."""
     async with server(answers={"MAIL": [b"250 ok\r\n", CLOSE, b"250 ok\r\n"]}) as peer:
         out = outbound(at(peer))
         assert (await send(out))[0].sent
@@ -113,14 +113,14 @@ async def test_the_next_host_is_tried(server, outbound):
 
 
 async def test_a_reply_about_the_message_is_the_answer(server, outbound):
-    """A host that said no is not asked over by asking the next."""
+    """After one host refused the message for good, the next host is not asked."""
     async with server(answers={"RCPT": b"550 5.1.1 no\r\n"}) as first, server() as second:
         (outcome,) = await send(outbound(at(first), at(second)))
     assert str(outcome.reply) == "550 5.1.1 no"
     assert not second.sessions
 
 
-async def test_when_all_fail_each_reason_is_told(server, outbound):
+async def test_when_all_fail_each_reason_is_kept(server, outbound):
     async with server() as dead:
         pass
     async with server(starttls=False) as clear:
@@ -141,7 +141,7 @@ async def test_not_more_hosts_than_allowed(server, outbound):
     assert not good.sessions
 
 
-async def test_a_wrong_certificate_is_told_with_its_reason(server, outbound):
+async def test_a_wrong_certificate_is_reported_with_its_reason(server, outbound):
     def refuses(domain, der):
         raise NotTrusted(detail="CN=mx.gamma.test instead of CN=mx.beta.test")
 

@@ -19,7 +19,7 @@ NXDOMAIN, SERVFAIL, SILENT, GARBAGE = "nxdomain", "servfail", "silent", "garbage
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """(name, type) -> record texts, or a way to fail. A name that is in no key doesn't exist."""
+    """A name server that answers from a table: (name, type) -> record texts, or a way to fail. A name that is in no key doesn't exist."""
 
     def __init__(self):
         self.table, self.ttl, self.asked = {}, 300, []

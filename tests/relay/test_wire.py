@@ -1,4 +1,4 @@
-"""Replies of strangers: whatever comes in whatever pieces, the same replies, or a connection that is cut."""
+"""Replies of servers: however the octets are cut, the same replies are read, or the connection is closed."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The parent: restarts what dies, passes signals on, stops cleanly, imports nothing of others.
+"""The parent: restarts what dies, passes signals on, stops cleanly, imports the standard library alone.
 
 Each test runs a real parent with real children that write what happens to them into a pipe.
 """
@@ -105,7 +105,7 @@ def test_hup_reaches_every_worker(scene):
 
 
 def test_workers_notice_that_the_parent_died(scene):
-    one = scene(2, READY_AND_WAIT.replace("os.write(heartbeat, pulse.READY)", ""))  # nobody to hear it, perhaps, and that is not asked here
+    one = scene(2, READY_AND_WAIT.replace("os.write(heartbeat, pulse.READY)", ""))  # whether anybody reads it does not matter here
     one.starts(2)
     one.parent.kill()
     assert sorted([one.line(), one.line()]) == [["orphan", "0"], ["orphan", "1"]]
@@ -118,7 +118,7 @@ def test_worker_that_never_gets_ready_ends_the_parent(scene):
 
 
 def test_workers_killed_young_many_times_do_not_end_a_parent_that_was_ready(scene, tmp_path):
-    """Regression: three early deaths while no neighbour was ready ended a node that had been at work."""
+    """Regression: three early deaths while no other worker was ready ended a node that had been working."""
     body = f"""
         try:
             os.close(os.open({str(tmp_path / "worked")!r}, os.O_CREAT | os.O_EXCL))
@@ -134,7 +134,7 @@ def test_workers_killed_young_many_times_do_not_end_a_parent_that_was_ready(scen
     assert one.parent.wait(20) == 0
 
 
-def test_exception_in_a_worker_is_said_and_the_worker_restarted(scene):
+def test_exception_in_a_worker_is_logged_and_the_worker_restarted(scene):
     one = scene(1, 'os.write(heartbeat, pulse.READY); raise RuntimeError("boom")')
     first = one.starts(1)
     second = one.starts(1)

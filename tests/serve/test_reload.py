@@ -1,4 +1,4 @@
-"""SIGHUP on a running node, as `docs/operations.md` tells it: all of the new is in force, or all of the old stays."""
+"""SIGHUP on a running node, as docs/operations.md describes it: all of the new configuration is in force, or all of the old stays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def world(tmp_path_factory: pytest.TempPathFactory):
 
 
 def reload(world: World) -> dict[str, str]:
-    """What the node says to a SIGHUP."""
+    """What the node logs after a SIGHUP."""
     assert world.process
     config, log = f"{world.directory}/alpha/mssgw.toml", world.path("log/alpha.log")
     parent = min(pid for pid in descendants(world.process.pid) if config in Path(f"/proc/{pid}/cmdline").read_text())
@@ -85,7 +85,7 @@ def test_a_broken_file_of_a_recipient_makes_their_mail_wait_and_nothing_else(wor
     good = path.read_bytes()
     path.write_text("garbage")
     assert reload(world)["event"] == "node.config_reloaded"
-    send(world)  # whom another file gives a certificate
+    send(world)  # another file has this recipient's certificate
     with world.submission() as client, pytest.raises(smtplib.SMTPDataError) as refusal:
         client.send_message(world.message(to="nobody.known@gamma.mssante.test"))
     assert (refusal.value.smtp_code, refusal.value.smtp_error[:6]) == (451, b"4.4.3 ")

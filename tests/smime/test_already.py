@@ -1,4 +1,4 @@
-"""Regression: what a client calls its message decides nothing. Mail left in clear, and unsigned, because of a Content-Type."""
+"""Whether mail is protected already is read from its content, never from its Content-Type. Regression: mail left in clear, and unsigned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on encrypted mail, numbered as in the project's list of attacks: each one is a named test."""
+"""Attacks on encrypted mail, each a test with the number it has in docs/reference/crypto.md 9."""
 
 from __future__ import annotations
 

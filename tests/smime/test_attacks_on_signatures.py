@@ -1,4 +1,4 @@
-"""Attacks on signed mail, numbered as in the project's list of attacks: each one is a named test."""
+"""Attacks on signed mail, each a test with the number it has in docs/reference/crypto.md 9."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ def test_07_without_attributes_other_content_types_do_not(authority: Authority, 
 )
 def test_08_from_is_not_the_signer(authority: Authority, alice: Person, origin: str) -> None:
     found = verdict(authority, clear(ENTITY, good(alice), header=f"{origin}To: <bob@beta.mssante.test>\r\n"))
-    assert found.signature is SignatureStatus.VALID  # the arithmetic holds …
-    assert not found.valid  # … and it is not the author's
+    assert found.signature is SignatureStatus.VALID  # the signature is mathematically right …
+    assert not found.valid  # … and not the author's
     assert found.binding is Binding.NONE
     assert "smime=policy" in found.results("mx")  # RFC 7281
 
@@ -216,7 +216,7 @@ def test_08_utf8_mailbox(authority: Authority) -> None:  # RFC 9598
 
 @pytest.mark.parametrize("serial", [b"\x02\x01\x00", b"\x02\x01\x80", b"\x02\x00", b"\x02\x15" + b"\x01" * 21])
 def test_08_serial_numbers_that_are_none(authority: Authority, alice: Person, serial: bytes) -> None:
-    """Found by fuzzing: the library only warns of them."""
+    """Regression, found by fuzzing: the library only warns of them."""
     from mssgw.smime.errors import SmimeError
     from mssgw.smime.keys.certificates import Certificate
 
@@ -407,7 +407,7 @@ def test_30_same_issuer_name_and_serial_with_another_key(authority: Authority, a
 def test_31_a_signing_time_far_off_is_remarked_upon(authority: Authority, alice: Person, when: datetime.datetime) -> None:
     info = signer_info(alice, plain_attributes(ENTITY, attribute(oids.SIGNING_TIME, der.time(when))))
     found = verdict(authority, clear(ENTITY, signed_data([info], [alice])))
-    assert found.valid  # it is only what the signer says
+    assert found.valid  # it is only the signer's claim
     assert Reason.SIGNING_TIME in found.reasons
 
 

@@ -1,4 +1,4 @@
-"""`mssgw smime` names the cause, in French and in English, and does nothing in silence. Each was found by a tester from outside."""
+"""`mssgw smime` names the cause, in French and in English, and skips nothing silently. Regressions, each found by an outside tester."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.mark.parametrize("verb", ["sign", "decrypt", "verify"])
-def test_a_shut_pkcs12_was_a_file_without_certificate(desk: Desk, verb: str) -> None:
+def test_a_locked_pkcs12_asks_for_its_passphrase(desk: Desk, verb: str) -> None:
     alice = desk.authority.issue("rsa", ALICE)
     shut = BestAvailableEncryption(b"geheim")
     p12 = desk.put("alice.p12", pkcs12.serialize_key_and_certificates(b"a", alice.key, alice.cert, None, shut))
@@ -105,7 +105,9 @@ def test_a_certificate_of_another_class_is_refused_in_french_too(desk: Desk) -> 
         ({"start": NOW + timedelta(days=30), "end": NOW + timedelta(days=60)}, "n'est valable qu'à partir du", "valid only from"),
     ],
 )
-def test_the_certificate_of_others_was_to_be_renewed_by_the_reader(desk: Desk, dates: dict[str, Any], french: str, english: str) -> None:
+def test_dates_of_others_certificates_come_without_advice_to_the_reader(
+    desk: Desk, dates: dict[str, Any], french: str, english: str
+) -> None:
     alice = desk.authority.issue("rsa", ALICE, **dates)
     message = desk.put("old.eml", clear(ENTITY, good(alice)).read())
     done = desk("verify", message, "--anchors", desk.path / "ca.pem", "--at", AT)
@@ -120,7 +122,7 @@ def test_the_certificate_of_others_was_to_be_renewed_by_the_reader(desk: Desk, d
     assert english in signer["detail"]
 
 
-def test_anchors_that_are_none_are_said_in_french_and_without_import_anchors(desk: Desk) -> None:
+def test_anchors_that_are_none_are_named_in_french_and_without_advice(desk: Desk) -> None:
     (desk.path / "void").mkdir()
     for anchors, french, english in (
         ("/dev/null", "ni un fichier ni un répertoire", "neither a file nor a directory"),
@@ -142,7 +144,7 @@ def test_anchors_that_are_none_are_said_in_french_and_without_import_anchors(des
 
 
 @pytest.mark.parametrize("opaque", [(), ("--opaque",)])
-def test_decrypting_a_signed_message_spoke_of_trust(desk: Desk, opaque: tuple[str, ...]) -> None:
+def test_decrypting_a_signed_message_never_mentions_trust(desk: Desk, opaque: tuple[str, ...]) -> None:
     desk("sign", desk.path / "m.eml", *desk.who("alice"), *opaque, "-o", desk.path / "s.eml")
     done = desk("decrypt", desk.path / "s.eml", *desk.who("bob"))
     assert done.returncode == 1
@@ -152,7 +154,7 @@ def test_decrypting_a_signed_message_spoke_of_trust(desk: Desk, opaque: tuple[st
     assert desk.json("decrypt", desk.path / "s.eml", *desk.who("bob"), status=1)["fault"] == "not-encrypted"
 
 
-def test_decrypting_cbc_without_integrity_is_said_to_people(desk: Desk) -> None:
+def test_decrypting_cbc_without_integrity_is_shown_to_people(desk: Desk) -> None:
     bob = desk.path / "bob.pem"
     desk("sign", desk.path / "m.eml", *desk.who("alice"), "-o", desk.path / "s.eml")
     for message, cipher, warned in (("m.eml", "aes256-cbc", True), ("m.eml", "aes256-gcm", False), ("s.eml", "aes256-cbc", False)):
@@ -164,7 +166,7 @@ def test_decrypting_cbc_without_integrity_is_said_to_people(desk: Desk) -> None:
         assert found["reasons"] == (["encryption-without-integrity"] if warned else [])
 
 
-def test_the_second_reader_in_a_file_was_left_out(desk: Desk) -> None:
+def test_every_reader_in_a_file_is_encrypted_to(desk: Desk) -> None:
     many = desk.put("many.pem", b"".join((desk.path / one).read_bytes() for one in ("ca.pem", "alice.pem", "bob.pem", "alice.pem")))
     found = desk.json("encrypt", desk.path / "m.eml", "--to", many, "--to", desk.path / "bob.pem", "-o", desk.path / "e.eml")
     assert len(found["recipients"]) == 2
@@ -216,7 +218,7 @@ def test_armour_of_gpgsm_is_read(desk: Desk, label: bytes) -> None:
     assert "--from" in done.stderr.decode()
 
 
-def test_a_signed_time_stamp_and_a_receipt_are_said_as_what_they_are(desk: Desk) -> None:
+def test_a_signed_time_stamp_and_a_receipt_are_named_as_what_they_are(desk: Desk) -> None:
     alice = desk.authority.issue("rsa", ALICE)
     stamp = der.oid("1.2.840.113549.1.9.16.1.4")
     for kind, french in ((stamp, "n'est pas un message"), (oids.RECEIPT, "accusé de réception signé")):
@@ -249,7 +251,7 @@ def test_the_directory_of_out_is_what_does_not_exist(desk: Desk) -> None:
         assert str((desk.path / out).parent) + "\N{NO-BREAK SPACE}:" in done.stderr.decode()
 
 
-def test_a_key_in_a_token_was_taken_for_a_file_name(desk: Desk) -> None:
+def test_a_key_in_a_token_is_never_taken_for_a_file_name(desk: Desk) -> None:
     said = desk("sign", desk.path / "m.eml", "--key", "pkcs11:token=igc;object=seal", "--cert", desk.path / "alice.pem").stderr.decode()
     assert "token" in said.splitlines()[0]
     assert "n'existe pas" not in said

@@ -38,7 +38,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def believe(octets: bytes, purpose: Purpose, at: datetime) -> Evidence:
-    """Here the messages are under test, not the paths."""
+    """A validator that accepts every certificate: the messages are under test here, not certification paths."""
     return Evidence("", "", "", "", at, purpose, "none")
 
 
@@ -80,7 +80,7 @@ TABLE: dict[str, tuple[SignatureStatus, EncryptionStatus, Reason | None]] = {
     "openssl-cms/no_md_attr.cms": (INVALID, UNENCRYPTED, Reason.ATTRIBUTES),
     "openssl-cms/pkcs7-md4.pem": (INVALID, UNENCRYPTED, Reason.UNSUPPORTED),
     "openssl-cms/pkcs7-empty-digest-set.eml": (VALID, UNENCRYPTED, None),
-    "openssl-cms/SignedInvalidMappingFromanyPolicyTest7.eml": (VALID, UNENCRYPTED, None),  # what is wrong is its path
+    "openssl-cms/SignedInvalidMappingFromanyPolicyTest7.eml": (VALID, UNENCRYPTED, None),  # only its certification path is wrong
     "openssl-cms/encDataWithTooLongIV.pem": (UNSIGNED, FAILED, Reason.WEAK),  # CVE-2025-15467
     "openssl-cms/authenveloped_attrs.pem": (UNSIGNED, NO_KEY, Reason.NO_KEY),  # for a shared key
     "openssl-cms/bad_authenveloped_attrs.pem": (UNSIGNED, NO_KEY, Reason.NO_KEY),
@@ -243,7 +243,7 @@ def test_rsa_decryption(name: str, oaep: Oaep | None) -> None:  # RFC 3560, 4055
             if case["result"] == "valid":
                 assert plain == bytes.fromhex(case["msg"])
             else:
-                assert oaep is None, case["comment"]  # v1.5 answers something random instead: no oracle
+                assert oaep is None, case["comment"]  # v1.5 gives random octets instead of an error: no oracle
                 assert plain != bytes.fromhex(case["msg"]) or not case["msg"] or case["result"] == "acceptable"
 
 

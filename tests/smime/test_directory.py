@@ -31,7 +31,7 @@ def of(files, text):
 
 
 def why_not(files, text):
-    """Why nobody can say now; "" when we can."""
+    """Why the directory can't answer now; "" when it can."""
     found = files.find(Address.parse(text))
     assert all((one.unknown.reply.code, one.unknown.required) == (451, True) for one in found if one.unknown)
     return next((one.unknown.detail for one in found if one.unknown), "")
@@ -87,7 +87,7 @@ def test_a_file_that_broke_is_not_a_file_that_went(petit, tmp_path):
     for broken in (GARBAGE, b"", b"hello", b"0" * 1_100_000):
         path.write_bytes(broken)
         assert str(path) in why_not(files, "Paul.Petit@x.test")
-        assert of(files, "other@x.test") == ()  # it was his alone
+        assert of(files, "other@x.test") == ()  # the file belonged to him alone
     assert file_problems(tmp_path)
     path.write_bytes(petit.pem)
     assert of(files, "paul.petit@x.test") == (petit.der,)
@@ -139,7 +139,7 @@ def test_while_the_directory_is_missing_nobody_is_without_a_certificate(petit, t
     assert of(files, "anybody@x.test") == ()
     (tmp_path / "absent").rename(tmp_path / "moved")
     assert why_not(files, "paul.petit@x.test")
-    assert Address.parse("paul.petit@x.test") in files.holder(petit.der)  # whose it was binds his signatures still
+    assert Address.parse("paul.petit@x.test") in files.holder(petit.der)  # what was read before still binds his signatures
     (tmp_path / "moved").rename(tmp_path / "absent")
     assert of(files, "paul.petit@x.test") == (petit.der,)
 

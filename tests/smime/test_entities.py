@@ -86,7 +86,7 @@ def test_the_header_is_repeated_under_the_signature(authority: Authority, alice:
     policy = smime.Policy("always", "always" if encrypt else "never")
     (copy,) = protect_now(letter(), [to], policy, NOW, alice.identity, {to: [smime.Candidate(bob.der, "file")]}, authority.validate)
     raw = copy.body.read()
-    assert raw.count(b"Subject: XDM/1.0/DDM+Compte rendu\r\n") == (1 if encrypt else 2)  # in clear outside, for those who route by it
+    assert raw.count(b"Subject: XDM/1.0/DDM+Compte rendu\r\n") == (1 if encrypt else 2)  # in clear outside, because others route by it
     assert raw.count(b"X-MSS-INS: O\r\n") == (1 if encrypt else 2)
     got = open_now(
         Body.of(raw.replace(b"Subject: XDM/1.0/DDM+Compte rendu\r\n", b"Subject: autre chose\r\n", 1)),

@@ -48,7 +48,7 @@ def person(kind: str, address: str) -> Person:
 
 @cache
 def asking() -> bytes:
-    """Signed, with a wish for a receipt and a mail list on the way."""
+    """Signed, with a request for a receipt and the history of a mailing list."""
     signer = Asking(
         person("rsa", ALICE).identity,
         (oids.RECEIPT_REQUEST, one_value(request())),
@@ -178,7 +178,7 @@ def _receipt(data: bytes) -> None:
 
 
 def _directory(data: bytes) -> None:
-    """As the value of an entry, and as what a server says."""
+    """The octets as the value of an entry, and as a server's answer."""
     for work in (ldap._read, ldap_messages.frame, ldap_messages.read):
         try:
             work(data)

@@ -92,7 +92,7 @@ def test_encrypted_keys(shelf: Shelf, shape: str) -> None:
 
 
 def test_a_wrong_passphrase_whose_padding_happens_to_fit(shelf: Shelf) -> None:
-    """One in 256 does; the file was called damaged then."""
+    """Regression: one wrong passphrase in 256 gives valid padding, and the file was reported as damaged."""
     data = shelf.openssl("pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES", "-iter", "1", "-in", "bob.key", "-passout", "pass:secret")
     for number in range(1500):
         with pytest.raises(KeyFileError) as caught:
@@ -110,7 +110,7 @@ def test_pkcs12_in_pem_and_its_chain(shelf: Shelf) -> None:
 
 
 def test_pkcs12_in_ber(shelf: Shelf) -> None:
-    """NSS and Windows write no lengths; the library's warning made it a wrong passphrase."""
+    """Regression: NSS and Windows write indefinite lengths; the library's warning was reported as a wrong passphrase."""
     data = shelf.openssl(*SEALED["pkcs12"])
     inner = der.whole(data)
     for given_ in (b"0\x80" + data[inner[2] :] + b"\0\0", data + b"\n"):
@@ -118,7 +118,7 @@ def test_pkcs12_in_ber(shelf: Shelf) -> None:
 
 
 def test_bundles_in_any_order_with_text_between(shelf: Shelf) -> None:
-    """`openssl pkcs12` writes Bag Attributes; the holder's certificate was expected first, the key alone in its file."""
+    """`openssl pkcs12` writes Bag Attributes between. Regression: the holder's certificate had to come first, and the key to be alone in its file."""
     (shelf.path / "a.p12").write_bytes(shelf.openssl(*SEALED["pkcs12"]))
     bags = shelf.openssl("pkcs12", "-in", "a.p12", "-passin", "pass:secret", "-nodes")
     assert b"Bag Attributes" in bags
@@ -151,7 +151,7 @@ def test_certificates_of_every_shape(shelf: Shelf) -> None:
 
 
 def test_key_and_certificate_of_gnupg_in_one_file() -> None:
-    """GnuPG exports the CRT exponents of the swapped primes; the file was no key to us."""
+    """Regression: GnuPG exports the CRT exponents of the swapped primes, and the file was refused."""
     found = keyfiles.read(GNUPG.read_bytes())
     assert found.certificate is not None
     assert found.key.key_size == 2048
@@ -196,14 +196,14 @@ def test_a_key_that_can_not_be_read_names_its_file(tmp_path: Path) -> None:
 
 
 def test_many_beginnings_without_an_end_cost_nothing() -> None:
-    """Each was searched to the end of the file."""
+    """Regression: for each one the rest of the file was searched."""
     with pytest.raises(KeyFileError):
         _ = keyfiles.read(b"-----BEGIN CERTIFICATE-----" * 38000).key
 
 
 @pytest.mark.parametrize("shape", ["pkcs8-der", "pkcs8-aes", "pkcs8-scrypt", "pkcs12"])
 def test_a_passphrase_that_takes_for_ever_is_not_tried(shelf: Shelf, shape: str) -> None:
-    """The number of iterations is the file's word: two thousand million of them held a thread for an hour."""
+    """Regression: the number of iterations is read from the file, and two thousand million of them held a thread for an hour."""
     data = shelf.openssl(*SEALED[shape])
     pem = data.startswith(b"-----")
     octets = pybase64.b64decode(b"".join(data.splitlines()[1:-1])) if pem else data

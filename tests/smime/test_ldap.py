@@ -1,4 +1,4 @@
-"""LdapDirectory against a server that is scripted: caches, fail-over, hostile answers. Real ones: tests/peers/test_slapd.py."""
+"""LdapDirectory against a scripted server: caches, fail-over, hostile answers. Against a real one: tests/peers/test_slapd.py."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_one_question_for_all_who_wait(bob: Person) -> None:
         asking = [asyncio.create_task(one.find(WHO)) for _ in range(20)]
         await reached.wait()
         one.close()  # a reload
-        asking[0].cancel()  # who gives up does not take the answer from the others
+        asking[0].cancel()  # one who gives up does not cancel the question of the others
         gate.set()
         answers = await asyncio.gather(*asking[1:])
         assert all(certificates(found) == [bob.der] for found in answers)
@@ -202,7 +202,7 @@ def entries(*given: tuple[bytes, str]) -> list[Answer]:
     ],
 )
 def test_a_card_of_somebody_else_among_several_entries_is_nobodys(authority: Authority, mails: list[str], counts: bool) -> None:
-    """A filter wider than it looked gave five entries, and mail was encrypted to the one card among them."""
+    """Regression: a filter that matched too much returned five entries, and mail was encrypted to the one card among them."""
     card, others = authority.issue("rsa", number=2), authority.issue("rsa", "other@beta.mssante.test", number=3)
     found = candidates(entries((card.der, mails[0]), *((others.der, mail) for mail in mails[1:])), WHO, True)
     assert certificates(found) == ([card.der] if counts else [])
@@ -224,7 +224,7 @@ async def test_the_entry_s_own_address_is_asked_for_and_compared(authority: Auth
     ):
         async with fake_ldap(knows({"userCertificate": [card.der], name: [value.encode()]})) as house:
             one = directory(house, address_attributes=("proxyAddresses", "employeeMail"))
-            one._vouched = True  # as TLS does
+            one._vouched = True  # as after a verified TLS handshake
             assert certificates(await one.find(WHO)) == ([card.der] if counts else [])
             assert all(der.octets(asked) in house.asked[0] for asked in (b"mail", b"proxyAddresses", b"employeeMail"))
             one.close()
@@ -396,7 +396,7 @@ async def test_what_is_no_answer_is_unknown(script) -> None:
 
 @pytest.mark.parametrize("url", ["ldaps://a..b", "ldap://.x", "ldap://" + "x" * 70 + ".example", "ldaps://127.0.0.1:1"])
 async def test_a_host_that_is_none_is_a_problem_and_no_crash(url: str) -> None:
-    """The encoding of host names raises what is no OSError; found while reading the code."""
+    """Regression: the encoding of host names raises an error that is no OSError."""
     one = LdapDirectory(Ldap((url,), "dc=x", timeout_seconds=1))
     with pytest.raises(DirectoryUnavailable):
         await one.find(WHO)
@@ -502,7 +502,7 @@ def settings(**given: object) -> Ldap:
         ({"domains": ["Ä"]}, "write it as"),
     ],
 )
-def test_wrong_settings_are_said(given: dict[str, object], sentence: str) -> None:
+def test_wrong_settings_are_named(given: dict[str, object], sentence: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=sentence):
         settings(**given)
 

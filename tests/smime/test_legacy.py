@@ -40,7 +40,7 @@ def test_rc2_vectors(bits: int, key: str, plain: str, cipher: str) -> None:  # R
 @settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=8))
 def test_fuzz_rc2_pieces(cuts: list[int]) -> None:
-    """However the octets come, what they say is the same."""
+    """However the octets are cut, the plaintext is the same."""
     data = bytes(range(240))
     whole, pieces = (legacy.SmallRc2(b"12345", 40, b"abcdefgh") for _ in range(2))
     parts, at = [], 0
@@ -95,7 +95,7 @@ def test_what_is_wrong_has_one_face_once_a_key_was_found(
 
 
 def test_3des_wrap_is_refused_without_the_setting(authority: Authority) -> None:
-    """Behind RSA or ECDH alike the setting is asked first."""
+    """The setting is checked first, whether RSA or ECDH carries the key."""
     bob = authority.issue("p256", forge.BOB)
     scheme = identifier(oids.ECDH_SHA1, identifier(oids.DES3_WRAP, der.NULL))
     info = der.explicit(

@@ -1,4 +1,4 @@
-"""Keys that are for RSASSA-PSS alone (id-RSASSA-PSS in the certificate, RFC 4055 1.2): what they sign, and what they don't."""
+"""Keys for RSASSA-PSS alone (id-RSASSA-PSS in the certificate, RFC 4055 1.2): what they may sign and what not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parameters(digest: bytes = oids.SHA256, salt: int = 32) -> bytes:
 
 
 def restricted(authority: Authority, given: bytes = b"") -> Person:
-    """Alice with the same RSA key, said to be for PSS alone."""
+    """Alice with the same RSA key, marked for PSS alone."""
     alice = authority.issue("rsa", ALICE)
     tbs = der.inside(alice.der, der.whole(alice.der), der.SEQUENCE)[0]
     fields = [alice.der[one[1] : one[3]] for one in der.inside(alice.der, tbs, der.SEQUENCE)]
@@ -50,7 +50,7 @@ def verdict(authority: Authority, who: Person, name: str) -> Verdict:
     return open_now(clear(ENTITY, signed_data([info], [who])), [], authority.validate, NOW).verdict
 
 
-def test_a_pss_key_signed_v15_and_was_believed(authority: Authority) -> None:
+def test_a_signature_by_a_pss_key_never_uses_v15(authority: Authority) -> None:
     who = restricted(authority)
     assert who.certificate.pss == b""
     assert signature_for(who.certificate.public_key, restricted=who.certificate.pss).name == "pss-sha256"
@@ -122,7 +122,7 @@ def test_keys_of_every_other_kind_are_not_restricted(authority: Authority) -> No
 
 @pytest.mark.parametrize("more", [(), ("rsa_pss_keygen_md:sha384", "rsa_pss_keygen_mgf1_md:sha384", "rsa_pss_keygen_saltlen:50")])
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
-def test_openssl_refused_what_a_pss_key_of_its_own_signed(tmp_path: Path, more: tuple[str, ...]) -> None:
+def test_openssl_accepts_what_a_pss_key_of_its_own_signs(tmp_path: Path, more: tuple[str, ...]) -> None:
     def openssl(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["openssl", *arguments], cwd=tmp_path, capture_output=True, check=False)
 

@@ -1,4 +1,4 @@
-"""Signed receipts (RFC 2634 2): which are asked for, which are due, which fit. With openssl: tests/peers/test_openssl_receipts.py."""
+"""Signed receipts (RFC 2634 2): which are requested, which are due, which match. With openssl: tests/peers/test_openssl_receipts.py."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_receipt_for_another_message_is_refused(alice: Person, bob: Person) ->
 
 
 def forged(original: Signed, who: Person, **changed: bytes) -> Signed:
-    """A receipt that is signed well and says something wrong."""
+    """A receipt with a good signature over wrong content."""
     info = receipts._signer_infos(original.cms)[0]
     told = {
         "version": der.integer(1),

@@ -123,7 +123,7 @@ async def test_directory_down(authority: Authority, alice: Person) -> None:
 
 
 async def test_a_certificate_that_cannot_be_judged_now_is_not_a_missing_one(authority: Authority, alice: Person, bob: Person) -> None:
-    """Regression: while no CRL could be had, mail under `when-possible` left signed only, without a word."""
+    """Regression: while no CRL could be had, mail under `when-possible` left signed only, and nobody was informed."""
 
     def no_crl(_der: bytes, _purpose: object, _at: object) -> object:
         raise Deferred(detail="revocation data too old")
@@ -157,7 +157,7 @@ async def test_nothing_to_do_leaves_the_message_alone(authority: Authority) -> N
 
 
 async def test_copies(authority: Authority, alice: Person) -> None:
-    """Who shares a copy: the same cipher, and named in the header; nobody learns of a hidden recipient."""
+    """Recipients share a copy when their cipher is the same and the header names them; nobody learns of a hidden recipient."""
     people = {who: authority.issue("rsa", f"{who}@beta.mssante.test", number=number) for number, who in enumerate(("a", "b", "c", "d"), 1)}
     modern = capabilities.own(people["a"].certificate)
 
@@ -215,13 +215,13 @@ def test_every_cipher_is_read_back(bob: Person, cipher: str) -> None:  # RFC 356
     [(b"", False), (der.NULL, False), (der.sequence(), False), (OAEP_SHA256[13:], True), (b"\x30\x01\x05", False)],
     ids=range(5),
 )
-def test_oaep_is_used_when_the_one_we_make_was_said(parameters: bytes, oaep: bool) -> None:  # RFC 3560 5
-    """Who names the default set has told us of SHA-1; what we make is SHA-256."""
+def test_oaep_is_used_when_the_recipient_names_the_one_we_make(parameters: bytes, oaep: bool) -> None:  # RFC 3560 5
+    """A recipient that names the default parameters reads SHA-1, and what we make is SHA-256."""
     said = der.sequence(identifier(AES256_GCM.oid), identifier(oids.RSA_OAEP, parameters))
     assert capabilities.choose(capabilities.read(said)) == capabilities.Capabilities((AES256_GCM,), oaep)
 
 
-def test_we_say_both_sets_of_oaep_that_we_read(authority: Authority, bob: Person) -> None:
+def test_our_capabilities_name_both_sets_of_oaep_that_we_read(authority: Authority, bob: Person) -> None:
     said = capabilities.own(bob.certificate)
     assert OAEP_SHA256 in said
     assert identifier(oids.RSA_OAEP, der.sequence()) in said

@@ -71,8 +71,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return made
 
 
-def test_verify_speaks_one_language(desk: Desk) -> None:
-    """The verdict was French, its reasons English: each now stands in French, then in English."""
+def test_verify_prints_each_sentence_in_french_then_english(desk: Desk) -> None:
+    """Regression: the verdict was French and its reasons English."""
     said = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", AT).stdout.decode()
     assert said.startswith("Signature valide de l'expéditeur\N{NO-BREAK SPACE}: ")
     assert "\nValid signature of the sender: " in said
@@ -179,7 +179,7 @@ def test_as_a_command(desk: Desk) -> None:
 
 
 def test_names_of_people_have_no_numbers_in_them() -> None:
-    """`2.5.4.4=MARTIN+2.5.4.42=JEANNE` was what people read."""
+    """Regression: people read `2.5.4.4=MARTIN+2.5.4.42=JEANNE`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
@@ -218,7 +218,7 @@ def sealed(desk: Desk, passphrase: bytes = b"geheim") -> Path:
         ("anchors", (), "file", "répertoire"),
     ],
 )
-def test_a_wrong_key_file_was_temporarily_unavailable(desk: Desk, key: str, more: tuple[str, ...], fault: str, french: str) -> None:
+def test_a_wrong_key_file_is_a_permanent_error(desk: Desk, key: str, more: tuple[str, ...], fault: str, french: str) -> None:
     sealed(desk)
     (desk.path / "rubbish.key").write_bytes(b"rubbish!")
     (desk.path / "void.key").write_bytes(b"")
@@ -247,7 +247,7 @@ def test_a_wrong_key_file_was_temporarily_unavailable(desk: Desk, key: str, more
 
 
 def test_verify_outside_the_dates_names_subject_dates_and_time(desk: Desk) -> None:
-    """Only a fingerprint was said."""
+    """Regression: only a fingerprint was shown."""
     done = desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors", "--at", "2040-01-01")
     assert done.returncode == 1
     for part in (ALICE, f"{NOW - timedelta(days=300):%Y-%m-%d}", f"{NOW + timedelta(days=300):%Y-%m-%d}", "2040-01-01"):
@@ -257,7 +257,7 @@ def test_verify_outside_the_dates_names_subject_dates_and_time(desk: Desk) -> No
 
 
 def test_verify_says_which_field_was_changed_and_what_is_signed(desk: Desk) -> None:
-    """A changed Subject was the one word protected-headers-differ."""
+    """Regression: all that was shown of a changed Subject was the word protected-headers-differ."""
     message = (desk.path / "s.eml").read_bytes()
     subject = "XDM/1.0/DDM+Compte rendu"
     (desk.path / "changed.eml").write_bytes(message.replace(b"Subject: " + subject.encode(), b"Subject: Facture", 1))
@@ -273,7 +273,7 @@ def test_verify_says_which_field_was_changed_and_what_is_signed(desk: Desk) -> N
 
 @pytest.mark.parametrize("verb", ["sign", "encrypt", "decrypt"])
 def test_json_without_out_keeps_the_message(desk: Desk, verb: str) -> None:
-    """`sign --json` without -o threw the signed message away."""
+    """Regression: `sign --json` without -o dropped the signed message."""
     alice, bob = (("--cert", desk.path / f"{who}.pem", "--key", desk.path / f"{who}.key") for who in ("alice", "bob"))
     arguments: tuple[object, ...] = {
         "sign": (desk.path / "m.eml", *alice),
@@ -295,7 +295,7 @@ def test_json_with_a_large_message(desk: Desk) -> None:
 
 
 def test_a_certificate_for_something_else_is_warned_of(desk: Desk) -> None:
-    """A TLS certificate signed and was encrypted to without a word."""
+    """Regression: a TLS certificate was used to sign and to encrypt without a warning."""
     tls = desk.authority.issue_for((ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
     tls.write(desk.path, "tls")
     for arguments in (
@@ -332,7 +332,7 @@ def test_an_expired_certificate_is_warned_of(desk: Desk) -> None:
 
 
 def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
-    """The page said so, and the command refused the key of 1024 bits."""
+    """Regression: docs/smime.md promises it, and the command refused the key of 1024 bits."""
     (desk.path / "bob.rfc").write_bytes((DATA / "rfc4134/BobPrivRSAEncrypt.pri").read_bytes())
     bob = ("--cert", DATA / "rfc4134/BobRSASignByCarl.cer", "--key", desk.path / "bob.rfc")
     for name in ("5.1.bin", "5.2.bin", "5.3.eml"):
@@ -344,7 +344,7 @@ def test_legacy_reads_the_triple_des_messages_of_rfc4134(desk: Desk) -> None:
 
 
 def test_key_and_certificate_in_one_file(desk: Desk) -> None:
-    """GnuPG's bundle was no key; a bundle needs no --cert."""
+    """A bundle needs no --cert. Regression: GnuPG's bundle was refused as no key."""
     both, enclosed = DATA / "notmuch-smime/key+cert.pem", desk.path / "notmuch.eml"
     assert desk("encrypt", desk.path / "m.eml", "--to", both, "-o", enclosed).returncode == 0
     for who in (("--cert", both, "--key", both), ("--key", both)):
@@ -399,7 +399,7 @@ def test_an_empty_message_is_not_signed(desk: Desk) -> None:
 
 
 def test_anchors_may_be_one_file_and_a_root_of_openssl(desk: Desk) -> None:
-    """`openssl req -x509` makes roots without KeyUsage; and a file after --anchors was `Not a directory`."""
+    """Regression: roots of `openssl req -x509` have no KeyUsage, and a file after --anchors ended in `Not a directory`."""
     assert desk("verify", desk.path / "s.eml", "--anchors", desk.path / "anchors" / "ca.pem", "--at", AT).returncode == 0
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "own.key", "-out", "own.pem", "-subj", "/CN=Essai"],
@@ -440,8 +440,8 @@ def test_decrypting_what_is_not_encrypted_says_so(desk: Desk) -> None:
         b"x" * 3_000_000,
     ],
 )
-def test_a_bare_text_lost_its_first_lines(desk: Desk, given: bytes) -> None:
-    """They were taken for a broken header and left out, without a word."""
+def test_a_bare_text_keeps_its_first_lines(desk: Desk, given: bytes) -> None:
+    """Regression: they were taken for a broken header and left out silently."""
     alice = ("--cert", desk.path / "alice.pem", "--key", desk.path / "alice.key")
     for arguments in (("sign", "-", *alice), ("encrypt", "-", "--to", desk.path / "bob.pem")):
         done = desk(*arguments, given=given)
@@ -466,7 +466,7 @@ def test_an_authority_as_recipient_is_warned_of(desk: Desk) -> None:
 
 
 def test_a_whole_message_inside_keeps_its_header(desk: Desk) -> None:
-    """`openssl cms -encrypt -in message` hides the header too; From, To and Subject were lost at decryption."""
+    """`openssl cms -encrypt -in message` encrypts the header too. Regression: From, To and Subject were lost at decryption."""
     done = subprocess.run(
         ["openssl", "cms", "-encrypt", "-in", "m.eml", "-aes256", "-outform", "PEM", "alice.pem"],
         cwd=desk.path,

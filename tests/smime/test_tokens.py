@@ -1,4 +1,4 @@
-"""Keys in a token: SoftHSM, killed, moved away, brought back (the project's list of attacks, 33)."""
+"""Keys in a token: SoftHSM, killed, moved away, brought back (docs/reference/crypto.md 9.33)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIN = "482913"
 
 
 class Time:
-    """Monotonic time that tests own."""
+    """A monotonic clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -240,7 +240,7 @@ def test_a_wrong_pin_is_tried_once(hsm: Hsm, alice: Person) -> None:
         with pytest.raises(KeyUnavailable):
             key.sign(b"x", SIGNATURES["rsa-sha256"])
         hsm.time.now += 3600
-    hsm.pin.write_text(PIN + " ")  # changed, and wrong again: the token counts, so the counter is looked at first
+    hsm.pin.write_text(PIN + " ")  # changed, and wrong again: the token counts tries, so its counter is read first
     with pytest.raises(KeyUnavailable):
         key.sign(b"x", SIGNATURES["rsa-sha256"])
     hsm.time.now += 3600

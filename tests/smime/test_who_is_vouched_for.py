@@ -1,4 +1,4 @@
-"""Whom a good signature speaks for: From as it is seen, From under the signature, certificates that name nobody; and what is said of it."""
+"""Whom a good signature binds: the visible From, the From under the signature, certificates that name nobody; and how it is reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def held(found: Verdict) -> tuple[bool, bool, bool]:
     ],
 )
 @pytest.mark.parametrize("san", [[], NUL, [x509.DNSName("alpha.mssante.test")]])
-def test_any_from_held_for_a_card_that_carries_no_address(authority: Authority, header: str, san: list[x509.GeneralName]) -> None:
+def test_a_card_without_an_address_is_bound_to_no_other_from(authority: Authority, header: str, san: list[x509.GeneralName]) -> None:
     card = authority.issue("rsa", san=san, cn="899700000001")
     found = verdict(authority, clear(ENTITY, good(card), header=header))
     assert held(found)[:2] == (False, False)
@@ -56,7 +56,7 @@ def test_any_from_held_for_a_card_that_carries_no_address(authority: Authority, 
         f"From: <{ALICE}>, <{BOB}>\r\n",
     ],
 )
-def test_valid_was_true_with_exit_1(authority: Authority, alice: Person, header: str) -> None:
+def test_valid_agrees_with_the_exit_status(authority: Authority, alice: Person, header: str) -> None:
     assert held(verdict(authority, clear(ENTITY, good(alice), header=header))) == (False, False, False)
 
 
@@ -75,8 +75,8 @@ def test_without_any_from_nobody_is_bound_unless_a_person_says_whom(authority: A
 
 
 @pytest.mark.parametrize("mark", ["\0.evil.test", "\n", "\x1b[31m", "\r\nX: y"])
-def test_a_malformed_address_was_no_address(authority: Authority, mark: str) -> None:
-    """… and a directory could then give the certificate to anybody, as it does for cards."""
+def test_a_malformed_address_in_a_certificate_is_an_error(authority: Authority, mark: str) -> None:
+    """Regression: it counted as no address, and a directory could then bind the certificate to anybody, as it does for cards."""
     mallory = authority.issue("rsa", san=[x509.RFC822Name._init_without_validation(ALICE + mark)], cn="mallory")
     found = open_now(clear(ENTITY, good(mallory)), [], authority.validate, NOW, lambda _: [Address.parse(ALICE)]).verdict
     assert found.binding is Binding.NONE
@@ -116,7 +116,7 @@ def protected(authority: Authority, signer: Person, inner: str, outer: str, mode
         (f"From: <{GOOD}>\r\nSender: nobody\r\n", Reason.SENDER),
     ],
 )
-def test_a_signed_from_of_somebody_else_passed(authority: Authority, inner: str, reason: Reason, mode: str) -> None:
+def test_a_signed_from_of_somebody_else_is_refused(authority: Authority, inner: str, reason: Reason, mode: str) -> None:
     found = protected(authority, authority.issue("rsa", GOOD), inner, f"From: <{GOOD}>\r\n", mode)
     assert held(found)[:2] == (False, False)
     assert reason in found.reasons
@@ -168,7 +168,7 @@ def banner(authority: Authority, body: Body, *people: Person) -> str:
     return verdict(authority, body, *people).banner("fr")
 
 
-def test_altered_is_said_of_what_was_altered_alone(authority: Authority, alice: Person) -> None:
+def test_only_what_was_altered_is_called_altered(authority: Authority, alice: Person) -> None:
     assert ALTERED in banner(authority, clear(ENTITY.replace(b"Bonjour", b"Bonsoir"), good(alice)))
     reader = authority.issue("rsa", ALICE, ku=usage(key_encipherment=True))
     for body, reason in (
@@ -238,8 +238,8 @@ def test_a_signature_outside_cbc_is_not_denied(authority: Authority, alice: Pers
     assert "à l'intérieur" in text(f"smime.reason.{Reason.UNAUTHENTICATED}", "fr")
 
 
-def test_a_reason_was_said_twice(authority: Authority) -> None:
-    """`weak-algorithm: weak-algorithm: RSA key of …`."""
+def test_a_reason_is_shown_once(authority: Authority) -> None:
+    """Regression: `weak-algorithm: weak-algorithm: RSA key of …`."""
     reader = authority.issue("rsa", ALICE, ku=usage(key_encipherment=True))
     (signer,) = verdict(authority, clear(ENTITY, good(reader))).signers
     assert signer.detail == "key usage does not allow signatures"

@@ -1,4 +1,4 @@
-"""SMTP ports on real sockets, on both event loops, with a flow that tests control."""
+"""SMTP ports on real sockets, on both event loops, with a flow that the test controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talk to an SMTP port line by line, and stand in for the flow behind it."""
+"""A client that talks to an SMTP port line by line, and a fake of the flow behind the port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mssgw.core.envelope import Recipient
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
 
-PATIENCE = 20  # seconds; only a hang ever waits that long
+PATIENCE = 20  # seconds until a test fails; only a hang takes that long
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Accepted:
 
 @dataclass
 class Flow:
-    """A flow that takes what it is told to take. `failures` maps a step to what it raises."""
+    """A flow that accepts everything but the steps in `failures`, which maps a step to what it raises."""
 
     accepted: list[Accepted] = field(default_factory=list)
     failures: dict[str, BaseException] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The eleven things aiosmtpd does and we don't: each pinned by a dialogue."""
+"""Eleven behaviours of aiosmtpd that we override, each shown by a dialogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 
 
 def limits(**changes: object) -> Limits:
-    """Limits below what the configuration allows, so that tests reach them."""
+    """Limits below the least that the configuration allows, so that tests reach them quickly."""
     return msgspec.structs.replace(Limits(), **changes)
 
 
@@ -117,7 +117,7 @@ async def test_8_null_sender_is_none(start, connect, flow) -> None:
 
 
 async def test_9_each_chunk_gives_new_time(start, connect, flow) -> None:
-    """The message takes longer than the idle limit in all, no chunk does."""
+    """The whole message takes longer than the idle limit, each chunk less."""
     client = await connect(await start(limits=limits(idle_seconds=0.5)))
     await client.hello()
     await client.envelope()
@@ -126,7 +126,7 @@ async def test_9_each_chunk_gives_new_time(start, connect, flow) -> None:
     begun = clock.time()
     while clock.time() < begun + 1.2:
         await client.send(b"line\r\n")
-        await asyncio.sleep(0.05)  # the sender's pace is what is tested
+        await asyncio.sleep(0.05)  # the sender's pace is under test
     await client.send(b".\r\n")
     assert (await client.reply()).code == 250
 
@@ -149,7 +149,7 @@ async def test_9_the_total_is_limited_too(start, connect, flow) -> None:
     reply = asyncio.create_task(client.reply())
     while not reply.done():
         await client.send(b"line\r\n")
-        await asyncio.sleep(0.01)  # the sender's pace is what is tested
+        await asyncio.sleep(0.01)  # the sender's pace is under test
     assert str(await reply).startswith("421 4.4.2")
 
 

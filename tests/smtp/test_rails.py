@@ -1,4 +1,4 @@
-"""What we rely on inside asyncio and aiosmtpd. If one of these fails after an update, read smtpd/connection.py first."""
+"""Internals of asyncio and aiosmtpd that we rely on. If one of these fails after an update, read smtpd/connection.py first."""
 
 from __future__ import annotations
 

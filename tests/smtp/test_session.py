@@ -255,7 +255,7 @@ async def test_a_dribbled_command_ends_too(start, connect) -> None:
     ended = asyncio.create_task(client.ended())
     while not ended.done():
         client.writer.write(b"N")
-        await asyncio.sleep(0.02)  # the sender's pace is what is tested
+        await asyncio.sleep(0.02)  # the sender's pace is under test
     assert (await ended).startswith(b"421 4.4.2")
 
 
@@ -379,7 +379,7 @@ _PIECES = st.sampled_from(
 @given(st.lists(_PIECES, max_size=30).map(b"".join))
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_strangers_octets_never_make_a_bug(octets: bytes) -> None:
-    """Whatever comes, each reply is well formed and nothing answers 451 (which is what a bug does)."""
+    """Whatever octets come, each reply is well formed and none is 451, which a bug would give."""
     asyncio.run(_conversation(octets))
 
 

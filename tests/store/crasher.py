@@ -1,7 +1,7 @@
 """A worker to be killed: `python -m tests.store.crasher CONFIG-DIRECTORY STORE-ADDRESS NAME COUNT`.
 
-Appends messages, queues, claims and records; says each thing on standard output only after the store has
-promised it. Whatever it said must be there afterwards.
+Appends messages, queues, claims and records; prints each thing on standard output only after the store has
+committed it. Whatever was printed must be there afterwards.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from mssgw.store.queue import NewQueued, Outcome, State
 from tests.conftest import make_config
 from tests.store.messages import DOMAIN, envelope, new_message, octets
 
-LEASE = 0.2  # seconds: the next life takes over what the last one had claimed
+LEASE = 0.2  # seconds: the next process takes over what the last one had claimed
 
 
 def say(*words: object) -> None:

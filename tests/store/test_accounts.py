@@ -106,7 +106,7 @@ async def test_facts(store):
     assert await store.read(lambda rx: facts.get(rx, "list")) is None
 
 
-async def test_the_journal_tells_the_whole_way_of_a_message(store, clock):
+async def test_the_journal_lists_the_whole_way_of_a_message(store, clock):
     alice, bob = Address.parse("Alice@alpha.test"), Address.parse("bob@beta.test")
 
     def write(tx):

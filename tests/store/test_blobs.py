@@ -176,7 +176,7 @@ async def test_the_same_domain_key_for_all_workers(store, open_again):
     assert len(set(contents)) == 8
 
 
-async def test_wrong_master_key_is_said_at_open(config, clock):
+async def test_a_wrong_master_key_is_refused_at_open(config, clock):
     await (await store_package.open(config, clock, worker="w")).close()
     config.seal.master_key.path.write_bytes(bytes(32))
     with pytest.raises(ConfigError, match="not the key that seals this store"):
@@ -190,7 +190,7 @@ async def test_a_master_key_has_32_octets(sqlite_config, clock, octets):
         await store_package.open(sqlite_config, clock, worker="w")
 
 
-async def test_a_missing_master_key_is_said(sqlite_config, clock):
+async def test_a_missing_master_key_is_refused(sqlite_config, clock):
     sqlite_config.seal.master_key.path.unlink()
     with pytest.raises(ConfigError, match="No such file"):
         await store_package.open(sqlite_config, clock, worker="w")

@@ -50,7 +50,7 @@ HARMS = [
 
 @pytest.fixture
 async def harmed(config, clock):
-    """A store with a little of everything, that may end in disorder."""
+    """A store with a little of everything, which the test may damage: `check` does not run at its end."""
     store = await store_package.open(config, clock, worker="w")
     box = await new_inbox(store)
     await fill(store, box, 3)

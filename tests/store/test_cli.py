@@ -72,7 +72,7 @@ def test_check_says_ok_and_what_is_wrong(run, tmp_path):
     assert "messages is 5, counted 0" in run("check", status=1)
 
 
-def test_wrong_master_key_is_said(run, tmp_path):
+def test_a_wrong_master_key_is_an_error(run, tmp_path):
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").write_bytes(bytes(32))
     assert "not the key that seals this store" in run("account", "list", status=1)
@@ -92,8 +92,8 @@ READS = [
 
 @pytest.mark.parametrize("verb", READS, ids=" ".join)
 @pytest.mark.parametrize("lost", ["never made", "deleted", "emptied", "without tables"])
-def test_a_lost_store_is_said_and_never_made_anew(run, tmp_path, verb, lost):
-    """`mssgw check` called a deleted store ok, and made an empty one."""
+def test_a_lost_store_is_an_error_and_never_made_anew(run, tmp_path, verb, lost):
+    """Regression: `mssgw check` created an empty store in place of a deleted one and called it ok."""
     database = tmp_path / "data" / "store.db"
     if lost != "never made":
         run("account", "add", "alice@alpha.mssante.test", "--no-password")
@@ -126,7 +126,7 @@ def test_check_does_not_migrate(run, tmp_path):
 
 
 def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path):
-    """A new key, as it was advised, doesn't open the mail."""
+    """Regression: the error advised to make a new key, which doesn't open the mail."""
     run("account", "add", "alice@alpha.mssante.test", "--no-password")
     key = tmp_path / "master.key"
     key.write_bytes(bytes(10))

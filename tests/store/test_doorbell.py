@@ -1,4 +1,4 @@
-"""The doorbell: rings in this process and in others, only after the commit, and never loses a message when it is lost."""
+"""The doorbell: rings in this process and in others, only after the commit; when a ring is lost, no message is."""
 
 import asyncio
 
@@ -106,7 +106,7 @@ async def test_after_a_lost_connection_everybody_is_woken(pg, tmp_path, clock):
 
 
 async def test_a_lost_bell_is_found_by_the_modseq(pg, tmp_path, clock, monkeypatch):
-    """PostgreSQL lost the notification: the poll sees that the mailbox went on."""
+    """PostgreSQL lost the notification: the poll sees the new modseq of the mailbox."""
     from mssgw import store as store_package
     from tests.conftest import make_config
 

@@ -1,4 +1,4 @@
-"""The writer: shared commits, savepoints, retries, and what callers hear when the store can't."""
+"""The writer: shared commits, savepoints, retries, and the errors that callers get when the store fails."""
 
 import asyncio
 import sqlite3

@@ -103,7 +103,7 @@ async def test_opening_what_was_never_made(unmade, clock):
 
 @pytest.fixture
 def next_script(tmp_path, monkeypatch):
-    """Make the program one version newer, with a migration that does what the test says."""
+    """Make the program one version newer, with the test's own migration."""
     directory = tmp_path / "migrations"
     shutil.copytree(migration._HERE, directory, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migration, "_HERE", directory)

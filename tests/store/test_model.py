@@ -1,7 +1,7 @@
-"""Mailboxes against a model: random work on the real store, and on dictionaries; both must tell the same.
+"""Mailboxes against a model: random work on the real store and on dictionaries must have the same result.
 
-A session that only follows `changes_since` must always end with what `snapshot` says: that is what IMAP
-clients live by. Restarts happen in between; `store.check` has the last word.
+A session that only follows `changes_since` must always reach what `snapshot` returns: IMAP clients depend on
+it. Restarts happen in between; at the end `store.check` must find nothing.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The queue: claims are leases, outcomes are final once, the journal tells."""
+"""The queue: claims are leases, an outcome is recorded once, the journal lists what happened."""
 
 import asyncio
 from datetime import timedelta
@@ -155,7 +155,7 @@ async def test_held_mail_waits_for_the_administrator(store):
 async def test_retry_now(store, clock):
     ids = await enqueue(store, "T1")
     (delivery,) = await claim(store)
-    assert await store.write(lambda tx: queue.retry(tx, ids)) == 0  # it is at work
+    assert await store.write(lambda tx: queue.retry(tx, ids)) == 0  # a worker holds it now
     await record(store, delivery, State.QUEUED, "451", clock.now() + timedelta(hours=1))
     assert await store.write(lambda tx: queue.retry(tx, ids)) == 1
     assert len(await claim(store)) == 1
@@ -172,7 +172,7 @@ async def test_drop_ends_it_even_under_a_worker(store):
     assert await store.write(lambda tx: queue.drop(tx, ids)) == 0
 
 
-async def test_delay_is_told_once(store):
+async def test_a_delay_is_reported_once(store):
     await enqueue(store, "T1")
     (delivery,) = await claim(store)
     await store.write(lambda tx: queue.tell_delay(tx, delivery))

@@ -1,4 +1,4 @@
-"""Two workers on one store: what they do at the same time comes out as if one had done it after the other."""
+"""Two workers on one store: what they do at the same time has the result of one after the other."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.store.messages import enqueue, fill, inbox_of, new_account, new_inbox
 
 
 async def together(*work):
-    """Outcomes of all; errors that two workers may well cause each other are answers, others are raised."""
+    """The outcomes of all. Errors that two workers may cause each other are returned, others are raised."""
     answers = await asyncio.gather(*work, return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, NotFound | Refused):

@@ -1,4 +1,4 @@
-"""A PKI for all tests of an area (keys cost time), and ways to a validator or a Trust over it."""
+"""A PKI for all tests of an area (making keys is slow), and helpers that build a validator or a Trust on it."""
 
 from __future__ import annotations
 

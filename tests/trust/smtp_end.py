@@ -1,4 +1,4 @@
-"""The least SMTP that lets a peer start TLS and say MAIL: a server around a context and a judgement, on either loop."""
+"""The smallest SMTP server that lets a peer start TLS and send MAIL: it takes a context and a judge, and runs on either event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mssgw.trust import tls
 
 
 class SmtpEnd:
-    """Runs in a thread of its own. `context` is asked for at each handshake; `judge(domain, der)` answers MAIL."""
+    """Runs in a thread of its own. `context()` is called for each handshake; `judge(domain, der)` answers MAIL."""
 
     def __init__(self, loop_factory, context, judge, *, implicit=False):
         self._factory, self._context, self._judge, self._implicit = loop_factory, context, judge, implicit
@@ -37,7 +37,7 @@ class SmtpEnd:
     async def _run(self):
         self._stop = asyncio.Event()
         self._tasks = set()
-        self._loop.set_exception_handler(lambda loop, context: None)  # failed handshakes are the tests' business
+        self._loop.set_exception_handler(lambda loop, context: None)  # the tests look at failed handshakes themselves
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context() if self._implicit else None)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()

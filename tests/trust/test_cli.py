@@ -44,7 +44,7 @@ class Desk:
         return octets
 
     def run(self, *arguments):
-        """(exit status, the document or the text, what was said on stderr)"""
+        """(exit status, the document or the text, what was printed on stderr)"""
         result = CliRunner().invoke(app, [*map(str, arguments)])
         document = json.loads(result.stdout) if "--json" in arguments and result.stdout.startswith("{") else result.stdout
         return result.exit_code, document, result.stderr
@@ -189,7 +189,7 @@ def test_show(desk, node):
 
 
 def test_show_prints_lists_as_people_do(desk, node):
-    """`operators_of_domain ['CN=…']` stood there."""
+    """Regression: it printed `operators_of_domain ['CN=…']`."""
     config = ("--config", node / "mssgw.toml")
     in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
     status, text, _ = desk.run("show", ALPHA, *config)
@@ -211,7 +211,7 @@ def test_accept_and_override(desk, node):
     assert desk.run("override", "--config", node / "mssgw.toml")[0] == 2  # a reason is asked for
     status, document, _ = desk.run("override", *config, "--hours", 0, "--json")
     assert (status, document["in_force"], document["until"]) == (0, False, None)
-    said = desk.run("override", *config, "--hours", 0)[1]  # it said that the age does not count until now
+    said = desk.run("override", *config, "--hours", 0)[1]  # the override, which switched the age limit off until now, has ended
     assert said.startswith("La dérogation est levée")
     assert "taken back" in said
     for name in ("accepted.json", "override.json"):
@@ -219,7 +219,7 @@ def test_accept_and_override(desk, node):
 
 
 def test_refusals_stand_in_french_first(desk):
-    """SMTP speaks ASCII English; a person at the command line reads French, then English."""
+    """SMTP replies are ASCII and English; a person at the command line reads French, then English."""
     other = desk.pki.operator("mx.alpha.mssante.test", o="ENCORE UN")
     other.write(desk.directory, "encore")
     common = ("--anchors", desk / "anchors", "--revocation", "none")
@@ -242,7 +242,7 @@ def test_every_fault_has_its_sentence():
 
 
 def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
-    """There was no document at all."""
+    """Regression: no document was printed."""
     (tmp_path / "leaf.pem").write_bytes(desk.alpha.pem)
     for arguments in (
         ("verify", desk / "list.xml"),

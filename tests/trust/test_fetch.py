@@ -1,4 +1,4 @@
-"""Fetching: bounded, patient, once at a time, and over https only from whom our authorities vouch for."""
+"""Fetching: bounded, with back-off, one request at a time, and over https only from hosts that our authorities certify."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mssgw.trust.service import _web_context
 
 
 class Source:
-    """An HTTP(S) server that sends what it is told and counts."""
+    """An HTTP(S) server with scripted answers that counts its requests."""
 
     def __init__(self, answer, tls=None):
         self.answer, self.tls, self.asked, self.release, self.reached = answer, tls, 0, asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Fuzz: every reader of strangers' octets either reads what was signed or refuses in its own words; it never fails otherwise.
+"""Fuzz: every reader of octets from outside either reads what was signed or raises its own error; it never fails otherwise.
 
 Short by default; `MSSGW_FUZZ=long` (make fuzz) runs each a hundred times longer.
 """

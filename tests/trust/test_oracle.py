@@ -1,4 +1,4 @@
-"""certvalidator as oracle: on the demo PKI it and our validator say the same, each in its own words."""
+"""certvalidator as oracle: on the demo PKI it and our validator accept and refuse the same."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scene:
 
 
 def _named_as(foreign, pki):
-    """An authority of a stranger with the name of ours."""
+    """A foreign authority with the name of ours."""
     from mssgw.demo.pki import Authority, Credential
 
     return Authority("ACI-EL-ORG", Credential(pki.authority().credential.certificate, foreign.authority().credential.key))

@@ -1,4 +1,4 @@
-"""Trust as workers use it: adoption, outages, rollback, several workers on one disk, every decision told.
+"""Trust as workers use it: adoption, outages, rollback, several workers on one disk, every decision logged.
 
 The source is a real HTTP server on loopback; time is the test's.
 """
@@ -86,7 +86,7 @@ class Scene:
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    """A process for each list costs these tests half a minute; that it says the same is tested in test_whitelist.py."""
+    """Reads lists in this process: a process for each costs half a minute. That both agree is tested in test_whitelist.py."""
 
     async def open_here(octets, *, stronger, limit):
         return whitelist.open_signed(octets, stronger=stronger, limit=limit, contacts=False)
@@ -116,7 +116,7 @@ def fault(function, *arguments):
 # -- questions -------------------------------------------------------------------------------------------------------
 
 
-async def test_each_step_and_each_decision_is_told(scene):
+async def test_each_step_has_its_decision_and_each_decision_is_logged(scene):
     trust = await scene.started()
     scene.told.clear()
     assert trust.require(ALPHA, scene.alpha.der).name.first("O") == "CLINIQUE ALPHA"
@@ -187,8 +187,8 @@ async def test_mail_certificates_are_judged_too(scene):
 
 
 async def test_three_days_without_the_authority_and_then_back(scene):
-    """Default settings: CRLs of three days. Mail flows until they end and 4 h of grace are over; then peers and our
-    queue are told to wait (451), nothing is refused for good; when the authority is back, mail flows again."""
+    """Default settings: CRLs of three days. Mail flows until they end and 4 h of grace are over; then peers get 451 and
+    our queue waits, nothing is refused for good; when the authority is back, mail flows again."""
     trust = await scene.started()
     clock = scene.clock
     scene.authority.behaviour["*"] = "gone"
@@ -229,7 +229,9 @@ async def test_the_list_itself_too_old_then_an_audited_override(scene):
     refresh.override(scene.directory / "data", "op", "revenue", scene.clock.now(), hours=0)
     await trust.tick()
     assert fault(trust.require, ALPHA, scene.alpha.der) is Fault.LIST_TOO_OLD
-    assert scene.told[-2].detail == "override taken back, age counts again: revenue"  # it said: does not count until now
+    assert (
+        scene.told[-2].detail == "override taken back, age counts again: revenue"
+    )  # the override, which switched the age limit off until now, has ended
     refresh.override(scene.directory / "data", "op", "encore", scene.clock.now(), hours=24)
     await trust.tick()
     assert trust.require(ALPHA, scene.alpha.der)
@@ -302,7 +304,7 @@ async def test_a_new_list_is_adopted(scene):
 
 
 async def test_rollback_to_an_older_list(scene):
-    """A genuine, well signed list from last week is played again."""
+    """A genuine, well signed list of last week is served again."""
     old = sign(render([ListEntry(GAMMA, listed_name(scene.alpha))], NOW - timedelta(days=7)), scene.signer)
     trust = await scene.started()
     scene.authority.signed_list = old
@@ -318,7 +320,7 @@ async def test_a_list_of_the_future(scene):
     assert scene.lists()[-1] == ("refused", "not-a-list")
 
 
-async def test_a_list_that_loses_many_domains_waits_for_a_word(scene):
+async def test_a_list_that_loses_many_domains_waits_for_the_administrator(scene):
     scene.publish(quirky(100))
     trust = await scene.started()
     everybody = len(trust.space.domains)
@@ -337,7 +339,7 @@ async def test_a_list_that_loses_many_domains_waits_for_a_word(scene):
     assert not (scene.directory / "data" / "pending.json").exists()
 
 
-async def test_a_word_for_one_list_is_no_word_for_another(scene):
+async def test_accepting_one_list_accepts_no_other(scene):
     scene.publish(quirky(100))
     trust = await scene.started()
     scene.clock.advance(hours=1)
@@ -438,7 +440,7 @@ async def test_a_changed_list_on_disk_is_looked_at_with_patience_and_still_forbi
     assert again.require(ALPHA, scene.alpha.der)
 
 
-async def test_a_word_for_a_list_that_does_not_hold_is_used_up(scene):
+async def test_accepting_a_list_that_does_not_hold_counts_once(scene):
     scene.publish(quirky(100))
     trust = await scene.started()
     scene.clock.advance(hours=1)
@@ -458,7 +460,7 @@ async def test_a_crash_between_list_and_state(scene):
     await scene.started()
     scene.clock.advance(hours=1)
     newer = sign(render([ListEntry(ALPHA, listed_name(scene.alpha))], scene.clock.now()), scene.signer)
-    disk.write(scene.directory / "data" / "list.xml", newer)  # and then the lights went out
+    disk.write(scene.directory / "data" / "list.xml", newer)  # and then the process died
     scene.authority.behaviour["*"] = "gone"
     again = await scene.started()
     assert again.require(ALPHA, scene.alpha.der)
@@ -484,7 +486,7 @@ async def test_without_any_list_everything_is_deferred(scene):
 # -- anchors ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_private_pki_needs_to_be_said(scene):
+async def test_a_private_pki_must_be_configured(scene):
     with pytest.raises(ConfigError) as caught:
         scene.worker(pki="igc-sante")
     assert "not one of the pinned authorities of IGC-Santé" in str(caught.value)
@@ -498,7 +500,7 @@ async def test_an_anchor_that_is_not_pinned(scene):
     assert scene.worker(anchor_fingerprints=every)
 
 
-def test_settings_say_their_mistakes():
+def test_mistakes_in_settings_are_named():
     for wrong in ({"anchor_fingerprints": ("AB:CD",)}, {"pki": "igc-sante-test"}, {"warn_age_hours": 200}):
         with pytest.raises((ValueError, msgspec.ValidationError)):
             settings(__import__("pathlib").Path(), **wrong)

@@ -1,4 +1,4 @@
-"""What `mssgw trust show` can say of the background: addresses that fail, CRLs and answers with their ages."""
+"""What `mssgw trust show` shows of the background: addresses that fail, CRLs and OCSP answers with their ages."""
 
 # ruff: noqa: F811 - the fixtures of test_service
 
@@ -31,7 +31,7 @@ async def shown(scene: Scene) -> tuple[int, dict, str]:
 
 
 async def test_show_says_what_fails_since_when_and_when_it_is_tried_again(scene: Scene) -> None:
-    """`valid True` was all that stood there while nothing could be fetched."""
+    """Regression: all it showed was `valid True` while nothing could be fetched."""
     trust = await scene.started()
     scene.authority.behaviour["*"] = "throttled"
     await later(trust, scene.clock, hours=5)
@@ -71,7 +71,7 @@ async def test_show_says_the_state_of_crls_and_ocsp(scene: Scene) -> None:
 
 
 async def test_a_stale_crl_is_adopted_with_a_warning(scene: Scene, monkeypatch) -> None:
-    """It was told at level info."""
+    """Regression: it was logged at level info."""
     told = []
     monkeypatch.setattr(feed, "log", lambda event, level="info", **fields: told.append((event, level, fields)))
     scene.authority.behaviour["crl"] = "stale"
@@ -85,7 +85,7 @@ async def test_a_stale_crl_is_adopted_with_a_warning(scene: Scene, monkeypatch) 
 
 
 async def test_two_workers_note_beside_each_other(scene: Scene) -> None:
-    """What one worker met is not wiped out by another that met nothing."""
+    """The failures that one worker noted are not overwritten by another that had none."""
     first = await scene.started()
     scene.authority.behaviour["list"] = "gone"
     await later(first, scene.clock, hours=5)

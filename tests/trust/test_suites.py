@@ -43,7 +43,7 @@ def judge(pinned, leaf, purpose, at, crls=(), policies=frozenset(), mode="hard")
 
 PKITS = place("crypto/pkits")
 PKITS_CASES = json.loads((PKITS / "pkits.json").read_text()) if PKITS.exists() else []
-# Valid in the suite, refused here. Sections of PKITS; the reason is a decision, not a gap that hides in silence.
+# Valid in the suite, refused here: sections of PKITS, each with the decision behind it.
 PKITS_STRICTER = {
     "401": "DSA is not an algorithm of the national guide",
     "403": "names of issuer and authority are compared octet by octet: pinned authorities have one spelling",

@@ -1,4 +1,4 @@
-"""Mutual TLS: peers come through the handshake whatever their certificate is, and are judged by us, with a sentence.
+"""Mutual TLS: the handshake succeeds whatever the peer's certificate is; then our code judges it and the reply gives the reason.
 
 The client is `openssl s_client`, over TLS 1.2 and 1.3, with the full chain, without the intermediate, and with the
 chain in the wrong order; the server runs on asyncio and on uvloop, with STARTTLS and implicit TLS.
@@ -89,7 +89,7 @@ def peers(tmp_path_factory):
 
 @pytest.fixture
 def judge(peers, ledger, clock):
-    """What Trust.require does, over the test's clock and ledger."""
+    """Stands for Trust.require, with the test's clock and list."""
     for authority in peers.pki.authorities.values():
         for anchor in peers.anchors.every:
             if anchor.certificate.subject_der == authority.credential.certificate.subject.public_bytes():
@@ -254,7 +254,7 @@ def test_self_test_notices_a_mechanism_that_does_nothing():
 
 
 def test_without_the_mechanism_openssl_verifies_and_refuses(peers, judge, monkeypatch):
-    """Fail closed: an interpreter we don't know keeps OpenSSL's own verification."""
+    """Fail closed: an interpreter that we don't know keeps OpenSSL's own verification."""
     monkeypatch.setattr(tls, "mechanism", lambda: False)
     context = tls.relay_server_context(peers.identity, peers.anchors)
     with SmtpEnd(asyncio.new_event_loop, lambda: context, judge) as end:
@@ -397,7 +397,7 @@ def test_certificates_that_cannot_be_used_are_all_named_at_the_start(peers, tmp_
     assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate", "hospital.client_ca"]
 
 
-def test_expiry_is_told_once_for_each_threshold(peers, tmp_path, monkeypatch):
+def test_expiry_is_logged_once_for_each_threshold(peers, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr("mssgw.trust.contexts.log", lambda event, level="info", **fields: told.append((level, fields["days"])))
     credential = peers.pki.operator("mx.soon.test", not_after=NOW + timedelta(days=100, hours=1))

@@ -36,7 +36,7 @@ def good(world):
 
 
 def refused(verify, octets, fault, *words, **options):
-    """Refused for that fault, with a sentence that has these words, one line of ASCII."""
+    """Asserts a refusal with that fault, whose sentence is one line of ASCII and holds these words."""
     with pytest.raises(NotTrusted) as caught:
         verify(octets, **options)
     text = caught.value.reply.text
@@ -256,14 +256,14 @@ def test_key_value_beside_the_certificate(verify, good):
 
 
 def test_comment_in_a_name_is_harmless(verify, good):
-    """Canonicalisation drops comments, so the signature holds; what is read is what was signed, not what was cut."""
+    """Canonicalisation drops comments, so the signature holds; the whole name is read, as it was signed."""
     changed = good.replace(b"<Nom>alpha.mssante.test", b"<Nom>alpha<!-- x -->.mssante.test").replace(b"CN=mx.gamma", b"CN=mx<!---->.gamma")
     assert [entry.domain for entry in verify(changed).entries] == ["alpha.mssante.test", "gamma.mssante.test"]
     assert verify(changed).entries == verify(good).entries
 
 
 def test_processing_instruction_in_a_name_is_refused(verify, world):
-    """Signed by the authority itself, and still not read: half of a name is another name."""
+    """Refused even when the authority itself signed it: a part of a name is another name."""
     unsigned = render(world.entries(), NOW).replace(b"<Nom>alpha.mssante.test", b"<Nom>evil.test<?x?>.mssante.test")
     refused(verify, sign(unsigned, world.signer), Fault.NOT_A_LIST, "more than text")
 

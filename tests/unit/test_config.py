@@ -55,13 +55,13 @@ def test_missing_tables_are_named():
 
 @pytest.mark.parametrize("name", ["…", "mx alpha.test", "mx..test", "-mx.test", "[192.0.2.1]", "mx.test\\r\\nX: y"])
 def test_hostname_is_a_host_name(name):
-    """The placeholder of config/mssgw.toml went into banners and Received fields."""
+    """Regression: the placeholder of config/mssgw.toml was used in banners and Received fields."""
     ((path, sentence),) = problems(GOOD.replace("mx.alpha.test", name))
     assert path == "node"
     assert "is not a host name such as mx.chu.example" in sentence
 
 
-def test_every_mistake_inside_one_table_is_told():
+def test_every_mistake_inside_one_table_is_named():
     """Regression: `config check` stopped at the first one of an [[ldap]]."""
     assert problems(
         GOOD
@@ -93,7 +93,7 @@ bogus = 1
     ]
 
 
-def test_all_that_is_missing_is_told_and_what_is_wrong_is_not_missed_again():
+def test_what_is_missing_is_named_and_what_is_wrong_is_not_called_missing():
     assert problems(GOOD + "[[ldap]]\n[relay]\n") == [
         ("ldap[0].urls", "is required"),
         ("ldap[0].base", "is required"),
@@ -113,8 +113,8 @@ def test_all_that_is_missing_is_told_and_what_is_wrong_is_not_missed_again():
         ("node.log_format", GOOD.replace("[node]", '[node]\nlog_format = "toujours"'), "json, text"),
     ],
 )
-def test_a_word_that_is_none_of_a_few_is_told_with_them(path, text, choices):
-    """Regression: `Invalid enum value 'toujours'` did not say what else there is."""
+def test_a_word_that_is_none_of_a_few_is_refused_with_those_that_are(path, text, choices):
+    """Regression: `Invalid enum value 'toujours'` did not name the words that exist."""
     assert problems(text if "[node]" in text else GOOD + text) == [(path, f"Invalid enum value 'toujours'; one of {choices}")]
 
 

@@ -117,7 +117,7 @@ def test_a_second_address_however_it_is_spelled(value) -> None:
 )
 @pytest.mark.parametrize("name", [b"From", b"Sender"])
 def test_a_name_that_shows_the_address_of_another(name, value) -> None:
-    """Mail programs show the name only; luc@... <jeanne@...> reads as mail from Luc."""
+    """Many mail programs show the name alone, so that `luc@... <jeanne@...>` reads as mail from Luc."""
     more = b"From: jeanne@a.fr\r\n" if name == b"Sender" else b""
     with pytest.raises(NotAllowed) as refusal:
         require_author(Headers.parse(name + b": " + value + b"\r\n" + more), lambda address: address.key == "jeanne@a.fr")
@@ -149,7 +149,7 @@ _PIECES = [b"jeanne@a.fr", b"evil@b.fr", b"<", b">", b",", b'"', b"(", b")", b":
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join))
 def test_no_spelling_hides_an_author(value) -> None:
-    """Whatever is written into From: either it is refused, or every address that is left is the client's own."""
+    """Whatever stands in From is refused, or every address that a reader can find in it is the client's own."""
     headers = Headers.parse(b"From: " + value + b"\r\n")
     try:
         require_author(headers, lambda address: address.key == "jeanne@a.fr")

@@ -34,7 +34,7 @@ async def test_files_then_mail_then_directories(store, tmp_path: Path) -> None:
         assert capabilities.stated(found[-1].capabilities) == capabilities.MODERN
         said = capabilities.own(authority.issue("p256").certificate)
         await store.write(lambda tx: certificates.set_capabilities(tx, WHO, said, NOW))
-        assert {one.capabilities for one in await lookup(WHO)} == {said}  # what their last valid mail said comes first
+        assert {one.capabilities for one in await lookup(WHO)} == {said}  # the capabilities in their last valid mail come first
         directory.close()
 
 
@@ -50,7 +50,7 @@ async def test_a_directory_that_is_down_stands_last(store) -> None:
     assert unknown.unknown.reply.enhanced == "4.4.3"
 
 
-async def test_what_another_worker_learns_is_heard(store, open_again):
+async def test_what_another_worker_learns_is_found(store, open_again):
     other = await open_again()
     learned = Learned(store)
     assert await learned.about(WHO) == ([], None)

@@ -89,7 +89,7 @@ def test_no_anchors(home):
 
 
 def test_a_seal_that_readers_refuse(home):
-    """Regression: a TLS certificate as seal passed, and all mail was signed with what nobody believes."""
+    """Regression: a TLS certificate as seal passed the check, and all mail was signed with a certificate that readers refuse."""
     Pki().operator("mx.a.test", key="p256").write(home, "seal")
     assert "not for mail" in problems(home)["domain[0].certificate"]
     require_ready(parse(TOML + 'sign = "never"\n', home))
@@ -155,7 +155,7 @@ pkcs11_pin = "file:master.key"
 
 
 def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
-    """Regression: the check said ok, and all mail waited for `ModuleNotFoundError`."""
+    """Regression: the check passed, and all mail then waited with `ModuleNotFoundError`."""
     (home / "module.so").write_bytes(b"")
     require_ready(parse(TOKEN.format(module="module.so"), home))
     monkeypatch.setitem(sys.modules, "pkcs11", None)
@@ -171,7 +171,7 @@ def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
 
 
 def test_a_master_key_that_is_none(home):
-    """Regression: the check and a reload took any file, and the next start did not."""
+    """Regression: the check and a reload accepted any file, and the next start failed."""
     (home / "master.key").write_text("garbage")
     assert "expected 32 octets, found 7" in problems(home)["seal.master_key"]
 

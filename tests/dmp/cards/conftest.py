@@ -35,7 +35,7 @@ RELAY_TOOLS = ("stunnel4", "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so")
 
 
 def until(condition, what: str, seconds: float = 20.0):
-    """Wait for a fact of the outside world, by asking; the deadline only ends a hang."""
+    """Ask again until the answer is yes; the deadline only ends a hang."""
     end = time.monotonic() + seconds
     pause = threading.Event()
     while time.monotonic() < end:
@@ -101,7 +101,7 @@ class Token:
     signature: x509.Certificate
 
     def pull(self) -> None:
-        """Take the token away under the module's feet."""
+        """Remove the token while the module has it open."""
         self.folder.rename(self.folder.with_suffix(".pulled"))
 
 
@@ -144,7 +144,7 @@ def provision(
         "CPS_INFO_PS": b"\x30\x10CPS3 INFO PSSM26",
         "CPS_ACTIVITY_01_PS": activity_object(Activity("Cabinet Martin", "499700367909006", "SA07")),
     }
-    objects["CPS_ACTIVITY_03_PS"] = activity_object(Activity("CHU Exemple", "1750000001", "SA01"))  # indexes may have holes
+    objects["CPS_ACTIVITY_03_PS"] = activity_object(Activity("CHU Exemple", "1750000001", "SA01"))  # numbers may be missing
     for name, value in objects.items():
         path = folder / name
         path.write_bytes(value)

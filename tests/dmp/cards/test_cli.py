@@ -1,4 +1,4 @@
-"""The command line with a card in the reader: the card is the person, the key and the line."""
+"""The command line with a card in the reader: actor, keys and TLS come from the card."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(config, *command: str, pin: str = "") -> tuple[int, dict]:
     return ran.exit_code, json.loads(ran.stdout.splitlines()[-1])
 
 
-def test_card_data_are_forced_and_the_line_is_the_cards(config, cps, simulator):
+def test_the_cards_data_and_keys_replace_those_of_the_configuration(config, cps, simulator):
     running, _ = simulator
     patient = next(p for p in running.config.patients if p.name == "PATIENT")
     status, found = run(config, "exists", "--as", "jeanne@alpha.test", "--patient", patient.ins, pin=cps.pin)
@@ -79,8 +79,8 @@ def test_the_card_shows_itself_and_the_doctor_sees_it(config, cps):
     assert checks["stunnel"]["holds"]
 
 
-async def test_insi_has_a_line_of_its_own_with_the_cards_key(config, cps, simulator, tmp_path, monkeypatch):
-    """Through the DMP's line a question to INSi went to the DMP's host."""
+async def test_insi_has_a_relay_of_its_own_with_the_cards_key(config, cps, simulator, tmp_path, monkeypatch):
+    """Regression: through the DMP's relay a question to INSi went to the DMP's host."""
     running, _ = simulator
     with in_thread(Simulator(running.config)) as other:
         added = f'[dmp]\ninsi_url = "https://localhost:{other}/insi"\ninsi_authorisation = "I"\n'

@@ -51,7 +51,7 @@ async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_con
     store = DmpStore.open(f"sqlite:{tmp_path / 'dmp.db'}", STORE_KEYS)
     actor = session.card.actor(0, datetime.now(UTC))
     until(lambda: not next(s for s in slots() if "Virtual PCD" in s.name).atr, "an empty reader")
-    physical = SimulatedCard(VITALE)  # the body of the card in its PC/SC reader; SoftHSM is its chip
+    physical = SimulatedCard(VITALE)  # the virtual reader sees a card come and go; SoftHSM does its cryptography
     slot = until(lambda: next((s for s in slots() if s.atr), None), "the card in its reader")
     try:
         async with Dmp(settings, session.signer) as dmp:
@@ -73,7 +73,7 @@ async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_con
                 await consultations.find(consultation)
             with pytest.raises(RelayDown):
                 relay.require_running()
-            with pytest.raises(DmpError):  # neither the key nor the line is there any more
+            with pytest.raises(DmpError):  # neither the key nor the relay is there any more
                 await dmp.td02_existence(Call(actor, Ins(patient.ins, patient.oid)))
         ended = [r for r in store.audit() if (r.what, r.outcome) == ("consultation", "closed")]
         assert [dict(r.facts)["by"] for r in ended] == [BY_CARD]

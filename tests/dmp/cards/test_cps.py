@@ -104,12 +104,12 @@ def test_a_token_that_is_no_card_is_no_card(tmp_path, monkeypatch):
         reader.see()
 
 
-def test_a_missing_module_is_told(tmp_path):
+def test_a_missing_module_is_named(tmp_path):
     with pytest.raises(NoReader, match="not installed"):
         Pkcs11CardReader(tmp_path / "libcps3_pkcs11.so")
 
 
-def test_a_module_that_is_no_module_is_told(tmp_path):
+def test_a_module_that_is_no_module_is_named(tmp_path):
     fake = tmp_path / "fake.so"
     fake.write_bytes(b"not a library")
     with Pkcs11CardReader(fake) as reader, pytest.raises(CardUnreadable):

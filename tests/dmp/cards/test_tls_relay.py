@@ -168,7 +168,7 @@ asyncio.run(main())
 
 @pytest.mark.peer(*RELAY_TOOLS)
 def test_a_relay_does_not_outlive_a_program_that_is_killed(cps, tmp_path):
-    """stunnel went on at its port, logged in to the card, until somebody noticed."""
+    """Regression: stunnel went on at its port, logged in to the card."""
     (tmp_path / "anchors.pem").write_bytes(cps.authentication.public_bytes(PEM))
     relay = relay_of(cps, tmp_path, 1, tmp_path / "anchors.pem")
     program = [sys.executable, "-c", _KILLED, cps.pin]

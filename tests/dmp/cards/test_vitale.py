@@ -28,7 +28,7 @@ def _slot() -> Slot:
 
 @contextmanager
 def inserted(content):
-    """A card in the reader, once the daemon has seen the former one go and this one come: (card, slot)."""
+    """Puts a card into the reader and returns (card, slot) once the daemon has seen the former one go and this one come."""
     until(lambda: not _slot().atr, "an empty reader")
     with SimulatedCard(content) as card:
         yield card, until(lambda: next((s for s in slots() if s.atr), None), "the card in its reader")
@@ -53,7 +53,7 @@ def test_a_long_card_is_read_in_pieces(pcscd):
         assert len(PcscVitaleReader(slot).read().beneficiaries) == 18
 
 
-def test_no_card_and_another_card_are_told(pcscd):
+def test_no_card_and_another_card_are_two_errors(pcscd):
     until(lambda: not _slot().atr, "an empty reader")
     with pytest.raises(NoCard):
         PcscVitaleReader(_slot()).read()
@@ -106,12 +106,12 @@ def test_the_licensed_reader_is_a_program_that_prints_the_card(tmp_path):
     ("text", "error"),
     [("exit 3", NoReader), ("exit 4", NoCard), ("exit 1", CardUnreadable), ("echo nonsense", CardUnreadable), ("true", CardUnreadable)],
 )
-def test_what_the_program_says_otherwise(tmp_path, text, error):
+def test_each_other_output_of_the_program_is_its_error(tmp_path, text, error):
     with pytest.raises(error):
         _program(tmp_path, text).read()
 
 
-def test_a_missing_program_is_told(tmp_path):
+def test_a_missing_program_is_named(tmp_path):
     with pytest.raises(NoReader, match="not installed"):
         ExternalVitaleReader([str(tmp_path / "absent")]).read()
 

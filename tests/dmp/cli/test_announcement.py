@@ -1,4 +1,4 @@
-"""Consultation d'annonce (CSP R1111-53): told before two weeks and before a month, no longer once shown or deleted."""
+"""Consultation d'annonce (CSP R1111-53): a reminder before two weeks and before a month, none once the document is shown or deleted."""
 
 from __future__ import annotations
 

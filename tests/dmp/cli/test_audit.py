@@ -1,4 +1,4 @@
-"""The printed trail: whose dossier, every attempt, with what came of it."""
+"""The printed audit trail: whose dossier, every attempt and its outcome."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def test_a_document_on_stdout_with_json_is_one_json_document(mssgw):
     assert len(base64.b64decode(got["content"])) == got["bytes"]
 
 
-def test_a_cda_in_utf16_is_told_that_utf8_is_wanted(mssgw, tmp_path):
+def test_a_cda_in_utf16_is_refused_and_utf8_asked_for(mssgw, tmp_path):
     path = tmp_path / "x.xml"
     path.write_bytes('<?xml version="1.0" encoding="UTF-16"?><ClinicalDocument/>'.encode("utf-16"))
     assert "UTF-8" in submit(mssgw, path).document["sentence"]
@@ -266,7 +266,7 @@ def test_an_unknown_document_to_get_or_replace(mssgw, tmp_path):
 
 
 def test_a_replayed_request_is_refused(mssgw, tmp_path):
-    """The trace has every octet of the exchange; sent a second time, its VIHF is spent."""
+    """The trace has every octet of the exchange; sent a second time, its VIHF was used before."""
     mssgw.done("exists", "--trace", str(tmp_path / "trace"), patient="PATIENT")
     request = next(p for p in sorted((tmp_path / "trace").iterdir()) if "request" in p.name)
     head, _, body = request.read_bytes().partition(b"\r\n\r\n")
@@ -282,12 +282,12 @@ def test_a_replayed_request_is_refused(mssgw, tmp_path):
     assert b"PRPA_IN201308UV02" not in answer.content
 
 
-def test_an_expired_certificate_or_a_key_of_another_is_told(write_config, mssgw):
+def test_an_expired_certificate_or_a_key_of_another_is_named(write_config, mssgw):
     mssgw.config = write_config(key=f"file:{mssgw.running.settings.key.parent / 'server.key'}")
     assert mssgw("exists", patient="PATIENT").document["error"] == "BadCertificate"
 
 
-def test_the_doctor_tells_what_is_missing(write_config, tmp_path):
+def test_the_doctor_names_what_is_missing(write_config, tmp_path):
     from mssgw.cli.dmp import app
 
     config = write_config(card_module=str(tmp_path / "absent.so"))

@@ -1,4 +1,4 @@
-"""`mssgw dmp create`, when it does not go straight on: another patient's card, silence of the DMP, options, Ctrl-C."""
+"""`mssgw dmp create` when something intervenes: another patient's card, a DMP that does not answer, options, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_question_of_consent_names_the_patient(mssgw, card, tmp_path, monkey
 
 
 def silent(monkeypatch, method: str, *, delivers: bool = True) -> None:
-    """The next call of the method is never answered; with `delivers` the DMP has acted on it."""
+    """Makes the DMP leave the next call of the method without an answer; with `delivers` it has acted on it."""
     real = getattr(Dmp, method)
 
     async def lost(self, *arguments, **options):
@@ -144,7 +144,7 @@ def test_a_refused_web_account_does_not_hold_up_the_confirmation(mssgw, card, tm
 
 
 def test_a_process_that_dies_while_the_dmp_creates_is_settled_by_asking(mssgw, card, tmp_path, monkeypatch):
-    """No row of an answer, no row of silence: what was kept before sending is enough."""
+    """The store has neither an answer nor a note that none came: what was stored before sending is enough."""
     real = Dmp.td11_create
 
     async def killed(self, *arguments, **options):
@@ -182,7 +182,7 @@ def test_the_end_of_a_creation_is_checked_before_its_first_step(mssgw, card, tmp
     assert (tmp_path / "there.pdf").read_text() == "another patient's"
 
 
-def test_confirmed_is_said_of_a_letter_that_is_on_the_disk_only(mssgw, card, tmp_path, monkeypatch):
+def test_a_creation_is_confirmed_only_when_its_letter_is_on_the_disk(mssgw, card, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "", "lettre.pdf")
 
@@ -199,7 +199,7 @@ def test_confirmed_is_said_of_a_letter_that_is_on_the_disk_only(mssgw, card, tmp
     assert outcomes(mssgw)[-1] == "confirmed"
 
 
-def test_a_confirmation_by_e_mail_says_who_sends_it(mssgw, card, tmp_path):
+def test_a_confirmation_by_e_mail_names_who_sends_it(mssgw, card, tmp_path):
     letter = tmp_path / "lettre.pdf"
     command = ("--consent", "oral", "--yes", "--email", "luc@example.test", "--confirm", "email", "-o", str(letter))
     made = mssgw.done("create", "--vitale", card("SANSDOSSIER"), *command)

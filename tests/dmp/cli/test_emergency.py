@@ -12,7 +12,7 @@ URGENT = (*GLASS, "--reason", WHY, "--yes")
 
 
 def test_an_emergency_left_open_is_not_inherited_without_a_gesture(mssgw):
-    """Its process may have been killed: who comes next has said nothing yet."""
+    """The process that opened it may have been killed: the next user has confirmed nothing yet."""
     first = mssgw.done("find", *URGENT, patient="NOUVEAU")
     assert mssgw("find", *GLASS, patient="NOUVEAU").document["error"] == "ReasonMissing"
     assert mssgw("find", *GLASS, "--reason", WHY, patient="NOUVEAU").document["error"] == "NotConfirmed"
@@ -26,7 +26,7 @@ def test_centre_15_needs_a_gesture(mssgw):
 
 
 def test_an_access_that_the_dmp_refuses_leaves_nothing_open(mssgw):
-    """In régulation we leave the block to the server: it refuses after our granted."""
+    """In régulation the server alone enforces the patient's block: it refuses what our rules granted."""
     record = mssgw.running.record("BLOQUANT")
     record.blocked["899700000025"] = "REGULATEUR"
     assert mssgw("find", "--mode", "centre_15", "--yes", patient="BLOQUANT", who=SAMU).document["error"] == "AccessDenied"

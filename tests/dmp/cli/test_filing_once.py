@@ -1,4 +1,4 @@
-"""The same PDF is the same document: once in the DMP, whatever happens between two submissions."""
+"""The same PDF is one document: it is filed in the DMP once, whatever happens between two submissions."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def wanted(pdf: Path) -> PdfRequest:
 
 
 class Dying:
-    """The connection breaks before or after the DMP took it."""
+    """Breaks the connection before or after the DMP took the document."""
 
     def __init__(self, dmp, *, delivers: bool) -> None:
         self._dmp, self._delivers = dmp, delivers
@@ -204,7 +204,7 @@ def test_a_title_of_128_octets_is_taken(mssgw, pdf):
 
 
 @pytest.mark.parametrize("content", [b"", b"   \n", b"\x89PNG\r\n\x1a\n", b"\x00" * 100, b"hello", b"<html></html>"])
-def test_what_is_no_pdf_is_told_so(mssgw, tmp_path, content):
+def test_what_is_no_pdf_is_refused_as_such(mssgw, tmp_path, content):
     path = tmp_path / "scan.pdf"
     path.write_bytes(content)
     refused = submit(mssgw, path)

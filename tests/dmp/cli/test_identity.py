@@ -146,7 +146,7 @@ def test_an_archive_of_a_document_whose_traits_differ_is_refused(mssgw, tmp_path
     assert ran.exit_code == 1
     assert "sexe" in ran.stderr
     assert not target.exists()
-    assert xdm("write", str(wrong), "-o", str(target)).exit_code == 0  # nobody was asked
+    assert xdm("write", str(wrong), "-o", str(target)).exit_code == 0  # no server was asked
     ran = xdm("read", str(target), *asked)
     assert ran.exit_code == 1
     assert "sexe" in ran.stderr
@@ -163,7 +163,7 @@ def test_two_documents_of_one_ins_under_two_names_make_no_archive(mssgw, tmp_pat
     assert "nom de naissance" in ran.stderr
 
 
-def test_a_received_archive_tells_when_document_and_metadata_name_the_patient_differently(mssgw, tmp_path):
+def test_a_received_archive_is_remarked_when_document_and_metadata_name_the_patient_differently(mssgw, tmp_path):
     target, changed = tmp_path / "a.zip", tmp_path / "b.zip"
     assert xdm("write", str(cda(tmp_path, register(mssgw))), "-o", str(target)).exit_code == 0
     with zipfile.ZipFile(target) as old, zipfile.ZipFile(changed, "w") as new:

@@ -1,4 +1,4 @@
-"""A signal ends a verb in order: a sentence, a row, the status of a shell, and no consultation left open."""
+"""A signal ends a verb in order: a sentence, an audit row, status 128 + signal, and no consultation left open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command(mssgw, name: str, *more: str, patient: str = "NOUVEAU") -> list[str]
 
 
 def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
-    """Read until the words appear, then send the signal once; everything shown."""
+    """Read until the words appear, then send the signal once. Returns everything that was printed."""
     shown = b""
     while until.encode() not in shown:
         read = os.read(ran.stderr.fileno(), 4096)

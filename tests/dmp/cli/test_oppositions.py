@@ -1,4 +1,4 @@
-"""An opposition is the patient's word: neither made nor lifted without a gesture, nor by whom the patient has blocked."""
+"""An opposition is the patient's decision: set or lifted only after a confirmation, and never by a professional whom the patient blocked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_whom_the_patient_blocked_does_not_close_the_dossier(mssgw):
     assert mssgw("close", "--reason", "Demande", "--yes", patient="BLOQUANT").document["error"] == "ProfessionalBlocked"
 
 
-def test_a_contact_is_changed_without_a_question_and_told_by_its_name_only(mssgw):
+def test_a_contact_is_changed_without_a_question_and_audited_by_its_name_only(mssgw):
     mssgw.done("modify", "--email", "lea@example.test", patient="NOUVEAU")
     rows = [r for r in mssgw.done("audit", patient="NOUVEAU")["audit"] if r["what"] == "TD1.3b"]
     assert [(r["outcome"], r["facts"]) for r in rows] == [("granted", {"fields": "email"}), ("done", {"fields": "email"})]

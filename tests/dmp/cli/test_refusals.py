@@ -1,4 +1,4 @@
-"""Each refusal says its own cause, all of it, in French first; nothing asked by mistake is done."""
+"""Each refusal names all of its causes, in French first; nothing is done without confirmation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_without_confirmation_each_verb_says_so(mssgw):
 
 
 def answered(mssgw, words: str, *arguments: str) -> tuple[int, str]:
-    """The verb at a terminal where a person types: (status, what was shown)."""
+    """Runs the verb at a terminal where a person types. Returns (status, what was printed)."""
     command = [sys.executable, "-m", "mssgw", "dmp", *arguments, "--config", str(mssgw.config), "--as", DOCTOR]
     person, terminal = pty.openpty()
     with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as ran:
@@ -66,7 +66,7 @@ def answered(mssgw, words: str, *arguments: str) -> tuple[int, str]:
     return ran.returncode, shown
 
 
-def test_yes_is_said_at_a_terminal_and_a_word_that_is_neither_is_asked_about_again(mssgw):
+def test_yes_is_typed_at_a_terminal_and_any_other_word_is_asked_about_again(mssgw):
     status, shown = answered(mssgw, "peut-être\noui\n", "authorise", "--patient", mssgw.running.ins("NOUVEAU").value)
     assert status == 0, shown
     assert "donné son accord" in shown
@@ -97,7 +97,7 @@ def test_the_words_of_an_answer(monkeypatch, typed, yes):
 
 
 def test_every_reason_of_a_refusal_is_shown(mssgw):
-    """Blocked and without the strong login: not one after the other."""
+    """Two reasons at once, blocked by the patient and no strong login: both are shown, not one after the other."""
     refused = mssgw("find", patient="BLOQUANT", who=HOSPITAL)
     names = [name for name, holds, _ in refused.document["reasons"] if not holds]
     assert {"consentement", "authentification", "habilitation"} <= set(names)
@@ -119,7 +119,7 @@ def test_show_on_a_document_hidden_from_the_patient_only_says_what_to_do(mssgw, 
     assert mssgw.done("show", hidden, "--to", "patient", patient="PATIENT")["changed"] is False
 
 
-def test_what_is_so_already_is_said_and_not_sent(mssgw, hidden):
+def test_what_is_so_already_is_shown_and_not_sent(mssgw, hidden):
     assert mssgw.done("hide", hidden, patient="PATIENT")["changed"] is True
     assert mssgw.done("hide", hidden, patient="PATIENT")["changed"] is False
     assert mssgw.audit("PATIENT").count(("TD3.3a masquer", "done")) == 1
@@ -175,7 +175,7 @@ def test_block_is_the_patient_s_act(write_config, mssgw):
 
 
 def test_professionals_show_the_one_to_whom_td02_says_valide(reconfigured, mssgw):
-    """A record open to whoever asks, as those of the demo."""
+    """A dossier that is open to whoever asks, like those of the demo."""
     from dmp_connector.model import AuthorisationStatus
 
     record = mssgw.running.record("NOUVEAU")
@@ -185,7 +185,7 @@ def test_professionals_show_the_one_to_whom_td02_says_valide(reconfigured, mssgw
     assert (row["id"], row["status"], row["mt"]) == ("899700367909", "VALIDE", True)
 
 
-def test_a_vitale_file_that_lacks_a_field_is_told_which(mssgw, tmp_path):
+def test_a_vitale_file_that_lacks_a_field_is_refused_by_its_name(mssgw, tmp_path):
     path = tmp_path / "vitale.json"
     card = {"kind": "test", "serial": "V", "beneficiaries": [{"nir": "", "rank": 1, "birth_name": "X", "given": "Y", "sex": "F"}]}
     path.write_text(json.dumps(card))
@@ -256,7 +256,7 @@ def test_card_takes_as(mssgw):
     assert "lecteur" in ran.stderr
 
 
-def test_every_refusal_is_said_in_french_then_english(mssgw):
+def test_every_refusal_is_printed_in_french_then_english(mssgw):
     refused = mssgw("find", patient="NOUVEAU", text=True).notices.splitlines()
     assert refused[0].startswith("mssgw dmp : Aucun consentement")
     assert refused[1].startswith("mssgw dmp: No consent")

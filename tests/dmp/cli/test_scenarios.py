@@ -327,7 +327,7 @@ def test_for_people_the_verbs_speak_french(mssgw):
     assert "✘ consentement" in trail
 
 
-def test_an_unknown_address_is_told(mssgw):
+def test_an_unknown_address_is_named(mssgw):
     assert "dmp_actor" in mssgw("exists", patient="PATIENT", who="nobody@alpha.test", text=True).notices
 
 

@@ -41,6 +41,6 @@ def test_without_master_key_nothing_is_opened(mssgw):
     assert not (mssgw.config.parent / "dmp.db").exists()
 
 
-def test_a_short_master_key_is_said(mssgw):
+def test_a_short_master_key_is_refused(mssgw):
     (mssgw.config.parent / "master").write_bytes(b"short")
     assert "expected 32 octets, found 5" in run(mssgw, "store").stderr

@@ -1,4 +1,4 @@
-"""For whom a document is filed is shown before it goes, asked at a terminal, and told in the result."""
+"""For whom a document is filed is shown before it is sent, confirmed at a terminal, and named in the result."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_cda_with_script_or_external_link_is_refused_before_it_is_sent(mssgw, 
     assert [row for row in mssgw.audit("PATIENT") if row[1] == "sent"] == []
 
 
-def test_a_deposit_without_an_answer_is_said_to_be_kept_and_resume_names_it(mssgw, pdf, monkeypatch):
+def test_a_deposit_without_an_answer_is_shown_as_kept_and_resume_names_it(mssgw, pdf, monkeypatch):
     async def silent(self, *given, **options):
         raise Unavailable("no answer")
 

@@ -139,7 +139,7 @@ async def test_bris_de_glace_granted_and_noticed(dmp: Dmp, dmp_running: Running,
     assert len(found) == 2
     assert (await dmp.td32_retrieve(call, found[:1]))[0].content
     record = dmp_running.record("NOUVEAU")
-    assert len(record.notices) == 2  # the holder and the treating doctor are told (R1111-48)
+    assert len(record.notices) == 2  # the holder and the treating doctor are informed (R1111-48)
     assert {t.mode for t in record.journal} == {"bris_de_glace"}
     assert (await dmp.td02_existence(call)).authorisation.value == "NON_EXISTE"  # never touched
 
@@ -360,7 +360,7 @@ async def test_masked_and_hidden_at_once_when_the_national_parameter_forbids_it(
 
 
 class LosesAnswers(Exchange):
-    """Delivers the request and loses the answer, once per name."""
+    """Delivers the request and drops the answer, once for each name."""
 
     def __init__(self, inner: Exchange, *names: str) -> None:
         self._inner, self._names, self.sent = inner, list(names), []  # type: ignore[var-annotated]

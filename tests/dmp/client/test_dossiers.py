@@ -36,7 +36,7 @@ pytestmark = pytest.mark.asyncio
         ("BLOQUANT", DossierState.ACTIVE, AuthorisationStatus.FORBIDDEN, False, True),
     ],
 )
-async def test_existence_tells_state_and_authorisation(dmp: Dmp, call_of, name, state, authorisation, treating, attached) -> None:
+async def test_existence_returns_state_and_authorisation(dmp: Dmp, call_of, name, state, authorisation, treating, attached) -> None:
     dossier = await dmp.td02_existence(call_of(name))
     assert (dossier.state, dossier.authorisation) == (state, authorisation)
     assert (dossier.treating_doctor, dossier.attached_to_mes) == (treating, attached)
@@ -75,7 +75,7 @@ async def test_an_authorisation_expires(dmp: Dmp, dmp_running: Running, call_of)
     call = call_of("NOUVEAU")
     await dmp.td03_authorise(call)
     dmp_running.clock.offset = timedelta(days=366)
-    with pytest.raises(Refused):  # the certificates are valid for 300 days: the server refuses them first
+    with pytest.raises(Refused):  # the certificates are valid for 300 days: after that the server would refuse them first
         await dmp.td02_existence(call)
     dmp_running.clock.offset = timedelta(0)
     record = dmp_running.record("NOUVEAU")
@@ -103,7 +103,7 @@ async def test_any_action_can_be_replaced(dmp_running: Running, call_of) -> None
 
 
 async def test_a_state_that_is_everybodys(dmp: Dmp, dmp_running: Running, doctor) -> None:
-    """The configuration may give a state to whoever asks: it can be taken back like a granted one."""
+    """The configuration may authorise whoever asks: such an authorisation can be withdrawn like any other."""
     from dmp_connector.model import Ins
     from dmp_connector.simulator import Person
 

@@ -1,4 +1,4 @@
-"""A DMP that is ill or hostile: cut, swapped, endless, of another form. Each answer is an error of ours, and nothing is done twice."""
+"""A broken or hostile DMP: answers cut, exchanged, endless or of another form. Each ends in one of our errors, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CDA = b"<ClinicalDocument xmlns='urn:hl7-org:v3'/>"
 
 
 class Says(Exchange):
-    """Answers every post with what `answer` makes of it."""
+    """A transport that answers every request with `answer(request)`."""
 
     def __init__(self, answer: Callable[[str, bytes], Answer]) -> None:
         self._answer, self.asked = answer, []  # type: ignore[var-annotated]
@@ -156,7 +156,7 @@ async def test_no_soap_at_all(dmp_running: Running, call_of, body: bytes) -> Non
 
 
 class Breaks:
-    """Stands before the simulator and resets the connection: when the request came, or after the DMP acted."""
+    """A proxy before the simulator that resets the connection, either when the request came or after the DMP acted."""
 
     def __init__(self, running: Running, *, delivers: bool) -> None:
         self._inner, self._delivers = Exchange.of(running.settings), delivers

@@ -1,4 +1,4 @@
-"""How far a long transfer is: what is sent, what comes, and the bar a person sees."""
+"""Progress of a long transfer: octets sent, octets received, and the bar that a person sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from mssgw.cli.dmp import documents
 
 
-async def test_what_comes_is_told_piece_by_piece_until_the_end(dmp, call_of):
+async def test_what_comes_is_counted_piece_by_piece_until_the_end(dmp, call_of):
     entries = await dmp.td31a_find(call_of("PATIENT"))
     told: list[tuple[int, int]] = []
     dmp.watch(lambda done, total: told.append((done, total)))

@@ -62,7 +62,7 @@ async def test_trace_continues_its_numbers(dmp_running: Running, call_of, tmp_pa
 
 
 async def test_all_who_trace_into_a_directory_share_its_numbers(dmp_running: Running, call_of, tmp_path: Path) -> None:
-    """The DMP's client and INSi's each began at 1, and the second lost its files to the first."""
+    """Regression: the DMP's client and INSi's each began at 1, and the second overwrote the files of the first."""
     settings = replace(dmp_running.settings, trace=tmp_path)
     insi_url = settings.url.replace("/si-dmp-server/v2/services", "/insi")
     async with Dmp(settings, dmp_running.signer) as dmp, Exchange.of(settings) as exchange:
@@ -124,7 +124,7 @@ async def test_keys_that_cannot_be_read(dmp_running: Running, tmp_path: Path) ->
 
 
 class Scripted:
-    """A TLS server that answers each connection as told: bytes, or nothing at all."""
+    """A TLS server that answers each connection with the bytes given, or with nothing."""
 
     def __init__(self, keys: Keys, *answers: bytes | None) -> None:
         self.answers, self.requests = list(answers), 0
@@ -306,7 +306,7 @@ class Relay:
         for pump in pumps:
             pump.cancel()
         for end in (upstream, writer):
-            end.transport.abort()  # the TLS farewell would wait for the other side
+            end.transport.abort()  # TLS's close_notify would wait for the other side
             with contextlib.suppress(OSError):
                 await end.wait_closed()
 

@@ -1,4 +1,4 @@
-"""The value sets: what is in them, what is said of doubtful codes, and an operator's own files."""
+"""The value sets: their content, how doubtful codes are marked, and an operator's own files."""
 
 from __future__ import annotations
 

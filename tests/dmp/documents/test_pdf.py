@@ -150,7 +150,7 @@ def test_pdfs_by_other_makers_are_told_apart():
 
 
 def test_an_output_intent_that_is_no_dictionary_is_none(pdf):
-    """Found by fuzzing: a null in /OutputIntents was a traceback."""
+    """Regression, found by fuzzing: a null in /OutputIntents ended in a traceback."""
     with pikepdf.open(io.BytesIO(pdf)) as opened:
         opened.Root.OutputIntents = pikepdf.Array([None, 5, pikepdf.Name("/GTS_PDFA1")])
         written = io.BytesIO()

@@ -121,7 +121,7 @@ def partial_kit(tmp_path, *parts: str):
 
 
 @pytest.mark.package("saxonche")
-def test_parts_that_are_not_installed_are_said(tmp_path, kit, wanted):
+def test_parts_that_are_not_installed_are_named(tmp_path, kit, wanted):
     part = partial_kit(tmp_path, "schematrons/profils/IHE.sch", "schematrons/abstract", "schematrons/include")
     validator = Validator(part)
     try:
@@ -157,7 +157,7 @@ def test_the_worker_keeps_a_bounded_number_of_models(monkeypatch):
 
 @pytest.mark.package("saxonche")
 def test_a_schema_saxon_cannot_compile_is_named_with_its_reason(tmp_path):
-    """Saxon's own error ended the worker without a word."""
+    """Regression: Saxon's own error ended the worker and nothing was reported."""
     (tmp_path / "bad.sch").write_text(
         '<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="*"><assert test="((">x</assert></rule>'
         "</pattern></schema>"

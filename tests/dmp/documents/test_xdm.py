@@ -119,7 +119,7 @@ def test_archives_of_other_makers(name, note, path):
         (lambda n: n.replace("/", "\\") if "DOC" not in n else n, None),
     ],
 )
-def test_each_deviation_is_survived_and_told(members, change, note):
+def test_each_deviation_is_survived_and_remarked(members, change, note):
     found = xdm.read(packed({change(name): content for name, content in members.items()}))
     assert len(found.documents) == 1
     if note:
@@ -188,7 +188,7 @@ def test_a_zip_bomb_by_ratio_by_size_and_by_lies(members):
 
 
 def test_overlapping_members(members):
-    """Many names on one compressed kernel: each small, together a bomb."""
+    """Many members that share one compressed block: each is small, together they are a bomb."""
     whole = bytearray(packed({"A": b"\0" * 100_000, "B": b"\0" * 100_000, **members}))
     first = whole.index(b"PK\x01\x02")
     second = whole.index(b"PK\x01\x02", first + 4)

@@ -113,7 +113,7 @@ def test_each_condition_refuses_with_its_error(changes, condition, error):
 @pytest.mark.parametrize(
     "changes",
     [
-        {**GLASS, "dossier": dossier(NONE, oppositions=Oppositions(False, True))},  # the other opposition says nothing here
+        {**GLASS, "dossier": dossier(NONE, oppositions=Oppositions(False, True))},  # the other opposition does not count here
         {**SAMU, "dossier": dossier(NONE, oppositions=Oppositions(True, False))},
         {**SAMU, "dossier": dossier(FORBIDDEN)},  # in régulation the software does not look at the authorisation
         {"known_consent": replace(CONSENT, until=NOW + timedelta(days=1))},
@@ -128,7 +128,7 @@ def test_what_is_allowed(changes):
     decide(request(**changes)).require()
 
 
-def test_every_failing_condition_is_told_at_once():
+def test_all_failing_conditions_are_named_at_once():
     decision = decide(request(dossier=dossier(NONE, DossierState.CLOSED), actor=actor(AuthenticationMode.INDIRECT)))
     assert {r.condition for r in decision.reasons if not r.holds} == {
         Condition.AVAILABILITY,

@@ -118,7 +118,7 @@ async def test_a_deposit_twice_is_one_document(desk, call_of, dmp_running, dmp_s
 
 
 class Silent:
-    """A DMP that takes a submission and says nothing, or never gets it."""
+    """A DMP that takes a submission and does not answer, or never receives it."""
 
     def __init__(self, dmp, *, delivers: bool) -> None:
         self._dmp, self._delivers = dmp, delivers

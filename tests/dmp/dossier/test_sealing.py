@@ -66,7 +66,7 @@ def require_whole(store: DmpStore) -> None:
 
 
 def lies_in_clear(url: str, tmp_path: Path) -> list[str]:
-    """Which secrets an eye on the files, or on every column of every table, would find."""
+    """The secrets that stand in clear in the files or in any column of any table."""
     engine = t.open_engine(url)
     with engine.connect() as connection:
         inspector = sa.inspect(connection)
@@ -116,7 +116,7 @@ def test_rotation_writes_every_row_again_and_others_go_on(url):
         assert {row.number for row in connection.execute(t.keys.select())} == {2}
     assert before.content != after.content
     assert before.patient != after.patient
-    require_whole(another)  # it had the keys of before
+    require_whole(another)  # it had loaded the former keys
     another.finish_deposit("1.2.3", DepositState.SENT, at=AT)
     assert store.deposit("1.2.3").state is DepositState.SENT
     store.close()
@@ -233,7 +233,7 @@ def test_a_store_of_version_1_is_sealed_when_it_is_opened(url, tmp_path):
 
 
 def test_another_writer_is_no_obstacle_to_sealing(tmp_path):
-    """VACUUM wants the file for itself; what it would free is overwritten already."""
+    """VACUUM needs the file for itself and is skipped; what it would free was overwritten already."""
     url = f"sqlite:{tmp_path / 'dmp.db'}"
     filled(url).close()
     engine = t.open_engine(url)

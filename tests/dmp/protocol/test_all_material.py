@@ -1,4 +1,4 @@
-"""Every file others gave us for this part is read, or stands here with the reason why it is not.
+"""Every file of others for this part is read by a test, or listed here with the reason why it is not.
 
 A file that appears in one of the folders and is in no list fails: material that nobody reads proves nothing.
 """

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio
 
 
 class Recorder(Exchange):
-    """Passes everything on and keeps both directions."""
+    """A transport that passes everything on and records both directions."""
 
     def __init__(self, inner: Exchange) -> None:
         self._inner, self.seen = inner, []  # type: ignore[var-annotated]
@@ -172,7 +172,7 @@ PROPRIETARY = {
 
 
 def require_one_assertion(name: str, request: soap.Envelope) -> None:
-    """Each call of the DMP has its own VIHF; INSi knows contexts instead."""
+    """Each call of the DMP has its own VIHF; INSi has context headers instead."""
     if name.startswith("INSi"):
         assert request.security is None
         return

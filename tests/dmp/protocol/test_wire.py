@@ -1,4 +1,4 @@
-"""The border: XML of strangers, multiparts of strangers, identifiers typed and received, settings, traces."""
+"""What crosses our border: XML and multiparts of others, identifiers typed and received, settings, traces."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def simulator(dmp_config: SimulatorConfig) -> Simulator:
 
 @pytest.fixture
 def send(simulator: Simulator, dmp_signer: FileSigner, dmp_keys: Keys, doctor: Actor) -> Callable[..., None]:
-    """send(...) posts one TD0.2 into the simulator and raises what it says; no socket."""
+    """send(...) hands one TD0.2 to the simulator without a socket and raises the error of its answer."""
     from dmp_connector.model import Ins
 
     person = simulator.config.patients[0]

@@ -1,4 +1,4 @@
-"""The simulator as a program, and under rain: mutated requests find no bug."""
+"""The simulator as a program, and under thousands of mutated requests: none finds a bug."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def program(dmp_keys: Keys) -> Iterator[int]:
-    """The simulator as a process; yields its port, and looks at its last words."""
+    """Runs the simulator as a process and yields its port; afterwards its standard error must be free of tracebacks."""
     port = free_port()
     file = dmp_keys.path("simulator.toml")
     file.write_text(TOML.format(port=port), "utf-8")

@@ -125,7 +125,7 @@ def test_a_vihf_that_lacks_something_or_says_it_wrong(send, dmp_signer: FileSign
     call, settings = Call(doctor, Ins(person.ins, person.oid)), VihfSettings()
     element = vihf.build(call, Software("lps", "1"), settings, issuer=subject_text(dmp_signer.certificate), now=datetime.now(UTC))
     change(element)
-    vihf.sign(element, dmp_signer, settings)  # signed as it is: only what it says is wrong
+    vihf.sign(element, dmp_signer, settings)  # signed as it stands: only its content is wrong
     with pytest.raises(AssertionRefused, match=said):
         send(assertion=serialise(element))
 
@@ -221,7 +221,7 @@ async def test_the_document_of_another_patient_is_not_there(dmp: Dmp, call_of) -
 
 @pytest.mark.asyncio
 async def test_a_blocked_professional_feeds_finds_and_deletes_nothing(dmp: Dmp, dmp_running: Running, call_of, doctor: Actor) -> None:
-    """He could still feed, locate and delete his own documents in the simulated DMP; the real one lets him nowhere."""
+    """Regression: the simulator still let them feed, locate and delete their own documents; the real DMP refuses everything."""
     call = call_of("PATIENT")
     first = await submit(dmp, call)
     (entry,) = await dmp.td31a_by_unique_id(call, [first.unique_id])

@@ -68,7 +68,7 @@ def other_bytes(payload: etree._Element, parts: list[mtom.Part]) -> None:
 
 
 def other_bytes_with_their_hash(payload: etree._Element, parts: list[mtom.Part]) -> None:
-    """The metadata follow the forgery; only the signature knows."""
+    """The metadata are forged to match, so that only the signature can show it."""
     from dmp_connector.model.documents import content_hash
 
     other_bytes(payload, parts)

@@ -1,4 +1,4 @@
-"""Reports: what we write is read by Python's email package; what strangers wrote is read like it reads it."""
+"""Delivery reports: Python's email package reads what we write, and we read the reports of others as it does."""
 
 import contextlib
 import email
@@ -178,7 +178,7 @@ def test_a_letter_is_not_a_report():
 
 @pytest.mark.material("mail/bounces")
 def test_strangers_reports_read_like_another_program_reads_them():
-    """Each delivery-status part that Python's email package finds gives the same recipients, actions and codes."""
+    """For each delivery-status part that Python's email package finds, we read the same recipients, actions and codes."""
     read_some = 0
     for path in files("mail/bounces", "*.eml"):
         octets = path.read_bytes()
@@ -245,7 +245,7 @@ WORDS = st.text(max_size=60)
 @given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.binary(max_size=200))
 @settings(max_examples=examples(100))
 def test_whatever_strangers_said_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
-    """Any text in any field: still one report with one recipient, and nobody else's fields."""
+    """Whatever text stands in a field, it stays one report with one recipient and no added fields."""
     one = RecipientStatus(
         final="paul@beta.mssante.test",
         action=action,

@@ -1,4 +1,4 @@
-"""CRLF and nothing else, against the plain way to say it."""
+"""CRLF and nothing else, compared with the plainest implementation."""
 
 from __future__ import annotations
 

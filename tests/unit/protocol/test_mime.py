@@ -1,4 +1,4 @@
-"""MIME: the tree, decoding, addresses, dates, and what IMAP says of a message."""
+"""MIME: the tree, decoding, addresses, dates, and what IMAP shows of a message."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def _ours(message: Body, root: mime.Part) -> list[tuple[str, bytes]]:
 
 @pytest.mark.material(*FOLDERS)
 def test_corpus_never_fails_and_agrees_with_python_where_it_is_right() -> None:
-    """Python's parser reports its own doubts (defects); where it has none both must see the same leaves."""
+    """Python's parser lists the defects it sees; where it sees none, both must find the same leaves."""
     compared = agreed = 0
     odd: list[str] = []
     for path in (path for folder in FOLDERS for path in files(folder) if path.suffix in (".eml", ".msg", ".txt")):
