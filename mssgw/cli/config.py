@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,12 @@ from typing import Annotated
 import msgspec
 import typer
 
+from mssgw import store
 from mssgw.cli.frame import Family, Json, failure, output
 from mssgw.core import owner
 from mssgw.core.config import Config, ConfigError, load
-from mssgw.node.readiness import remarks, require_ready
+from mssgw.node.readiness import require_ready
+from mssgw.node.remarks import remarks
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -42,15 +44,33 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     config = loaded(path)
     with _mistakes(path):
         _as_the_service(config)
-        require_ready(config)
-        if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
-            raise ConfigError([("dmp.store", sentence)])
+        _require(lambda: require_ready(config), lambda: _require_place(config, path), lambda: store.require_answer(config))
+    warnings: list[tuple[str, str]] = []
     for name, secret in config.secrets():
         if exposure := secret.exposure(config.node.data):
-            sys.stderr.write(f"{path}: warning: {name}: {exposure}\n")
-    for name, sentence in remarks(config, datetime.now(UTC)):
-        sys.stderr.write(f"{path}: warning: {name}: {sentence}\n")
-    output(f"{path}: ok, {len(config.domain)} domain(s)", json=False, document={})
+            warnings.append((name, exposure))
+    warnings += remarks(config, datetime.now(UTC))
+    for name, sentence in warnings:
+        sys.stderr.write(f"{path}: warning: {name + ': ' if name else ''}{sentence}\n")
+    counted = f", {len(warnings)} warning(s)" if warnings else ""
+    output(f"{path}: ok, {len(config.domain)} domain(s){counted}", json=False, document={})
+
+
+def _require(*checks: Callable[[], None]) -> None:
+    """All of them, and then the mistakes of all. Raises ConfigError."""
+    problems: list[tuple[str, str]] = []
+    for each in checks:
+        try:
+            each()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def _require_place(config: Config, path: Path) -> None:
+    if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
+        raise ConfigError([("dmp.store", sentence)])
 
 
 def _as_the_service(config: Config) -> None:

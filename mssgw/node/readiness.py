@@ -1,20 +1,17 @@
 """Is everything a configuration names really there? What `mssgw config check` and the start of a node ask.
 
 `require_ready` looks at files: secrets can be read, certificates load and belong to their keys, the anchors are usable.
-All mistakes at once, each with its path in the file, before any worker starts.
+All mistakes at once, each with its path in the file, before any worker starts. What is no mistake and must be mended all
+the same is in remarks.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
-from dmp_connector.errors import BadCertificate
-from dmp_connector.signer import FileSigner
 from mssgw.core import owner
 from mssgw.core.address import Domain
 from mssgw.core.clock import SystemClock
@@ -22,13 +19,11 @@ from mssgw.core.config import Config, Secret
 from mssgw.core.errors import ConfigError
 from mssgw.node.services import seals
 from mssgw.smime import Identity, KeyUnavailable
-from mssgw.smime.directories.files import file_problems, identity_problems
+from mssgw.smime.directories.files import identity_problems
 from mssgw.smime.directories.ldap import directories
 from mssgw.smime.keys.key import require_pair
 from mssgw.store.seal import MasterKey
-from mssgw.trust import Trust, anchors
-
-SOON = timedelta(days=30)
+from mssgw.trust import Trust
 
 
 def require_ready(config: Config) -> None:
@@ -45,29 +40,6 @@ def require_ready(config: Config) -> None:
                 problems.append(("", str(error)))
     if problems:
         raise ConfigError(problems)
-
-
-def remarks(config: Config, now: datetime) -> Iterator[tuple[str, str]]:
-    """What is no mistake of the file and must be mended all the same: mail waits (451) while a seal is out of its dates."""
-    for where, name, seal in _seals_with_files(config):
-        start, end = seal.certificate.parsed.not_valid_before_utc, seal.certificate.parsed.not_valid_after_utc
-        if not seal.certificate.valid_at(now):
-            yield f"{where}.certificate", f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; what is to be signed waits"
-        elif end - now < SOON:
-            yield f"{where}.certificate", f"{name}: expires on {end:%Y-%m-%d}; order the next one"
-    with contextlib.suppress(OSError):  # that is no remark, `Trust.of` says it
-        for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
-            if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):
-                yield "trust.anchors", f"{path}: no certificate in it; no authority is known by it"
-    with contextlib.suppress(OSError):  # nor that, `_directories` says it
-        for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
-            yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
-    for index, actor in enumerate(config.dmp_actor):  # stops the acts of one person, not the node
-        if actor.certificate and actor.key:
-            try:
-                FileSigner.load(actor.certificate, actor.key.path)
-            except BadCertificate as error:
-                yield f"dmp_actor[{index}].key", f"{actor.address} cannot act in the DMP: {error}"
 
 
 def _directories(config: Config) -> Iterator[tuple[str, str]]:
@@ -109,14 +81,14 @@ def _pairs(config: Config) -> Iterator[tuple[str, str]]:
     for name, table in (("relay", config.relay), ("clients", config.clients)):
         if table and (sentence := _mismatch(table.certificate, table.key)):
             yield f"{name}.certificate", sentence
-    for where, name, seal in _seals_with_files(config):
+    for where, name, seal in seals_with_files(config):
         try:
             require_pair(seal)
         except KeyUnavailable as error:
             yield f"{where}.key", f"{name}: {error.detail}"
 
 
-def _seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
+def seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
     """What can be compared without asking a token, and where it stands; files that can't be read are `seals`' to say."""
     try:
         found = seals(config)

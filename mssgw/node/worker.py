@@ -29,8 +29,10 @@ from mssgw.core.errors import ConfigError
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
+from mssgw.node.health import Health
 from mssgw.node.pulse import ALIVE, READY
-from mssgw.node.readiness import remarks, require_ready
+from mssgw.node.readiness import require_ready
+from mssgw.node.remarks import remarks
 from mssgw.node.services import Services
 from mssgw.observe import Event, log, log_bug
 from mssgw.web import app as web_app
@@ -117,15 +119,15 @@ class Worker:
         if config.imap:
             mailboxes = await imapd.serve(imapd.Service(config, opened, login.authenticate, self._clients_context))
             stack.push_async_callback(mailboxes.stop)
-        await self._listen_web(stack)
+        await self._listen_web(stack, opened)
 
-    async def _listen_web(self, stack: contextlib.AsyncExitStack) -> None:
-        config = self.config
+    async def _listen_web(self, stack: contextlib.AsyncExitStack, opened: store.Store) -> None:
+        config, health = self.config, Health(opened, lambda: self.services.trust)
         serving = []
         if config.web:
-            serving.append((web_server.server(web_app.people(config), context=self._clients_context), config.web.listen))
+            serving.append((web_server.server(web_app.people(config, health.report), context=self._clients_context), config.web.listen))
         if config.metrics:
-            serving.append((web_server.server(web_app.metrics()), config.metrics.listen))
+            serving.append((web_server.server(web_app.metrics(health.report)), config.metrics.listen))
         for server, addresses in serving:
             sockets = [open_socket(one) for one in addresses]
             task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))

@@ -10,6 +10,7 @@ Write order everywhere: content file -> fsync -> rename -> fsync folder -> SQL c
 """
 
 from mssgw.store import accounts, audit, blobs, certificates, facts, mailboxes, queue
+from mssgw.store.answer import require_answer
 from mssgw.store.check import Problem
 from mssgw.store.doorbell import Bell, Doorbell
 from mssgw.store.engine import Reader, Transaction
@@ -34,4 +35,5 @@ __all__ = [
     "migrate",
     "open",
     "queue",
+    "require_answer",
 ]

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,12 +32,17 @@ _PRAGMAS = (
 
 def url_of(config: Config) -> sa.URL:
     """The SQLAlchemy URL of `node.store`; a relative SQLite path starts at `node.data`. Raises ConfigError."""
-    if file := sqlite_file(config.node.store, config.node.data):
+    return address("node.store", config.node.store, config.node.data)
+
+
+def address(setting: str, store: str, data: Path) -> sa.URL:
+    """The same for the store that any setting names. Raises ConfigError."""
+    if file := sqlite_file(store, data):
         return sa.URL.create("sqlite", database=str(file))
     try:
-        return sa.make_url(f"postgresql:{config.node.store.partition(':')[2]}").set(drivername="postgresql+psycopg")
+        return sa.make_url(f"postgresql:{store.partition(':')[2]}").set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise ConfigError([("node.store", "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
+        raise ConfigError([(setting, "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
 
 
 @contextmanager

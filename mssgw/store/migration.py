@@ -62,11 +62,12 @@ def require_current(connection: sa.Connection) -> None:
     if found is None:
         raise ConfigError([("node.store", f"no store at {connection.engine.url.database}: it has no tables of ours; {REMEDY}")])
     if found != head():
-        _require_known(found)
+        require_known(found)
         raise ConfigError([("node.store", f"the store has schema {found}, this program {head()}; restart `mssgw serve`")])
 
 
-def _require_known(revision: str) -> None:
+def require_known(revision: str) -> None:
+    """Raises ConfigError for a store that a newer program wrote."""
     if revision not in {script.revision for script in scripts().walk_revisions()}:
         raise ConfigError([("node.store", f"written by a newer mssgw (schema {revision}); start that one. Nothing was changed")])
 
@@ -74,7 +75,7 @@ def _require_known(revision: str) -> None:
 def _upgrade(connection: sa.Connection) -> None:
     before = MigrationContext.configure(connection).get_current_revision()
     if before is not None:
-        _require_known(before)
+        require_known(before)
     if before == head():
         return
     script = scripts()

@@ -65,6 +65,10 @@ class Store:
         """Open the domain keys with the master key. Raises ConfigError: it is not the one that seals this store."""
         await keys.recognise(self._writer, self._readers, self._context.seal)
 
+    async def require_answer(self) -> None:
+        """Ask the database for nothing, to hear whether it is there. Raises Deferred."""
+        await self.read(lambda rx: rx.raw(sa.text("SELECT 1")))
+
     async def check(self, *, deep: bool = True) -> list[Problem]:
         """Every invariant, derived again from the rows; `deep` also opens every content and compares its hash."""
         return await self.read(lambda rx: check(rx, self.blobs, deep=deep))

@@ -31,7 +31,7 @@ from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import Deferred, MailError
 from mssgw.core.pki import Validate
 from mssgw.observe import TRUST_FETCHES, TRUST_LIST_AGE, TRUST_LIST_DOMAINS, Event, log
-from mssgw.trust import disk, whitelist
+from mssgw.trust import disk, space, whitelist
 from mssgw.trust.decisions import Decision, Step, Tell, refused, tell
 from mssgw.trust.faults import Fault, fault_of, refusal
 from mssgw.trust.fetch import Fetcher, FetchError
@@ -91,6 +91,16 @@ def override(directory: Path, who: str, reason: str, at: datetime, hours: int) -
     word = Word(who, reason, at, until=at + timedelta(hours=hours))
     disk.write_json(directory / "override.json", word)
     return word
+
+
+def last_good(directory: Path) -> TrustSpace | None:
+    """The list that was last in force, as it lies on disk; None when there was none. Its signature holds; age and signer are
+    not judged again. Raises NotTrusted when it was changed since."""
+    octets = disk.read(directory / "list.xml")
+    if octets is None:
+        return None
+    found = whitelist.open_signed(octets, contacts=False)
+    return space.build(found.entries, found.generated_at, found.sha256)
 
 
 class ListKeeper:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mssgw.core.config import Config
@@ -36,9 +37,12 @@ _WORDS = (
     "web.login",
     "web.autoconfig",
 )
+_NOT_KEPT = _HEADERS | {"Cache-Control": "no-store"}
+
+Report = Callable[[], Awaitable[Mapping[str, str]]]  # a part of the node -> "ok", or a word for what is wrong
 
 
-def people(config: Config) -> Starlette:
+def people(config: Config, report: Report) -> Starlette:
     """How to set up a mail client, in the reader's language, and Mozilla autoconfig for the clients that ask."""
 
     async def home(request: Request) -> Response:
@@ -55,14 +59,11 @@ def people(config: Config) -> Starlette:
         css = resources.files("mssgw.web").joinpath("templates/style.css").read_text("utf-8")
         return Response(css, media_type="text/css", headers=_HEADERS)
 
-    async def health(request: Request) -> Response:
-        return PlainTextResponse("ok\n", headers=_HEADERS)
-
     return Starlette(
         routes=[
             Route("/", home),
             Route("/style.css", style),
-            Route("/health", health),
+            *_health(report, told=False),
             Route("/mail/config-v1.1.xml", autoconfig),
             Route("/.well-known/autoconfig/mail/config-v1.1.xml", autoconfig),
         ]
@@ -86,12 +87,27 @@ def _servers(config: Config) -> list[tuple[str, str, int, str]]:
     return found
 
 
-def metrics() -> Starlette:
-    """All workers' metrics, summed (prometheus_client's multi-process mode)."""
+def metrics(report: Report) -> Starlette:
+    """All workers' metrics, summed (prometheus_client's multi-process mode), and what the node's health is made of."""
 
     async def show(request: Request) -> Response:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/metrics", show)])
+    return Starlette(routes=[Route("/metrics", show), *_health(report, told=True)])
+
+
+def _health(report: Report, *, told: bool) -> list[Route]:
+    """/health/live: this process answers. /health/ready, and /health: it can take mail, else 503; `told`: and what it lacks."""
+
+    async def live(request: Request) -> Response:
+        return JSONResponse({"status": "live"}, headers=_NOT_KEPT)
+
+    async def ready(request: Request) -> Response:
+        found = dict(await report())
+        well = set(found.values()) == {"ok"}
+        document = {"status": "ready" if well else "not-ready"} | (found if told else {})
+        return JSONResponse(document, 200 if well else 503, headers=_NOT_KEPT)
+
+    return [Route("/health/live", live), Route("/health/ready", ready), Route("/health", ready)]

@@ -210,3 +210,34 @@ def test_network_holds_mapped_and_scoped_addresses():
     assert "::ffff:10.1.2.3" in Network("10.1.0.0/16")
     assert "fe80::1%eth0" in Network("fe80::/10")
     assert "10.2.0.1" not in Network("10.1.0.0/16")
+
+
+@pytest.mark.parametrize(
+    ("table", "where", "why"),
+    [
+        ('[metrics]\nlisten = ["0.0.0.0:9464"]', "metrics.listen", "0.0.0.0:9464 can be reached from outside"),
+        ('[metrics]\nlisten = ["[::]:9464"]', "metrics.listen", "listen on 127.0.0.1 or"),
+        ('[metrics]\nlisten = ["mx.example:9464"]', "metrics.listen", "can be reached from outside"),
+        ('[hospital]\nnetworks = ["0.0.0.0/0"]', "hospital.networks", "0.0.0.0/0 lets everybody hand over mail"),
+        ('[hospital]\nnetworks = ["10.0.0.0/8", "128.0.0.0/1", "::/0"]', "hospital.networks", "128.0.0.0/1 lets everybody"),
+    ],
+)
+def test_what_opens_the_node_to_everybody_is_a_mistake(table, where, why):
+    """Regression: `config check` said ok."""
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{GOOD}\n{table}\n", Path("/base"))
+    assert {one for one, _ in caught.value.problems} == {where}
+    assert any(why in sentence for _, sentence in caught.value.problems)
+
+
+def test_metrics_on_loopback():
+    parse(f'{GOOD}\n[metrics]\nlisten = ["127.0.0.1:9464", "[::1]:9464", "localhost:9465"]\n', Path("/base"))
+
+
+@pytest.mark.parametrize("text", ["mysql://root@localhost/mail", "store.db", "sqlite:", "postgresql:mail", "sqlite:///"])
+def test_a_store_that_is_none(text):
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace("[seal]", f'store = "{text}"\n[seal]'), Path("/base"))
+    ((where, sentence),) = caught.value.problems
+    assert where == "node.store"
+    assert "expected sqlite:PATH or postgresql://user@host/database" in sentence

@@ -7,8 +7,10 @@ import pytest
 
 from mssgw.core.config import parse
 from mssgw.core.errors import ConfigError
-from mssgw.demo.pki import Pki
-from mssgw.node.readiness import remarks, require_ready
+from mssgw.demo.pki import Pki, listed_name
+from mssgw.demo.whitelist import ListEntry, render, sign
+from mssgw.node.readiness import require_ready
+from mssgw.node.remarks import remarks
 from mssgw.smime.keys import token_worker
 
 TOML = """
@@ -21,6 +23,7 @@ master_key = "file:master.key"
 anchors = "anchors"
 pki = "private"
 [relay]
+listen = ["127.0.0.1:2525"]
 certificate = "relay.pem"
 key = "file:relay.key"
 [[domain]]
@@ -38,6 +41,7 @@ def home(tmp_path):
     pki.write_anchors(tmp_path / "anchors")
     (tmp_path / "master.key").write_bytes(bytes(32))
     (tmp_path / "master.key").chmod(0o600)
+    (tmp_path / "data").mkdir(mode=0o700)
     return tmp_path
 
 
@@ -100,9 +104,10 @@ def test_a_seal_out_of_its_dates_is_remarked_and_stops_no_start(home):
     require_ready(config)
     today = datetime.now(UTC)
     assert dict(remarks(config, today)) == {}
-    ((where, sentence),) = remarks(config, today + timedelta(days=20 * 365))
-    assert where == "domain[0].certificate"
-    assert "what is to be signed waits" in sentence
+    later = dict(remarks(config, today + timedelta(days=20 * 365)))
+    assert set(later) == {"relay.certificate", "domain[0].certificate"}
+    assert "peers refuse it" in later["relay.certificate"]
+    assert "what is to be signed waits" in later["domain[0].certificate"]
 
 
 def found_with(home, table):
@@ -191,3 +196,57 @@ def test_a_mistake_stands_where_its_domain_stands(home):
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(toml, home))
     assert "domain[1].key" in dict(caught.value.problems)
+
+
+def remarked(home, toml=TOML):
+    config = parse(toml, home)
+    require_ready(config)
+    return dict(remarks(config, datetime.now(UTC)))
+
+
+def test_a_certificate_that_is_not_for_the_host_name(home):
+    """Regression: peers and mail clients refused it, and the check said ok."""
+    Pki().operator("other.a.test", key="p256").write(home, "relay")
+    found = remarked(home)
+    assert "relay.pem is not for mx.a.test ([node] hostname)" in found["relay.certificate"]
+    assert "order one with this name" in found["relay.certificate"]
+
+
+def test_no_listener_at_all(home):
+    assert "nobody can send or read mail here" in remarked(home, TOML.replace('listen = ["127.0.0.1:2525"]', ""))[""]
+
+
+def test_a_data_directory_that_others_can_look_into(home):
+    (home / "data").chmod(0o750)
+    assert remarked(home)["node.data"] == f"{home}/data has mode 0750, others can look into it; chmod 700 {home}/data"
+
+
+def test_a_data_directory_that_can_not_be(home):
+    (home / "file").write_bytes(b"")
+    with pytest.raises(ConfigError) as caught:
+        require_ready(parse(TOML.replace('"data"', '"file/data"'), home))
+    assert dict(caught.value.problems) == {"node.data": f"{home}/file/data can't be made: {home}/file is no directory"}
+
+
+def test_networks_of_the_internet(home):
+    hospital = '\n[hospital]\nlisten = ["127.0.0.1:2526"]\nnetworks = ["10.0.0.0/8", "192.0.2.0/24", "8.8.0.0/16"]\n'
+    found = [sentence for where, sentence in remarks(parse(TOML + hospital, home), datetime.now(UTC)) if where == "hospital.networks"]
+    assert [sentence.split()[0] for sentence in found] == ["8.8.0.0/16"]
+
+
+def test_a_domain_that_is_not_on_the_last_good_list(home):
+    pki = Pki()
+    name = listed_name(pki.operator("mx.b.test", key="p256"))
+    for domain, expected in (("b.test", ["domain[0].name"]), ("a.test", [])):
+        listed = sign(render([ListEntry(domain, name)], datetime(2026, 11, 22, tzinfo=UTC)), pki.list_signer())
+        (home / "data" / "trust").mkdir(exist_ok=True)
+        (home / "data" / "trust" / "list.xml").write_bytes(listed)
+        found = remarked(home)
+        assert list(found) == expected
+        assert not expected or "a.test is not on the national whitelist of 2026-11-22" in found["domain[0].name"]
+
+
+def test_a_list_on_disk_that_was_changed_is_remarked(home):
+    (home / "data" / "trust").mkdir()
+    (home / "data" / "trust" / "list.xml").write_bytes(b"<a/>")
+    assert "is fetched again" in remarked(home)["node.data"]

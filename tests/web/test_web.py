@@ -9,6 +9,15 @@ from lxml import etree
 from mssgw.core.config import parse
 from mssgw.web.app import metrics, people
 
+
+async def report():
+    return {"store": "ok", "list": "ok", "disk": "ok"}
+
+
+async def ill():
+    return {"store": "unavailable", "list": "ok", "disk": "ok"}
+
+
 CONFIG = """
 [node]
 hostname = "mx.alpha.test"
@@ -32,7 +41,7 @@ name = "alpha.test"
 
 @pytest.fixture
 async def client():
-    app = people(parse(CONFIG, Path("/base")))
+    app = people(parse(CONFIG, Path("/base")), report)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="https://mx.alpha.test") as client:
         yield client
 
@@ -62,7 +71,25 @@ async def test_unknown_page(client):
 
 async def test_metrics_are_summed_over_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=metrics()), base_url="http://localhost") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=metrics(report)), base_url="http://localhost") as client:
         answer = await client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("app", "document"),
+    [
+        (metrics, {"status": "not-ready", "store": "unavailable", "list": "ok", "disk": "ok"}),
+        (lambda report: people(parse(CONFIG, Path("/base")), report), {"status": "not-ready"}),  # strangers hear no more
+    ],
+)
+async def test_a_node_that_lives_may_not_be_ready(app, document):
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app(ill)), base_url="https://mx.alpha.test") as client:
+        assert (await client.get("/health/live")).status_code == 200
+        for path in ("/health", "/health/ready"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()) == (503, document)
+            assert answer.headers["cache-control"] == "no-store"
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app(report)), base_url="https://mx.alpha.test") as client:
+        assert (await client.get("/health")).json()["status"] == "ready"

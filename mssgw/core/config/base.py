@@ -39,6 +39,16 @@ class Network(_Parsed):
     def __init__(self, text: str) -> None:
         self._network = ip_network(text)
 
+    @property
+    def is_private(self) -> bool:
+        """Not on the Internet: RFC 1918, RFC 4193, loopback, link-local and the like."""
+        return self._network.is_private
+
+    @property
+    def is_everybody(self) -> bool:
+        """So wide that it keeps nobody out: less than 8 bits of an IPv4 address are given, or 16 of an IPv6 one."""
+        return self._network.prefixlen < (8 if self._network.version == 4 else 16)
+
     def __contains__(self, peer: str) -> bool:
         address: IPv4Address | IPv6Address = ip_address(peer.partition("%")[0])
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
@@ -75,6 +85,16 @@ class Listen(_Parsed):
         if not found or not 0 <= int(found[2] or found[4]) <= 65535:
             raise ValueError("expected host:port, as in 0.0.0.0:25 or [::]:25")
         return cls(found[1] or found[3], int(found[2] or found[4]))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Reached from this machine only."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -66,4 +66,9 @@ class Web(Settings, frozen=True):
 
 
 class Metrics(Settings, frozen=True):
-    listen: Annotated[tuple[Listen, ...], Meta(description="Addresses, plain HTTP, path /metrics.")] = ()
+    listen: Annotated[tuple[Listen, ...], Meta(description="Addresses, plain HTTP: /metrics, /health/live, /health/ready.")] = ()
+
+    def __post_init__(self) -> None:
+        if seen := [one for one in self.listen if not one.is_loopback]:
+            sentence = "can be reached from outside, and asks nobody who they are; listen on 127.0.0.1 or [::1]"
+            raise Mistakes([("listen", f"{one} {sentence}") for one in seen])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mssgw.core.config.base import Listen, Network, Secret, Settings
+from mssgw.core.config.base import Listen, Mistakes, Network, Secret, Settings
 
 
 class Relay(Settings, frozen=True):
@@ -46,3 +46,7 @@ class Hospital(Settings, frozen=True):
     client_fingerprints: Annotated[
         tuple[str, ...], Meta(description="SHA-256 of the certificates allowed, hex; empty allows all that the authorities signed.")
     ] = ()
+
+    def __post_init__(self) -> None:
+        if wide := [network for network in self.networks if network.is_everybody]:
+            raise Mistakes([("networks", f"{one} lets everybody hand over mail; name the hospital's own networks") for one in wide])

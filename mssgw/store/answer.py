@@ -1,0 +1,47 @@
+"""Do the databases of a configuration answer? What `mssgw config check` asks beside the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext
+
+from mssgw.core.config import Config
+from mssgw.core.errors import ConfigError
+from mssgw.store import database
+from mssgw.store.migration import require_known
+
+_REMEDY = "start the database, or correct the address"
+
+
+def require_answer(config: Config) -> None:
+    """Connect to both stores and change nothing; one that is not made yet is no mistake. Raises ConfigError with all problems."""
+    problems: list[tuple[str, str]] = []
+    for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
+        try:
+            _ask(database.address(setting, store, config.node.data), ours=setting == "node.store")
+        except ConfigError as error:
+            problems += [(setting, sentence) for _, sentence in error.problems]
+        except sa.exc.OperationalError as error:
+            said = str(error.orig).strip().partition("\n")[0]
+            problems.append((setting, f"the database does not answer: {said}; {_REMEDY}"))
+        except sa.exc.DBAPIError as error:
+            problems.append((setting, f"not a database: {str(error.orig).strip()}; restore it from its copy"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _ask(url: sa.URL, *, ours: bool) -> None:
+    file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    if file and not (file.is_file() and file.stat().st_size):
+        return
+    engine = database.connect_reader(url)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision() if ours else None
+            connection.execute(sa.text("SELECT 1"))
+        if found is not None:
+            require_known(found)
+    finally:
+        engine.dispose()

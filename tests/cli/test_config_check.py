@@ -1,0 +1,68 @@
+"""`mssgw config check` as an administrator runs it: what stands outside the file counts as well."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from mssgw.demo.pki import Pki
+from tests.cli.desk import mssgw
+from tests.configurations import alpha
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    pki = Pki()
+    pki.operator("mx.alpha.mssante.test", key="p256")  # the authorities are made with the first of theirs
+    pki.write_anchors(tmp_path / "anchors")
+    (tmp_path / "master.key").write_bytes(bytes(32))
+    (tmp_path / "master.key").chmod(0o600)
+    (tmp_path / "data").mkdir(mode=0o700)
+    return tmp_path
+
+
+def check(home: Path, more: str = "", *, node: str = "", status: int = 0) -> str:
+    (home / "mssgw.toml").write_text(alpha(more, node=node, trust='pki = "private"'))
+    done = mssgw("config", "check", home / "mssgw.toml")
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == status, said
+    return said
+
+
+def test_warnings_are_counted(home):
+    assert "ok, 1 domain(s), 1 warning(s)" in check(home)
+    assert "warning: no listener at all" in check(home)
+
+
+def test_a_database_that_does_not_answer(home):
+    with socket.socket() as taken:  # bound and not listening: nobody else can answer there
+        taken.bind(("127.0.0.1", 0))
+        address = f"postgresql://mail@127.0.0.1:{taken.getsockname()[1]}/mail"
+        said = check(home, node=f'store = "{address}"', status=1)
+        assert "node.store: the database does not answer" in said
+        assert "start the database, or correct the address" in said
+        dmp = f'[dmp]\nurl = "https://dmp.example/v2"\nanchors = "dmp.pem"\nstore = "{address}"\n'
+        assert "dmp.store: the database does not answer" in check(home, dmp, status=1)
+
+
+def test_a_file_that_is_no_database(home):
+    (home / "data" / "store.db").write_bytes(b"not a database" * 100)
+    assert "node.store: not a database" in check(home, status=1)
+
+
+def test_a_store_that_is_not_made_yet_is_not_made_by_asking(home):
+    check(home)
+    assert list((home / "data").iterdir()) == []
+
+
+def test_a_store_of_the_dmp_that_lies_where_it_once_lay(home):
+    """Relative paths of `[dmp] store` started at the file: a new, empty audit trail would have been begun."""
+    dmp = '[dmp]\nurl = "https://dmp.example/v2"\nanchors = "dmp.pem"\nstore = "sqlite:dmp.db"\n'
+    (home / "dmp.db").write_bytes(b"")
+    said = check(home, dmp, status=1)
+    assert f"dmp.store: the store lies at {home}/dmp.db and is looked for at {home}/data/dmp.db" in said
+    assert f"mv {home}/dmp.db* {home}/data/" in said
+    (home / "dmp.db").rename(home / "data" / "dmp.db")
+    check(home, dmp)
