@@ -27,10 +27,11 @@ from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
 from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
 from mssgw.flow.received import received
-from mssgw.flow.transaction import Client, new_trace
+from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
 from mssgw.protocol import mime
 from mssgw.protocol.dsn import Report
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
@@ -64,6 +65,7 @@ class Inbound:
 
     async def begin(self, client: Client, mail: MailFrom) -> Incoming:
         """MAIL: the certificate must be listed for the sender's domain; for a report (null sender), for any (ANS Ref#1)."""
+        self._house.store.blobs.require_room(mail.size or 0)
         if mail.sender is None:
             operator = self._trust.require_any(client.certificate)
         else:
@@ -78,12 +80,17 @@ class Incoming:
         self._house, self._trust = house, trust
         self._client, self._mail, self._operator = client, mail, operator
         self._boxes: list[Box] = []
+        self._recipients = Recipients(house.config.limits.recipients)
 
     async def recipient(self, recipient: Recipient) -> None:
-        """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody."""
+        """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody. Deferred 4.5.3 for one too many."""
+        self._recipients.require_room()
+        if all(box.recipient.address != recipient.address for box in self._boxes):  # said twice, delivered once
+            await self._add(recipient)
+        self._recipients.took_one()
+
+    async def _add(self, recipient: Recipient) -> None:
         address = recipient.address
-        if any(box.recipient.address == address for box in self._boxes):
-            return  # said twice, delivered once
         async with self._refusals(address):
             if not self._house.local.serves(address.domain):
                 raise NotAllowed(f"Domain {address.domain} is not served here")
@@ -99,11 +106,12 @@ class Incoming:
             peer=self._client.address,
         )
 
-    async def accept(self, body: Body) -> str:
+    async def accept(self, data: MailData) -> str:
         """The content. Returns the trace after the commit."""
         trace = new_trace()
+        self._recipients.require_any()
         async with self._refusals(trace=trace):
-            await self._accept(body, trace)
+            await self._accept(data.body, trace)
         return trace
 
     async def _accept(self, body: Body, trace: str) -> None:

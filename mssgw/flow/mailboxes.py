@@ -295,7 +295,8 @@ class Mailboxes:
         return await self._store.write(lambda tx: mailboxes.expunge(tx, mailbox.id, uids))
 
     async def require_appendable(self, name: str) -> Domain:
-        """The domain whose key will seal what is appended. Raises NotFound, NotAllowed: before the client sends the message."""
+        """The domain whose key will seal what is appended. Raises NotFound, NotAllowed, Deferred: before the client sends it."""
+        self._store.blobs.require_room()
 
         def look(rx: Reader) -> Domain:
             place, box = self._find(rx, name)

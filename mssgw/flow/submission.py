@@ -1,11 +1,12 @@
 """Submission: what our own clients send. A person by mail client, or the hospital by its own relay.
 
 Order: sender belongs to the client -> each recipient's domain is listed, each mailbox of ours is there (at
-RCPT) -> size, structure, content rules -> sign and encrypt -> seal contents (large ones are on disk) ->
+RCPT) -> structure, content rules -> sign and encrypt -> seal contents (large ones are on disk) ->
 one transaction: queue rows, mailboxes of ours, copy in Sent, audit -> the trace.
 
-What is queued is what leaves, octet for octet: a retry signs nothing again. Nothing lasts before the
-transaction has committed; after it everything does, so the 250 may be said.
+The content comes as `MailData`: its form was checked where it came in. What is queued is what leaves, octet for octet: a
+retry signs nothing again. Nothing lasts before the transaction has committed; after it everything does, so the 250 may be
+said.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
 from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
 from mssgw.flow.received import received
-from mssgw.flow.transaction import Client, new_trace
+from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
 from mssgw.protocol import mime
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.mime import MimeLimits, Summary
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.protecting import Protected
@@ -53,7 +55,8 @@ class Submission:
         self._house, self._trust = house, trust
 
     async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
-        """MAIL. Raises NotAllowed when the sender is neither the account nor an organisation it belongs to."""
+        """MAIL. Raises NotAllowed when the sender is neither the account nor an organisation it belongs to; Deferred: no room."""
+        self._house.store.blobs.require_room(mail.size or 0)
         given = client.account
         if given is None:
             raise NotAllowed("Log in first", code=530, enhanced="5.7.0")
@@ -95,7 +98,8 @@ class HospitalRelay:
         self._house, self._trust, self._settings = house, trust, settings
 
     async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
-        """MAIL. Raises NotAllowed: no certificate, not a known one, or a sender of another domain."""
+        """MAIL. Raises NotAllowed: no certificate, not a known one, or a sender of another domain; Deferred: no room."""
+        self._house.store.blobs.require_room(mail.size or 0)
         self._require_certificate(client)
         if mail.sender is not None and not self._house.local.serves(mail.sender.domain):
             raise NotAllowed(f"Sender domain {mail.sender.domain} is not one of this gateway's")
@@ -144,12 +148,17 @@ class Outgoing:
         self._domain, self._who, self._owns, self._keep_for = domain, who, owns, keep_for
         self._remote: list[Recipient] = []
         self._boxes: list[Box] = []
+        self._recipients = Recipients(house.config.limits.recipients)
 
     async def recipient(self, recipient: Recipient) -> None:
-        """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here."""
+        """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here, Deferred 4.5.3."""
+        self._recipients.require_room()
+        if all(known.address != recipient.address for known in self._all()):  # said twice, sent once
+            await self._add(recipient)
+        self._recipients.took_one()
+
+    async def _add(self, recipient: Recipient) -> None:
         address = recipient.address
-        if any(known.address == address for known in self._all()):
-            return  # said twice, sent once
         async with self._refusals(address):
             if self._house.local.serves(address.domain):
                 self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
@@ -160,11 +169,12 @@ class Outgoing:
     def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
         return refusals(self._house.store, self._who, sender=self._mail.sender, recipient=recipient, trace=trace, peer=self._client.address)
 
-    async def accept(self, body: Body) -> str:
+    async def accept(self, data: MailData) -> str:
         """The content. Returns the trace after the commit."""
         trace = new_trace()
+        self._recipients.require_any()
         async with self._refusals(trace=trace):
-            await self._accept(body, trace)
+            await self._accept(data.body, trace)
         return trace
 
     async def _accept(self, body: Body, trace: str) -> None:

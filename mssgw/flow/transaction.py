@@ -2,7 +2,7 @@
 
     transaction = await flow.begin(client, mail)        # MAIL: who may say this here
     await transaction.recipient(recipient)              # RCPT, each
-    trace = await transaction.accept(body)              # the content; returns only after the commit
+    trace = await transaction.accept(data)              # the content, checked; returns only after the commit
 
 Each step raises MailError with the reply for the peer, or lets a bug through (the port answers 451).
 Nothing lasts before `accept` has committed; a transaction that is not wanted any more is just dropped.
@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mssgw.core.body import Body
 from mssgw.core.envelope import Recipient, TlsFacts
+from mssgw.core.errors import Deferred, Refused
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store.accounts import Account
 
@@ -37,8 +38,32 @@ class Client:
 class Transaction(Protocol):
     async def recipient(self, recipient: Recipient) -> None: ...
 
-    async def accept(self, body: Body) -> str:
-        """The trace id, after the commit. The body stays the caller's to close."""
+    async def accept(self, data: MailData) -> str:
+        """The trace id, after the commit. The body stays the caller's to close. Raises Refused without a recipient."""
+
+
+class Recipients:
+    """How many recipients a transaction has taken: no more than `limits.recipients`, not none."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+
+    def require_room(self) -> None:
+        """Raises Deferred 4.5.3. RFC 5321 4.5.3.1.10."""
+        if self._taken >= self._most:
+            raise Deferred("Too many recipients; send the rest in another transaction", code=452, enhanced="4.5.3")
+
+    def took_one(self) -> None:
+        self._taken += 1
+
+    def require_any(self) -> None:
+        """Raises Refused 5.5.1."""
+        if not self._taken:
+            raise no_recipients()
+
+
+def no_recipients() -> Refused:
+    return Refused("No valid recipients", code=554, enhanced="5.5.1")
 
 
 Begin = Callable[[Client, MailFrom], Awaitable[Transaction]]

@@ -1,27 +1,19 @@
-"""SMTP on the wire: commands to values, content to octets. No I/O.
+"""SMTP's commands as values. No I/O. What follows DATA and BDAT is in `mail_data`.
 
 Commands (RFC 5321 4.1.1, 3461, 6531, 1870, 6152, 3030): `parse_mail`, `parse_rcpt`, `parse_bdat`,
 `parse_helo` return values or raise `Refused` with the reply to send. The case of ENVID and ORCPT is
 kept, the null reverse-path is None, a source route is read and dropped (RFC 5321 appendix C).
-
-Content: `DataReader` finds CRLF.CRLF in chunks of any size and undoes dot stuffing; `BdatReader`
-counts octets. Both hand lines to the same judge: a CR or LF that is not CRLF, a NUL, a line or a
-message that is too long is remembered in `failure`, nothing more is written, and reading goes on to
-the end of the content so that the dialogue stays in step. Only CRLF.CRLF ends DATA, so nothing that
-another server takes for the end can smuggle a command past us (RFC 5321 4.1.1.4, 2.3.8).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Refused
-from mssgw.protocol.lines import count_crlf
 
 COMMAND_OCTETS: Final = 512  # RFC 5321 4.5.3.1.4, CRLF included
 LONGER_COMMANDS: Final = {
@@ -42,7 +34,6 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")  # RFC 3461 4
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _UNICODE = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 3
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
-_DOT = re.compile(rb"\n\.")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 
 
@@ -219,140 +210,3 @@ def _printable(text: str, name: str) -> str:
     if not text.isprintable():
         raise Refused(f"{name} hides control characters", code=501, enhanced="5.5.4")
     return text
-
-
-class _Content:
-    """Judges what is written: line ends, NUL, longest line, size. Cuts may fall anywhere."""
-
-    __slots__ = ("_cr", "_line", "_max_line", "_max_size", "_write", "failure", "size")
-
-    def __init__(self, write: Callable[[bytes], object], max_size: int, max_line: int) -> None:
-        self._write, self._max_size, self._max_line = write, max_size, max_line
-        self._cr, self._line = False, 0
-        self.size = 0  # octets received, kept or not
-        self.failure: Refused | None = None
-
-    def put(self, octets: bytes) -> None:
-        self.size += len(octets)
-        if self.failure:
-            return
-        if self._cr:
-            octets = b"\r" + octets
-        self._cr = octets.endswith(b"\r")
-        if self._cr:  # may be half of a CRLF
-            octets = octets[:-1]
-        try:
-            self._judge(octets)
-        except Refused as failure:
-            self.failure = failure
-        else:
-            self._write(octets)
-
-    def _judge(self, octets: bytes) -> None:
-        if self.size > self._max_size:
-            raise Refused(f"Message is larger than {self._max_size} octets", code=552, enhanced="5.3.4")  # RFC 1870 6.3
-        ends = count_crlf(octets)
-        if ends is None:
-            raise bare_line_end()
-        if b"\0" in octets:
-            raise Refused("Message holds a NUL octet; encode binary content in base64", code=550, enhanced="5.6.0")
-        if self._line + len(octets) > self._max_line:
-            self._measure_lines(octets)
-        self._line = len(octets) - octets.rfind(b"\n") - 1 if ends else self._line + len(octets)
-
-    def _measure_lines(self, octets: bytes) -> None:
-        """One look per longest line, not one per line."""
-        start, room = 0, self._max_line - self._line
-        while len(octets) - start > room:
-            end = octets.rfind(b"\n", start, start + room)
-            if end < 0:
-                raise Refused(f"Message has a line longer than {self._max_line} octets", code=550, enhanced="5.6.0")
-            start, room = end + 1, self._max_line
-
-    def finish(self) -> None:
-        """A content that stops inside a line (BDAT can) is ended with CRLF, as a later DATA would."""
-        if self._cr and not self.failure:
-            self.failure = bare_line_end()
-        if self._line and not self.failure:
-            self._write(b"\r\n")
-
-
-def bare_line_end() -> Refused:
-    return Refused("Message has a CR or LF that is not CRLF; lines must end with CRLF", code=550, enhanced="5.6.0")
-
-
-class DataReader:
-    """The content after DATA: feed chunks until the octets behind the end mark come back.
-
-    `_tail` always starts with the CRLF before an unfinished line (at first the one that ended the
-    command), so each piece that is handed on holds its line starts whole.
-    """
-
-    __slots__ = ("_content", "_first", "_max_line", "_tail")
-
-    def __init__(self, write: Callable[[bytes], object], max_size: int, max_line: int) -> None:
-        self._content = _Content(write, max_size, max_line)
-        self._max_line = max_line
-        self._tail, self._first = b"\r\n", True
-
-    @property
-    def failure(self) -> Refused | None:
-        return self._content.failure
-
-    @property
-    def size(self) -> int:
-        return self._content.size
-
-    def feed(self, octets: bytes) -> bytes | None:
-        """None: more is needed. Otherwise the content is complete and these octets follow it."""
-        buffer = self._tail + octets
-        dot = _DOT.search(buffer)  # one look for both its meanings: most chunks hold neither
-        end = buffer.find(b"\r\n.\r\n", max(0, dot.start() - 1)) if dot else -1
-        if end >= 0:
-            self._hand_on(buffer[: end + 2], dotted=True)
-            return buffer[end + 5 :]
-        if self._content.failure:
-            cut = max(0, len(buffer) - 4)  # enough to see an end mark that is not complete yet
-        else:
-            cut = buffer.rfind(b"\r\n")
-            if len(buffer) - cut > self._max_line + 8:  # too long, whatever comes: let the judge see it
-                cut = len(buffer) - 4
-        if cut:
-            self._hand_on(buffer[:cut], dotted=dot is not None)
-            self._tail = buffer[cut:]
-        else:
-            self._tail = buffer
-        return None
-
-    def _hand_on(self, piece: bytes, *, dotted: bool) -> None:
-        if dotted:
-            piece = piece.replace(b"\r\n.", b"\r\n")  # RFC 5321 4.5.2
-        if self._first:
-            piece, self._first = piece[2:], False
-        self._content.put(piece)
-
-
-class BdatReader:
-    """The content of one or more BDAT commands (RFC 3030): counted octets, no dots, the same line rules.
-
-    BINARYMIME is not offered, so the content is made of CRLF lines and can be relayed with DATA.
-    """
-
-    __slots__ = ("_content",)
-
-    def __init__(self, write: Callable[[bytes], object], max_size: int, max_line: int) -> None:
-        self._content = _Content(write, max_size, max_line)
-
-    @property
-    def failure(self) -> Refused | None:
-        return self._content.failure
-
-    @property
-    def size(self) -> int:
-        return self._content.size
-
-    def feed(self, octets: bytes) -> None:
-        self._content.put(octets)
-
-    def finish(self) -> None:
-        self._content.finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -57,7 +56,6 @@ class Port:
         self.commits: set[asyncio.Task[Any]] = set()
         self.stopping = False
         self._peers: Counter[str] = Counter()
-        self._disk = (0.0, True)
         self._gauge = CONNECTIONS.labels(profile.name)
         self._gone = asyncio.Event()
 
@@ -86,16 +84,6 @@ class Port:
             del self._peers[where]
         self._gauge.dec()
         self._gone.set()
-
-    def require_room(self, now: float) -> None:
-        """Raises Deferred 452 when the disk is nearly full. Looks once a second."""
-        checked, room = self._disk
-        if self.profile.spool is not None and now - checked >= 1.0:
-            disk = os.statvfs(self.profile.spool)
-            room = disk.f_bavail * disk.f_frsize >= self.profile.limits.free_disk
-            self._disk = (now, room)
-        if not room:
-            raise Deferred("Not enough room at the moment, try again later", code=452, enhanced="4.3.1")
 
     async def stop(self, grace: float) -> None:
         """421 to whoever is idle; who is sending a message may finish within `grace` seconds; commits are always awaited."""

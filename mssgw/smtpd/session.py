@@ -13,11 +13,12 @@ import binascii
 import time
 from typing import Any, Final
 
-from mssgw.core.body import Body, BodyWriter
+from mssgw.core.body import BodyWriter
 from mssgw.core.errors import Deferred, MailError, Refused
-from mssgw.flow.transaction import Client, Transaction
+from mssgw.flow.transaction import Client, Transaction, no_recipients
 from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, crash_point, log, log_bug
 from mssgw.protocol import sasl, smtp
+from mssgw.protocol.mail_data import DataReader, MailData, MailDataWriter
 from mssgw.smtpd.connection import Connection
 from mssgw.store.accounts import Account
 
@@ -38,13 +39,13 @@ class Session(Connection):
     def _end_transaction(self) -> None:
         self._transaction: Transaction | None = None
         self._mail: smtp.MailFrom | None = None
-        self._recipients = 0
-        self._bdat: tuple[BodyWriter, smtp.BdatReader] | None = None
+        self._has_recipients = False
+        self._bdat: MailDataWriter | None = None
 
     def _forget(self) -> None:
         """RSET, in whatever state."""
         if self._bdat is not None:
-            self._bdat[0].abort()
+            self._bdat.abort()
         self._end_transaction()
 
     def longest(self, verb: str) -> int:
@@ -139,7 +140,6 @@ class Session(Connection):
         limit = self.profile.limits.message_size
         if mail.size is not None and mail.size > limit:  # RFC 1870 6.1
             raise Refused(f"Message is larger than {limit} octets", code=552, enhanced="5.3.4")
-        self.port.require_room(self.loop.time())
         self._transaction = await self.work(self.profile.begin(self._client(), mail))
         self._mail = mail
         self.say("250 2.1.0 Sender ok")
@@ -165,10 +165,8 @@ class Session(Connection):
         if self._bdat is not None:
             raise self.fault("The content has begun", 503, "5.5.1")
         recipient = smtp.parse_rcpt(argument, self.profile.domain, utf8=self._mail.utf8)
-        if self._recipients >= self.profile.limits.recipients:
-            raise Deferred("Too many recipients; send the rest in another transaction", code=452, enhanced="4.5.3")  # RFC 5321 4.5.3.1.10
         await self.work(self._transaction.recipient(recipient))
-        self._recipients += 1
+        self._has_recipients = True
         self.say("250 2.1.5 Recipient ok")
 
     # --- content ---------------------------------------------------------------------------------
@@ -181,27 +179,29 @@ class Session(Connection):
             raise self.fault("BDAT has begun; DATA can't be mixed with it", 503, "5.5.1")  # RFC 3030 2
         self._require_recipients()
         self.say("354 End with CRLF.CRLF")
-        writer, limits = BodyWriter(self.profile.spool), self.profile.limits
-        reader = smtp.DataReader(writer.write, limits.message_size, limits.line_octets)
+        writer = self._mail_data()
         try:
-            await self._receive(reader)
+            await self._receive(DataReader(writer), writer)
         except BaseException:
             writer.abort()
             raise
-        await self._finish(writer, reader.failure)
+        await self._finish(writer)
+
+    def _mail_data(self) -> MailDataWriter:
+        return MailDataWriter(BodyWriter(self.profile.spool), self.profile.limits)
 
     def _require_recipients(self) -> None:
         if self._transaction is None:
             raise self.fault("Say MAIL first", 503, "5.5.1")
-        if not self._recipients:
-            raise Refused("No valid recipients", code=554, enhanced="5.5.1")
+        if not self._has_recipients:
+            raise no_recipients()
 
-    async def _receive(self, reader: smtp.DataReader) -> None:
+    async def _receive(self, reader: DataReader, writer: MailDataWriter) -> None:
         latest = self.loop.time() + self.profile.limits.data_seconds
         self._receiving = True
         try:
             while (rest := reader.feed(await self.next_chunk())) is None:
-                self._hurry(latest, reader.size)
+                self._hurry(latest, writer.size)
             self.unread(rest)
         finally:
             self._receiving = False
@@ -224,18 +224,14 @@ class Session(Connection):
         if chunk.size > HOPELESS * limits.message_size:
             self._closing = True
             raise Refused(f"Message is larger than {limits.message_size} octets", code=552, enhanced="5.3.4")
-        if self._bdat is None and self._transaction is not None and self._recipients:
-            writer = BodyWriter(self.profile.spool)
-            self._bdat = (writer, smtp.BdatReader(writer.write, limits.message_size, limits.line_octets))
+        if self._bdat is None and self._transaction is not None and self._has_recipients:
+            self._bdat = self._mail_data()
         await self._receive_chunk(chunk.size)
         if self._bdat is None:
             self._require_recipients()
             raise self.fault("BDAT out of order", 503, "5.5.1")
-        writer, reader = self._bdat
-        if chunk.last:
-            reader.finish()
-        if chunk.last or reader.failure:
-            await self._finish(writer, reader.failure)
+        if chunk.last or self._bdat.failure:
+            await self._finish(self._bdat)
         else:
             self.say(f"250 2.0.0 {chunk.size} octets received")
 
@@ -247,21 +243,18 @@ class Session(Connection):
                 octets = await self.next_chunk(left)
                 left -= len(octets)
                 if self._bdat is not None:
-                    self._bdat[1].feed(octets)
-                    self._hurry(latest, self._bdat[1].size)
+                    self._bdat.put(octets)
+                    self._hurry(latest, self._bdat.size)
                 else:
                     self._hurry(latest, 0)
         finally:
             self._receiving = False
 
-    async def _finish(self, writer: BodyWriter, failure: Refused | None) -> None:
+    async def _finish(self, writer: MailDataWriter) -> None:
         """The content is complete: commit it and say so, or say why not. The transaction is over either way."""
         transaction, started = self._transaction, time.perf_counter()
         assert transaction is not None
         self._end_transaction()
-        if failure:
-            writer.abort()
-            raise failure
         commit = asyncio.create_task(self._commit(transaction, writer.finish()))
         self.port.commits.add(commit)
         commit.add_done_callback(self._committed)
@@ -272,10 +265,10 @@ class Session(Connection):
         ACCEPT_SECONDS.labels(self.profile.name).observe(time.perf_counter() - started)
         RECEIVED.labels(self.profile.name).inc()
 
-    async def _commit(self, transaction: Transaction, body: Body) -> str:
-        with body:
-            trace = await transaction.accept(body)
-            log(Event.SMTP_ACCEPTED, port=self.profile.name, peer=self.peer, trace=trace, size=body.size)
+    async def _commit(self, transaction: Transaction, data: MailData) -> str:
+        with data.body:
+            trace = await transaction.accept(data)
+            log(Event.SMTP_ACCEPTED, port=self.profile.name, peer=self.peer, trace=trace, size=data.body.size)
             return trace
 
     def _committed(self, commit: asyncio.Task[str]) -> None:

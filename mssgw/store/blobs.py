@@ -116,12 +116,22 @@ class Blobs:
     def directory(self) -> Path:
         return self._directory
 
+    def require_room(self, size: int = 0) -> None:
+        """Raises Deferred 452 4.3.1 when the disk is nearly full. For small contents it looks now and then."""
+        now = time.monotonic()
+        if now - self._space_checked < _SPACE_CHECK_SECONDS and size <= INLINE:
+            return
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < self._free_disk + size:
+            raise full(f"less than {self._free_disk} octets are free below {self._directory}")
+        self._space_checked = now
+
     async def prepare(self, body: Body, domain: Domain, summary: Summary | None = None) -> Prepared:
         """Seal a body (and what was computed from it) under the domain's key. Raises Deferred 452 when there is no room."""
         seal = self._seal
         if not seal.knows(domain):
             await keys.make(self._writer, self._readers, domain)
-        self._require_space(body.size)
+        self.require_room(body.size)
         digest = bytes.fromhex(body.blob)
         sealed, file = None, None
         if body.size <= INLINE:
@@ -190,15 +200,6 @@ class Blobs:
             raise Deferred("Mail store unavailable, try again later", detail=f"blob file: {error.strerror}") from error
         crash_point("blob.written")
         return name
-
-    def _require_space(self, size: int) -> None:
-        now = time.monotonic()
-        if now - self._space_checked < _SPACE_CHECK_SECONDS and size <= INLINE:
-            return
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < self._free_disk + size:
-            raise full(f"less than {self._free_disk} octets are free below {self._directory}")
-        self._space_checked = now
 
 
 def seal_summary(seal: Seal, domain: Domain, digest: bytes, summary: Summary) -> SealedSummary:

@@ -9,7 +9,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
 from mssgw.core.config import Config
+from mssgw.core.config.node import Limits
 from mssgw.core.envelope import OperatorId, Recipient, TlsFacts
 from mssgw.core.errors import NotTrusted
 from mssgw.core.pki import Evidence, Purpose
@@ -17,6 +19,7 @@ from mssgw.flow.house import House
 from mssgw.flow.protection import Protection
 from mssgw.flow.transaction import Client
 from mssgw.identity.passwords import Passwords
+from mssgw.protocol.mail_data import MailData
 from mssgw.store import Store, accounts
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
 from mssgw.trust.decisions import Step
@@ -101,6 +104,10 @@ async def people(sqlite_store: Store) -> People:
         return People(jeanne, cardiologie, paul, admin)
 
     return await sqlite_store.write(make)
+
+
+def checked(content: bytes) -> MailData:
+    return MailData.check(Body.of(content), Limits())
 
 
 def rcpt(address: str) -> Recipient:

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from mssgw.core.body import Body
+from mssgw.core.config.node import Limits
 from mssgw.flow import reported
 from mssgw.flow.inbound import Inbound
 from mssgw.protocol.dsn import Action, Letter, RecipientStatus, Report, Returned, build
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store import audit, queue
 from mssgw.store.queue import Outcome, State
@@ -74,6 +76,6 @@ async def test_it_comes_by_the_front_door(house, trust, people, sqlite_store):
     await sent(sqlite_store)
     transaction = await Inbound(house, trust).begin(peer(b"beta"), MailFrom(None))
     await transaction.recipient(rcpt("jeanne.martin@alpha.mssante.test"))
-    trace = await transaction.accept(report(status("bob@beta.mssante.test")))
+    trace = await transaction.accept(MailData.check(report(status("bob@beta.mssante.test")), Limits()))
     last = (await sqlite_store.read(lambda rx: audit.find(rx, trace="T1")))[-1]
     assert (last.what, last.outcome, last.facts["report"]) == ("reported", "failed", trace)

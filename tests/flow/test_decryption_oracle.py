@@ -13,6 +13,7 @@ import pytest
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.core.config.node import Limits
 from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Envelope, Notify, Origin, OriginKind, Recipient, Ret
 from mssgw.core.errors import MailError, Reply
 from mssgw.flow.bounce import Action, Fate, Original, Reports
@@ -21,6 +22,7 @@ from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
 from mssgw.flow.submission import Submission
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.cms import recipients
 from mssgw.smime.cms.enveloped import encrypt
@@ -122,7 +124,7 @@ async def told(house: House, trust, body: Body, *, to: str = JEANNE, sender: str
         mail = MailFrom(Address.parse(sender) if sender else None, dsn=DsnOptions(Ret.FULL), size=body.size)
         transaction = await Inbound(house, trust).begin(peer(b"beta"), mail)
         await transaction.recipient(Recipient(Address.parse(to), frozenset(Notify) - {Notify.NEVER}, notify_given=True))
-        await transaction.accept(body)
+        await transaction.accept(MailData.check(body, Limits()))
     except MailError as error:
         said = str(error.reply)
     return said + "".join(words(one) for one in await queued(house))
@@ -171,7 +173,7 @@ async def test_28_what_a_client_here_sends_on_is_not_opened(sealed_house, trust,
     transaction = await Submission(sealed_house, trust).begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
     for one in (f"cardiologie@{HERE}", STRANGER):
         await transaction.recipient(rcpt(one))
-    await transaction.accept(forwarded)
+    await transaction.accept(MailData.check(forwarded, Limits()))
     (left,) = await queued(sealed_house)
     assert SECRET not in words(left)
     (colleague,) = await inbox(sealed_house.store, people.cardiologie)

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from mssgw.core.address import Address
-from mssgw.core.body import Body
 from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
@@ -15,7 +14,7 @@ from mssgw.flow.submission import Submission
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store import accounts, audit, mailboxes, queue
 from mssgw.store.accounts import NewAccount
-from tests.flow.conftest import HERE, client_of, distrust, peer, rcpt
+from tests.flow.conftest import HERE, checked, client_of, distrust, peer, rcpt
 
 MANY = 40
 
@@ -34,12 +33,12 @@ async def test_many_at_once(house, store, trust) -> None:
         for recipient in (f"a{number}@beta.mssante.test", "b@gamma.mssante.test", f"jeanne.martin@{HERE}"):
             await transaction.recipient(rcpt(recipient))
         letter = b"From: jeanne.martin@alpha.mssante.test\r\n\r\nout %d\r\n" % number
-        return await transaction.accept(Body.of(letter + b"x" * number * 3000))
+        return await transaction.accept(checked(letter + (b"x" * 998 + b"\r\n") * 3 * number))
 
     async def into(number: int) -> str:
         transaction = await inbound.begin(peer(b"beta"), MailFrom(Address.parse("durand@beta.mssante.test")))
         await transaction.recipient(rcpt(f"jeanne.martin@{HERE}"))
-        return await transaction.accept(Body.of(b"From: durand@beta.mssante.test\r\nMessage-ID: <%d@beta>\r\n\r\nin\r\n" % (number // 2)))
+        return await transaction.accept(checked(b"From: durand@beta.mssante.test\r\nMessage-ID: <%d@beta>\r\n\r\nin\r\n" % (number // 2)))
 
     traces = await asyncio.gather(*map(out, range(MANY)), *map(into, range(MANY)))
     assert len(set(traces)) == 2 * MANY

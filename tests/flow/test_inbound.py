@@ -15,7 +15,7 @@ from mssgw.flow.protection import UNPROTECTED
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
 from mssgw.store import audit, mailboxes, queue
-from tests.flow.conftest import HERE, peer, rcpt
+from tests.flow.conftest import HERE, checked, peer, rcpt
 from tests.flow.test_submission import inbox
 
 DURAND = "durand@beta.mssante.test"
@@ -35,7 +35,7 @@ async def receive(
 ) -> str:
     transaction = await inbound.begin(peer(certificate), MailFrom(Address.parse(sender) if sender else None))
     await transaction.recipient(rcpt(to))
-    return await transaction.accept(Body.of(content))
+    return await transaction.accept(checked(content))
 
 
 async def test_a_letter_arrives_with_our_findings_on_top(inbound, sqlite_store, people) -> None:  # RFC 5321 4.4, 3848, 8601
@@ -166,7 +166,7 @@ async def test_a_success_report_goes_back_once(inbound, sqlite_store, people) ->
     for _ in range(2):
         transaction = await inbound.begin(peer(b"beta"), MailFrom(Address.parse(DURAND)))
         await transaction.recipient(Recipient(people.jeanne.address, frozenset({Notify.SUCCESS}), notify_given=True))
-        await transaction.accept(Body.of(LETTER))
+        await transaction.accept(checked(LETTER))
     (delivery,) = await sqlite_store.read(queue.list_all)
     assert delivery.envelope.sender is None
     assert [str(one.address) for one in delivery.recipients] == [DURAND]

@@ -24,7 +24,7 @@ from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.protecting import Protected
 from mssgw.store import audit, mailboxes, queue
-from tests.flow.conftest import HERE, client_of, peer, rcpt
+from tests.flow.conftest import HERE, checked, client_of, peer, rcpt
 
 JEANNE = "jeanne.martin@alpha.mssante.test"
 LETTER = (
@@ -42,7 +42,7 @@ async def send(flow, client, *recipients: str, sender: str | None = JEANNE, cont
     transaction = await flow.begin(client, MailFrom(Address.parse(sender) if sender else None))
     for recipient in recipients:
         await transaction.recipient(rcpt(recipient))
-    return await transaction.accept(Body.of(content))
+    return await transaction.accept(checked(content))
 
 
 async def queued(store, trace: str):
@@ -175,7 +175,7 @@ async def test_what_submission_takes_inbound_takes(submission, house, trust, sql
     copy = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
     transaction = await Inbound(house, trust).begin(peer(b"alpha"), MailFrom(Address.parse(JEANNE)))
     await transaction.recipient(rcpt(JEANNE))
-    await transaction.accept(Body.of(copy))
+    await transaction.accept(checked(copy))
     assert len(await inbox(sqlite_store, people.jeanne)) == 1
 
 
@@ -191,15 +191,19 @@ async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(ho
     config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, message_size=100_000))
     flow = Submission(replace(house, config=config, protection=Inflating()), trust)
     with pytest.raises(Refused) as refusal:
-        await send(flow, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=LETTER + b"x" * 80_000)
+        await send(
+            flow, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=LETTER + (b"x" * 78 + b"\r\n") * 1000
+        )
     assert (refusal.value.reply.code, refusal.value.reply.enhanced) == (552, "5.3.4")
     protected, limit, usable = (int(number) for number in re.findall(r"\d{4,}", refusal.value.reply.text))
     assert protected > limit == 100_000
     assert 70_000 < usable < 75_000
     assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
     assert await inbox(sqlite_store, people.cardiologie) == []
-    await send(flow, client_of(people.jeanne), "durand@beta.mssante.test", content=LETTER + b"x" * (usable - 1000))
-    assert await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 80_000)  # nothing leaves
+    await send(flow, client_of(people.jeanne), "durand@beta.mssante.test", content=LETTER + (b"x" * 78 + b"\r\n") * ((usable - 1000) // 80))
+    assert await send(
+        flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + (b"x" * 78 + b"\r\n") * 1000
+    )  # nothing leaves
 
 
 async def test_x_mss_fields_of_the_guides_pass_untouched(submission, sqlite_store, people) -> None:  # ECO.2.2.8, ECO.2.4.3
@@ -250,7 +254,7 @@ async def test_copy_in_sent_when_configured(house, trust, sqlite_store, people, 
 async def test_dsn_options_go_with_the_message(submission, sqlite_store, people) -> None:
     transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, dsn=DsnOptions(Ret.HDRS, "aB+c")))
     await transaction.recipient(Recipient(Address.parse("durand@beta.mssante.test"), original="rfc822;Old@x.fr"))
-    trace = await transaction.accept(Body.of(LETTER))
+    trace = await transaction.accept(checked(LETTER))
     (delivery,) = (await queued(sqlite_store, trace)).deliveries
     assert delivery.envelope.dsn == DsnOptions(Ret.HDRS, "aB+c")
     assert delivery.recipients[0].recipient.original == "rfc822;Old@x.fr"
@@ -315,7 +319,7 @@ async def test_a_listed_fingerprint_is_enough(house, trust, people) -> None:
 async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, people) -> None:
     transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, dsn=DsnOptions(envid="E1")))
     await transaction.recipient(Recipient(people.cardiologie.address, frozenset({Notify.SUCCESS}), notify_given=True))
-    await transaction.accept(Body.of(LETTER))
+    await transaction.accept(checked(LETTER))
     (report,) = await inbox(sqlite_store, people.jeanne)
     assert report.startswith(b"Return-Path: <>\r\n")
     assert b"Action: delivered\r\n" in report
@@ -330,7 +334,7 @@ async def test_refusals_are_traced_with_the_words_the_client_heard(submission, s
         await transaction.recipient(rcpt("x@gmail.com"))
     await transaction.recipient(rcpt("durand@beta.mssante.test"))
     with pytest.raises(Refused):
-        await transaction.accept(Body.of(b"To: x\r\n\r\nno author\r\n"))
+        await transaction.accept(checked(b"To: x\r\n\r\nno author\r\n"))
     rows = [row for row in await sqlite_store.read(lambda rx: audit.find(rx, address=JEANNE)) if row.what == "refused"]
     assert [(row.who, row.outcome[:9], row.recipient) for row in rows] == [
         (JEANNE, "550 5.1.2", "x@gmail.com"),
@@ -351,7 +355,7 @@ async def test_a_recipient_named_twice_has_it_once(submission, sqlite_store, peo
 async def test_a_full_mailbox_defers(house, trust, sqlite_store, people) -> None:
     config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, quota=10_000))
     flow = Submission(replace(house, config=config, local=LocalDelivery(config, sqlite_store)), trust)
-    await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 9000)
+    await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 9000 + b"\r\n")
     transaction = await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, size=2000))
     with pytest.raises(Deferred) as refusal:
         await transaction.recipient(rcpt(f"cardiologie@{HERE}"))
@@ -363,3 +367,46 @@ async def test_a_domain_that_left(house, trust, people) -> None:
     flow = Submission(replace(house, config=elsewhere, local=LocalDelivery(elsewhere, house.store)), trust)
     with pytest.raises(NotAllowed, match="not served"):
         await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
+
+
+# -- at whichever edge a message comes in -----------------------------------------------------------------
+
+
+def with_limits(house: House, **changes: int) -> House:
+    return replace(house, config=msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, **changes)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [LETTER + b"a\nb\r\n", LETTER + b"a\rb\r\n", LETTER + b"\0\r\n", LETTER + b"x" * 70_000 + b"\r\n", LETTER + b"no end"],
+    ids=["bare LF", "bare CR", "NUL", "long line", "no CRLF at the end"],
+)
+async def test_what_only_the_smtp_port_refused_cannot_be_handed_to_the_flow(submission, sqlite_store, people, content) -> None:
+    """A caller that is not SMTP had it queued: the flow took any body."""
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(JEANNE)))
+    await transaction.recipient(rcpt("durand@beta.mssante.test"))
+    with pytest.raises(Refused, match=r"550 5\.6\.0"):
+        await transaction.accept(checked(content))
+    with pytest.raises(AttributeError):  # and a body as it is has no way in
+        await transaction.accept(Body.of(LETTER))
+    assert await sqlite_store.read(queue.list_all) == []
+
+
+async def test_one_recipient_too_many(house, trust, sqlite_store, people) -> None:  # RFC 5321 4.5.3.1.10
+    flow = Submission(with_limits(house, recipients=2), trust)
+    transaction = await flow.begin(client_of(people.jeanne), MailFrom(Address.parse(JEANNE)))
+    await transaction.recipient(rcpt("1@beta.mssante.test"))
+    with pytest.raises(NotTrusted):
+        await transaction.recipient(rcpt("x@unlisted.test"))  # refused, so not counted
+    await transaction.recipient(rcpt("2@beta.mssante.test"))
+    with pytest.raises(Deferred, match=r"452 4\.5\.3"):
+        await transaction.recipient(rcpt("3@beta.mssante.test"))
+    (delivery,) = (await queued(sqlite_store, await transaction.accept(checked(LETTER)))).deliveries
+    assert [str(one.address) for one in delivery.recipients] == ["1@beta.mssante.test", "2@beta.mssante.test"]
+
+
+async def test_a_transaction_without_recipients_is_refused(submission, sqlite_store, people) -> None:
+    transaction = await submission.begin(client_of(people.jeanne), MailFrom(Address.parse(JEANNE)))
+    with pytest.raises(Refused, match=r"554 5\.5\.1"):
+        await transaction.accept(checked(LETTER))
+    assert await sqlite_store.read(queue.list_all) == []

@@ -7,9 +7,9 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from mssgw.core.body import Body
 from mssgw.core.envelope import Recipient
 from mssgw.flow.transaction import Client
+from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
 
 PATIENCE = 20  # seconds until a test fails; only a hang takes that long
@@ -121,11 +121,11 @@ class FlowTransaction:
             raise self.flow.failures["recipient"]
         self.recipients.append(recipient)
 
-    async def accept(self, body: Body) -> str:
+    async def accept(self, data: MailData) -> str:
         self.flow.committing.set()
         await self.flow.may_commit.wait()
         if "accept" in self.flow.failures:
             raise self.flow.failures["accept"]
-        self.flow.accepted.append(Accepted(self.client, self.mail, self.recipients, body.read()))
+        self.flow.accepted.append(Accepted(self.client, self.mail, self.recipients, data.body.read()))
         self.flow.committed.set()
         return f"TRACE{len(self.flow.accepted)}"

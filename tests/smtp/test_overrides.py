@@ -158,9 +158,9 @@ async def test_10_large_content_is_spooled(start, connect, flow, monkeypatch) ->
     transaction = await flow.begin(None, None)
     accept = type(transaction).accept
 
-    async def look(self, body):
-        bodies.append(body.in_memory)
-        return await accept(self, body)
+    async def look(self, data):
+        bodies.append(data.body.in_memory)
+        return await accept(self, data)
 
     monkeypatch.setattr(type(transaction), "accept", look)
     client = await connect(await start())

@@ -1,24 +1,46 @@
-"""DataReader and BdatReader: strict line ends, dots, limits, any cut (RFC 5321 4.1.1.4, 4.5.2; RFC 3030)."""
+"""DataReader, MailDataWriter and MailData: strict line ends, dots, limits, any cut (RFC 5321 4.1.1.4, 4.5.2; RFC 3030)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssgw.protocol.smtp import BdatReader, DataReader
+from mssgw.core.body import Body, BodyWriter
+from mssgw.core.config.node import Limits
+from mssgw.core.errors import Refused
+from mssgw.protocol.mail_data import DataReader, MailData, MailDataWriter
 
 
-def read_data(*chunks: bytes, size: int = 10_000, line: int = 1000) -> tuple[bytes | None, bytes, DataReader]:
-    """What followed the end mark (None: no end), what was kept, the reader."""
-    kept = bytearray()
-    reader = DataReader(kept.extend, size, line)
+class Kept(BodyWriter):
+    """Shows what was written, whatever becomes of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.octets = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.octets += data
+        return super().write(data)
+
+
+def limits(size: int, line: int) -> Limits:
+    return msgspec.structs.replace(Limits(), message_size=size, line_octets=line)  # smaller than a configuration may say
+
+
+def read_data(*chunks: bytes, size: int = 10_000, line: int = 1000) -> tuple[bytes | None, bytes, MailDataWriter]:
+    """What followed the end mark (None: no end), what was kept, the writer."""
+    kept = Kept()
+    writer = MailDataWriter(kept, limits(size, line))
+    reader = DataReader(writer)
     for index, chunk in enumerate(chunks):
         if (rest := reader.feed(chunk)) is not None:
-            return rest + b"".join(chunks[index + 1 :]), bytes(kept), reader
-    return None, bytes(kept), reader
+            return rest + b"".join(chunks[index + 1 :]), bytes(kept.octets), writer
+    return None, bytes(kept.octets), writer
 
 
 def test_content_and_what_follows() -> None:
@@ -115,23 +137,57 @@ def test_stuffing_is_undone(lines: list[str]) -> None:
     assert read_data(stuffed + b".\r\n")[:2] == (b"", content)
 
 
-def read_bdat(*chunks: bytes) -> tuple[bytes, BdatReader]:
-    kept = bytearray()
-    reader = BdatReader(kept.extend, 10_000, 1000)
+def read_bdat(*chunks: bytes) -> bytes:
+    writer = MailDataWriter(BodyWriter(), limits(10_000, 1000))
     for chunk in chunks:
-        reader.feed(chunk)
-    reader.finish()
-    return bytes(kept), reader
+        writer.put(chunk)
+    return writer.finish().body.read()
 
 
 def test_bdat_keeps_dots_and_ends_the_last_line() -> None:
-    kept, reader = read_bdat(b".\r", b"\n..\r\nend")
-    assert kept == b".\r\n..\r\nend\r\n"
-    assert reader.failure is None
+    assert read_bdat(b".\r", b"\n..\r\nend") == b".\r\n..\r\nend\r\n"
 
 
-@pytest.mark.parametrize(
-    "chunks", [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,), (b"x" * 600, b"x" * 600)]
-)
+BAD = [(b"a\nb",), (b"a\r", b"b"), (b"a", b"\n"), (b"a\r",), (b"\0",), (b"x" * 1001,), (b"x" * 600, b"x" * 600), (b"x\r\n" * 4000,)]
+
+
+@pytest.mark.parametrize("chunks", BAD, ids=lambda chunks: repr(b"".join(chunks)[:12]))
 def test_bdat_refuses_the_same_things(chunks: tuple[bytes, ...]) -> None:
-    assert read_bdat(*chunks)[1].failure is not None
+    with pytest.raises(Refused):
+        read_bdat(*chunks)
+
+
+@pytest.mark.parametrize("chunks", BAD, ids=lambda chunks: repr(b"".join(chunks)[:12]))
+def test_a_body_that_is_there_is_refused_for_the_same_things(chunks: tuple[bytes, ...]) -> None:
+    with pytest.raises(Refused):
+        MailData.check(Body.of(b"".join(chunks)), limits(10_000, 1000))
+
+
+def test_a_body_that_is_there_needs_the_end_of_its_last_line() -> None:
+    with pytest.raises(Refused, match="does not end with CRLF"):
+        MailData.check(Body.of(b"a: b\r\n\r\nhello"), Limits())
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"a", b"\r", b"\n", b"\0", b"x" * 70_000]), max_size=12).map(b"".join))
+def test_both_ways_to_mail_data_agree(octets: bytes) -> None:
+    """Large enough that the body is looked at in chunks, and the line end may stand on a cut."""
+    octets += b"\r\n"
+    assert outcome(lambda: MailData.check(Body.of(octets), Limits())) == outcome(lambda: written(octets))
+
+
+def written(octets: bytes) -> MailData:
+    writer = MailDataWriter(BodyWriter(), Limits())
+    writer.put(octets)
+    return writer.finish()
+
+
+def outcome(make: Callable[[], MailData]) -> str | bytes:
+    try:
+        return make().body.read()
+    except Refused as refusal:
+        return refusal.reply.enhanced
+
+
+def test_it_is_not_made_without_the_check() -> None:
+    with pytest.raises(TypeError):
+        MailData(Body.of(b"a\nb"), True)
