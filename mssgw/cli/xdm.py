@@ -16,8 +16,7 @@ import typer
 from dmp_connector import codes, xdm
 from dmp_connector.cda import Cda, describe
 from dmp_connector.cda import read as read_cda
-from dmp_connector.client import Call
-from dmp_connector.dossier.identity import require_identity, same_person, told_otherwise
+from dmp_connector.dossier.identity import same_person, told_otherwise
 from dmp_connector.errors import BadArchive, BadDocument, BadInput, DmpError, trait_fr
 from dmp_connector.french import french
 from dmp_connector.model import Document, Dtm, SubmissionSet
@@ -56,10 +55,8 @@ def read(
         written = _extract([d for a in archives for d in a.documents], extract, overwrite=overwrite) if extract else []
     except OSError as error:
         refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json, program="mssgw xdm")
-        return
     except DmpError as error:
         refused(error, json=json, program="mssgw xdm")
-        return
     lines = []
     for archive in archives:
         lines.append(f"Patient : {archive.patient.value if archive.patient else 'sans INS'}")
@@ -125,11 +122,9 @@ def _require_identity(config: Path | None, address: str, documents: list[Cda], *
     ins = documents[0].ins
 
     async def identity(s: Session) -> None:
-        known = await s.identities.qualified(Call(s.actor, ins))
-        for document in documents:
-            require_identity(document, known)
+        await s.dmp.filings.require_identity(s.access, documents)
 
-    verb(Options(config, address, ins.value if ins else "", ins.oid if ins else "", json=json), identity)
+    verb("identity", Options(config, address, ins.value if ins else "", ins.oid if ins else "", json=json), identity)
 
 
 def _archives(file: Path) -> Iterator[bytes]:

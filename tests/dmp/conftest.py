@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,10 +20,9 @@ from dmp_connector.simulator import Simulator, SimulatorConfig
 from dmp_connector.simulator.people import demo_patients
 from dmp_connector.simulator.server import in_thread
 from dmp_connector.store import StoreKeys
+from tests.dmp.nodes import ACTORS, RPPS, STRUCTURE, write_node
 from tests.dmp.pki import Leaf, Root
 
-RPPS = "899700367909"
-STRUCTURE = "10B0073160"
 STORE_KEYS = StoreKeys(b"k" * 32)
 
 
@@ -147,3 +147,26 @@ def call_of(dmp_running: Running, doctor: Actor) -> Callable[..., Call]:
 @pytest.fixture
 def reconfigured(dmp_config: SimulatorConfig) -> Callable[..., SimulatorConfig]:
     return lambda **changes: msgspec.structs.replace(dmp_config, **changes)
+
+
+@pytest.fixture
+def write_config(tmp_path: Path, dmp_running: Running) -> Callable[..., Path]:
+    """write_config(legacy_dossier_management=False, ...) -> the configuration file of a node with this DMP."""
+
+    def write(actors: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Path:
+        settings, keys = dmp_running.settings, dmp_running.settings.certificate.parent
+        dmp = {
+            "url": settings.url,
+            "anchors": str(settings.anchors),
+            "certificate": str(settings.certificate),
+            "key": f"file:{settings.key}",
+            "insi_url": settings.url.split("/si-dmp-server")[0] + "/insi",
+            "insi_authorisation": "IDAM",
+            "legacy_dossier_management": True,
+            "regulation_structures": ["10B0000015"],
+            **changes,
+        }
+        signing = {"certificate": str(keys / "seal.pem"), "key": f"file:{keys / 'seal.key'}"}
+        return write_node(tmp_path, dmp, actors or ACTORS, signing)
+
+    return write

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from dmp_connector.card.vitale import VitaleCard
-from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.workflow import Confirmation, mail_address
-from dmp_connector.errors import BadInput, ConsentMissing, DmpError, Language, NoCard, NoReader, NotConfirmed
+from dmp_connector.dossier.workflow import Confirmation
+from dmp_connector.errors import BadInput, ConsentMissing, DmpError, Language, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
-from dmp_connector.model.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, Step, WebAccess
+from dmp_connector.model.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, WebAccess
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, of_os, say
 from mssgw.core.texts import Message
+from mssgw.dossier import CreationOrder
+from mssgw.dossier.values import CreationEvent
 
 app = typer.Typer()
-
-INFORMATION = "DMP-information-patient-2021"
 
 
 @app.command()
@@ -50,38 +49,69 @@ def create(
 ) -> None:
     """Identify by Vitale, present, consent, account, confirm: the creation of a DMP (or today: Mon espace santé)."""
 
+    account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
+    oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
+    order = CreationOrder(vitale, rank, means, oppositions, account, by, tuple(line or ()), email, again)
+
     async def act(s: Session) -> None:
-        require_contacts(email=email, mobile=sms)
-        if by is Channel.EMAIL and not email and not again:
-            raise _NO_EMAIL
-        target = _place(s, by, letter, overwrite=overwrite)
-        flow = s.workflow
-        creation = await _resumed(s, again, vitale, rank) if again else await flow.start(s.actor)
-        if by is Channel.EMAIL and not email and not mail_address(creation):
-            raise _NO_EMAIL
-        oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
-        account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
-        creation = await _to_ready(s, creation, vitale=vitale, rank=rank, means=means, oppositions=oppositions, account=account)
-        if creation.step is Step.READY:
-            creation = await flow.create(s.actor, creation, address=tuple(line or ()))
-        elif creation.owed_access:
-            creation = await flow.open_account(s.actor, creation)
-        if creation.step is Step.MANAGED_BY_MES:
-            fr, en = MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]
-            document = {"ok": False, "outcome": creation.step.value, "creation": creation.id, "sentence": fr, "sentence_en": en}
-            s.tell(Said(fr, en), document)
-            raise typer.Exit(1)
-        s.notice(say("dmp.create.4", id=creation.id, **named(creation)))
-        if creation.access is WebAccess.REFUSED:
-            s.notice(say("dmp.create.account.refused"))
-        keep = partial(_written, creation.id, target, overwrite=overwrite)
-        creation, confirmation = await flow.confirm(s.actor, creation, by, tuple(line or ()), keep=keep, email=email)
-        _tell(s, creation, confirmation, target)
+        s.dmp.creations.require_order(order)
+        target = _place(s, letter, overwrite=overwrite)
+        keep = partial(_written, s, target, overwrite=overwrite)
+        with _resumable(s, means):
+            outcome = await s.dmp.creations.create(order, agreed=partial(_agreed, s), keep=keep, told=partial(_follow, s))
+        _tell(s, outcome.creation, outcome.confirmation, target)
 
-    verb(Options(config, address, trace=trace, json=json, yes=yes), act)
+    verb("create", Options(config, address, trace=trace, json=json, yes=yes), act)
 
 
-_NO_EMAIL = BadInput("--confirm email needs --email", fr="--confirm email demande --email")
+def _agreed(s: Session, patient: Patient) -> bool:
+    return s.confirmed("dmp.ask.create", **_named(patient))
+
+
+def _follow(s: Session, event: CreationEvent, creation: Creation) -> None:
+    """Each step for the person at the screen, who sees whom it is about."""
+    s.resume = creation.id
+    key = _STEPS.get(event)
+    if key is None or (event is CreationEvent.RESUMED and creation.patient is None):
+        return
+    s.notice(say(key, id=creation.id, **named(creation)))
+    if event is CreationEvent.CREATED and creation.access is WebAccess.REFUSED:
+        s.notice(say("dmp.create.account.refused"))
+
+
+_STEPS = {
+    CreationEvent.RESUMED: "dmp.create.resumed",
+    CreationEvent.IDENTIFIED: "dmp.create.1",
+    CreationEvent.PRESENTING: "dmp.create.presented",
+    CreationEvent.INFORMED: "dmp.create.2",
+    CreationEvent.CONSENTED: "dmp.create.3",
+    CreationEvent.CREATED: "dmp.create.4",
+}
+
+
+@contextmanager
+def _resumable(s: Session, means: ConsentMeans | None) -> Iterator[None]:
+    """Without the patient's consent a creation stops before anything is sent: the sentence names the options that go on."""
+    try:
+        yield
+    except ConsentMissing as error:
+        if means is not None:
+            raise
+        raise ConsentMissing(
+            str(error),
+            fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent oral). "
+            f"La création se reprend par --resume {s.resume}.",
+            en="No DMP is created without the patient's consent: say how it was given (--consent oral). "
+            f"The creation goes on with --resume {s.resume}.",
+        ) from error
+    except NotConfirmed as error:
+        raise NotConfirmed(
+            str(error),
+            fr="Le DMP n'est pas créé : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes). "
+            f"La création se reprend par --resume {s.resume}.",
+            en="No DMP was created: confirm that the patient consents (answer yes, or add --yes). "
+            f"The creation goes on with --resume {s.resume}.",
+        ) from error
 
 
 class LetterNotWritten(DmpError):
@@ -96,12 +126,10 @@ class LetterNotWritten(DmpError):
         return said.fr if language == "fr" else said.en
 
 
-def _place(s: Session, by: Channel, letter: Path | None, *, overwrite: bool) -> Path:
+def _place(s: Session, letter: Path | None, *, overwrite: bool) -> Path:
     """Where the letter goes, looked at before the first step. Raises BadInput naming the option to mend."""
-    if by is Channel.SMS:
-        raise BadInput("--confirm is letter or email: no confirmation goes by SMS", fr="--confirm vaut letter ou email : pas de SMS")
     if letter is None:
-        if not s.table.legacy_dossier_management:  # nothing is going to be created, so nothing is confirmed
+        if not s.dmp.creations.possible:  # nothing is going to be created, so nothing is confirmed
             return Path(os.devnull)
         raise BadInput("-o FILE is needed: where to put the letter", fr="-o FICHIER est nécessaire : où mettre la lettre de confirmation")
     if letter.is_dir() or not letter.name:
@@ -115,22 +143,27 @@ def _place(s: Session, by: Channel, letter: Path | None, *, overwrite: bool) -> 
     return letter
 
 
-def _written(creation: str, target: Path, content: bytes, *, overwrite: bool) -> None:
+def _written(s: Session, target: Path, content: bytes, *, overwrite: bool) -> None:
     """The letter is on the disk. Raises LetterNotWritten."""
     try:
         write_file(target, content, overwrite=overwrite)
         with target.open("rb") as file:
             os.fsync(file.fileno())
     except OSError as error:
-        raise LetterNotWritten(creation, of_os(error)) from error
+        raise LetterNotWritten(s.resume, of_os(error)) from error
     except BadInput as error:  # a file of that name came meanwhile
-        raise LetterNotWritten(creation, Said(error.detail_fr, str(error))) from error
+        raise LetterNotWritten(s.resume, Said(error.detail_fr, str(error))) from error
 
 
-def _tell(s: Session, creation: Creation, done: Confirmation, target: Path) -> None:
-    """Step 5: where the letter is, and that it is for the caller to send."""
+def _tell(s: Session, creation: Creation, done: Confirmation | None, target: Path) -> None:
+    """Step 5: where the letter is, and that it is for the caller to send; or that Mon espace santé manages the dossier."""
+    if done is None:
+        fr, en = MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]
+        outcome = {"outcome": creation.step.value, "creation": creation.id}
+        s.tell(Said(fr, en), {"ok": False} | outcome | {"sentence": fr, "sentence_en": en})
+        raise typer.Exit(1)
     said = say(f"dmp.create.5.{done.channel.value}", file=target, to=done.address, **named(creation))
-    document: dict[str, object] = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(target)}
+    document: dict[str, Any] = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(target)}
     document["ins"] = creation.patient.ins.value if creation.patient else None
     if done.channel is Channel.EMAIL:
         said = Said(f"{said.fr}\n\n{done.subject}\n\n{done.text}", said.en)
@@ -138,84 +171,10 @@ def _tell(s: Session, creation: Creation, done: Confirmation, target: Path) -> N
     s.tell(said, document)
 
 
-async def _to_ready(
-    s: Session,
-    creation: Creation,
-    *,
-    vitale: Path | None,
-    rank: int,
-    means: ConsentMeans | None,
-    oppositions: Oppositions,
-    account: AccountAccess,
-) -> Creation:
-    """Steps 1 to 4, from wherever the creation stands."""
-    flow = s.workflow
-    if creation.step is Step.STARTED:
-        creation = await _identified(s, creation, vitale, rank)
-        s.notice(say("dmp.create.1", **named(creation)))
-    if creation.step is Step.IDENTIFIED:
-        s.notice(say("dmp.create.presented"))
-        creation = await flow.present(s.actor, creation, INFORMATION)
-        s.notice(say("dmp.create.2", **named(creation)))
-    if creation.step is Step.INFORMED:
-        if means is None:
-            raise ConsentMissing(
-                "--consent is needed (EX_1.1-1010)",
-                fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent oral). "
-                f"La création se reprend par --resume {creation.id}.",
-                en="No DMP is created without the patient's consent: say how it was given (--consent oral). "
-                f"The creation goes on with --resume {creation.id}.",
-            )
-        if not s.confirmed("dmp.ask.create", **named(creation)):
-            raise NotConfirmed(
-                "creation not confirmed",
-                fr="Le DMP n'est pas créé : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes). "
-                f"La création se reprend par --resume {creation.id}.",
-                en="No DMP was created: confirm that the patient consents (answer yes, or add --yes). "
-                f"The creation goes on with --resume {creation.id}.",
-            )
-        creation = await flow.consent(s.actor, creation, means=means, oppositions=oppositions)
-        s.notice(say("dmp.create.3", **named(creation)))
-    if creation.step is Step.CONSENTED:
-        creation = await flow.account(s.actor, creation, account)
-    return creation
-
-
-async def _identified(s: Session, creation: Creation, vitale: Path | None, rank: int) -> Creation:
-    card = s.vitale(vitale)
-    person = card.beneficiary(rank)
-    async with s.insi() as insi:
-        register = (await insi.by_vitale(card.identity(rank))).require_found()
-    on_card = person.as_patient(card.oid) if person.nir else register
-    return await s.workflow.identify(s.actor, creation, on_card, register, card_for_tests=card.kind.value != "real")
-
-
-async def _resumed(s: Session, identity: str, vitale: Path | None, rank: int) -> Creation:
-    """A creation begun earlier, and its patient said before anything else. A card that is there must be that patient's."""
-    creation = await s.workflow.load(s.actor, identity)
-    if creation.patient is None:
-        return creation
-    s.notice(say("dmp.create.resumed", id=creation.id, **named(creation)))
-    card = s.vitale(vitale) if vitale is not None else _in_reader(s, creation)
-    if card is not None:
-        person = card.beneficiary(rank)
-        number = person.as_patient(card.oid).ins if person.nir else (creation.vitale or creation.patient).ins
-        creation.require_card(Patient(number, person.birth_name, person.given, person.birth_date, person.sex, used_name=person.used_name))
-    return creation
-
-
-def _in_reader(s: Session, creation: Creation) -> VitaleCard | None:
-    """The card in the configured reader, while the DMP is not created: none is needed any more to go on, another's is refused."""
-    if creation.step in {Step.CREATED, Step.CONFIRMED} or not (s.table.vitale_command or s.table.vitale_reader):
-        return None
-    with suppress(NoReader, NoCard):
-        return s.vitale(None)
-    return None
-
-
 def named(creation: Creation) -> dict[str, str]:
     """Who this is about, as every sentence of the five steps says it."""
-    who = creation.patient
-    return (
-        {"patient": f"{who.birth_name} {who.given_names}", "born": f"{who.birth_date:%d/%m/%Y}"} if who else {"patient": "?", "born": "?"}
-    )
+    return _named(creation.patient) if creation.patient else {"patient": "?", "born": "?"}
+
+
+def _named(patient: Patient) -> dict[str, str]:
+    return {"patient": f"{patient.birth_name} {patient.given_names}", "born": f"{patient.birth_date:%d/%m/%Y}"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import enum
 import errno
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,34 +13,19 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn
+from rich.progress import Progress as Bar
 
-from dmp_connector.cda import read as read_cda
-from dmp_connector.cda.narrative import to_html
-from dmp_connector.client import FindDocuments
-from dmp_connector.dossier.access import MIN_REASON
 from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import BadDocument, BadInput
-from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Dtm, Visibility
+from dmp_connector.errors import BadInput
+from dmp_connector.model import AccessMode, DocumentEntry, Visibility
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, say
+from mssgw.dossier import Audience, Form, Search
+from mssgw.dossier.values import Copy, Progress
 
 app = typer.Typer()
-
-
-class Form(enum.StrEnum):
-    CDA = "cda"
-    PDF = "pdf"
-    HTML = "html"
-
-
-class Audience(enum.StrEnum):
-    """Who sees a document again."""
-
-    PROFESSIONALS = "professionals"
-    PATIENT = "patient"
-    REPRESENTATIVES = "representatives"
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
@@ -86,25 +70,16 @@ def entry_line(e: DocumentEntry) -> str:
 
 async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:
     """The consultation this verb stands in, opened with an explicit gesture when the mode asks for one; its banner first."""
-    consultation = await s.consultations.open(s.call, reason=s.options.reason, confirmed=urgency_confirmed(s), action=action)
-    s.notice(consultation.banner(s.desk.now()))
+    consultation = await s.dmp.documents.consult(s.urgent_access(), action)
+    s.notice(s.dmp.documents.banner(consultation))
     return consultation
 
 
-def urgency_confirmed(s: Session) -> bool:
-    """In the emergency modes a person says so; in bris de glace once there is a reason worth asking about."""
-    if s.options.mode is AccessMode.NORMAL:
-        return True
-    if s.options.mode is AccessMode.CENTRE_15:
-        return s.confirmed("dmp.ask.centre_15")
-    return len(s.options.reason.strip()) >= MIN_REASON and s.confirmed("dmp.ask.bris_de_glace")
-
-
 @contextmanager
-def receiving(s: Session) -> Iterator[None]:
+def receiving() -> Iterator[Progress | None]:
     """A bar on stderr for answers that take a while, at a terminal; it appears once there is something to wait for."""
     if not sys.stderr.isatty():
-        yield
+        yield None
         return
     with bar_of() as bar:
         task = bar.add_task(say("dmp.receiving").fr, total=None, visible=False)
@@ -112,15 +87,11 @@ def receiving(s: Session) -> Iterator[None]:
         def came(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total or None, visible=max(done, total) >= BIG)
 
-        s.desk.dmp.watch(came)
-        try:
-            yield
-        finally:
-            s.desk.dmp.watch(None)
+        yield came
 
 
-def bar_of() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True)
+def bar_of() -> Bar:
+    return Bar(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True)
 
 
 @app.command()
@@ -142,22 +113,14 @@ def find(
 
     async def act(s: Session) -> None:
         consultation = await opened(s)
-        criteria = None
-        if everything or since or type_code:
-            statuses = (AvailabilityStatus.APPROVED, *((AvailabilityStatus.ARCHIVED, AvailabilityStatus.DEPRECATED) if everything else ()))
-            first = Dtm.of(since.astimezone(), 8) if since else None
-            criteria = FindDocuments(statuses, service_from=first, types=(s.tables.type_code.require(type_code),) if type_code else ())
-        with receiving(s):
-            entries = await s.consultations.find(consultation, criteria)
-        document = {
-            "ok": True,
-            "consultation": consultation.id,
-            "banner": consultation.banner(s.desk.now()),
-            "documents": [entry_json(e) for e in entries],
-        }
+        search = Search(everything, since.date() if since else None, type_code)
+        with receiving() as bar:
+            entries = await s.dmp.documents.find(consultation, search, progress=bar)
+        banner, documents = s.dmp.documents.banner(consultation), [entry_json(e) for e in entries]
+        document = {"ok": True, "consultation": consultation.id, "banner": banner, "documents": documents}
         s.tell("\n".join(map(entry_line, entries)) or say("dmp.no-document"), document)
 
-    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("find", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
 
 @app.command()
@@ -181,25 +144,24 @@ def get(
     async def act(s: Session) -> None:
         _require_writable(target, overwrite=overwrite)
         consultation = await opened(s, Action.RETRIEVE)
-        with receiving(s):
-            (found,) = await s.consultations.retrieve(consultation, [unique_id])
-        content = _in_form(found.content, form)
-        document = {
-            "ok": True,
-            "consultation": consultation.id,
-            "file": str(target),
-            "bytes": len(content),
-            "entry": entry_json(found.entry),
-        }
-        if str(target) != "-":
-            write_file(target, content, overwrite=overwrite)
-            s.tell(f"{target} : {len(content)} octets, {shown(found.entry.title)}", document)
-        elif s.options.json:
-            s.tell("", document | {"content": base64.b64encode(content).decode("ascii")})
-        else:
-            sys.stdout.buffer.write(content)
+        with receiving() as bar:
+            found = await s.dmp.documents.get(consultation, unique_id, form, progress=bar)
+        _put(s, found, target, consultation.id, overwrite=overwrite)
 
-    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("get", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+
+
+def _put(s: Session, found: Copy, target: Path, consultation: str, *, overwrite: bool) -> None:
+    """Into the file, or to standard output."""
+    size, entry = len(found.content), entry_json(found.entry)
+    document = {"ok": True, "consultation": consultation, "file": str(target), "bytes": size, "entry": entry}
+    if str(target) != "-":
+        write_file(target, found.content, overwrite=overwrite)
+        s.tell(f"{target} : {size} octets, {shown(found.entry.title)}", document)
+    elif s.options.json:
+        s.tell("", document | {"content": base64.b64encode(found.content).decode("ascii")})
+    else:
+        sys.stdout.buffer.write(found.content)
 
 
 def _require_writable(target: Path, *, overwrite: bool) -> None:
@@ -241,22 +203,10 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _in_form(content: bytes, form: Form) -> bytes:
-    if form is Form.CDA:
-        return content
-    document = read_cda(content)
-    if form is Form.HTML:
-        return to_html(document).encode()
-    pdfs = document.embedded_pdfs()
-    if not pdfs:
-        raise BadDocument("the document has no PDF inside", fr="le document ne contient pas de PDF")
-    return pdfs[0]
-
-
 # -- what others see of a document
 
 
-def _change(options: Options, unique_id: str, said: str, change: Callable[[Session], Awaitable[bool]], name: str) -> None:
+def _change(name: str, options: Options, unique_id: str, said: str, change: Callable[[Session], Awaitable[bool]]) -> None:
     """One change of a document, told as done or as so already. `said`: keys of the catalogue begin with it."""
 
     async def act(s: Session) -> None:
@@ -264,8 +214,7 @@ def _change(options: Options, unique_id: str, said: str, change: Callable[[Sessi
         key = f"dmp.{said}" if changed else f"dmp.{said}.already"
         s.tell(say(key, id=unique_id), {"ok": True, "unique_id": unique_id, "changed": changed})
 
-    act.__qualname__ = f"{name}.act"
-    verb(options, act)
+    verb(name, options, act)
 
 
 Undo = Annotated[bool, typer.Option("--undo", help="The other way round.")]
@@ -289,9 +238,9 @@ def hide(
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
 
     async def change(s: Session) -> bool:
-        return await s.service.mask(s.call, unique_id, masked=not undo, reason=reason, confirmed=urgency_confirmed(s))
+        return await s.dmp.documents.hide(s.urgent_access(), unique_id, hidden=not undo)
 
-    _change(options, unique_id, "visible.professionals" if undo else "masked", change, "hide")
+    _change("hide", options, unique_id, "visible.professionals" if undo else "masked", change)
 
 
 @app.command()
@@ -312,9 +261,9 @@ def archive(
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
 
     async def change(s: Session) -> bool:
-        return await s.service.archive(s.call, unique_id, archived=not undo, reason=reason, confirmed=urgency_confirmed(s))
+        return await s.dmp.documents.archive(s.urgent_access(), unique_id, archived=not undo)
 
-    _change(options, unique_id, "unarchived" if undo else "archived", change, "archive")
+    _change("archive", options, unique_id, "unarchived" if undo else "archived", change)
 
 
 @app.command()
@@ -334,9 +283,9 @@ def delete(
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
 
     async def change(s: Session) -> bool:
-        return await s.service.delete(s.call, unique_id, reason=reason, confirmed=urgency_confirmed(s))
+        return await s.dmp.documents.delete(s.urgent_access(), unique_id)
 
-    _change(options, unique_id, "deleted", change, "delete")
+    _change("delete", options, unique_id, "deleted", change)
 
 
 @app.command()
@@ -354,12 +303,10 @@ def show(
     """TD3.3a, TD3.3b: make visible again to professionals, to the patient, to legal representatives."""
 
     async def change(s: Session) -> bool:
-        if to is Audience.PROFESSIONALS:
-            return await s.service.mask(s.call, unique_id, masked=False)
-        target = Visibility.HIDDEN_FROM_PATIENT if to is Audience.PATIENT else Visibility.HIDDEN_FROM_REPRESENTATIVES
-        return await s.service.make_visible(s.call, unique_id, to=target, confirmed=s.confirmed("dmp.ask.visible"))
+        agreed = to is not Audience.PROFESSIONALS and s.confirmed("dmp.ask.visible")
+        return await s.dmp.documents.show(s.access, unique_id, to=to, agreed=agreed)
 
-    _change(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), unique_id, f"visible.{to.value}", change, "show")
+    _change("show", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), unique_id, f"visible.{to.value}", change)
 
 
 @app.command()
@@ -367,8 +314,7 @@ def end(config: ConfigFile, address: As, json: Json = False) -> None:
     """Close every consultation of mine that is still open."""
 
     async def act(s: Session) -> None:
-        await s.consultations.sweep()
-        closed = await s.consultations.close_all(s.actor, by="hand")
+        closed = await s.dmp.documents.end()
         s.tell(say("dmp.closed-consultations", count=closed), {"ok": True, "closed": closed})
 
-    verb(Options(config, address, json=json), act)
+    verb("end", Options(config, address, json=json), act)

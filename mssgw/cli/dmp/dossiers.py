@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Awaitable
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from dmp_connector.client import IdentityQuery, ListMode
-from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.service import AdministrativeChange, DossierService
+from dmp_connector.dossier.service import AdministrativeChange
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
-from dmp_connector.model import AccessMode, AdministrativeData, ConsentMeans, Dossier, DossierState, Sex
+from dmp_connector.model import AccessMode, AdministrativeData, Candidate, ConsentMeans, Dossier, DossierState, DossierSummary, Sex
 from dmp_connector.model.creation import MANAGED_SENTENCES
-from mssgw.cli.dmp.documents import urgency_confirmed
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, Said, say
 
@@ -62,14 +61,14 @@ def exists(
     """TD0.2: is there a DMP, and am I authorised? Status 1 when there is none."""
 
     async def act(s: Session) -> None:
-        dossier = await s.service.existence(s.call)
-        actions = sorted(a.value for a in s.service.possible(s.call, dossier))
-        there = dossier.state is not DossierState.NO_DMP
-        s.tell(dossier_text(dossier), dossier_json(dossier) | {"ok": there, "possible": actions})
+        found = await s.dmp.dossiers.exists(s.access)
+        there = found.dossier.state is not DossierState.NO_DMP
+        document = dossier_json(found.dossier) | {"ok": there, "possible": sorted(a.value for a in found.possible)}
+        s.tell(dossier_text(found.dossier), document)
         if not there:
             raise typer.Exit(1)
 
-    verb(Options(config, address, patient, oid, mode, trace=trace, json=json), act)
+    verb("exists", Options(config, address, patient, oid, mode, trace=trace, json=json), act)
 
 
 @app.command()
@@ -89,13 +88,13 @@ def authorise(
 
     async def act(s: Session) -> None:
         if remove:
-            dossier = await s.service.remove(s.call, treating_doctor=mt)
+            dossier = await s.dmp.dossiers.give_back(s.access, treating_doctor=mt)
         else:
-            agreed = await agreed_by(s, "dmp.ask.authorise")
-            dossier = await s.service.authorise(s.call, confirmed=agreed, means=means, treating_doctor=mt)
+            agreed = s.gesture("dmp.ask.authorise")
+            dossier = await s.dmp.dossiers.authorise(s.access, agreed=agreed, means=means, treating_doctor=mt)
         s.tell(dossier_text(dossier), dossier_json(dossier))
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+    verb("authorise", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
 
 
 @app.command("list")
@@ -109,25 +108,24 @@ def list_dossiers(
     """TD0.4: the dossiers I or my structure are authorised for."""
 
     async def act(s: Session) -> None:
-        first = since.date() if since else date(date.today().year - 1, 1, 1)
-        rows = await s.service.authorised_dossiers(s.anyone, first)
+        rows = await s.dmp.dossiers.mine(s.access, since.date() if since else None)
         text = "\n".join(f"{r.ins.value}  {r.family} {r.given}  {r.birth_date or ''}{'  MT' if r.treating_doctor else ''}" for r in rows)
-        document = [
-            {
-                "ins": r.ins.value,
-                "oid": r.ins.oid,
-                "name": r.family,
-                "given": r.given,
-                "birth_date": r.birth_date,
-                "mt": r.treating_doctor,
-                "last_access": r.last_access,
-                "last_document": r.last_document,
-            }
-            for r in rows
-        ]
-        s.tell(text or say("dmp.no-dossier"), {"ok": True, "dossiers": document})
+        s.tell(text or say("dmp.no-dossier"), {"ok": True, "dossiers": [_summary_json(r) for r in rows]})
 
-    verb(Options(config, address, trace=trace, json=json), act)
+    verb("list_dossiers", Options(config, address, trace=trace, json=json), act)
+
+
+def _summary_json(r: DossierSummary) -> dict[str, Any]:
+    return {
+        "ins": r.ins.value,
+        "oid": r.ins.oid,
+        "name": r.family,
+        "given": r.given,
+        "birth_date": r.birth_date,
+        "mt": r.treating_doctor,
+        "last_access": r.last_access,
+        "last_document": r.last_document,
+    }
 
 
 def _percent(match: int | None) -> str:
@@ -151,27 +149,27 @@ def search(
 
     async def act(s: Session) -> None:
         query = IdentityQuery(family, given, birth_date.date() if birth_date else None, sex, postal_code)
-        found = await s.service.search(s.anyone, query)
-        text = "\n".join(
-            f"{_percent(c.match)}  {c.patient.ins.value}  {c.patient.birth_name} {c.patient.given_names}  {c.patient.birth_date}"
-            + (f"  {say('dmp.opposed-centre-15').fr}" if c.oppositions.centre_15 else "")
-            for c in found
-        )
-        document = [
-            {
-                "ins": c.patient.ins.value,
-                "oid": c.patient.ins.oid,
-                "name": c.patient.birth_name,
-                "given": c.patient.given_names,
-                "birth_date": c.patient.birth_date,
-                "match": c.match,
-                "opposition_acces_urgence": c.oppositions.centre_15,
-            }
-            for c in found
-        ]
-        s.tell(text or say("dmp.nobody"), {"ok": True, "candidates": document})
+        found = await s.dmp.dossiers.search(s.access, query)
+        s.tell("\n".join(map(_candidate_line, found)) or say("dmp.nobody"), {"ok": True, "candidates": [_candidate_json(c) for c in found]})
 
-    verb(Options(config, address, mode=mode, trace=trace, json=json), act)
+    verb("search", Options(config, address, mode=mode, trace=trace, json=json), act)
+
+
+def _candidate_line(c: Candidate) -> str:
+    p, opposed = c.patient, f"  {say('dmp.opposed-centre-15').fr}" if c.oppositions.centre_15 else ""
+    return f"{_percent(c.match)}  {p.ins.value}  {p.birth_name} {p.given_names}  {p.birth_date}{opposed}"
+
+
+def _candidate_json(c: Candidate) -> dict[str, Any]:
+    return {
+        "ins": c.patient.ins.value,
+        "oid": c.patient.ins.oid,
+        "name": c.patient.birth_name,
+        "given": c.patient.given_names,
+        "birth_date": c.patient.birth_date,
+        "match": c.match,
+        "opposition_acces_urgence": c.oppositions.centre_15,
+    }
 
 
 @app.command()
@@ -187,12 +185,12 @@ def professionals(
     """TD1.6: who the patient authorised or blocked."""
 
     async def act(s: Session) -> None:
-        rows = await s.service.professionals(s.call, which)
+        rows = await s.dmp.dossiers.professionals(s.access, which)
         text = "\n".join(f"{r.id}  {r.name}  {_AUTHORISATIONS[r.status]}{'  MT' if r.treating_doctor else ''}" for r in rows)
         document = [{"id": r.id, "name": r.name, "status": r.status.value, "mt": r.treating_doctor, "since": r.since} for r in rows]
         s.tell(text or say("dmp.no-professional"), {"ok": True, "professionals": document})
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json), act)
+    verb("professionals", Options(config, address, patient, oid, trace=trace, json=json), act)
 
 
 @app.command()
@@ -207,9 +205,9 @@ def block(
     """Blocking a professional is the patient's act: says where it is done, and ends with status 1."""
 
     async def act(s: Session) -> None:
-        await s.service.block(s.call, s.table.web_url, professional)
+        await s.dmp.dossiers.block(s.access, professional)
 
-    verb(Options(config, address, patient, oid, json=json), act)
+    verb("block", Options(config, address, patient, oid, json=json), act)
 
 
 @app.command()
@@ -227,27 +225,29 @@ def read(
     """TD1.3a: the administrative data."""
 
     async def act(s: Session) -> None:
-        d = await s.service.read(s.call, reason=reason, confirmed=urgency_confirmed(s))
-        document = {
-            "ok": True,
-            "ins": d.patient.ins.value,
-            "name": d.patient.birth_name,
-            "given": d.patient.given_names,
-            "birth_date": d.patient.birth_date,
-            "sex": d.patient.sex.value,
-            "street": list(d.street),
-            "postal_code": d.postal_code,
-            "city": d.city,
-            "phone": d.phone,
-            "mobile": d.mobile,
-            "email": d.email,
-            "state": d.state.value,
-            "opposition_bris_de_glace": d.oppositions.bris_de_glace,
-            "opposition_acces_urgence": d.oppositions.centre_15,
-        }
-        s.tell(_administrative_text(d), document)
+        data = await s.dmp.dossiers.read(s.urgent_access())
+        s.tell(_administrative_text(data), {"ok": True} | _administrative_json(data))
 
-    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("read", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+
+
+def _administrative_json(d: AdministrativeData) -> dict[str, Any]:
+    return {
+        "ins": d.patient.ins.value,
+        "name": d.patient.birth_name,
+        "given": d.patient.given_names,
+        "birth_date": d.patient.birth_date,
+        "sex": d.patient.sex.value,
+        "street": list(d.street),
+        "postal_code": d.postal_code,
+        "city": d.city,
+        "phone": d.phone,
+        "mobile": d.mobile,
+        "email": d.email,
+        "state": d.state.value,
+        "opposition_bris_de_glace": d.oppositions.bris_de_glace,
+        "opposition_acces_urgence": d.oppositions.centre_15,
+    }
 
 
 _SEX = {"M": "masculin", "F": "féminin", "U": "inconnu"}
@@ -298,42 +298,24 @@ def modify(
         raise typer.BadParameter(say("dmp.nothing-to-change").en, param_hint="--email, --mobile, --phone, --oppose-…")
 
     async def act(s: Session) -> None:
-        require_contacts(email=email or "", mobile=mobile or "", phone=phone or "")
         wanted = AdministrativeChange(email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)
-        changed = await s.service.modify(s.call, wanted, confirmed=lambda d: s.confirmed(_opposing(wanted), **named(d)))
+        changed = await s.dmp.dossiers.modify(s.access, wanted, agreed=s.gesture(_opposing(wanted)))
         s.tell(say("dmp.modified" if changed else "dmp.modified.already"), {"ok": True, "changed": changed})
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
-
-
-def named(d: AdministrativeData) -> dict[str, str]:
-    """Whom a question is about."""
-    return {"name": f"{d.patient.birth_name} {d.patient.given_names}".strip(), "born": f"{d.patient.birth_date:%d/%m/%Y}"}
-
-
-async def agreed_by(s: Session, key: str) -> bool:
-    """The gesture for an act in a patient's name; who is asked sees the name and birth date that the DMP knows."""
-    if not s.asks:
-        return s.options.yes
-    return s.confirmed(key, **named(await s.service.read(s.call)))
+    verb("modify", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
 
 
 def _opposing(wanted: AdministrativeChange) -> str:
     return "dmp.ask.oppose" if False not in (wanted.bris_de_glace, wanted.centre_15) else "dmp.ask.lift"
 
 
-async def managed(s: Session, service: DossierService, *, closing: bool) -> None:
+async def managed(s: Session, outcome: Awaitable[Dossier]) -> None:
     """Close or reopen; today's outcome is an outcome, shown clearly, and status 1: what was asked does not hold."""
     try:
-        if closing:
-            agreed = bool(s.options.reason.strip()) and await agreed_by(s, "dmp.ask.close")
-            dossier = await service.close(s.call, reason=s.options.reason, confirmed=agreed)
-        else:
-            agreed = await agreed_by(s, "dmp.ask.reopen")
-            dossier = await service.reopen(s.call, confirmed=agreed, consent_at=datetime.now().astimezone())
-    except (ManagedByMes, LegacyDisabled) as error:
+        dossier = await outcome
+    except (ManagedByMes, LegacyDisabled):
         s.notice(Said(MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]))
-        raise error
+        raise
     s.tell(dossier_text(dossier), dossier_json(dossier))
 
 
@@ -351,9 +333,9 @@ def close(
     """TD1.4: close a dossier at the patient's request (only where Mon espace santé does not manage it)."""
 
     async def act(s: Session) -> None:
-        await managed(s, s.service, closing=True)
+        await managed(s, s.dmp.dossiers.close(s.access, agreed=s.gesture("dmp.ask.close")))
 
-    verb(Options(config, address, patient, oid, reason=reason, trace=trace, json=json, yes=yes), act)
+    verb("close", Options(config, address, patient, oid, reason=reason, trace=trace, json=json, yes=yes), act)
 
 
 @app.command()
@@ -363,6 +345,6 @@ def reopen(
     """TD1.2: reopen a closed dossier with the patient's consent."""
 
     async def act(s: Session) -> None:
-        await managed(s, s.service, closing=False)
+        await managed(s, s.dmp.dossiers.reopen(s.access, agreed=s.gesture("dmp.ask.reopen")))
 
-    verb(Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+    verb("reopen", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)

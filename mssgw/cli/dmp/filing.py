@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dmp_connector.client import Call
-from dmp_connector.dossier.announcement import Announcement, announcements
-from dmp_connector.dossier.deposits import DepositRequest, Receipt
+from dmp_connector.dossier.deposits import Receipt
 from dmp_connector.dossier.identity import Typed
-from dmp_connector.dossier.pdf_document import PdfRequest
 from dmp_connector.errors import BadDocument, Unavailable
-from dmp_connector.model import AccessMode, Ins, Patient, Sex, Visibility
-from dmp_connector.store import Deposit
-from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, shown, urgency_confirmed
+from dmp_connector.model import AccessMode, Patient, Sex, Visibility
+from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, shown
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, answered, verb
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
+from mssgw.dossier import Filing
+from mssgw.dossier.filing import SENT, Filings
+from mssgw.dossier.values import Resumed
 
 app = typer.Typer()
 
@@ -45,15 +44,14 @@ def sending(size: int) -> Iterator[Callable[[int, int], None] | None]:
         yield went
 
 
-@contextmanager
-def keeping(s: Session) -> Iterator[None]:
+@asynccontextmanager
+async def keeping(s: Session) -> AsyncIterator[None]:
     """Without an answer, or stopped by Ctrl-C, what is kept is said, and how it goes on."""
     try:
         yield
     except (Unavailable, asyncio.CancelledError):
-        mine = [d for d in s.desk.store.pending_deposits() if (d.practitioner, d.patient) == (s.actor.practitioner.id, s.ins.cx)]
-        if mine:
-            s.notice(say("dmp.kept", count=len(mine), address=s.options.address))
+        if count := await s.dmp.filings.kept(s.access):
+            s.notice(say("dmp.kept", count=count, address=s.options.address))
         raise
 
 
@@ -85,26 +83,18 @@ def submit(
     """TD2.1: file a document once and only once; the same CDA or PDF again is the same document."""
 
     async def act(s: Session) -> None:
-        content = _read_bounded(file, s.table.max_pdf_octets)
+        content = await asyncio.to_thread(_read_bounded, file, s.dmp.filings)
         chosen = {Visibility.MASKED: masked, Visibility.HIDDEN_FROM_PATIENT: hidden, Visibility.HIDDEN_FROM_REPRESENTATIVES: hidden_rl}
         visibility = frozenset(v for v, on in chosen.items() if on)
         typed = Typed(family, given, birth_date.date() if birth_date else None, sex)
-        urgent = urgency_confirmed(s)
-        if not content.startswith(b"%PDF-"):
-            _require_no_pdf_option(again=again, act=day)
-            cda = DepositRequest(content, visibility, replace_id, title=title, reason=reason, confirmed=urgent, typed=typed)
-            with keeping(s), sending(len(content)) as bar:
-                _tell_receipt(s, await s.deposits.deposit(s.call, cda, progress=bar, ask=_ask(s, file)))
-            return
-        if not title or not type_code:
-            raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
-        kind, practice = s.tables.type_code.require(type_code), s.tables.practice.require(s.who.practice)
         acted = day.date() if day else None
-        pdf = PdfRequest(content, title, kind, practice, visibility, replace_id, acted, again, reason, urgent, typed)
-        with keeping(s), sending(len(content)) as bar:
-            _tell_receipt(s, await s.deposits.deposit_pdf(s.call, pdf, progress=bar, ask=_ask(s, file)))
+        filing = Filing(content, file.name, title, type_code, acted, replace_id, visibility, again, typed)
+        access = s.urgent_access()
+        async with keeping(s):
+            with sending(len(content)) as bar:
+                _tell_receipt(s, await s.dmp.filings.submit(access, filing, right_patient=_ask(s, file), progress=bar))
 
-    verb(Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("submit", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
 
 def _ask(s: Session, file: Path) -> Callable[[Patient], bool]:
@@ -128,14 +118,6 @@ def _person(patient: Patient) -> str:
     return f"{patient.birth_name} {patient.given_names} ({patient.birth_date:%d/%m/%Y}, {patient.sex.value}, INS {patient.ins.value})"
 
 
-def _require_no_pdf_option(*, again: bool, act: datetime | None) -> None:
-    if again or act is not None:
-        raise BadDocument(
-            "--again and --date are for a PDF; a CDA carries its own id and dates",
-            fr="--again et --date sont pour un PDF ; un CDA porte son identifiant et ses dates",
-        )
-
-
 def _tell_receipt(s: Session, receipt: Receipt) -> None:
     before = receipt.filed_before
     document = {
@@ -146,14 +128,14 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
         "entry": entry_json(receipt.entry) if receipt.entry else _receipt_json(receipt),
         "patient": _patient_json(receipt.patient) if receipt.patient else None,
     }
-    person = _person(receipt.patient) if receipt.patient else s.ins.value
+    person = _person(receipt.patient) if receipt.patient else s.options.patient
     if before is None:
         s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title, person=person), document)
     else:
         at = f"{before.astimezone():%d/%m/%Y %H:%M}"
         s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=person), document)
     if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
-        hidden = Announcement(receipt.unique_id, s.ins, receipt.title, s.desk.now())
+        hidden = s.dmp.filings.announced(s.access, receipt)
         s.notice(say("dmp.announcement.begun", told=f"{hidden.told:%d/%m/%Y}", visible=f"{hidden.visible:%d/%m/%Y}", id=receipt.unique_id))
 
 
@@ -167,26 +149,14 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
             "visibility": sorted(v.value for v in receipt.visibility)}  # fmt: skip
 
 
-def _read_bounded(file: Path, limit: int) -> bytes:
+def _read_bounded(file: Path, filings: Filings) -> bytes:
     """The file, a PDF or XML. Raises BadDocument: not there, too large, neither."""
     try:
-        size = file.stat().st_size
-        if size <= limit * 2:
-            content = file.read_bytes()
+        filings.require_size(file.stat().st_size, file.name)
+        content = file.read_bytes()
     except OSError as error:
         raise BadDocument(f"{file}: {error.strerror}", fr=of_os(error).fr) from error
-    if size > limit * 2:
-        raise BadDocument(
-            f"{file.name}: {size} bytes; at most {limit} are taken", fr=f"{file.name} : {size} octets ; au plus {limit} sont acceptés"
-        )
-    if content.startswith((b"\xff\xfe", b"\xfe\xff", b"<\x00", b"\x00<")):
-        raise BadDocument(f"{file.name}: UTF-16; a CDA is written in UTF-8", fr=f"{file.name} : UTF-16 ; un CDA s'écrit en UTF-8")
-    if not content.startswith(b"%PDF-") and not content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        fr = "le fichier est vide" if not content.strip() else "il ne commence ni par %PDF- ni par <"
-        en = "the file is empty" if not content.strip() else "it begins neither with %PDF- nor with <"
-        raise BadDocument(f"{file.name}: neither a PDF nor a CDA: {en}", fr=f"{file.name} : ni un PDF ni un CDA : {fr}")
-    if file.suffix.lower() == ".pdf" and not content.startswith(b"%PDF-"):
-        raise BadDocument(f"{file.name}: not a PDF but XML or HTML", fr=f"{file.name} : ce n'est pas un PDF, mais du XML ou du HTML")
+    filings.require_document(content, file.name)
     return content
 
 
@@ -195,8 +165,7 @@ def list_announcements(config: ConfigFile, address: As, json: Json = False) -> N
     """My documents that their patients do not see yet, and until when (consultation d'annonce, CSP R1111-53)."""
 
     async def act(s: Session) -> None:
-        now = s.desk.now()
-        found = announcements(s.desk.store, s.actor.practitioner.id, now)
+        now, found = s.dmp.now(), await s.dmp.filings.announcements()
         lines = [
             f"{'!' if a.due(now) else ' '} {a.patient.value}  {a.unique_id}  {a.title}\n"
             + "  " + say("dmp.announcement.dates", told=f"{a.told:%d/%m/%Y}", visible=f"{a.visible:%d/%m/%Y}").fr
@@ -209,12 +178,13 @@ def list_announcements(config: ConfigFile, address: As, json: Json = False) -> N
         ]  # fmt: skip
         s.tell("\n".join(lines) or say("dmp.announcement.none"), {"ok": True, "announcements": document})
 
-    verb(Options(config, address, json=json), act)
+    verb("list_announcements", Options(config, address, json=json), act)
 
 
-def _named(row: Deposit | None, unique_id: str) -> str:
-    """A deposit for people: its title, its patient's INS, its id."""
-    return unique_id if row is None else f"{shown(str(row.submission['title']))}, INS {Ins.read_cx(row.patient).value}, {unique_id}"
+def _resumed_line(done: Resumed) -> str:
+    """A deposit for people: its title, its patient's INS, its id, and what became of it."""
+    name = f"{shown(done.title)}, INS {done.patient.value}, {done.unique_id}" if done.patient else done.unique_id
+    return f"{name} : {say('dmp.sent').fr if done.outcome == SENT else done.outcome}"
 
 
 @app.command()
@@ -222,12 +192,11 @@ def resume(config: ConfigFile, address: As, trace: Trace = None, json: Json = Fa
     """Send again the deposits that got no answer."""
 
     async def act(s: Session) -> None:
-        rows = {row.unique_id: row for row in s.desk.store.pending_deposits()}
-        done = await s.deposits.resume(lambda ins: Call(s.actor, ins))
-        lines = [f"{_named(rows.get(u), u)} : {say('dmp.sent').fr if o == 'sent' else o}" for u, o in done]
-        ok = all(o == "sent" for _, o in done)
-        s.tell("\n".join(lines) or say("dmp.no-deposit"), {"ok": ok, "deposits": [list(d) for d in done]})
+        done = await s.dmp.filings.resume()
+        ok = all(d.outcome == SENT for d in done)
+        document = {"ok": ok, "deposits": [[d.unique_id, d.outcome] for d in done]}
+        s.tell("\n".join(map(_resumed_line, done)) or say("dmp.no-deposit"), document)
         if not ok:
             raise typer.Exit(1)
 
-    verb(Options(config, address, trace=trace, json=json), act)
+    verb("resume", Options(config, address, trace=trace, json=json), act)

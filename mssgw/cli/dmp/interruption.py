@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from mssgw import dossier
+
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):
+class Interrupted(dossier.Interrupted):
     """By this signal; `asked`: at a question, so that nothing was sent."""
 
     def __init__(self, number: int, *, asked: bool = False) -> None:
@@ -58,7 +60,7 @@ def listening() -> Iterator[None]:
             signal.raise_signal(number)
         if not _heard.number:
             _heard.number = number
-            task.cancel()
+            task.cancel(signal.Signals(number).name)  # the audit says it
 
     listened = _listened()
     with suppress(ValueError, RuntimeError):  # another thread than the first hears no signals

@@ -7,10 +7,8 @@ from typing import Annotated
 import typer
 
 from dmp_connector.errors import DmpError
-from mssgw.cli.config import loaded
-from mssgw.cli.dmp.session import refused
-from mssgw.cli.dmp.store import open_store
-from mssgw.cli.frame import ConfigFile, Json, output
+from mssgw.cli.dmp.session import refused, working
+from mssgw.cli.frame import ConfigFile, Json, output, run
 
 app = typer.Typer()
 
@@ -23,17 +21,10 @@ def store(
 ) -> None:
     """Check the connector's store: every sealed value opened, every invariant derived again."""
     try:
-        opened = open_store(loaded(config), config)
-        try:
-            if rotate:
-                opened.rotate()
-            problems = list(opened.check())
-        finally:
-            opened.close()
+        problems = run(working(config).check_store(rotate=rotate))
     except DmpError as error:
         refused(error, json=json)
-        return
     said = ["nouvelles clés"] if rotate else []
     text = "\n".join(problems or [", ".join([*said, "aucune anomalie"])])
-    output(text, json=json, document={"ok": not problems, "rotated": rotate, "problems": problems})
+    output(text, json=json, document={"ok": not problems, "rotated": rotate, "problems": list(problems)})
     raise typer.Exit(1 if problems else 0)

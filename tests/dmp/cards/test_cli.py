@@ -13,7 +13,9 @@ from dmp_connector.model import Sex
 from dmp_connector.simulator import Simulator
 from dmp_connector.simulator.server import in_thread
 from mssgw.cli.dmp import app
-from mssgw.cli.dmp.session import Options, session
+from mssgw.cli.dmp.session import ask_pin
+from mssgw.core.config import load
+from mssgw.dossier import DmpService
 from tests.dmp.cli.conftest import table
 from tests.needs import peer
 
@@ -89,7 +91,8 @@ async def test_insi_has_a_relay_of_its_own_with_the_cards_key(config, cps, simul
         os.write(writing, cps.pin.encode() + b"\n")
         os.close(writing)
         monkeypatch.setenv("MSSGW_PIN_FD", str(reading))
-        async with session(Options(config, "jeanne@alpha.test")) as opened, opened.insi() as insi:
+        service = DmpService(load(config), config)
+        async with service.session("jeanne@alpha.test", pin=ask_pin) as opened, opened.core.insi() as insi:
             found = await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28))
             assert found.require_found().ins.value == next(p for p in running.config.patients if p.name == "PATIENT").ins
-            assert opened.relay.running
+            assert opened.core.relay.running

@@ -12,7 +12,7 @@ from dmp_connector.dossier.announcement import Announcement, announcements
 from dmp_connector.model import Ins
 from dmp_connector.paper.letters import letter
 from mssgw.cli.config import loaded
-from mssgw.cli.dmp.store import open_store
+from mssgw.dossier.setup import open_store
 from tests.dmp.conftest import RPPS
 
 from .conftest import DOCTOR, OTHER

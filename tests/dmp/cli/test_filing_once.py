@@ -16,7 +16,7 @@ from dmp_connector.dossier.pdf_document import PdfRequest, document_id
 from dmp_connector.errors import Unavailable
 from dmp_connector.paper.letters import letter
 from mssgw.cli.config import loaded
-from mssgw.cli.dmp.store import open_store
+from mssgw.dossier.setup import open_store
 
 from .conftest import HOSPITAL, OTHER
 

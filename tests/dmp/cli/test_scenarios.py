@@ -150,7 +150,7 @@ def test_a_recorded_consent_that_ran_out_is_refused_here(write_config, mssgw):
     mssgw.done("authorise", "--yes", patient="NOUVEAU")
     from dmp_connector.model import Consent, ConsentBasis, ConsentMeans
     from mssgw.cli.config import loaded
-    from mssgw.cli.dmp.store import open_store
+    from mssgw.dossier.setup import open_store
     from tests.dmp.conftest import practitioner
 
     store = open_store(loaded(mssgw.config), mssgw.config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 
 from mssgw.cli.dmp import documents
 
@@ -31,12 +30,10 @@ def shown(monkeypatch, pieces, stream=Terminal) -> str:
     """What a person sees while these pieces come."""
     screen = stream()
     monkeypatch.setattr(documents.sys, "stderr", screen)
-    watched = []
-    session = SimpleNamespace(desk=SimpleNamespace(dmp=SimpleNamespace(watch=watched.append)))
-    with documents.receiving(session):
+    with documents.receiving() as bar:
         for done, total in pieces:
-            for callback in watched:
-                callback(done, total)
+            if bar is not None:
+                bar(done, total)
     return screen.getvalue()
 
 

@@ -1,0 +1,35 @@
+"""The application service of the DMP: one door for the command line, the console, the API and IMAP.
+
+    service = DmpService(config, file)
+    async with service.session("jeanne.martin@alpha.test", pin=ask) as dmp:
+        found = await dmp.dossiers.exists(Access("279035121518989"))
+
+values      what a caller says (`Access`, `Search`, `Filing`, `CreationOrder`) and what comes back, frozen
+setup       the node's configuration as the connector's values; the connector's store
+opening     the actor's key: a file, or the card in the reader with its PIN and its TLS relay
+session     one actor at work: whose dossier is meant, the row that every attempt leaves, what a cancelled one closes
+dossiers, documents, filing, creations, trail    the use cases, one method each
+service     the door itself, and what needs no session: doctor, card, store
+
+Every method raises DmpError with a sentence in both languages. A gesture (the explicit yes of a person) is an argument:
+nothing here asks, prints or reads a terminal. Files and cards are read in threads, never on the event loop.
+"""
+
+from mssgw.dossier.service import DmpService, DmpSession
+from mssgw.dossier.session import Interrupted
+from mssgw.dossier.setup import NotSetUp
+from mssgw.dossier.values import Access, Audience, CreationOrder, Filing, Form, Gesture, Search
+
+__all__ = [
+    "Access",
+    "Audience",
+    "CreationOrder",
+    "DmpService",
+    "DmpSession",
+    "Filing",
+    "Form",
+    "Gesture",
+    "Interrupted",
+    "NotSetUp",
+    "Search",
+]

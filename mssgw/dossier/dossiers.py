@@ -1,0 +1,94 @@
+"""Use cases on a dossier: may I, who else may, lists, administrative data, closing and reopening."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import NoReturn
+
+from dmp_connector.client import Call, IdentityQuery, ListMode
+from dmp_connector.dossier.contacts import require_contacts
+from dmp_connector.dossier.service import AdministrativeChange, DossierService
+from dmp_connector.model import AdministrativeData, Authorisation, Candidate, ConsentMeans, Dossier, DossierSummary
+from mssgw.dossier.session import Session
+from mssgw.dossier.values import Access, Existence, Gesture, given
+
+
+class Dossiers:
+    """The methods raise what `dmp_connector.dossier.service` says, BadIns, and Unavailable when the DMP does not answer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._service = DossierService(session.desk)
+
+    async def exists(self, access: Access) -> Existence:
+        """TD0.2. A patient without a DMP is an answer, not an error."""
+        async with self._session.attempt("exists", access):
+            call = self._session.call(access)
+            dossier = await self._service.existence(call)
+            return Existence(dossier, self._service.possible(call, dossier))
+
+    async def authorise(
+        self, access: Access, *, agreed: Gesture, means: ConsentMeans = ConsentMeans.ORAL, treating_doctor: bool = False
+    ) -> Dossier:
+        """TD0.3: declare that the patient, informed, agreed. The dossier as it is then."""
+        async with self._session.attempt("authorise", access):
+            call = self._session.call(access)
+            confirmed = await self._answer(call, agreed)
+            return await self._service.authorise(call, confirmed=confirmed, means=means, treating_doctor=treating_doctor)
+
+    async def give_back(self, access: Access, *, treating_doctor: bool = False) -> Dossier:
+        """TD0.3: end one's own authorisation, or the role of treating doctor only. The dossier as it is then."""
+        async with self._session.attempt("authorise", access):
+            return await self._service.remove(self._session.call(access), treating_doctor=treating_doctor)
+
+    async def mine(self, access: Access, since: date | None = None) -> tuple[DossierSummary, ...]:
+        """TD0.4: the dossiers the actor or the structure is authorised for, since 1 January of last year or a given day."""
+        async with self._session.attempt("list_dossiers", access):
+            first = since or date(self._session.desk.now().astimezone().year - 1, 1, 1)
+            return await self._service.authorised_dossiers(self._session.anyone(access), first)
+
+    async def search(self, access: Access, query: IdentityQuery) -> tuple[Candidate, ...]:
+        """TD0.5: find a patient without INS; medical regulation only."""
+        async with self._session.attempt("search", access):
+            return await self._service.search(self._session.anyone(access), query)
+
+    async def professionals(self, access: Access, which: ListMode = ListMode.ALL) -> tuple[Authorisation, ...]:
+        """TD1.6: whom the patient authorised or blocked."""
+        async with self._session.attempt("professionals", access):
+            return await self._service.professionals(self._session.call(access), which)
+
+    async def block(self, access: Access, professional: str = "") -> NoReturn:
+        """Raises PatientsAct: blocking is the patient's act, done where the error says. `professional`: PS_IdNat, for the audit."""
+        async with self._session.attempt("block", access):
+            await self._service.block(self._session.call(access), self._session.setup.table.web_url, professional)
+
+    async def read(self, access: Access) -> AdministrativeData:
+        """TD1.3a."""
+        async with self._session.attempt("read", access):
+            return await self._service.read(self._session.call(access), reason=access.reason, confirmed=access.confirmed)
+
+    async def modify(self, access: Access, wanted: AdministrativeChange, *, agreed: Gesture) -> bool:
+        """TD1.3b. False: it is so already, nothing was sent. `agreed` is asked for oppositions only: they are the patient's word."""
+        async with self._session.attempt("modify", access):
+            require_contacts(email=wanted.email or "", mobile=wanted.mobile or "", phone=wanted.phone or "")
+            call = self._session.call(access)
+            return await self._service.modify(call, wanted, confirmed=lambda data: given(agreed, data.patient))
+
+    async def close(self, access: Access, *, agreed: Gesture) -> Dossier:
+        """TD1.4 at the patient's request, for `access.reason`. Raises ManagedByMes for today's dossiers, LegacyDisabled."""
+        async with self._session.attempt("close", access):
+            call = self._session.call(access)
+            confirmed = bool(access.reason.strip()) and await self._answer(call, agreed)
+            return await self._service.close(call, reason=access.reason, confirmed=confirmed)
+
+    async def reopen(self, access: Access, *, agreed: Gesture) -> Dossier:
+        """TD1.2 with the patient's consent, given now. Raises what `close` does."""
+        async with self._session.attempt("reopen", access):
+            call = self._session.call(access)
+            confirmed = await self._answer(call, agreed)
+            at = self._session.desk.now().astimezone()
+            return await self._service.reopen(call, confirmed=confirmed, consent_at=at)
+
+    async def _answer(self, call: Call, gesture: Gesture) -> bool:
+        """A question is put to a person who sees the name and birth date that the DMP knows."""
+        return gesture if isinstance(gesture, bool) else gesture((await self._service.read(call)).patient)
