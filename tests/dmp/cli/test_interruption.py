@@ -34,7 +34,7 @@ def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
     except subprocess.TimeoutExpired:
         ran.kill()  # else leaving the block would wait for it without end
         raise
-    return (shown + err + out).decode()
+    return (shown + err + out).decode().replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.mark.parametrize("mode", ["bris_de_glace", "normal"])
