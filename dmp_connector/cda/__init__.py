@@ -1,6 +1,6 @@
 """CDA R2 documents, French profile: read, describe, build, check, show (docs/reference/dmp.md 4).
 
-read        a stranger's document -> Cda: header by typed accessors, body level
+read        a document of any maker -> Cda: header by typed accessors, body level
 metadata    Cda -> XDS DocumentEntry (docs/reference/dmp.md 3.2)
 level1      a PDF/A-1 with its header -> CDA N1
 rules       the header rules of the CI-SIS, each with its sentence

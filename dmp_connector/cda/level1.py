@@ -1,6 +1,6 @@
 """Build a level 1 CDA around a PDF/A-1: the CI-SIS header, complete, and the PDF in base64.
 
-What the header must hold is asked of the caller by type (`Level1`); what the types cannot say is checked here
+The type `Level1` asks the caller for what the header must hold; what types cannot express is checked here
 and refused as BadDocument or BadCode before anything is written. Same input, same bytes.
 """
 

@@ -1,8 +1,8 @@
-"""XDS metadata from a CDA header, attribute by attribute as docs/reference/dmp.md 3.2 says.
+"""XDS metadata from a CDA header, attribute by attribute (docs/reference/dmp.md 3.2).
 
-Values are carried as the document has them; only what XDS cannot do without is required, and its absence is a
-BadDocument naming the attribute and the element it comes from. Unknown codes pass: refusing them belongs to
-who builds or deposits.
+Values are carried as the document has them; only what XDS requires is required, and its absence is a
+BadDocument naming the attribute and the element it comes from. Unknown codes pass: whoever builds or deposits
+a document refuses them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _required(value: T | None, attribute: str, element: str) -> T:
 
 
 def _main_act(document: Cda) -> etree._Element | None:
-    """The documented act: the serviceEvent whose performer tells the practice setting, else the first."""
+    """The documented act: the serviceEvent whose performer has the practice setting, else the first."""
     acts = document.all("documentationOf/serviceEvent")
     for act in acts:
         if act.find(".//v:standardIndustryClassCode", NS) is not None:

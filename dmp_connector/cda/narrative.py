@@ -25,7 +25,7 @@ _IMAGE_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"
 _MAX_IMAGE = 8 * 1024 * 1024
 _MAX_DEPTH = 60
 
-# Narrative element -> HTML element. What is not here is shown as its text.
+# Narrative element -> HTML element. An element that is not here is shown as its text.
 _TAGS = {
     "content": "span",
     "paragraph": "p",
@@ -92,7 +92,7 @@ def _banner(document: Cda) -> str:
         rows += [("Structure", a.institution.name) for a in entry.authors[:1] if a.institution]
         rows.append(("Type", entry.type.label or entry.type.code))
     except BadInput:
-        pass  # a poor header still deserves its text to be read
+        pass  # with a faulty header the text is still shown
     rows.append(("Date", _time(document.created)))
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows if value)
     return f"<header><h1>{escape(document.title)}</h1><dl>{listed}</dl></header>"

@@ -1,7 +1,7 @@
 """Read a CDA R2 of any maker: header values as they stand, nothing repaired.
 
 A self-presenting document (an XSLT that carries its ClinicalDocument) is read like the document inside it.
-Missing parts are None or empty here; what must be there is said in `rules` and in `metadata`.
+Missing parts are None or empty here; what must be there is decided in `rules` and in `metadata`.
 """
 
 from __future__ import annotations

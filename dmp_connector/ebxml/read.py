@@ -1,8 +1,8 @@
 """ebRIM -> values, and registry responses -> errors. Reads what other makers write.
 
 One pass over the children of each object, no XPath: a 1,000-entry answer is 100,000 elements.
-Unknown slots and classifications are skipped; a missing code is an empty Code, a missing date None: what is
-acceptable is decided by who uses it. What is not ebRIM at all is BadAnswer.
+Unknown slots and classifications are skipped; a missing code is an empty Code, a missing date None: the caller
+decides what is acceptable. What is not ebRIM at all is BadAnswer.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ def read_errors(element: etree._Element) -> tuple[RegistryError, ...]:
 
 
 def require_success(element: etree._Element) -> None:
-    """Raise what a registry response says unless its status is Success: the one error by its own class, several
-    as RegistryRefused with all of them. Warnings do not make a failure (ITI TF-3 4.2.4)."""
+    """Raise the errors of a registry response unless its status is Success: a single one by its own class, several
+    as RegistryRefused with all of them. Warnings are no failure (ITI TF-3 4.2.4)."""
     response = element if element.get("status") else next(element.iter(f"{{{names.RS}}}RegistryResponse"), element)
     status = response.get("status", "")
     if status == f"{names.STATUS}Success":

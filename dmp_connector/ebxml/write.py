@@ -1,6 +1,6 @@
 """Values -> ebRIM. The order of children is the schema's (rim.xsd); ids inside one message are symbolic.
 
-`numbers` hands out cla1, cla2, ei1 ...: deterministic, so that a METADATA.XML of the same input is the same file.
+`numbers` gives out cla1, cla2, ei1 …: deterministic, so that a METADATA.XML of the same input is the same file.
 """
 
 from __future__ import annotations

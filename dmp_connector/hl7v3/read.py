@@ -49,7 +49,7 @@ def read_administrative(root: etree._Element, ins: Ins) -> AdministrativeData:
 
 
 def read_candidates(root: etree._Element) -> tuple[Candidate, ...]:
-    """TD0.5: PRPA_IN201306UV02, best match first. Empty when nobody fits."""
+    """TD0.5: PRPA_IN201306UV02, best match first. Empty when nobody matches."""
     require_accepted(root)
     found = []
     for patient in root.iter(f"{{{names.HL7}}}patient"):
@@ -63,7 +63,7 @@ def read_candidates(root: etree._Element) -> tuple[Candidate, ...]:
 
 
 def read_acceptance(root: etree._Element) -> Ins | None:
-    """TD1.1 to TD1.4: 201312/201315 inside their wrapper. The INS the server echoes; raises what 201313/201316 say."""
+    """TD1.1 to TD1.4: 201312/201315 inside their wrapper. Returns the INS that the server repeats; raises the error of 201313/201316."""
     require_accepted(root)
     identifier = next((i for p in root.iter(f"{{{names.HL7}}}patient") for i in p.findall(hl7("id"))), None)
     if identifier is None:

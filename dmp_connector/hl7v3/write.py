@@ -1,4 +1,4 @@
-"""Requests of the dossier transactions. Each answers with the payload of the SOAP body."""
+"""Requests of the dossier transactions. Each function returns the payload of the SOAP body."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _provider(patient: etree._Element) -> None:
 
 
 def _oppositions(patient: etree._Element, data: AdministrativeData) -> None:
-    """Always both, never one for the other (CSP L1111-17); not said means not opposed."""
+    """Always both, never one for the other (CSP L1111-17); absent means not opposed."""
     observation(patient, names.OPPOSES_BRIS_DE_GLACE, bool(data.oppositions.bris_de_glace))
     observation(patient, names.OPPOSES_CENTRE_15, bool(data.oppositions.centre_15))
 

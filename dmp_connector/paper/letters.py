@@ -1,7 +1,7 @@
 """Letters to the patient, in French, as PDF/A-1: receipt of the creation of a DMP (EX_1.X-1320), and the like.
 
-What the law asks the patient to be told stands here as text, once; names and dates are filled in. The boxes
-show the two oppositions as they were recorded: ticked means the patient opposes.
+The information that the law requires for the patient stands here as text; names and dates are filled in. The boxes
+show the two oppositions as they were recorded: ticked means that the patient opposes.
 """
 
 from __future__ import annotations

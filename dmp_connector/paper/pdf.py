@@ -1,8 +1,8 @@
 """PDF/A-1: the form of every document a level 1 CDA carries (`urn:ihe:iti:xds-sd:pdf:2008`).
 
-`require_pdfa1` reads a stranger's PDF and raises BadDocument with the rule it breaks; it looks at structure
-(ISO 19005-1, clause in each message), not at every glyph, so it can refuse wrongly never and accept wrongly
-seldom. Our own PDFs are made in `sheet`.
+`require_pdfa1` reads a PDF of any maker and raises BadDocument with the rule it breaks. It checks the structure
+(ISO 19005-1, clause in each message), not every glyph: it never refuses wrongly and seldom accepts wrongly.
+Our own PDFs are made in `sheet`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _check_metadata(pdf: pikepdf.Pdf) -> str:
 
 
 def _dictionaries(found: Any, depth: int = 0) -> Iterator[Any]:
-    """Every direct dictionary below one object. Indirect ones come by themselves in `pdf.objects`."""
+    """Every direct dictionary below one object. Indirect ones are in `pdf.objects`."""
     if depth > 50:
         raise BadDocument("the PDF nests its objects too deep", fr="le PDF imbrique ses objets trop profondément")
     if isinstance(found, pikepdf.Dictionary | pikepdf.Stream):
@@ -212,7 +212,7 @@ def _check_transparency(found: Any, kind: str) -> None:
 
 
 def _check_output_intent(pdf: pikepdf.Pdf) -> None:
-    """Device colours need an output intent (6.2.3.3); a file with none is taken only when it draws no device colour."""
+    """Device colours need an output intent (6.2.3.3); a file without one is accepted only when it draws no device colour."""
     intents = pdf.Root.get("/OutputIntents")
     for intent in intents if isinstance(intents, pikepdf.Array) else ():
         if isinstance(intent, pikepdf.Dictionary) and _name(intent.get("/S")) == "/GTS_PDFA1" and "/DestOutputProfile" in intent:

@@ -30,7 +30,7 @@ class Sheet(FPDF):
         self.set_producer(PRODUCER)
         moment = at.astimezone(UTC).replace(microsecond=0)
         self.set_creation_date(moment)
-        self.set_xmp_metadata(_xmp(title, author, moment))  # fpdf2's own says when it ran: never the same twice
+        self.set_xmp_metadata(_xmp(title, author, moment))  # fpdf2's own contains the time of the run
         self.add_font("dejavu", "", str(FONTS / "DejaVuSans-Latin.ttf"))
         self.add_font("dejavu", "B", str(FONTS / "DejaVuSans-Latin-Bold.ttf"))
         self.set_margins(20, 20, 20)

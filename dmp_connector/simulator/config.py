@@ -1,4 +1,4 @@
-"""What the simulator is told. A TOML file for the process, a value for tests."""
+"""The simulator's settings: a TOML file for the process, a value for tests."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     used_name: str = ""
     state: str = "ACTIVE"  # ACTIVE, CLOSED, NO_DMP
     authorisation: str = "NON_EXISTE"  # of `authorised`: VALIDE, EXPIRE, INTERDIT, NON_EXISTE
-    authorised: tuple[str, ...] = ()  # PS_IdNat or Struct_IdNat the state is about; empty: everybody
+    authorised: tuple[str, ...] = ()  # PS_IdNat or Struct_IdNat for whom the authorisation holds; empty: everybody
     mt: bool = False  # those in `authorised` are treating doctors
     opposition_bris_de_glace: bool = False
     opposition_acces_urgence: bool = False
     rattachement_ens: bool = False
-    documents: int = 0  # how many are there at the start
+    documents: int = 0  # how many documents there are at the start
     postal_code: str = ""
     city: str = ""
 

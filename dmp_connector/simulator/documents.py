@@ -243,7 +243,7 @@ class DocumentService:
     # ---- ITI-57
 
     def update(self, payload: etree._Element, visitor: Visitor) -> etree._Element:
-        """TD3.3a to d: which right is asked for follows from what would change."""
+        """TD3.3a to d: which right is needed follows from what would change."""
         record = require_active(self._world, visitor)
         found = read_registry(payload)
         if len(found.submission_sets) != 1 or found.submission_sets[0].patient != visitor.ins:
@@ -292,7 +292,7 @@ class DocumentService:
         previous = dict(arrow.slots).get("PreviousVersion", ("",))[0]
         record.documents.update_entry(replace(entry, status=stored.current.status), previous, record.documents.add_set(submission))
 
-    # ---- who may
+    # ---- rights
 
     def _require(self, right: Right, record: Record, visitor: Visitor, stored: Stored | None = None) -> None:
         column = visitor.column(record, self._world.now())
@@ -312,7 +312,7 @@ class DocumentService:
         return any(author.person and author.person.id == visitor.id for author in stored.current.authors)
 
     def _require_unblocked(self, record: Record, visitor: Visitor, right: Right) -> None:
-        """Whom the patient blocked has no access in any mode (PDSM4DMP, TD0.2)."""
+        """A professional whom the patient blocked has no access in any mode (PDSM4DMP, TD0.2)."""
         if record.authorisation(visitor.id, visitor.structure, now=self._world.now()) is AuthorisationStatus.FORBIDDEN:
             raise deny(right, "professionnel bloqué par le patient")
 

@@ -1,7 +1,7 @@
-"""Who is calling. Order: certificate of the assertion -> signature -> age -> single use -> form -> content -> profile.
+"""Proves who is calling. Order: certificate of the assertion -> signature -> age -> single use -> form -> content -> profile.
 
 Everything after the signature is read from what the verifier returned, not from the message. Refusals are
-SOAP faults with the codes of WS-Security, or the DMP's own where the sources know them (docs/reference/dmp.md 1.6).
+SOAP faults with the codes of WS-Security, or the DMP's own where they are public (docs/reference/dmp.md 1.6).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Gate:
         raise bad
 
     def _verified(self, assertion: etree._Element, certificate: x509.Certificate) -> etree._Element:
-        """The assertion as the verifier saw it. A signature over anything but the whole assertion is refused (wrapping)."""
+        """The assertion as the verifier returned it. A signature over anything but the whole assertion is refused (wrapping)."""
         try:
             result = XMLVerifier().verify(serialise(assertion), x509_cert=certificate, id_attribute="ID", expect_config=self._rules)
         except (SignatureRefused, InvalidInput, InvalidSignature, ValueError, etree.LxmlError) as error:

@@ -275,7 +275,7 @@ def _family_names(record: Record) -> set[str]:
 
 
 def _match(record: Record, parameters: etree._Element | None) -> int:
-    """Per cent: the family name must fit (60); given name 20, birth date 15, sex 5. A contradiction costs as much."""
+    """Per cent: the family name must match (60); given name 20, birth date 15, sex 5. A mismatch subtracts as much."""
     traits = record.data.patient
     if plain_name(text(parameters, "livingSubjectName/value/family")) not in _family_names(record):
         return 0

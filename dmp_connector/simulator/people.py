@@ -1,4 +1,4 @@
-"""Test patients: invented persons under the test OID, one per state a professional meets.
+"""Test patients: invented persons under the test OID, one for each state of a dossier.
 
 The INS are made here from sex, year, month, place and order, with their true key: no one's real number.
 """

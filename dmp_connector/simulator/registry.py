@@ -80,7 +80,7 @@ class DocumentStore:
         self.associations.append(Association(Association.REPLACES, new.entry_uuid, old_uuid, new_uuid()))
 
     def update_status(self, entry_uuid: str, old: AvailabilityStatus, new: AvailabilityStatus, set_uuid: str) -> None:
-        """Archive, unarchive, delete. A deleted document gives its bytes up and never comes back."""
+        """Archive, unarchive, delete. The bytes of a deleted document are dropped, and it never comes back."""
         stored = self.require_current(entry_uuid)
         if stored.current.status is not old:
             raise refuse("XDSMetadataUpdateError", f"statut actuel {stored.current.status}")
@@ -95,7 +95,7 @@ class DocumentStore:
             stored.content = b""
 
     def update_entry(self, entry: DocumentEntry, previous_version: str, set_uuid: str) -> None:
-        """ITI-57 with a whole entry: only confidentiality may differ, and hiding never comes back."""
+        """ITI-57 with a whole entry: only confidentiality may differ, and what became visible is never hidden again."""
         stored = next((s for s in self.documents.values() if s.current.logical_id == entry.logical_id), None)
         if stored is None:
             raise refuse("XDSMetadataUpdateError", "logicalId inconnu")

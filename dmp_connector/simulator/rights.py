@@ -84,7 +84,7 @@ _MATRIX: Final = {right: tuple(Reach(cell) for cell in cells.split()) for right,
 
 
 def reach(right: Right, column: Column, *, air: bool = False, regulation: bool = False) -> Reach:
-    """What the table says. `air`: asserted by the structure after a strong login. `regulation`: mode centre_15."""
+    """The cell of the table. `air`: asserted by the structure after a strong login. `regulation`: mode centre_15."""
     if right is Right.FEED and air:
         return Reach.NONE  # PDT-INF-606
     if right is Right.SEARCH and column is Column.STRUCTURE and regulation:

@@ -64,7 +64,7 @@ class RightsService:
                 if grant.treating_doctor:
                     _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
         if mode in ("ACTIVE", "TOUTE") and visitor.id not in record.grants and record.everybody is AuthorisationStatus.VALID:
-            # TD0.2 says VALIDE to whoever asks: so does the list, of the one who asks.
+            # Where TD0.2 answers VALIDE to whoever asks, the list names the one who asks.
             row = _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=visitor.id, **_name(visitor.name), mode="ACTIVE")
             if record.everybody_treats:
                 _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)

@@ -1,4 +1,4 @@
-"""Documents that are there at the start: small level 1 texts of invented letters, spread over two years.
+"""Documents that exist at the start: invented letters as small level 1 texts, spread over two years.
 
 Every second one is by another professional; the third of each dossier is masked, the fourth hidden from the patient.
 """

@@ -1,7 +1,7 @@
 """The server: one POST, one action, one answer, over mutual TLS. A plain ASGI application on uvicorn.
 
 Every request passes: TLS certificate -> size -> SOAP -> gate (VIHF) -> service -> journal. Services run one at
-a time in a thread: the world has no locks of its own.
+a time in a thread, because `World` has no locks.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Simulator:
         return (200, *mtom.encode(body, parts, action)) if multipart else (200, soap.content_type(action), body)
 
     def _refusal(self, service: str, envelope: soap.Envelope, payload: etree._Element, error: Refused) -> tuple[int, str, bytes]:
-        """Each family says no in its own way: registry response, status, or fault (docs/reference/dmp.md 1.6)."""
+        """Each family refuses in its own form: registry response, status, or fault (docs/reference/dmp.md 1.6)."""
         if isinstance(error, RegistryRefused):
             return self._success(envelope, registry_failure(error, payload), [], multipart=service == "repository")
         if service in ("habilitations", "patientsSpecific"):
@@ -267,7 +267,7 @@ class _PeerProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Sets the event `listening` when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Does Signature01 hold: the signature itself, and the digest of every document its manifest names."""
+"""Verifies Signature01: the signature itself, and the digest of every document that its manifest names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the simulated national system knows: persons, dossiers, wills, authorisations, and who did what.
+"""What the simulated national system knows: persons, dossiers, consents, authorisations, and who did what.
 
 Every access is journaled with date, identity and mode (CSP R1111-43); bris de glace leaves a notice to the
 holder and the treating doctor (R1111-48). State starts from the configuration, or from the file that kept it (`memory`).
@@ -70,7 +70,7 @@ class Record:
         return self.data.oppositions
 
     def authorisation(self, *ids: str, now: datetime) -> AuthorisationStatus:
-        """Best of the professional's and the structure's, except that a block beats everything."""
+        """The better of the professional's and the structure's authorisation, except that a block outranks both."""
         if any(i in self.blocked for i in ids) or self.everybody is AuthorisationStatus.FORBIDDEN:
             return AuthorisationStatus.FORBIDDEN
         found = [self.grants[i].status(now) for i in ids if i in self.grants]

@@ -116,14 +116,14 @@ class Fault:
     detail: str = ""
 
     def error(self) -> Refused:
-        """The most telling code decides: a DMP code anywhere, the detail's, the innermost subcode, the code."""
+        """The most specific code decides: a DMP code anywhere, the detail's, the innermost subcode, the code."""
         spoken = _DMP_CODE.search(" ".join((*self.subcodes, self.detail_code, self.detail, self.text)))
         code = spoken[0] if spoken else self.detail_code or (self.subcodes[-1] if self.subcodes else self.code)
         return refusal(_KNOWN_TEXTS.get(self.text, code), self.text, context=self.detail)
 
 
 _DMP_CODE = re.compile(r"\b(?:DMP(?!Ok)[A-Z]\w{2,60}|XDS[A-Z]\w{2,60})")
-# Real servers say this in words only (docs/reference/dmp.md 1.6).
+# Real servers send these as text without a code (docs/reference/dmp.md 1.6).
 _KNOWN_TEXTS = {"Not a valid signature certificate": "DMPInvalidCertificate"}
 
 

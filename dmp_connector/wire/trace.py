@@ -2,12 +2,12 @@
 
     NNNN-TD0.2-request.http       start line, headers, empty line, body as it was sent
     NNNN-TD0.2-response.http      the same of the answer
-    NNNN-TD0.2-incomplete.http    what came of an answer that was cut, or why none came
+    NNNN-TD0.2-incomplete.http    what arrived of an answer that was cut, or why none arrived
 
-One sequence for everything that writes into the directory, whoever it is: the DMP's client and INSi's, this process
-and the next. A file appears whole, under its name, or not at all. These files hold patient data: the directory is
-0700, the files 0600, and in production the settings refuse the whole thing without an audited switch. A trace that
-cannot be written stops the call: it was asked for.
+All writers into the directory share one sequence of numbers: the DMP's client and INSi's, this process and the
+next. A file appears whole, under its name, or not at all. These files hold patient data: the directory is 0700,
+the files 0600, and in production the settings refuse a trace without an audited switch. A trace that cannot be
+written stops the call.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class TraceSink:
             self._write(number, name, "response", _http(start, headers, body))
 
     def incomplete(self, number: int, name: str, what: bytes) -> None:
-        """What came before the exchange failed, or why nothing did."""
+        """Writes what arrived before the exchange failed, or why nothing did."""
         with _said(self._directory):
             self._write(number, name, "incomplete", what)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Between reading the numbers and taking the next, nobody else does."""
+        """Holds a lock, so that nobody else takes a number between reading the numbers and taking the next."""
         lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

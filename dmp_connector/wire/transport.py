@@ -1,8 +1,8 @@
 """Transport: one POST over mutual TLS, bounded in time and size, retried once when nothing can have happened twice.
 
 The TLS context is ours: TLS 1.2 with the suites of the LPS front and TLS 1.3 (docs/reference/dmp.md 1.1), our anchors, our
-client certificate. With a card, a local relay holds the TLS key: we then speak clear text to its socket (or
-127.0.0.1) and send the real host name in the Host header; it leads to one host, others are refused. No proxy of
+client certificate. With a card, a local relay holds the TLS key: we then send clear text to its socket (or
+127.0.0.1) and the real host name in the Host header; it leads to one host, others are refused. No proxy of
 the environment, no redirect, no cookie, no compression.
 """
 
@@ -53,7 +53,7 @@ class Exchange:
         )
         relay, self._relayed = ("http://relay" if socket else relay), relayed
         self._limits, self._relay, self._trace = limits, relay.rstrip("/"), trace
-        self.received: Progress | None = None  # told of every piece of an answer
+        self.received: Progress | None = None  # called with every piece of an answer
 
     @classmethod
     def of(cls, settings: DmpSettings) -> Self:
@@ -64,7 +64,7 @@ class Exchange:
     async def post(self, name: str, url: str, media_type: str, body: bytes, *, progress: Progress | None = None) -> Answer:
         """One exchange. `name` names the transaction in traces and errors. Raises Unavailable.
 
-        Tried once more when the connection failed before the request left, unless the server said when to come back.
+        Tried once more when the connection failed before the request left, unless the server sent Retry-After.
         After that the caller decides: an assertion is good for one use, so a repetition needs a new one.
         """
         try:
@@ -116,7 +116,7 @@ class Exchange:
         return target, headers
 
     async def _bounded(self, name: str, response: httpx2.Response, received: bytearray) -> None:
-        """Raw octets: what was not asked for (a compressed answer) is not unpacked either."""
+        """Raw octets: a compressed answer, which we never ask for, is not unpacked."""
         if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise Unavailable(f"{name}: a compressed answer, which was not asked for")
         async for piece in response.aiter_raw():
@@ -152,7 +152,7 @@ def _why(error: Exception) -> str:
 
 
 def _lost(name: str, error: Exception) -> Unavailable:
-    """Before the request left it was not acted on; afterwards nobody knows."""
+    """The error for the caller. `sent`: the request may have left, so nobody knows whether the server acted on it."""
     if isinstance(error, Unavailable):
         return error
     if isinstance(error, TimeoutError):
@@ -162,8 +162,8 @@ def _lost(name: str, error: Exception) -> Unavailable:
 
 
 def _require_soap(name: str, answer: Answer, retry_after: str) -> None:
-    """SOAP 1.2 faults come as 400 or 500 with a SOAP body; anything else of that kind is the network's. Behind a 502 or
-    504 the DMP may have acted, behind a 503 or 429 it has not."""
+    """SOAP 1.2 faults come as 400 or 500 with a SOAP body; other such statuses come from the network between. With a 502 or
+    504 the DMP may have acted, with a 503 or 429 it has not."""
     soapy = any(word in answer.media_type.lower() for word in ("soap+xml", "text/xml", "multipart/related", "application/xml"))
     if answer.status in (200, 202) and (soapy or not answer.body):
         return
@@ -176,7 +176,7 @@ def _require_soap(name: str, answer: Answer, retry_after: str) -> None:
 
 
 def _seconds(retry_after: str) -> int:
-    """Retry-After (RFC 9110 10.2.3) as seconds, at most a day; 0 when there is none or it says a date we need not parse."""
+    """Retry-After (RFC 9110 10.2.3) as seconds, at most a day; 0 when there is none or when it is a date, which is not parsed."""
     text = retry_after.strip()
     return min(int(text), 86_400) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 

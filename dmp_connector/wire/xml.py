@@ -1,7 +1,7 @@
-"""XML of strangers: no DTD, no entity, no network, bounded size and depth. The only parser of this package.
+"""XML from outside: no DTD, no entity, no network, bounded size and depth. The only parser of this package.
 
-Two fences: a DOCTYPE in the prolog is refused before libxml2 sees it, and an internal subset that came
-through an exotic encoding is refused after. Entities are never resolved in between.
+Two checks: a DOCTYPE in the prolog is refused before libxml2 sees it, and an internal subset that came
+through an unusual encoding is refused after. Entities are never resolved in between.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _refuse_doctype(data: bytes) -> None:
         at = found.end()
     if data[at : at + 2] == b"<!":
         raise HostileXml("a DTD is not accepted")
-    if data[at : at + 1] not in {b"<", b""}:  # also EBCDIC and UTF-7, where a DTD would hide from this look
+    if data[at : at + 1] not in {b"<", b""}:  # also EBCDIC and UTF-7, in which this search would miss a DTD
         raise HostileXml("only UTF-8 is accepted")
 
 
@@ -72,7 +72,7 @@ def _deeper_than(depth: int) -> etree.XPath:
 
 
 def serialise(element: etree._Element) -> bytes:
-    """UTF-8, no declaration, nothing added: what a signature was made over stays what it was."""
+    """UTF-8, no declaration, nothing added: octets that were signed stay as they are."""
     return etree.tostring(element, encoding="UTF-8", xml_declaration=False, with_tail=False)
 
 

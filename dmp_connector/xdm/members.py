@@ -1,4 +1,4 @@
-"""A stranger's ZIP as names and octets, in memory, within limits. Nothing is ever written to disk.
+"""A ZIP of any maker as names and octets, in memory, within limits. Nothing is ever written to disk.
 
 Refused as BadArchive, each with its sentence: not a ZIP, octets before it, too many members, too large
 (announced or real), compression over the ratio, members that overlap (nested bombs), encryption, unknown
@@ -85,7 +85,7 @@ def _check_directory(infos: list[zipfile.ZipInfo], limits: XdmLimits) -> None:
 
 
 def _require_safe_path(info: zipfile.ZipInfo) -> str:
-    # zipfile cuts a name at NUL; the original says what was really written.
+    # zipfile cuts a name at NUL; the original name has what was really written.
     name = info.orig_filename.replace("\\", "/")
     if "\0" in name or any(ord(c) < 32 for c in name):
         raise BadArchive("a member's name has control characters", fr="le nom d'un fichier a des caractères de contrôle")

@@ -1,6 +1,6 @@
 """Read an IHE_XDM.ZIP of any sender into submission sets and documents (docs/reference/mssante.md 5.3).
 
-Survived, each told in `notes`: everything under one extra folder, lower or mixed case, the separator between
+Survived, each with a remark in `notes`: everything under one extra folder, lower or mixed case, the separator between
 folder and file lost (`SUBSET01METADATA.xml`), no IHE_XDM folder, documents named only by their base name or
 not at all by URI, no hash or size. Refused: what `members` refuses; a document that is not there or has
 another hash or size than announced; documents of two patients; a CDA whose INS or id is not its metadata's.
@@ -87,7 +87,7 @@ def _read_set(path: str, files: Mapping[str, bytes], limits: XdmLimits, notes: l
 
 
 def _folder(path: str, notes: list[str]) -> str:
-    """The prefix that document URIs hang on, told as a path ending in `/` or, when the separator was lost, without it."""
+    """The prefix of document URIs: a path that ends in `/` or, when the separator was lost, without it."""
     base = re.split(r"(?i)metadata\.xml$", path)[0]
     if not path.endswith("METADATA.XML"):
         notes.append("names are not in upper case")
@@ -152,7 +152,7 @@ def _base(path: str, folder: str) -> str:
 
 
 def _check_against_cda(document: XdmDocument) -> None:
-    """uniqueId = CDA id and patientId = CDA INS (docs/reference/dmp.md 5). Asked of CI-SIS documents: those that carry an INS."""
+    """uniqueId = CDA id and patientId = CDA INS (docs/reference/dmp.md 5). Required of CI-SIS documents: those that carry an INS."""
     entry = document.entry
     if entry.mime_type not in {"text/xml", "application/xslt+xml"} or document.is_signature:
         return
@@ -181,7 +181,7 @@ def _check_against_cda(document: XdmDocument) -> None:
 def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
     """One patient per archive (docs/reference/mssante.md 5.1). Raises BadArchive for two."""
     known = {d.entry.patient for s in sets for d in s.documents} | {s.submission.patient for s in sets if s.submission}
-    known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX says nothing about who it is
+    known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX identifies nobody
     if len(known) > 1:
         raise BadArchive("the archive holds documents of two patients", fr="l'archive contient des documents de deux patients")
     found = next(iter(known), None)

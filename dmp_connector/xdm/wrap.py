@@ -1,4 +1,4 @@
-"""One PDF as a mail's attachments: level 1 CDA, its metadata, IHE_XDM.ZIP, and the subject the profile asks for."""
+"""One PDF as a mail's attachments: level 1 CDA, its metadata, IHE_XDM.ZIP, and the subject that the profile requires."""
 
 from __future__ import annotations
 

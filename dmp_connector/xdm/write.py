@@ -77,8 +77,8 @@ def write(submission: SubmissionSet, documents: Sequence[Document], *, sender: S
 def submission_id(root: str, submitted: Dtm, documents: Sequence[Document]) -> str:
     """An OID below `root` (up to 48 characters) of at most 64 (ITI TF-3 4.2.3.1.1), which follows from what is submitted.
 
-    Time, patient, and id and hash of each document in their order: two lots of one second, or of two patients, differ, and
-    the same lot has the same id.
+    Made of the time, the patient, and the id and hash of each document in their order: two submissions of one second, or of
+    two patients, differ, and the same submission has the same id.
     """
     said = [str(submitted)]
     for document in documents:

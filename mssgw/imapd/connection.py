@@ -54,7 +54,7 @@ class Connection:
         self.dismissed = False
 
     async def run(self) -> None:
-        """Until the client leaves or is sent away."""
+        """Serves the connection until the client or the server ends it."""
         try:
             self.session.untagged("OK", "mssgw ready", Code.CAPABILITY.of(capabilities(self.session)))
             while await self._one():
@@ -152,7 +152,7 @@ class Connection:
         return Streamed(arguments, size, synchronizing)
 
     async def _check_literal(self, so_far: int, size: int, synchronizing: bool) -> None:
-        """Ask for a literal, or refuse it. Raises Bad; Bye for one that comes unasked and is too much to throw away."""
+        """Ask for a literal, or refuse it. Raises Bad; Bye for a non-synchronizing one that is too large to read and drop."""
         limit = MAX_LITERAL_STRANGER if self.session.account is None else MAX_LITERAL
         if size <= limit and so_far + size <= MAX_COMMAND:
             if synchronizing:
@@ -164,7 +164,7 @@ class Connection:
         raise Bad("Literal is too large")
 
     async def _throw_away(self, size: int) -> None:
-        """A literal that comes unasked, and the rest of its line. Raises Bye for one that is too much even for that."""
+        """Read and drop a non-synchronizing literal and the rest of its line. Raises Bye when it is too large even for that."""
         if size > _DISCARDED:
             raise Bye("Literal is too large", Code.TOOBIG)
         async for _ in self.wire.octets(size):

@@ -3,8 +3,8 @@
     @command("UNSELECT", no_arguments, State.SELECTED, brings=[Capability("UNSELECT")])
     async def unselect(session: Session, _: None) -> Done:
 
-name, grammar, the state it needs, what it brings to CAPABILITY. All else follows from that: `find` hands the command to
-the connection, `capabilities` says what is offered to a session, and a test compares both with docs/imap.md.
+name, grammar, the state it needs, what it brings to CAPABILITY. All else follows from that: `find` gives the command to
+the connection, `capabilities` lists what is offered to a session, and a test compares both with docs/imap.md.
 
 A grammar reads the arguments from a `Cursor`, from the space before the first of them, and returns one frozen value; it
 does no I/O and knows no session. Raises BadSyntax, BadName, BadCharset.
@@ -41,7 +41,7 @@ class Capability:
 
     name: str
     value: Callable[[Session], object] | None = None  # what follows its "="
-    when: When | None = None  # is it offered; None: from login on, or before it when its command is for strangers only
+    when: When | None = None  # whether it is offered; None: after login, or before it when the command is only allowed before login
 
     def word(self, session: Session) -> str:
         return self.name if self.value is None else f"{self.name}={self.value(session)}"
@@ -180,7 +180,7 @@ def in_clear(session: Session) -> bool:
 
 
 def under_tls(session: Session) -> bool:
-    """And before login: where a password may be said."""
+    """Before login, on a connection where a password may be sent."""
     return session.account is None and session.wire.tls
 
 

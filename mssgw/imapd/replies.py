@@ -1,4 +1,4 @@
-"""How a command ends: Done, or one of the exceptions; and what each MailError is called in IMAP. RFC 3501 7.1, RFC 5530."""
+"""How a command ends: Done, or one of the exceptions; and the response code of each MailError. RFC 3501 7.1, RFC 5530."""
 
 from __future__ import annotations
 
@@ -113,6 +113,6 @@ def no_of(error: MailError) -> No:
 
 
 def line(tag: str, condition: str, text: str, code: Code | Coded | None = None) -> bytes:
-    """A status response, tagged or not. The text is ours and ASCII; anything else is made harmless."""
+    """A status response, tagged or not. The text is ours and ASCII; other characters are replaced."""
     said = f"[{code}] {text}" if code else text
     return f"{tag} {condition} {said}\r\n".encode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Session: what one connection has become: who, which mailbox, what was enabled. RFC 3501 3.
+"""Session: the state of one connection: who is logged in, which mailbox is selected, what was enabled. RFC 3501 3.
 
 Commands are in `commands/`, in the files of their families; each handler asks `Mailboxes`, writes untagged data, and
 returns Done or raises No, Bad or a MailError.
@@ -119,13 +119,13 @@ class Session:
     # -- news ----------------------------------------------------------------------------------------
 
     async def rung(self) -> None:
-        """Wait until something happened that `push` may have to tell."""
+        """Wait until something happened that `push` may have to send."""
         self._news |= await self.bell.wait()
 
     async def push(self, *, expunge: bool, force: bool = False, lazy: bool = False) -> None:
-        """Tell what happened meanwhile: at a command's end, or in IDLE. Raises Bye when the account or mailbox is gone.
+        """Send what happened meanwhile: at a command's end, or in IDLE. Raises Bye when the account or mailbox is gone.
 
-        `lazy`: after a command that rang the bell itself; many of them in a row look into the store only now and then.
+        `lazy`: after a command whose own change rang the bell; in a row of them the store is read only now and then.
         """
         rung = self._news | self.bell.take()
         self._news = frozenset()
@@ -152,11 +152,11 @@ class Session:
         except NotFound:
             raise Bye("The selected mailbox was deleted", Code.UNAVAILABLE) from None  # RFC 2180 3.3
         except MailError:
-            self._dirty = True  # the store is busy; what happened stays to be told
+            self._dirty = True  # the store is busy; the news is sent later
             return
         if view.absorb(changes) and not view.read_only:
             # Those that came are \Recent here; the next session must not have them too (RFC 3501 2.3.2).
-            with contextlib.suppress(MailError):  # then two sessions call them \\Recent, which the RFC prefers to none
+            with contextlib.suppress(MailError):  # then two sessions show them as \\Recent, which the RFC prefers to none
                 await self.mailboxes.claim_recent(view.mailbox.id)
 
     async def _require_active(self) -> None:

@@ -1,7 +1,7 @@
 """View: the selected mailbox as this client knows it. RFC 3501 7.4.1, 2.3.1.2; RFC 2180.
 
-The client's numbers change only when it has been told, so what other sessions do waits here until a response may
-say it: `absorb` takes changes of the store, `tell` makes the untagged responses. A message that somebody expunged keeps
+The client's numbers change only by responses that it has received, so what other sessions do waits here until a response
+may be sent: `absorb` takes changes of the store, `tell` makes the untagged responses. A message that somebody expunged keeps
 its number (and its last known flags) until EXPUNGE may be sent.
 """
 
@@ -31,7 +31,7 @@ class View:
             self._learn(flags)
         self._gone: set[int] = set()  # expunged, and the client doesn't know
         self._changed: set[int] = set()  # flags the client doesn't know
-        self._told = len(self.uids)  # EXISTS, as last said
+        self._told = len(self.uids)  # EXISTS, as last sent
         self._new_keywords = False
 
     # -- what the client's numbers mean --------------------------------------------------------------
@@ -65,7 +65,7 @@ class View:
 
     @property
     def count(self) -> int:
-        """Messages the client knows of: EXISTS, as last said."""
+        """Messages that the client knows of: EXISTS, as last sent."""
         return self._told
 
     @property
@@ -88,7 +88,7 @@ class View:
     # -- what happened -------------------------------------------------------------------------------
 
     def absorb(self, changes: Changes) -> bool:
-        """Take in what the store says; True when messages came."""
+        """Take in changes of the store; True when messages came."""
         self.modseq = changes.modseq
         for change in changes.flags:
             self._set(change, tell=True)
@@ -104,7 +104,7 @@ class View:
         return bool(added)
 
     def stored(self, changed: list[FlagsChanged]) -> None:
-        """Our own STORE: the client is told by its response, or doesn't want to know."""
+        """Our own STORE: its responses inform the client, or the client asked for none (.SILENT)."""
         for change in changed:
             self._set(change, tell=False)
 
@@ -145,13 +145,13 @@ class View:
         return b"".join(said)
 
     def tell_keywords(self) -> bytes:
-        """FLAGS, when there are keywords the client hasn't heard of: before a FETCH that has them."""
+        """FLAGS, when there are keywords that the client doesn't know: before a FETCH that has them."""
         return self.flags_line() if self._new_keywords else b""
 
     def _expunges(self) -> bytes:
         gone, told = self._gone, self._told
         positions = [at for at, uid in enumerate(self.uids) if uid in gone]
-        known = [at for at in positions if at < told]  # what came and went unnoticed was never there
+        known = [at for at in positions if at < told]  # what came and went before the client was informed is not sent at all
         said = b"".join([b"* %d EXPUNGE\r\n" % (at + 1 - before) for before, at in enumerate(known)])
         self.uids = [uid for uid in self.uids if uid not in gone]
         dropped = set(positions)
@@ -166,5 +166,5 @@ class View:
         return b"* FLAGS (" + " ".join([*SYSTEM_FLAGS, *sorted(self.keywords.values())]).encode("ascii", "replace") + b")\r\n"
 
     def flags_of(self, at: int) -> bytes:
-        """The FETCH response that tells flags, with the UID: every client may use it, UID commands must have it."""
+        """The FETCH response with the flags and the UID: every client may use the UID, UID commands must have it."""
         return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (at + 1, self.uids[at], encode.flags(self.shown_flags(at)))

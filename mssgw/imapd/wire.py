@@ -169,7 +169,7 @@ class Wire(asyncio.Protocol):
         self._use(transport)
 
     async def close(self) -> None:
-        """Send what is written, for a while, then be gone."""
+        """Send what is written, for a limited time, then close."""
         self.transport.close()
         if not self._lost:
             self._linger = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)

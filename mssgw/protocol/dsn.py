@@ -2,12 +2,12 @@
 
 `build` writes a complete message: multipart/report of a text for people (French, then English), the
 fields for machines, and what is returned of the original. Everything in it is 7-bit except a returned
-original that was 8-bit itself. Strangers' words (diagnostics, ORCPT, ENVID) are cleaned of control
-characters before they become fields, so that no reply of a peer can start a header of ours.
+original that was 8-bit itself. Text from other systems (diagnostics, ORCPT, ENVID) is cleaned of control
+characters before it becomes a field, so that no reply of a peer can start a header field of ours.
 
-`parse` reads what strangers send. It is tolerant where real mail transfer agents are sloppy (missing
-address types, comments behind the action, folded nonsense) and raises NotAReport when there is nothing
-in it that names a recipient and what happened to it. It never raises anything else.
+`parse` reads the reports of other systems. It is tolerant where real mail transfer agents are sloppy (missing
+address types, comments behind the action, wrong folding) and raises NotAReport when no recipient and its
+outcome can be found. It never raises anything else.
 
 Codes: RFC 3463 and the registry of RFC 5248.
 """
@@ -27,16 +27,16 @@ from email.utils import format_datetime, parsedate_to_datetime
 from mssgw.core.body import Body
 from mssgw.core.message import Headers
 
-PARSE_LIMIT = 1 << 20  # octets of a stranger's report that are looked at
+PARSE_LIMIT = 1 << 20  # octets of a report that are read
 PARSE_DEPTH = 8  # nested multiparts
 PARSE_RECIPIENTS = 2000
-HEADER_OCTETS = 64 * 1024  # of a header section that go back
+HEADER_OCTETS = 64 * 1024  # octets of the original's header section that are returned
 HEADER_FIELDS = 200
 FIELD_LIMIT = 900  # characters of one value we write or keep; a line may have 998 (RFC 5322 2.1.1)
 
 
 class NotAReport(ValueError):
-    """Nothing here says what happened to a recipient."""
+    """The message names no recipient with its outcome."""
 
 
 class Action(enum.StrEnum):  # RFC 3464 2.3.3
@@ -73,7 +73,7 @@ class Report:
 
 
 def clean(text: str, limit: int = FIELD_LIMIT) -> str:
-    """A stranger's text as one line without control characters, at most `limit` characters."""
+    """Text from another system as one line without control characters, at most `limit` characters."""
     line = re.sub(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text[: 4 * limit]).strip()
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
@@ -83,7 +83,7 @@ def clean(text: str, limit: int = FIELD_LIMIT) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What goes back of the original: its octets, whole or only the header section (RFC 3461 4.3)."""
+    """What is returned of the original: its octets, whole or only the header section (RFC 3461 4.3)."""
 
     octets: bytes
     whole: bool
@@ -152,7 +152,7 @@ def _head(letter: Letter, boundary: str, *, eight_bit: bool) -> bytes:
 
 
 def _needs_utf8(report: Report) -> bool:
-    """Whether an address needs message/global-delivery-status (RFC 6533 4). Other words can do without accents."""
+    """Whether an address needs message/global-delivery-status (RFC 6533 4). All other text can lose its accents."""
     return not all((one.final + (one.original or "")).isascii() for one in report.recipients)
 
 
@@ -264,7 +264,7 @@ def parse(message: bytes) -> Report:
 
 
 def _loose(text: bytes) -> bytes:
-    """Fields of a report outside of any part that says so; some agents send them so."""
+    """Fields of a report outside of a part message/delivery-status; some agents send them so."""
     body = text.partition(b"\n\n")[2]
     found = _LOOSE.search(body)
     if not found:
@@ -333,7 +333,7 @@ def _read_recipient(fields: Headers) -> RecipientStatus | None:
 
 
 def _action(word: str, status_class: str) -> Action:
-    """The action as said, else what the status class means (RFC 3463 3). Unknown is a failure: the safe reading."""
+    """The action in the field, else what the status class means (RFC 3463 3). Unknown counts as failed: the safe reading."""
     try:
         return Action(word)
     except ValueError:
@@ -345,7 +345,7 @@ def _text(value: str | None) -> str | None:
 
 
 def _without_type(value: str) -> str:
-    """`rfc822; <x@y>` or what stands for it -> `x@y`."""
+    """`rfc822; <x@y>` and its variants -> `x@y`."""
     kind, semicolon, rest = value.partition(";")
     text = rest if semicolon and re.fullmatch(r"[^@<>]{0,40}", kind) else value
     text = clean(text)

@@ -45,7 +45,7 @@ def _address(node: Node) -> str:
 
 
 def read_envelope(wire: bytes) -> Envelope:
-    """Octets that `mime.summarise` made. What can't be read (there is none) ends the list."""
+    """Octets that `mime.summarise` made. Anything unreadable, which it never makes, ends the list."""
     stack: list[list[Node]] = [[]]
     at = 0
     while token := _TOKEN.search(wire, at):

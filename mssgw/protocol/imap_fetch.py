@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mssgw.protocol.imap_lexer import BadSyntax, Cursor
 from mssgw.protocol.mime import string
 
-# Items that stand for themselves; RFC822.SIZE and INTERNALDATE too.
+# Items without arguments.
 PLAIN = frozenset({"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE", "BODY"})
 _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -43,7 +43,7 @@ Item = str | Section
 
 
 def parse_items(cursor: Cursor) -> tuple[Item, ...]:
-    """What stands after the set: a macro, one item, or a list of items. Raises BadSyntax."""
+    """The argument after the sequence set: a macro, one item, or a list of items. Raises BadSyntax."""
     if not cursor.peek(b"("):
         found = cursor.take(_NAME)
         name = found[0].decode("ascii").upper() if found else ""

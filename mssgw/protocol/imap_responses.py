@@ -1,4 +1,4 @@
-"""Encoders of what the server says: flags, LIST, STATUS, SEARCH, FETCH pieces, sections of messages. RFC 3501 7."""
+"""Encoders of the server's responses: flags, LIST, STATUS, SEARCH, FETCH pieces, sections of messages. RFC 3501 7."""
 
 from __future__ import annotations
 

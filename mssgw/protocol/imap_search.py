@@ -127,7 +127,7 @@ _DATES = {
 
 
 def parse_search(cursor: Cursor, uid: bool) -> Search:
-    """What stands after SEARCH. Raises BadSyntax, BadCharset."""
+    """The arguments of SEARCH. Raises BadSyntax, BadCharset."""
     returned: frozenset[str] | None = None
     if cursor.skip(b" RETURN "):
         returned = frozenset(word.decode("ascii") for word in cursor.parenthesised(cursor.keyword)) or frozenset({"ALL"})

@@ -93,7 +93,7 @@ class _Form:
         self._line = len(octets) - octets.rfind(b"\n") - 1 if ends else self._line + len(octets)
 
     def _measure_lines(self, octets: bytes) -> None:
-        """One look per longest line, not one per line."""
+        """One search for each stretch of the longest allowed line, instead of one for each line."""
         start, room = 0, self.max_line - self._line
         while len(octets) - start > room:
             end = octets.rfind(b"\n", start, start + room)
@@ -158,7 +158,7 @@ class DataReader:
     def feed(self, octets: bytes) -> bytes | None:
         """None: more is needed. Otherwise the content is complete and these octets follow it."""
         buffer = self._tail + octets
-        dot = _DOT.search(buffer)  # one look for both its meanings: most chunks hold neither
+        dot = _DOT.search(buffer)  # one search for both: most chunks hold neither a dot to undo nor the end mark
         end = buffer.find(b"\r\n.\r\n", max(0, dot.start() - 1)) if dot else -1
         if end >= 0:
             self._hand_on(buffer[: end + 2], dotted=True)
@@ -167,7 +167,7 @@ class DataReader:
             cut = max(0, len(buffer) - 4)  # enough to see an end mark that is not complete yet
         else:
             cut = buffer.rfind(b"\r\n")
-            if len(buffer) - cut > self._content.max_line + 8:  # too long, whatever comes: let the judge see it
+            if len(buffer) - cut > self._content.max_line + 8:  # too long, whatever follows: hand it on to be checked
                 cut = len(buffer) - 4
         if cut:
             self._hand_on(buffer[:cut], dotted=dot is not None)

@@ -4,7 +4,7 @@
     step = exchange.step(initial_response_or_None)
     while isinstance(step, bytes):      # a challenge to send (base64 is the caller's)
         step = exchange.step(response)
-    step.username, step.password        # Credentials: what was claimed, nothing is verified here
+    step.username, step.password        # Credentials as the client sent them; nothing is verified here
 
 Malformed input raises Refused with a 501 reply. `decode64` reads a line of the client; cancelling
 with `*` is the caller's.
@@ -40,7 +40,7 @@ class Exchange:
         self._steps, self._first = steps, next(steps)
 
     def step(self, response: bytes | None) -> bytes | Credentials:
-        """Feed the client's (decoded) words; None only at first. A challenge to send, or what was claimed."""
+        """Feed the client's decoded response; None only at first. Returns a challenge to send, or the Credentials."""
         if response is None:
             return self._first
         try:

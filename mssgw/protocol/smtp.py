@@ -39,7 +39,7 @@ _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 
 @dataclass(frozen=True, slots=True)
 class MailFrom:
-    """MAIL. `size` is what the client says it will send, octets."""
+    """MAIL. `size` is the SIZE that the client announces, in octets."""
 
     sender: Address | None
     size: int | None = None
@@ -75,7 +75,7 @@ def parse_mail(argument: str) -> MailFrom:
         utf8=utf8,
         dsn=DsnOptions(ret=_ret(given.pop("RET", None)), envid=_envid(given.pop("ENVID", None))) if given else DsnOptions(),
     )
-    if "AUTH" in given:  # RFC 4954 5: who first submitted it; we say it ourselves, so it is read and dropped
+    if "AUTH" in given:  # RFC 4954 5: who first submitted it; read and dropped, because we record that ourselves
         decode_xtext(given.pop("AUTH") or "")
     _no_more(given)
     return mail

@@ -1,20 +1,20 @@
 """One session with another operator's server, and one transaction in it (RFC 5321, MSSanté: mutual TLS).
 
 Order: connect -> greeting -> EHLO -> STARTTLS -> EHLO -> `require(domain, certificate)` -> MAIL, RCPT, DATA.
-Nothing of a message is said before the peer has shown a certificate that `require` believes for the
-recipients' domain; there is no way around STARTTLS. `require` is asked again for each transaction of a
+Nothing of a message is sent before the peer has shown a certificate that `require` accepts for the
+recipients' domain; there is no way around STARTTLS. `require` is called again for each transaction of a
 reused session, because the list changes while connections stay open.
 
 Which failure is whose:
 
 * no TLS, a handshake that fails, a certificate that is not of this domain: **temporary**. Lists, CRLs and
-  certificates are renewed while mail waits; the reason stands in `queue show`, and what doesn't heal is
+  certificates are renewed while mail waits; the reason stands in `queue show`, and what is not mended is
   returned when the queue gives up.
-* the domain is not in the list (5.1.2 from `require`): permanent; the authority has said so.
-* a reply: its own class, per recipient, the peer's words kept. 1xx, 3xx out of place: temporary.
+* the domain is not in the list (5.1.2 from `require`): permanent, because the authority decides.
+* a reply: its own class, for each recipient, with the peer's text. 1xx, 3xx out of place: temporary.
 * connection lost before the final dot: temporary. After it: temporary too, and the peer may get the
   message twice (RFC 5321 6.1 accepts this).
-* what the peer cannot take (SIZE, 8BITMIME, SMTPUTF8): permanent, said before anything is sent. Content
+* what the peer cannot take (SIZE, 8BITMIME, SMTPUTF8): permanent, found before anything is sent. Content
   is never converted: it is signed.
 
 Commands go out together where the peer offers PIPELINING (RFC 2920): one transaction is two round trips.
@@ -64,7 +64,7 @@ class Outcome:
     """What became of one recipient in one attempt."""
 
     recipient: Recipient
-    reply: Reply  # the peer's last words, or ours when `host` is None
+    reply: Reply  # the peer's last reply, or our own reason when `host` is None
     host: str | None = None
     dsn: bool = False  # the peer has taken over the duty to report (RFC 3461 5.2.2)
 
@@ -155,7 +155,7 @@ class Session:
 
     @property
     def host(self) -> str:
-        """Who speaks, for reports: the name of the route, or what it calls itself where the route is an address."""
+        """The peer's name for reports: the name of the route, or its own in the greeting where the route is an address."""
         try:
             ip_address(self.target.host)
         except ValueError:
@@ -171,7 +171,7 @@ class Session:
         """Hand over the message to all recipients of the envelope, which share `domain`.
 
         One outcome for each recipient, in their order. Raises what `require` raises, with a mismatch made
-        temporary, and PeerGone or Deferred when the session ended before the peer said anything about
+        temporary, and PeerGone or Deferred when the session ended before the peer replied anything about
         this message; both mean that another host may be tried.
         """
         self._require(require, domain)
@@ -217,7 +217,7 @@ class Session:
         return [told[one] for one in recipients]
 
     async def _talk(self, mail: bytes, rcpts: list[bytes], body: Body) -> list[Reply]:
-        """The last words about each recipient."""
+        """The last reply about each recipient."""
         together = "PIPELINING" in self._offers
         self._usable = False  # until the transaction has a clean end
         heard = await self._exchange([mail, *rcpts, b"DATA"] if together else [mail, *rcpts])
@@ -237,7 +237,7 @@ class Session:
         return [final if answer.ok and final is not None else _as_failure(answer) for answer in answers]
 
     async def _content(self, body: Body | None) -> Reply:
-        """Send the octets and the final dot. A peer that answers and hangs up early is heard."""
+        """Send the octets and the final dot. The reply of a peer that answers early and closes is read."""
         ended = False
         end = asyncio.get_running_loop().time() + CONTENT_SECONDS
         try:
@@ -283,7 +283,7 @@ class Session:
         return replies
 
     def leave(self) -> None:
-        """Say goodbye without waiting for the answer, and close."""
+        """Send QUIT without waiting for the reply, and close."""
         if self.alive:
             self._wire.send(b"QUIT\r\n")
             self._wire.close()
@@ -298,7 +298,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What of the envelope this peer can be told."""
+    """The part of the envelope that this peer's extensions allow to send."""
 
     offers: dict[str, str]
     envelope: Envelope
@@ -308,7 +308,7 @@ class _Plan:
 
     @classmethod
     def make(cls, offers: dict[str, str], envelope: Envelope, body: Body) -> _Plan:
-        """Raises nothing: what can't be is said per recipient by `refuse`."""
+        """Raises nothing: `refuse` gives the outcome of each recipient that can't be sent to."""
         header_utf8 = envelope.utf8 and not _header_is_ascii(body)
         sender_utf8 = envelope.sender is not None and not envelope.sender.ascii
         eight_bit = not all(chunk.isascii() for chunk in body.chunks())
@@ -362,7 +362,7 @@ def _orcpt(original: str) -> str:
 
 
 def _line(command: str) -> bytes:
-    if not command.isprintable():  # parsed values hold no control characters; a bug must not become a command
+    if not command.isprintable():  # parsed values hold no control characters; checked again, because a bug here would become a command
         raise ValueError("control character in an SMTP command")
     return command.encode()
 
@@ -393,6 +393,6 @@ def _said(where: str, answer: PeerReply) -> Deferred:
 
 
 def explained(error: MailError) -> Reply:
-    """Our own words for the queue: the sentence and why."""
+    """Our own reason for the queue: the sentence and its cause."""
     text = f"{error.reply.text}: {error.detail}" if error.detail else error.reply.text
     return Reply(error.reply.code, error.reply.enhanced, text[:500])

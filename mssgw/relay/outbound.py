@@ -1,8 +1,8 @@
 """Outbound: one attempt to bring one message to one domain, host after host.
 
 A host that can't be reached, has no TLS, isn't trusted or hangs up before the message left costs only
-itself: the next one is tried. What a host says about the message or a recipient is the answer of the
-attempt. When no host gets that far, every recipient gets the reason of each.
+itself: the next one is tried. A host's reply about the message or a recipient is the outcome of the
+attempt. When no host gets that far, every recipient gets the reasons of all hosts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Outbound:
         self._settings, self._router, self._pool, self._require = settings, router, pool, require
 
     async def send(self, domain: Domain, envelope: Envelope, body: Body) -> tuple[Outcome, ...]:
-        """One outcome per recipient of the envelope, all of which live at `domain`. Raises nothing of the peer's making."""
+        """One outcome for each recipient of the envelope, all of which are at `domain`. No fault of a peer raises."""
         try:
             targets = await self._router.targets(domain)
         except MailError as error:

@@ -3,7 +3,7 @@
 Keyed by host and port: the many domains of one operator share its sessions, and `Session.send` asks
 `require` for the domain each time. At most `connections_per_operator` sessions to one server; more
 deliveries wait in order. A server that could not be reached is not tried again for `down_seconds`, so that
-a thousand messages for it don't wait a thousand times for the same silence.
+a thousand messages for it don't each wait for the same time-out.
 
 A reused session that turns out dead before the message left is replaced once; nothing was sent, so
 nothing is sent twice.
@@ -80,7 +80,7 @@ class Pool:
             session.leave()
 
     async def run(self) -> None:
-        """Close sessions nobody needs any more, until cancelled; then all of them."""
+        """Close sessions that are idle or too old, until cancelled; then close all."""
         try:
             while True:
                 await self._clock.sleep(SWEEP_SECONDS)
@@ -98,7 +98,7 @@ class Pool:
                 del self._servers[target]
 
     async def close(self) -> None:
-        """Leave every idle session and wait for the goodbyes."""
+        """Leave every idle session and wait until each is closed."""
         idle = [session for server in self._servers.values() for _, session in server.idle]
         for server in self._servers.values():
             server.idle.clear()

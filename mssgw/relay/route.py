@@ -7,7 +7,7 @@
     no such domain, or neither MX nor A     permanent
     no answer, SERVFAIL, a broken answer    temporary: unknown means temporary
 
-Ourselves among the hosts: that host and all less preferred ones are left out, else mail would turn in
+When we are among the hosts, we and all less preferred ones are left out, else mail would run in
 circles; when nothing is left it is a configuration mistake and permanent.
 
 Answers are kept for their TTL, within bounds; so are permanent refusals, for the shorter bound.
@@ -154,7 +154,7 @@ class Router:
     async def _ask(self, name: str, kind: str, about: str) -> dns.resolver.Answer | None:
         """The answer, or None when the name has no such record. Raises Refused (no such name) or Deferred."""
         try:
-            if self._resolver is None:  # made late: a machine with static routes only may have no resolv.conf
+            if self._resolver is None:  # made when first needed: a machine with static routes only may have no resolv.conf
                 self._resolver = dns.asyncresolver.Resolver(configure=not self._name_servers)
                 self._resolver.nameservers = self._name_servers or self._resolver.nameservers
             return await self._resolver.resolve(dns.name.from_text(name), kind, lifetime=LOOKUP_SECONDS, search=False)

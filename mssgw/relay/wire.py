@@ -2,7 +2,7 @@
 
 Replies are queued as they come, so that a client may send several commands before it reads the first
 answer (RFC 2920). A server that sends what is not a reply, a line or a reply without end, or more
-replies than anyone could have asked for is cut off: memory stays bounded whatever it does.
+replies than there were commands is disconnected: memory stays bounded whatever it does.
 
 When the connection ends, replies that came before are still read; then `PeerGone` says why it ended.
 """
@@ -57,7 +57,7 @@ class PeerReply:
         return 200 <= self.code < 300
 
     def reply(self) -> Reply:
-        """The peer's words as we keep them: one clean, short line, and an enhanced code of the same class."""
+        """The peer's reply as we keep it: one clean, short line, and an enhanced code of the same class."""
         first = _ENHANCED.match(self.lines[0])
         texts = [line[first.end() :] if first and line.startswith(first[0].rstrip()) else line for line in self.lines]
         if first and first[1] == str(self.code)[0]:
@@ -109,7 +109,7 @@ class Wire(asyncio.Protocol):
         return True
 
     def eof_received(self) -> None:
-        return None  # close: half-open connections are of no use to us
+        return None  # close: a half-open connection is of no use
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._gone is None:
@@ -129,7 +129,7 @@ class Wire(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """Open, and nothing unread: what comes unasked is a 421, or the start of a mix-up."""
+        """Open, and nothing unread: a reply without a command is a 421, or out of step with our commands."""
         return self._gone is None and not self._replies and not self._buffer and self._transport is not None
 
     async def reply(self, seconds: float) -> PeerReply:

@@ -4,8 +4,8 @@
     ...
     await servers.stop()
 
-`connection` speaks below the verbs, `session` has the verbs, `port` counts, `profiles` are policy as data.
-Who may say what is decided by the flows that are handed in.
+`connection` is what lies below the verbs, `session` has the verbs, `port` counts, `profiles` are policy as data.
+Who may send what is decided by the flows that are handed in.
 """
 
 from mssgw.smtpd import profiles

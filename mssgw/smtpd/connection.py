@@ -3,10 +3,10 @@
 A subclass of aiosmtpd's SMTP, which gives the stream protocol and finds verbs by name. What it does
 otherwise is overridden here and in `session` (numbers as in tests/smtp/test_overrides.py):
 (2) no exception reaches the peer: 451 4.3.0, the stack goes to the log; (3) a commit is its own task
-and survives the connection; (7) command size limits belong to nobody but the command; (9) time limits
-are renewed by every chunk of content, with a total apart. Also: replies to pipelined commands leave
+and survives the connection; (7) limits on the size of a command hold for that command alone; (9) time limits
+are renewed by every chunk of content, beside a limit on the whole. Also: replies to pipelined commands leave
 together (RFC 2920 3.2), a client that only closed its sending side still gets its replies, and TLS is
-started by the event loop (uvloop's takes a tenth of the memory) with the context of the moment.
+started by the event loop (uvloop's takes a tenth of the memory) with the current context.
 
 Content is read in chunks straight from `StreamReader._buffer`; tests/smtp/test_rails.py pins that.
 """
@@ -31,7 +31,7 @@ from mssgw.smtpd.port import Port, stopping
 T = TypeVar("T")
 
 READ_AHEAD: Final = 65536  # octets buffered before the kernel has to wait (twice that)
-LINGER_SECONDS: Final = 2.0  # how long a peer may take to hear our last word
+LINGER_SECONDS: Final = 2.0  # how long a peer may take to read our last reply
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WEB: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI", "HOST:", "USER-AGENT:"})
 
@@ -43,7 +43,7 @@ class Connection(SMTP):
     _transport: Any
 
     def __init__(self, port: Port, loop: asyncio.AbstractEventLoop) -> None:
-        """Not by SMTP.__init__, which inspects every member of the class for each connection: a quarter of its cost.
+        """Doesn't call SMTP.__init__, which inspects every member of the class for each connection: a quarter of its cost.
 
         What SMTP's own methods need is set here; tests/smtp/test_rails.py compares.
         """
@@ -62,11 +62,11 @@ class Connection(SMTP):
         self._replies: list[bytes] = []
         self._budget = port.profile.error_budget
         self._deadline = 0.0
-        self._busy = False  # the peer waits for us; its silence is no fault
+        self._busy = False  # the peer waits for us: its silence is no time-out
         self._receiving = False  # content is on its way
         self._closing = False
-        self._lingering = False  # we said our last word
-        self._goodbye = False  # and the peer has none, or is not heard
+        self._lingering = False  # our last reply is written
+        self._goodbye = False  # and what the peer still sends is not read
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class Connection(SMTP):
         super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
-        """The peer said all it had to say; what it said is still answered (aiosmtpd would cancel)."""
+        """The peer closed its sending side; what it sent is still answered (aiosmtpd would cancel)."""
         if self._lingering:
             return False
         return asyncio.StreamReaderProtocol.eof_received(self)
@@ -103,7 +103,7 @@ class Connection(SMTP):
     async def _converse(self) -> None:
         if self._refusal:
             self.refuse(self._refusal)
-            self._goodbye = True  # one too many: no time for more words
+            self._goodbye = True  # one connection too many: close at once
             return
         self.say(f"220 {self.profile.hostname} ESMTP mssgw")  # RFC 5321 4.3.1
         while not self._closing:
@@ -120,7 +120,7 @@ class Connection(SMTP):
                 self.say(await self.handle_exception(bug))
 
     async def handle_exception(self, error: Exception) -> str:
-        """Override 2: the stack is for the log, the peer keeps its message and tries again."""
+        """Override 2: the stack goes to the log, the peer keeps its message and tries again."""
         log_bug(error, port=self.profile.name, peer=self.peer)
         REFUSED.labels(self.profile.name, "4.3.0").inc()
         return str(reply_of(error))
@@ -204,11 +204,11 @@ class Connection(SMTP):
         self.close()
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
-        if self._over_ssl:  # a peer that doesn't read either
+        if self._over_ssl:  # the peer doesn't read either
             self.loop.call_later(LINGER_SECONDS, self.abort)
 
     async def work(self, step: Awaitable[T]) -> T:
-        """Our own work, during which the peer has nothing to say."""
+        """Our own work, during which the peer has nothing to send: its time does not run."""
         self._busy = True
         try:
             return await step
@@ -288,7 +288,7 @@ class Connection(SMTP):
             self.say(str(Reply(421, "4.7.0", "Too many errors, closing")))
 
     def fault(self, text: str, code: int, enhanced: str) -> Refused:
-        """A protocol error: dearer than a refusal."""
+        """A protocol error: it uses up more of the connection's patience than a refusal."""
         self._budget -= 4
         return Refused(text, code=code, enhanced=enhanced)
 
@@ -315,7 +315,7 @@ class Connection(SMTP):
         self._reset_timeout()
 
     def _learn_tls(self, transport: asyncio.BaseTransport) -> None:
-        """What the handshake showed, on this very connection: nothing is resumed, nothing remembered (docs/reference/crypto.md 6.2)."""
+        """What this connection's own handshake showed: nothing is resumed or remembered (docs/reference/crypto.md 6.2)."""
         tls: Any = transport.get_extra_info("ssl_object")
         if tls is not None:
             self.certificate = tls.getpeercert(True)

@@ -1,4 +1,4 @@
-"""A port: what is said about it (Profile), and what is going on at it in this worker (Port)."""
+"""A port: its policy (Profile), and its connections and counters in this worker (Port)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Profile:
     login: Authenticate | None = None  # AUTH is offered, and required
     tls_required: bool = True
     networks: tuple[Network, ...] = ()  # who may connect; empty: anyone
-    certificate_hint: str = ""  # what to say to a peer that has not started TLS
+    certificate_hint: str = ""  # the reply to a peer that has not started TLS
     handshake_seconds: float = 30.0
     error_budget: int = 100  # a refusal costs 1, a protocol error 5; at 0 the connection ends
 
@@ -86,7 +86,7 @@ class Port:
         self._gone.set()
 
     async def stop(self, grace: float) -> None:
-        """421 to whoever is idle; who is sending a message may finish within `grace` seconds; commits are always awaited."""
+        """421 to idle connections; those that are sending a message may finish within `grace` seconds; commits are always awaited."""
         self.stopping = True
         for connection in tuple(self.connections):
             connection.stop_when_idle()

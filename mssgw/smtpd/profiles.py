@@ -1,4 +1,4 @@
-"""The three SMTP ports as data: who may connect, what they must show, which flow decides."""
+"""The three SMTP ports as data: who may connect, with which proof, and which flow decides."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The SMTP verbs: parse, check the state, ask the flow, reply (RFC 5321 4.1, 4.3).
 
-What a flow refuses is printed as it stands; what is committed gets its 250, and nothing else does.
+What a flow refuses is sent as it stands; only what is committed gets its 250.
 Overrides of aiosmtpd in this file: (1) bare CR or LF in content is refused, (3) the commit is shielded,
 (4, 5) own MAIL and RCPT with DSN parameters in their own case, (6) own EHLO and enhanced codes,
 (8) the null sender is None, (10) large content is spooled to disk, (11) BDAT.
@@ -207,7 +207,7 @@ class Session(Connection):
             self._receiving = False
 
     def _hurry(self, latest: float, size: int) -> None:
-        """Override 9: each chunk gives new time, up to the total. Whoever sends without end is cut off."""
+        """Override 9: each chunk gives new time, up to the total. A peer that sends without end is disconnected."""
         left = latest - self.loop.time()
         if left <= 0:
             self._closing = True
@@ -251,7 +251,7 @@ class Session(Connection):
             self._receiving = False
 
     async def _finish(self, writer: MailDataWriter) -> None:
-        """The content is complete: commit it and say so, or say why not. The transaction is over either way."""
+        """The content is complete: commit it and reply 250, or reply why not. The transaction is over either way."""
         transaction, started = self._transaction, time.perf_counter()
         assert transaction is not None
         self._end_transaction()
@@ -274,7 +274,7 @@ class Session(Connection):
     def _committed(self, commit: asyncio.Task[str]) -> None:
         self.port.commits.discard(commit)
         if commit.cancelled() or self.transport is not None:
-            return  # whoever awaits it hears
+            return  # reported by whoever awaits the task
         if (error := commit.exception()) is not None and not isinstance(error, MailError):
             log_bug(error, port=self.profile.name, peer=self.peer, client="gone")
 

@@ -141,5 +141,5 @@ async def _next(session: Session, arriving: _Arriving, mailbox: str) -> Streamed
 
 
 def _after_literal(literal: re.Match[bytes], bad: Bad) -> Bad | Bye:
-    """A bad line whose literal is coming anyway leaves no way to go on in step."""
+    """After a bad line whose literal is on its way, the connection can't go on in step and ends."""
     return Bye(str(bad)) if literal[2] else bad

@@ -131,7 +131,7 @@ async def _log_in(session: Session, username: str, password: str) -> Done:
 
 
 def _failed(session: Session, answer: No | Bad) -> No | Bad | Bye:
-    """Too many guesses end the connection; how many an address may make in all is the login's business."""
+    """Too many guesses end the connection; how many an IP address may make in all is decided by the login."""
     session.login_failures += 1
     if session.login_failures >= MAX_LOGIN_FAILURES:
         return Bye("Too many failed logins")
@@ -161,7 +161,7 @@ def _id(cursor: Cursor) -> Id:
 
 @command("ID", _id, State.ANY, brings=[Capability("ID")])
 async def identify(session: Session, _: Id) -> Done:
-    """RFC 2971. What the client says is of no use to us; what we say helps their support."""
+    """RFC 2971. The client's answer is not used; ours helps its support."""
     fields = (b"name", b"mssgw", b"vendor", b"mssgw", b"support-url", b"https://esante.gouv.fr/produits-services/mssante")
     session.wire.write(b"* ID (" + b" ".join(map(string, fields)) + b")\r\n")
     return Done("ID completed")

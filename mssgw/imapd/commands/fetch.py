@@ -29,7 +29,7 @@ _ROWS = 1000
 _BODIES = 64
 _WHOLE = 256 * 1024  # a section up to this goes out in one piece
 _PIECE = 256 * 1024
-_UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)  # what is stored was within the limits of its day
+_UNLIMITED = MimeLimits(10_000, 1_000_000, 1_000_000, 1 << 40)  # a stored message was within the limits at its delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def _fetch_flags(session: Session, view: View, wanted: Sequence[int], item
 
 
 async def _breathe(session: Session) -> None:
-    """Let the client take what is written, and the others run."""
+    """Wait until the client has taken what is written, and let other connections run."""
     await session.wire.drain()
     await asyncio.sleep(0)
 
@@ -166,7 +166,7 @@ async def _fetch_bodies(session: Session, view: View, wanted: Sequence[int], ite
 
 
 async def _set_seen(session: Session, view: View, chunk: Sequence[int]) -> set[int]:
-    """BODY[...] without PEEK sets \\Seen; the positions whose flags changed have to be told."""
+    """BODY[...] without PEEK sets \\Seen; the new flags of the returned positions must be sent."""
     unseen = [at for at in chunk if "\\Seen" not in view.flags[at]]
     if unseen:
         stored = await session.mailboxes.store_flags(view.mailbox, [view.uids[at] for at in unseen], FlagOp.ADD, {"\\Seen"})

@@ -1,4 +1,4 @@
-"""IDLE. RFC 2177: what happens in the mailbox is said at once, until DONE."""
+"""IDLE. RFC 2177: what happens in the mailbox is sent at once, until DONE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Bad, Done
 from mssgw.imapd.session import Session
 
-_LINE = 100  # octets of what must be DONE
+_LINE = 100  # octets of the line that must be DONE
 
 
 @command("IDLE", no_arguments, State.AUTHENTICATED, brings=[Capability("IDLE")])

@@ -56,7 +56,7 @@ def _permanent(view: View) -> str:
 
 @command("CHECK", no_arguments, State.SELECTED)
 async def check(session: Session, _: None) -> Done:
-    """Everything is durable already; tell what happened, as NOOP does."""
+    """Everything is on disk already: sends what happened, as NOOP does."""
     await session.push(expunge=True, force=True)
     return Done("CHECK completed")
 

@@ -1,7 +1,7 @@
-"""Address lists of header fields, as lenient as real mail. RFC 5322 3.4 and 4.4, RFC 3501 7.4.2 (the four parts).
+"""Address lists of header fields, read as leniently as real mail needs. RFC 5322 3.4 and 4.4, RFC 3501 7.4.2 (the four parts).
 
 One result is a `Mailbox`: octets as they stand in the field, quoting removed, encoded words untouched. Groups are
-told as IMAP tells them: a start with only `local` (the group's name), its members, an end with nothing at all.
+marked as in IMAP: a start with only `local` (the group's name), its members, an end with nothing at all.
 """
 
 from __future__ import annotations

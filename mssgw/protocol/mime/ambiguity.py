@@ -1,10 +1,10 @@
 """What mail programs read differently in one message: the structures in which two of them would show two contents.
 
-A signature vouches for octets, people read what their program makes of them. `ambiguity` names the first thing in a
+A signature covers octets, but people read what their program makes of them. `ambiguity` names the first thing in a
 message that well-known readers (Python's email, mutt, Thunderbird, Outlook, libetpan) take apart differently: fields or
 parameters given twice, a line that is no field, comments and odd quoting in a media type, delimiters that are nearly
 delimiters, a transfer encoding with content outside its alphabet. It is stricter than the RFCs on purpose: programs that
-sign write none of this (RFC 5322 3.6, RFC 2045 5.1 and 6.8, RFC 2046 5.1.1), so what remains is damage or deceit.
+sign write none of this (RFC 5322 3.6, RFC 2045 5.1 and 6.8, RFC 2046 5.1.1), so it is damage or an attempt to deceive.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def header_end(data: Buffer, start: int, end: int) -> int:
     if isinstance(data, bytes):
         found = _HEADER_END.search(data, start, end)
         return found.end() if found else end
-    for size in (1 << 16, end - start):  # nearly all header sections fit into the first
+    for size in (1 << 16, end - start):  # the first size is enough for nearly all header sections
         if found := _HEADER_END.search(data[start : min(end, start + size)]):
             return start + found.end()
     return end
@@ -91,7 +91,7 @@ def raw_fields(section: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def unfold(value: bytes) -> bytes:
-    """RFC 5322 2.2.3; stray CR, LF and NUL become nothing."""
+    """RFC 5322 2.2.3; stray CR, LF and NUL are removed."""
     if b"\n" in value or b"\r" in value or b"\x00" in value:
         value = _FOLD.sub(b"", value)
     return value.strip(b" \t")

@@ -42,7 +42,7 @@ class MimeLimits:
         return cls(limits.mime_depth, limits.mime_parts, limits.header_fields, limits.header_octets)
 
     def with_room(self) -> MimeLimits:
-        """A little less: what keeps to it is within these limits with trace fields, a signature or a report around it too."""
+        """Slightly lower limits: a message within them stays within these when trace fields, a signature or a report are added."""
         fields = max(self.header_fields - 100, self.header_fields // 2)
         return MimeLimits(self.depth - 4, self.parts - 16, fields, self.header_octets - 16 * 1024)
 
@@ -143,10 +143,10 @@ class _Parser:
             boundary = part.type.raw(b"boundary") or part.params.get("boundary", "").encode()  # RFC 2231 encodes even this
             if boundary and len(boundary) <= _MAX_BOUNDARY and b"\n" not in boundary:
                 default = _DIGEST if value == b"multipart/digest" else _PLAIN
-                # Python's own stack is the reason to count before going down, not after.
+                # Counted before the recursion, not after: Python's own stack is limited.
                 part.children = [self.entity(start, end, default, depth + 1) for start, end in self._between(part, boundary.rstrip(b" \t"))]
                 return
-            part.type = _PLAIN  # a multipart nobody can take apart
+            part.type = _PLAIN  # a multipart without a usable boundary
         if value == b"message/rfc822":
             part.message = self.entity(part.body_start, part.body_end, _PLAIN, depth + 1)
             part.lines = self._count_lines(part)

@@ -1,4 +1,4 @@
-"""What IMAP says of a message, computed once at delivery and kept as wire octets. RFC 3501 7.4.2.
+"""What IMAP shows of a message, computed once at delivery and kept as wire octets. RFC 3501 7.4.2.
 
 ENVELOPE, BODYSTRUCTURE and BODY never change for a message, so FETCH sends these octets as they are. Strings with
 8-bit characters or line ends are literals, all others quoted strings; NUL, which no IMAP string can hold, is dropped.
@@ -17,7 +17,7 @@ from mssgw.protocol.mime.fields import Fields, Structured
 from mssgw.protocol.mime.part import DEFAULT_LIMITS, MimeLimits, Part, parse
 
 _NOT_QUOTABLE = re.compile(rb"[\x00\r\n\x80-\xff]")
-_ENCODING = re.compile(r"[a-z0-9][a-z0-9._+\-]{0,40}\Z")  # what isn't one was never applied
+_ENCODING = re.compile(r"[a-z0-9][a-z0-9._+\-]{0,40}\Z")  # an unknown encoding was never applied
 _MESSAGE_ID = re.compile(rb"<[^<>\x00-\x20]{1,900}>")
 _EMPTY_PART = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'  # RFC 3501 9 wants at least one part in a multipart
 
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summarise(body: Body, limits: MimeLimits = DEFAULT_LIMITS) -> Summary:
-    """Parse once, describe once. Raises TooComplex."""
+    """Everything that IMAP shows of a message. Raises TooComplex."""
     root = parse(body, limits)
     short, full = structure(root)
     fields = root.fields
@@ -101,7 +101,7 @@ def structure(part: Part) -> tuple[bytes, bytes]:
         return _multipart(part, minor)
     wire = part.type.wire
     if major == b"text" and not any(name.lower().startswith(b"charset") for name, _ in wire):
-        wire = (*wire, (b"charset", b"us-ascii"))  # RFC 2046 4.1.2, said aloud for clients that don't know it
+        wire = (*wire, (b"charset", b"us-ascii"))  # RFC 2046 4.1.2: the default, written out for clients that don't know it
     encoding = part.encoding
     basic = b'("%s" "%s" %s %s %s %s %d' % (
         major,

@@ -1,6 +1,6 @@
 """Charsets and encoded words: octets of a header or a text to str. RFC 2047, RFC 2231, RFC 6532.
 
-Nothing here raises on content: an unknown or lying charset falls back to UTF-8 when it is, else to Windows-1252.
+Nothing here raises on content: with an unknown or wrong charset the octets are read as UTF-8 when they are valid, else as Windows-1252.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pybase64
 
 _WORD = re.compile(rb"=\?([!->@-~]{1,60}?)(?:\*[^?]{0,60})?\?([bBqQ])\?([^?]*)\?=")
 NOT_BASE64 = bytes(octet for octet in range(256) if not (chr(octet).isascii() and (chr(octet).isalnum() or octet in b"+/")))
-_ODD = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})  # Python's, nobody's mail
+_ODD = frozenset(
+    {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+)  # codecs of Python that no mail uses
 _ALIASES = {
     "unicode-1-1-utf-7": "utf-7",
     "x-sjis": "cp932",
@@ -31,7 +33,7 @@ _ALIASES = {
 
 
 class Charset:
-    """Decoding by charset name. A namespace: nobody needs an instance."""
+    """Decoding by charset name. A namespace without instances."""
 
     @staticmethod
     def decode(data: bytes, name: str) -> str:
