@@ -27,6 +27,7 @@ FAMILIES = {  # word -> module and its typer.Typer
     "xdm": ("xdm", "app"),
 }
 SINGLE = {
+    "init": ("init", "init"),
     "check": ("account", "check"),
     "trace": ("queue", "trace"),
     "demo": ("demo", "demo"),

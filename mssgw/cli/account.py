@@ -5,7 +5,6 @@ Passwords are asked for, or read from standard input; they never stand in argume
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -22,7 +21,7 @@ from mssgw.core.errors import NotFound, Refused
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
-from mssgw.store.seal import KEY_OCTETS
+from mssgw.store.keys import write_master
 
 T = TypeVar("T")
 
@@ -287,11 +286,7 @@ def _seal() -> None:
 def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Make a master key. Keep a copy elsewhere: losing it loses the mail."""
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_master(file)
     except FileExistsError:
         raise failure(f"{file} is there; a key is never overwritten") from None
-    with open(fd, "wb") as made:
-        made.write(os.urandom(KEY_OCTETS))
-        made.flush()
-        os.fsync(fd)
     output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})

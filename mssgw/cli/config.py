@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ from mssgw.core import owner
 from mssgw.core.config import Config, ConfigError, load
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
+
+Finding = tuple[str, str]  # where in the file, sentence
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -42,30 +45,30 @@ def _mistakes(path: Path) -> Iterator[None]:
 def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
-    with _mistakes(path):
-        _as_the_service(config)
-        _require(lambda: require_ready(config), lambda: _require_place(config, path), lambda: store.require_answer(config))
-    warnings: list[tuple[str, str]] = []
-    for name, secret in config.secrets():
-        if exposure := secret.exposure(config.node.data):
-            warnings.append((name, exposure))
-    warnings += remarks(config, datetime.now(UTC))
+    mistakes, warnings = judged(config, path)
+    if mistakes:
+        with _mistakes(path):
+            raise ConfigError(mistakes)
     for name, sentence in warnings:
         sys.stderr.write(f"{path}: warning: {name + ': ' if name else ''}{sentence}\n")
     counted = f", {len(warnings)} warning(s)" if warnings else ""
     output(f"{path}: ok, {len(config.domain)} domain(s){counted}", json=False, document={})
 
 
-def _require(*checks: Callable[[], None]) -> None:
-    """All of them, and then the mistakes of all. Raises ConfigError."""
-    problems: list[tuple[str, str]] = []
-    for each in checks:
+def judged(config: Config, path: Path) -> tuple[list[Finding], list[Finding]]:
+    """Mistakes and warnings of a file, as the service will meet them: root becomes the owner of the data, for good."""
+    mistakes: list[Finding] = []
+    try:
+        _become_the_service(config)
+    except ConfigError as error:  # nothing that another user sees would say anything about the service
+        return error.problems, []
+    for each in (require_ready, partial(_require_place, path=path), store.require_answer):
         try:
-            each()
+            each(config)
         except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
+            mistakes += error.problems
+    exposed = [(name, secret.exposure(config.node.data)) for name, secret in config.secrets()]
+    return mistakes, [*((name, sentence) for name, sentence in exposed if sentence), *remarks(config, datetime.now(UTC))]
 
 
 def _require_place(config: Config, path: Path) -> None:
@@ -73,7 +76,7 @@ def _require_place(config: Config, path: Path) -> None:
         raise ConfigError([("dmp.store", sentence)])
 
 
-def _as_the_service(config: Config) -> None:
+def _become_the_service(config: Config) -> None:
     """The service gets its credentials from systemd, and reads all else itself: so do we. Raises ConfigError."""
     for _, secret in config.secrets():
         if secret.scheme == "credential":

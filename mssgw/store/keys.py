@@ -39,6 +39,20 @@ def read_master(reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
     return master
 
 
+def write_master(file: Path) -> None:
+    """A new master key, 0600. Raises FileExistsError (a key is never overwritten) and other OSError."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as made:
+        made.write(os.urandom(KEY_OCTETS))
+        made.flush()
+        os.fsync(descriptor)
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def load(rx: Reader) -> None:
     """Open every key of the store that this process has not opened yet. Raises ConfigError: another master key wrapped it."""
     seal, master = rx.context.seal, rx.context.master

@@ -29,6 +29,7 @@ DMP = (
 )
 VERBS = [
     ["serve"],
+    ["init"],
     ["config", "check"],
     ["config", "show"],
     ["check"],
