@@ -25,11 +25,13 @@ FAMILIES = {  # word -> module and its typer.Typer
     "smime": ("smime", "app"),
     "dmp": ("dmp", "app"),
     "xdm": ("xdm", "app"),
+    "backup": ("backup", "app"),
 }
 SINGLE = {
     "init": ("init", "init"),
     "check": ("account", "check"),
     "trace": ("queue", "trace"),
+    "restore": ("backup", "restore"),
     "demo": ("demo", "demo"),
     "conformity": ("conformity", "conformity"),
 }  # word -> module and its function

@@ -16,7 +16,7 @@ from dmp_connector.dossier.desk import DeskRules
 from dmp_connector.errors import DmpError, Language
 from dmp_connector.model import Actor, AuthenticationMode, Code, Practitioner, Structure
 from dmp_connector.settings import DmpSettings, Limits, Software
-from dmp_connector.store import DmpStore, StoreKeys
+from dmp_connector.store import DmpStore, StoreKeys, tables
 from mssgw import __version__
 from mssgw.core.config import Config
 from mssgw.core.config.base import sqlite_file
@@ -28,6 +28,9 @@ from mssgw.core.texts import Message, message
 _LABEL = b"mssgw dmp store"  # HKDF info: no other key of the node comes out of this
 _G15, _SPECIALITY, _SECTOR = "1.2.250.1.71.1.2.7", "1.2.250.1.71.4.2.5", "1.2.250.1.71.4.2.4"
 _KINDS = {"card": AuthenticationMode.DIRECT, "psc": AuthenticationMode.AIR, "structure": AuthenticationMode.INDIRECT}
+
+
+STORE_TABLES = tuple(tables.meta.tables)
 
 
 class NotSetUp(DmpError):

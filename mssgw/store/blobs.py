@@ -156,25 +156,7 @@ class Blobs:
 
     def bodies(self, rx: Reader, contents: list[ContentId]) -> dict[ContentId, Body]:
         """The same, for callers already inside a transaction. Content that isn't there is left out."""
-        return {
-            ContentId(number): self._body(rx, digest, size, sealed, file)
-            for number, digest, size, sealed, file in rx.raw(_GET, {"ids": contents})
-        }
-
-    def _body(self, rx: Reader, digest: bytes, size: int, sealed: bytes | None, file: str | None) -> Body:
-        blob, bound = BlobId(digest.hex()), purpose(b"content", digest)
-        if sealed is not None:
-            return Body(open_sealed(rx, sealed, bound), None, size, blob)
-        try:
-            fd = os.open(self._directory / (file or ""), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                header = os.pread(fd, FILE_HEADER, 0)
-                return SealedBody(fd, size, blob, _opened(rx, lambda: rx.context.seal.open_file(header, bound)))
-            except BaseException:
-                os.close(fd)
-                raise
-        except OSError as error:
-            raise Deferred(detail=f"blob file {file}: {error.strerror}") from error
+        return bodies(rx, self._directory, contents)
 
     # -- files ---------------------------------------------------------------------------------------
 
@@ -209,6 +191,35 @@ def seal_summary(seal: Seal, domain: Domain, digest: bytes, summary: Summary) ->
         seal.seal(domain, purpose(b"body", digest), summary.body),
         summary.header_size,
     )
+
+
+def bodies(rx: Reader, directory: Path, contents: list[ContentId]) -> dict[ContentId, Body]:
+    """Bodies whose files lie below `directory`. Content that isn't there is left out. Raises Deferred when a file is gone."""
+    return {
+        ContentId(number): _body(rx, directory, digest, size, sealed, file)
+        for number, digest, size, sealed, file in rx.raw(_GET, {"ids": contents})
+    }
+
+
+def files_of(rx: Reader, contents: list[ContentId]) -> list[str]:
+    """The names, below the directory of blobs, of the files that these contents have; small ones have none."""
+    return [file for *_, file in rx.raw(_GET, {"ids": contents}) if file]
+
+
+def _body(rx: Reader, directory: Path, digest: bytes, size: int, sealed: bytes | None, file: str | None) -> Body:
+    blob, bound = BlobId(digest.hex()), purpose(b"content", digest)
+    if sealed is not None:
+        return Body(open_sealed(rx, sealed, bound), None, size, blob)
+    try:
+        fd = os.open(directory / (file or ""), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            header = os.pread(fd, FILE_HEADER, 0)
+            return SealedBody(fd, size, blob, _opened(rx, lambda: rx.context.seal.open_file(header, bound)))
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise Deferred(detail=f"blob file {file}: {error.strerror}") from error
 
 
 def open_sealed(rx: Reader, sealed: bytes, bound: bytes) -> bytes:

@@ -30,6 +30,14 @@ _PRAGMAS = (
 )
 
 
+StoreUrl = sa.URL
+
+
+def file_of(url: StoreUrl) -> Path | None:
+    """The file of a SQLite store, absolute; None for PostgreSQL."""
+    return Path(os.path.abspath(url.database)) if url.get_backend_name() == "sqlite" and url.database else None
+
+
 def url_of(config: Config) -> sa.URL:
     """The SQLAlchemy URL of `node.store`; a relative SQLite path starts at `node.data`. Raises ConfigError."""
     return address("node.store", config.node.store, config.node.data)

@@ -70,6 +70,15 @@ def ensure(tx: Transaction, domain: Domain) -> None:
     tx.run(schema.insert_new(tx.dialect, schema.domain_key), {"domain": domain, "wrapped": wrapped, "created": tx.now})
 
 
+def is_of(master: MasterKey, probe: bytes) -> bool:
+    """Whether a probe that was kept elsewhere, in a backup, was wrapped by this master key."""
+    try:
+        master.unwrap(_PROBE, probe)
+    except SealBroken:
+        return False
+    return True
+
+
 async def make(writer: Writer, readers: Readers, domain: Domain) -> None:
     """Make sure that the domain has a key, here and in the store. Raises Deferred."""
     await writer.write(partial(ensure, domain=domain))

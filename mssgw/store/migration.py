@@ -23,6 +23,7 @@ from mssgw.store.schema import metadata
 
 _LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
 REMEDY = "restore it from its copy; in a new installation `mssgw account add` or `mssgw serve` makes it"
+RESTORING = ".restoring"  # in the data directory: a restore that did not end
 _HERE = Path(__file__).parent / "migrations"
 
 
@@ -37,9 +38,16 @@ def head() -> str:
     return found
 
 
+def revisions() -> frozenset[str]:
+    """The schemas this program can bring to its own."""
+    return frozenset(script.revision for script in scripts().walk_revisions())
+
+
 def migrate(config: Config) -> None:
     """Bring the store to the present schema, making it when it isn't there. Raises ConfigError."""
     url = database.url_of(config)
+    if (Path(config.node.data) / RESTORING).exists():
+        raise ConfigError([("node.data", f"{config.node.data}: a restore was interrupted; run `mssgw restore` again")])
     if url.database and url.get_backend_name() == "sqlite":
         Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +76,7 @@ def require_current(connection: sa.Connection) -> None:
 
 def require_known(revision: str) -> None:
     """Raises ConfigError for a store that a newer program wrote."""
-    if revision not in {script.revision for script in scripts().walk_revisions()}:
+    if revision not in revisions():
         raise ConfigError([("node.store", f"written by a newer mssgw (schema {revision}); start that one. Nothing was changed")])
 
 

@@ -28,7 +28,7 @@ from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import REMEDY, require_current
 from mssgw.store.seal import MasterKey, Seal
-from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, forget, long_logs, names_of_files, remove_files, sweep_is_due
+from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
 T = TypeVar("T")
 
@@ -86,8 +86,11 @@ class Store:
         while rows := await self.write(lambda tx: forget(tx, before)):
             contents += len(rows)
             octets += sum(rows)
-        names = await self.read(names_of_files)
-        files, freed = await asyncio.to_thread(remove_files, self.blobs.directory, names, older_than_hours * 3600)
+        files = freed = 0
+        with files_held(self.config.node.data, removing=True) as ours:
+            if ours:  # otherwise a backup is under way, and the files wait for the next time
+                names = await self.read(names_of_files)
+                files, freed = await asyncio.to_thread(remove_files, self.blobs.directory, names, older_than_hours * 3600)
         swept = Swept(contents, files, octets + freed, messages)
         log(Event.STORE_SWEPT, contents=contents, files=files, octets=swept.octets, messages=messages)
         return swept

@@ -3,12 +3,17 @@
 Contents without a message, files without a row (a crash between file and commit leaves one), leftovers of
 writes, finished queue messages after `queue.keep_days`, delivery keys after a week, and the far end of the
 logs of expunged UIDs. Safe beside running workers: whoever wants a content again takes a share of its row,
-and a file gets a new name at each writing, so that an old one without a row will never have one.
+and a file gets a new name at each writing, so that an old one without a row will never have one. While a backup
+holds the files (`files_held`), none is removed; the sweep of the next day finds them again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -68,6 +73,24 @@ def forget(tx: Transaction, before: datetime) -> list[int]:
     ids = list(tx.run(_UNUSED.where(schema.among(_content.id, "ids")), {"ids": locked}).scalars())
     tx.run(sa.delete(schema.summary).where(schema.among(_summary.content_id, "ids")), {"ids": ids})
     return list(tx.run(sa.delete(schema.content).where(schema.among(_content.id, "ids")).returning(_content.size), {"ids": ids}).scalars())
+
+
+@contextlib.contextmanager
+def files_held(data: Path, *, removing: bool = False) -> Iterator[bool]:
+    """Nobody removes files of contents below `data` meanwhile. Several may hold them; one alone may be `removing`,
+    and yields False when somebody holds them. Ends with the process, however that ends."""
+    fd = os.open(data / "sweep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.geteuid() == 0:  # a backup runs as root; the node, which is not, takes this lock too
+            os.fchown(fd, data.stat().st_uid, data.stat().st_gid)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if removing else fcntl.LOCK_SH)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
 
 
 def remove_files(directory: Path, known: set[str], older_than: float) -> tuple[int, int]:

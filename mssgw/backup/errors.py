@@ -1,0 +1,13 @@
+"""What can be wrong with a backup."""
+
+from __future__ import annotations
+
+from mssgw.core.texts import message
+
+
+class BackupError(Exception):
+    """Nothing was changed that the sentence doesn't name. `fault` is its word for programs."""
+
+    def __init__(self, fault: str, **values: object) -> None:
+        self.fault, self.message = f"backup.{fault}", message(f"backup.{fault}", **values)
+        super().__init__(str(self.message))

@@ -1,0 +1,151 @@
+"""The manifest of a backup: `manifest.json`, its last file. Version 1.
+
+mail.sqlite | mail.pgdump     the mail store      blobs/      its large bodies, sealed
+dmp.sqlite  | dmp.pgdump      the DMP store       data/       what else lies in the data directory (the trust space)
+config/etc/mssgw/…            the configuration and what it names, under the path where it lay
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mssgw.backup.errors import BackupError
+from mssgw.backup.files import Digest, Tell, digest, write
+
+VERSION = 1
+NAME = "manifest.json"
+PARTIAL = ".partial"
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of a backup. Beside bodies, which are all alike, it knows whose it was and how it was protected."""
+
+    path: str  # below the backup
+    size: int  # octets
+    sha256: str
+    mode: int = 0o600
+    owner: str = ""
+    group: str = ""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Something the configuration names that is not in the backup, and why, in a word of `core.texts`."""
+
+    path: str
+    why: Literal["master-key", "token", "library", "not-there"]
+
+
+class StoreCopy(msgspec.Struct, frozen=True):
+    path: str  # below the backup
+    engine: Literal["sqlite", "postgresql"]
+    pg_schema: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    version: int
+    program: str
+    made: datetime
+    revision: str  # of the mail store's schema
+    configuration: str  # absolute path of the file it was taken for
+    data: str  # absolute path of its data directory
+    owner: str
+    group: str
+    probe: bytes  # by which the master key is recognised
+    messages: int
+    mail: StoreCopy
+    dmp: StoreCopy | None
+    files: tuple[Kept, ...]
+    missing: tuple[str, ...] = ()  # bodies that rows name and that were lost already
+    left: tuple[Left, ...] = ()
+
+    @property
+    def octets(self) -> int:
+        return sum(one.size for one in self.files)
+
+
+def save(manifest: Manifest, directory: Path) -> None:
+    write(directory / NAME, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+
+
+def load(directory: Path) -> Manifest:
+    """Raises BackupError: no backup, unfinished, of a newer program, or broken."""
+    if directory.name.endswith(PARTIAL):
+        raise BackupError("unfinished", path=directory)
+    try:
+        octets = (directory / NAME).read_bytes()
+    except FileNotFoundError:
+        raise BackupError("none", path=directory) from None
+    try:
+        version = msgspec.json.decode(octets, type=_Head).version
+        if version != VERSION:
+            raise BackupError("version", path=directory, version=version, known=VERSION)
+        found = msgspec.json.decode(octets, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BackupError("manifest", path=directory / NAME, why=error) from error
+    for kept in found.files:  # a path is never trusted with where it leads
+        if kept.path.startswith("/") or ".." in Path(kept.path).parts:
+            raise BackupError("manifest", path=directory / NAME, why=f"path {kept.path}")
+    return found
+
+
+class _Head(msgspec.Struct):
+    version: int
+
+
+def complete(target: Path) -> list[Path]:
+    """The finished backups in a directory of backups, oldest first."""
+    return sorted(path.parent for path in target.glob(f"*/{NAME}") if not path.parent.name.endswith(PARTIAL))
+
+
+def find(source: Path) -> Path:
+    """A backup itself, or the newest in a directory of them. Raises BackupError."""
+    if (source / NAME).exists() or source.name.endswith(PARTIAL):
+        return source
+    if not source.is_dir():
+        raise BackupError("none", path=source)
+    if not (found := complete(source)):
+        raise BackupError("none", path=source)
+    return found[-1]
+
+
+def verify(manifest: Manifest, directory: Path, tell: Tell) -> list[str]:
+    """Read every file again. The paths, below the backup, of those that are gone, changed or not in the manifest."""
+    wrong: list[str] = []
+    done, total = 0, manifest.octets
+    for kept in manifest.files:
+        try:
+            same = digest(directory / kept.path) == Digest(kept.size, kept.sha256)
+        except OSError:
+            same = False
+        if not same:
+            wrong.append(kept.path)
+        done += kept.size
+        tell("verify", done, total)
+    known = {kept.path for kept in manifest.files} | {NAME}
+    return [*wrong, *(path for path in _below(directory) if path not in known)]
+
+
+def _below(directory: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            yield str((Path(folder) / name).relative_to(directory))
+
+
+def names_of(status: os.stat_result) -> tuple[str, str]:
+    """Owner and group of a file, by name, because numbers differ between machines; "" for those without a name."""
+    try:
+        user = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        user = ""
+    try:
+        return user, grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        return user, ""
