@@ -36,6 +36,7 @@ def receive(stream: IO[bytes]) -> bytes | None:
 
 
 def send(stream: IO[bytes], body: bytes) -> None:
+    """Write one message: its length in four octets, big-endian, then its body."""
     stream.write(struct.pack("!I", len(body)) + body)
     stream.flush()
 
@@ -52,6 +53,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
+        """Does the process run?"""
         return self._process.poll() is None
 
     def ask(self, message: bytes, *, seconds: float) -> Any:
@@ -87,6 +89,7 @@ class Child:
         return buffer[4:]
 
     def stop(self) -> None:
+        """End the process; a second time does nothing."""
         with self._lock:
             self._stop()
 

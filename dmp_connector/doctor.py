@@ -27,6 +27,8 @@ from dmp_connector.validate.kit import GENERIC, Kit
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """One thing looked at. `holds`: it is as it should be; `seen`: what was found; `needed`: without it the configured acts fail."""
+
     name: str
     holds: bool
     seen: str
@@ -35,6 +37,7 @@ class Check:
 
     @property
     def mark(self) -> str:
+        """For people: holds, missing, or missing and not needed."""
         return "✔" if self.holds else "✘" if self.needed else "–"
 
 

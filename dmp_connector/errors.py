@@ -63,6 +63,7 @@ class DmpError(Exception):
     reasons: tuple[tuple[str, bool, str], ...] = ()
 
     def sentence(self, language: Language = "fr") -> str:
+        """What the user reads, without internals and patient data."""
         return self.fr if language == "fr" else self.en
 
 
@@ -80,10 +81,13 @@ class BadInput(DmpError):
         self.detail_fr = fr or french(detail)
 
     def sentence(self, language: Language = "fr") -> str:
+        """The class's sentence with the detail in it."""
         return super().sentence(language).format(self.detail_fr if language == "fr" else self)
 
 
 class BadIns(BadInput):
+    """No INS: its form, its key, or the OID it was issued under."""
+
     fr = "Le matricule INS saisi n'est pas valide : {0}"
     en = "The INS typed is not valid: {0}"
 
@@ -116,26 +120,36 @@ def trait_fr(name: str) -> str:
 
 
 class BadCode(BadInput):
+    """A code that its value set (JDV, ASS) does not have."""
+
     fr = "Code absent du jeu de valeurs : {0}"
     en = "Code outside its value set: {0}"
 
 
 class BadDocument(BadInput):
+    """A document, or what makes one, that the DMP would not take."""
+
     fr = "Le document n'est pas acceptable : {0}"
     en = "The document is not acceptable: {0}"
 
 
 class BadArchive(BadInput):
+    """No IHE_XDM.ZIP that can be read (ITI TF-2 3.32)."""
+
     fr = "L'archive IHE_XDM n'est pas acceptable : {0}"
     en = "The IHE_XDM archive is not acceptable: {0}"
 
 
 class BadCertificate(BadInput):
+    """A certificate or a key that cannot be used."""
+
     fr = "Le certificat ou la clé n'est pas utilisable : {0}"
     en = "The certificate or key cannot be used: {0}"
 
 
 class BadSettings(BadInput):
+    """A setting, or a file that one names, that cannot be used."""
+
     fr = "Réglage du connecteur DMP non valide : {0}"
     en = "Setting of the DMP connector not valid: {0}"
 
@@ -151,45 +165,62 @@ class NotAllowed(DmpError):
         self._fr, self._en = fr, en or (detail if fr else "")
 
     def sentence(self, language: Language = "fr") -> str:
+        """The sentence given with the error, else that of the class."""
         return (self._fr if language == "fr" else self._en) or super().sentence(language)
 
 
 class NotConfirmed(NotAllowed):
+    """The explicit gesture was not made."""
+
     fr = "Rien n'a été fait : cette action demande votre confirmation (répondez « oui », ou ajoutez --yes)."
     en = "Nothing was done: this needs your confirmation (answer yes, or add --yes)."
 
 
 class ConsentMissing(NotAllowed):
+    """The patient's consent is not recorded."""
+
     fr = "Aucun consentement du patient n'est enregistré. Recueillez-le, puis déclarez votre autorisation."
     en = "No consent of the patient is recorded. Collect it, then declare your authorisation."
 
 
 class ConsentExpired(NotAllowed):
+    """The consent that was recorded ran out."""
+
     fr = "Le consentement enregistré a expiré. Recueillez-le de nouveau."
     en = "The recorded consent has expired. Collect it again."
 
 
 class AccessOpposed(NotAllowed):
+    """The patient opposes this way of access: bris de glace, or centre 15."""
+
     fr = "Le patient s'est opposé à cet accès en urgence."
     en = "The patient opposed this emergency access."
 
 
 class ProfessionalBlocked(NotAllowed):
+    """The patient has blocked the professional."""
+
     fr = "Le patient a bloqué l'accès de ce professionnel à son DMP."
     en = "The patient blocked this professional's access to the DMP."
 
 
 class ReasonMissing(NotAllowed):
+    """An emergency access or a closing without its reason."""
+
     fr = "Cette action exige un motif (--reason)."
     en = "This needs a reason (--reason)."
 
 
 class ConsultationClosed(NotAllowed):
+    """The consultation ended, by time, hand or the card."""
+
     fr = "La consultation est terminée. Ouvrez-la de nouveau."
     en = "The consultation has ended. Open it again."
 
 
 class LegacyDisabled(NotAllowed):
+    """TD1.1, TD1.2, TD1.4 and TD1.5 need `legacy_dossier_management`."""
+
     fr = "La création, la fermeture et la réouverture d'un DMP relèvent de Mon espace santé (depuis le 1er juillet 2021)."
     en = "Creating, closing and reopening a DMP belong to Mon espace santé (since 1 July 2021)."
 
@@ -205,50 +236,69 @@ class Refused(DmpError):
         self.code, self.text, self.context = code, text, context
 
     def sentence(self, language: Language = "fr") -> str:
+        """The class's sentence, with the server's code where the class is for several."""
         return super().sentence(language).format(self)
 
 
 class NoDossier(Refused):
+    """The patient has no DMP."""
+
     fr = "Ce patient n'a pas de DMP."
     en = "This patient has no DMP."
 
 
 class DossierExists(Refused):
+    """The DMP that was to be created is there."""
+
     fr = "Le DMP de ce patient existe déjà et il est actif."
     en = "This patient's DMP already exists and is active."
 
 
 class DossierClosed(Refused):
+    """The DMP is closed."""
+
     fr = "Le DMP de ce patient est fermé."
     en = "This patient's DMP is closed."
 
 
 class ManagedByMes(Refused):
+    """Mon espace santé manages the dossier: not created, closed or reopened by professionals (since July 2021)."""
+
     fr = "Ce dossier est géré par Mon espace santé : l'opération n'est plus ouverte aux professionnels."
     en = "This dossier is managed by Mon espace santé: the operation is no longer open to professionals."
 
 
 class AccessDenied(Refused):
+    """The DMP's service of rights says no."""
+
     fr = "Le DMP refuse l'accès ({0.code}) : {0.text}"
     en = "The DMP denies access ({0.code}): {0.text}"
 
 
 class AssertionRefused(Refused):
+    """The DMP does not accept the VIHF."""
+
     fr = "Le DMP a refusé le jeton d'identification VIHF ({0.code}) : {0.text}"
     en = "The DMP refused the VIHF assertion ({0.code}): {0.text}"
 
 
 class CertificateRefused(Refused):
+    """The DMP does not accept the certificate."""
+
     fr = "Le DMP a refusé le certificat ({0.code}) : {0.text}"
     en = "The DMP refused the certificate ({0.code}): {0.text}"
 
 
 class DocumentUnknown(Refused):
+    """No document of this uniqueId, for this professional."""
+
     fr = "Ce document n'existe pas dans le DMP."
     en = "This document is not in the DMP."
 
 
 class DuplicateDocument(Refused):
+    """The uniqueId is in the DMP already."""
+
     fr = "Ce document est déjà dans le DMP."
     en = "This document is already in the DMP."
 
@@ -264,6 +314,7 @@ class RegistryError:
 
     @property
     def warning(self) -> bool:
+        """A warning: what was asked was done all the same (ebXML RS)."""
         return self.severity.endswith(":Warning")
 
 
@@ -284,6 +335,8 @@ class BadAnswer(DmpError):
 
 
 class HostileXml(BadAnswer):
+    """XML with a DTD or entities, too deep or too large."""
+
     fr = "Le document XML a été refusé (DTD, entités, profondeur ou taille)."
     en = "The XML document was refused (DTD, entities, depth or size)."
 
@@ -303,6 +356,7 @@ class Unavailable(DmpError):
         self.sent, self.retry_after = sent, retry_after
 
     def sentence(self, language: Language = "fr") -> str:
+        """The class's sentence, with the time after which to ask again when the server says one."""
         if not self.retry_after:
             return super().sentence(language)
         if language == "fr":
@@ -317,6 +371,7 @@ class CardError(DmpError):
     en = "The card cannot be used."
 
     def sentence(self, language: Language = "fr") -> str:
+        """The class's sentence with the detail in it."""
         detail = str(self)
         if not detail:
             return super().sentence(language)
@@ -324,11 +379,15 @@ class CardError(DmpError):
 
 
 class NoReader(CardError):
+    """No reader, or none of that name, or what reads it is not installed."""
+
     fr = "Aucun lecteur de carte n'est utilisable."
     en = "No card reader can be used."
 
 
 class NoCard(CardError):
+    """No card in the reader."""
+
     fr = "Insérez votre carte."
     en = "Insert your card."
 
@@ -344,6 +403,7 @@ class WrongPin(CardError):
         self.tries_left = tries_left
 
     def sentence(self, language: Language = "fr") -> str:
+        """The sentence, with how many tries are left."""
         plain = self.fr if language == "fr" else self.en
         if self.tries_left is None:
             return plain
@@ -352,21 +412,29 @@ class WrongPin(CardError):
 
 
 class PinLocked(CardError):
+    """The card is locked: too many wrong PINs."""
+
     fr = "La carte est bloquée : trop de codes incorrects."
     en = "The card is locked: too many wrong PINs."
 
 
 class CardExpired(CardError):
+    """The card's certificates are not valid now."""
+
     fr = "La carte a expiré."
     en = "The card has expired."
 
 
 class CardRemoved(CardError):
+    """The card left its reader while it was used."""
+
     fr = "La carte a été retirée : la consultation est fermée."
     en = "The card was removed: the consultation is closed."
 
 
 class CardUnreadable(CardError):
+    """A card that does not answer as one of its kind."""
+
     fr = "La carte ne peut pas être lue."
     en = "The card cannot be read."
 

@@ -48,6 +48,8 @@ class ListMode(enum.StrEnum):
 
 
 class OtpChannel(enum.StrEnum):
+    """How a one-time code reaches the patient."""
+
     EMAIL = "EMAIL"
     SMS = "SMS"
 
@@ -61,29 +63,35 @@ class PatientAccess:
 
 
 def set_authorisation(*, remove: bool, treating_doctor: bool) -> etree._Element:
+    """Request of TD0.3: add or remove the caller's authorisation, or only the role of treating doctor."""
     children = [("action", "SUPPRESSION" if remove else "AJOUT")]
     return _request(RIGHTS, "setAuthorization", *children, *([("role", TREATING_DOCTOR)] if treating_doctor else []))
 
 
 def list_authorisations(mode: ListMode) -> etree._Element:
+    """Request of TD1.6: the authorised professionals, the blocked ones, or both."""
     return _request(RIGHTS, "listAuthorizationByPatient", ("mode", mode.value))
 
 
 def patient_list(since: date, by: ListBy, date_format: str, owner: str = "") -> etree._Element:
+    """Request of TD0.4. `since`: first day, written in `date_format` (strftime); `owner`: whose list, "" for the caller's."""
     children = [("startDate", since.strftime(date_format)), ("dateType", by.value)]
     return _request(PATIENTS, "patientList", *children, *([("psOwnerId", owner)] if owner else []))
 
 
 def create_access(channel: OtpChannel, address: str) -> etree._Element:
+    """Request of TD1.5a: a web account. `address`: an e-mail address or a telephone number, by the channel."""
     return _request(PATIENTS, "createPatientAccess", ("otpChannelType", channel.value), ("otpChannelValue", address))
 
 
 def update_otp(channel: OtpChannel, address: str, *, change: bool) -> etree._Element:
+    """Request of TD1.5b: another channel for the one-time code, added or changed."""
     action = "MODIFICATION" if change else "AJOUT"
     return _request(PATIENTS, "patientOTPUpdate", ("otpChannelType", channel.value), ("otpChannelValue", address), ("action", action))
 
 
 def unblock_access() -> etree._Element:
+    """Request of TD1.5c: unblock the web account."""
     return _request(PATIENTS, "updatePatientAccess")
 
 

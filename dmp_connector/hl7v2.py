@@ -34,9 +34,11 @@ class Segment:
         return self.fields[number - 1] if number <= len(self.fields) else ""
 
     def repetitions(self, number: int) -> list[str]:
+        """The repetitions of a field, none when it is empty."""
         return self[number].split(self.delimiters[1]) if self[number] else []
 
     def component(self, number: int, part: int) -> str:
+        """A component of a field, both counted from 1; "" when it is not there."""
         return self.part(self[number], part)
 
     def part(self, text: str, part: int) -> str:
@@ -45,6 +47,7 @@ class Segment:
         return self._plain(parts[part - 1]) if part <= len(parts) else ""
 
     def subcomponent(self, text: str, number: int) -> str:
+        """A subcomponent of a component's text, counted from 1; "" when it is not there."""
         parts = text.split(self.delimiters[3])
         return parts[number - 1] if number <= len(parts) else ""
 
@@ -56,6 +59,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A message as its segments; the first one is MSH."""
+
     segments: tuple[Segment, ...]
 
     @property
@@ -65,12 +70,15 @@ class Message:
 
     @property
     def control_id(self) -> str:
+        """MSH-10."""
         return self.segments[0][10]
 
     def first(self, name: str) -> Segment | None:
+        """The first segment of this name, None without."""
         return next((s for s in self.segments if s.name == name), None)
 
     def all(self, name: str) -> Iterator[Segment]:
+        """Every segment of this name, in order."""
         return (s for s in self.segments if s.name == name)
 
 

@@ -137,6 +137,7 @@ def traits_request(family: str, given: str, sex: Sex, birth_date: date, birth_pl
 
 
 def vitale_request(card: VitaleIdentity) -> etree._Element:
+    """Request of INSi by card: the numbers of holder and beneficiary, each with its key when it has one."""
     root = etree.Element(f"{{{WITH_CARD}}}RECVITALE", nsmap={"ins": WITH_CARD})
     for holder, number in (("MatriculeIndividu", card.own_number), ("MatriculeOD", card.holder)):
         if number:

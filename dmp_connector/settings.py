@@ -34,6 +34,8 @@ class Software:
 
 @dataclass(frozen=True, slots=True)
 class VihfSettings:
+    """What versions of the VIHF differ in (config/dmp/settings.md)."""
+
     version: str = "3.0"  # 4.0 in the 2026 mapping
     mode_attribute: str = "Authentification_Mode"  # also seen: Authentification_mode
     access_mode_system: str = "1.2.250.1.213.1.1.4.248"  # the NOS publish ....336
@@ -125,6 +127,7 @@ class DmpSettings:
             raise BadSettings("vihf.lifetime_seconds: 1 to 28800")
 
     def service_url(self, service: str) -> str:
+        """The address of one service below `url`, or the one set for it."""
         return self.service_urls.get(service) or f"{self.url.rstrip('/')}/{service}"
 
 

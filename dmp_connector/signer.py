@@ -32,6 +32,7 @@ class Algorithm(enum.StrEnum):
 
     @property
     def hashlib_name(self) -> str:
+        """The digest as hashlib calls it."""
         return "sha256" if self is Algorithm.RSA_SHA256 else "sha1"
 
 
@@ -57,6 +58,7 @@ class FileSigner:
 
     @classmethod
     def load(cls, certificate: Path, key: Path, password: bytes | None = None) -> FileSigner:
+        """PEM files; `password` of the key, None when it has none. Raises BadCertificate: not readable, not RSA, not a pair."""
         try:
             loaded = load_pem_private_key(key.read_bytes(), password)
             leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
@@ -68,9 +70,11 @@ class FileSigner:
 
     @property
     def certificate(self) -> bytes:
+        """The certificate, DER."""
         return self._certificate
 
     def sign(self, data: bytes, algorithm: Algorithm) -> bytes:
+        """RSASSA-PKCS1-v1_5 (RFC 8017 8.2) over `data`."""
         digest = hashes.SHA256() if algorithm is Algorithm.RSA_SHA256 else hashes.SHA1()  # noqa: S303 - asked for by configuration
         return self._key.sign(data, padding.PKCS1v15(), digest)
 
@@ -86,6 +90,7 @@ def subject_text(certificate: bytes) -> str:
 
 
 def serial_number(certificate: bytes) -> int:
+    """The serial number of a certificate in DER. Raises BadCertificate."""
     return _load(certificate).serial_number
 
 

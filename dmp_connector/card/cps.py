@@ -35,6 +35,7 @@ class Activity:
     sector: str
 
     def as_structure(self) -> Structure:
+        """The place of work as the structure of an actor; its sector is coded in JDV_J61's system."""
         return Structure(self.structure, self.company, Code(self.sector, _SECTOR))
 
 
@@ -84,6 +85,7 @@ class Card:
 
     @property
     def valid_until(self) -> datetime:
+        """The earlier end of the two certificates, UTC. Raises CardUnreadable for octets that are no certificate."""
         return min(_load(c).not_valid_after_utc for c in (self.authentication, self.signature))
 
     def actor(self, activity: int, at: datetime) -> Actor:

@@ -21,6 +21,8 @@ from dmp_connector.model.people import Actor
 
 
 class CardGuard:
+    """Watches one card for one actor. `relay` and `card`: what ends with it, when the card is the line and the key."""
+
     def __init__(
         self, consultations: Consultations, actor: Actor, *, relay: TlsRelay | None = None, card: CardSession | None = None
     ) -> None:

@@ -131,6 +131,7 @@ class CardSession:
             raise CardRemoved("the card is no longer in its reader")
 
     def close(self) -> None:
+        """Log out and end the session; a second time does nothing."""
         self._reader.close()
 
 
@@ -142,9 +143,11 @@ class CardSigner:
 
     @property
     def certificate(self) -> bytes:
+        """The signature certificate of the card, DER."""
         return self._certificate
 
     def sign(self, data: bytes, algorithm: Algorithm) -> bytes:
+        """RSASSA-PKCS1-v1_5 over `data` by the key in the card (RFC 8017 8.2). Blocks. Raises CardRemoved, CardError."""
         encoded = base64.b64encode(data).decode("ascii")
         return base64.b64decode(self._reader.ask("sign", key=self._key, hash=algorithm.hashlib_name, data=encoded)["signature"])
 

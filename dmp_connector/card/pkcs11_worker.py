@@ -27,6 +27,7 @@ class Holder:
         self.session: Any = None
 
     def load(self, module: str) -> dict[str, Any]:
+        """Load the PKCS#11 module at this path. Raises what the module says when it is none."""
         import pkcs11
 
         self.module = pkcs11.lib(module)
@@ -97,6 +98,7 @@ class Holder:
         }
 
     def close(self) -> dict[str, Any]:
+        """End the session, when there is one."""
         session, self.session, self.token = self.session, None, None
         if session is not None:
             session.close()
@@ -164,6 +166,7 @@ def answer(holder: Holder, question: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Answer one JSON question after the other on standard input, until it ends."""
     holder = Holder()
     while (message := receive(sys.stdin.buffer)) is not None:
         send(sys.stdout.buffer, json.dumps(answer(holder, json.loads(message))).encode())

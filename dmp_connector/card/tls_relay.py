@@ -98,6 +98,7 @@ class TlsRelay:
 
     @property
     def running(self) -> bool:
+        """Is the relay's process alive and not closed by us?"""
         return self._process is not None and self._process.returncode is None and not self._closed
 
     @property

@@ -64,6 +64,8 @@ class Beneficiary:
 
 @dataclass(frozen=True, slots=True)
 class VitaleCard:
+    """A Vitale as read, at `read_at` (aware). `assertion`: what the card signed for INSi, empty without."""
+
     serial: str
     kind: VitaleKind
     beneficiaries: tuple[Beneficiary, ...]
@@ -76,6 +78,7 @@ class VitaleCard:
         return {VitaleKind.REAL: InsKind.NIR, VitaleKind.TEST: InsKind.NIR_TEST, VitaleKind.DEMO: InsKind.NIR_DEMO}[self.kind].value
 
     def beneficiary(self, rank: int) -> Beneficiary:
+        """The person of this rank, counted from 1. Raises CardUnreadable: nobody has it."""
         found = next((b for b in self.beneficiaries if b.rank == rank), None)
         if found is None:
             raise CardUnreadable(f"no beneficiary of rank {rank} on this card")
@@ -89,6 +92,8 @@ class VitaleCard:
 
 
 class VitaleReader(Protocol):
+    """Whatever reads a Vitale: a simulated card over PC/SC, or the licensed programme."""
+
     def read(self) -> VitaleCard:
         """The card now in the reader. Blocks. Raises NoReader, NoCard, CardUnreadable."""
 
@@ -100,6 +105,7 @@ class PcscVitaleReader:
         self._slot = slot
 
     def read(self) -> VitaleCard:
+        """Select the application and read its one file. Blocks. Raises NoCard, CardUnreadable."""
         with connect(self._slot) as card:
             _, status = card.transmit(bytes((0x00, 0xA4, 0x04, 0x00, len(AID))) + AID)
             if status != 0x9000:
@@ -124,6 +130,7 @@ class ExternalVitaleReader:
         self._command = tuple(command)
 
     def read(self) -> VitaleCard:
+        """Run the programme and read the card as JSON from its output. Blocks. Raises NoReader, NoCard, CardUnreadable."""
         try:
             ran = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - the operator's program, from the configuration
         except FileNotFoundError as error:

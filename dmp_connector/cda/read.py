@@ -29,6 +29,7 @@ INS_OIDS = (InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO)
 
 
 def tag(name: str) -> str:
+    """The name in the namespace of HL7 v3, as lxml writes it."""
     return f"{{{V3}}}{name}"
 
 
@@ -44,6 +45,7 @@ class Cda:
         return self.root.find("/".join(f"v:{step}" for step in path.split("/")), NS)
 
     def all(self, path: str) -> list[etree._Element]:
+        """Every element at this path of local names, `a/b/c`, below the root."""
         return self.root.findall("/".join(f"v:{step}" for step in path.split("/")), NS)
 
     @cached_property
@@ -53,18 +55,22 @@ class Cda:
 
     @cached_property
     def title(self) -> str:
+        """The title, "" when there is none."""
         return text_of(self.find("title"))
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
+        """OIDs of the templates that the document says it follows."""
         return tuple(t.get("root", "") for t in self.all("templateId"))
 
     @cached_property
     def type(self) -> Code | None:
+        """ClinicalDocument/code: the type (JDV_J66), None when it is not there."""
         return code_of(self.find("code"))
 
     @cached_property
     def created(self) -> Dtm | None:
+        """effectiveTime, None when it is not there or no moment."""
         return moment(self.find("effectiveTime"))
 
     @cached_property
@@ -82,6 +88,7 @@ class Cda:
 
     @cached_property
     def version(self) -> int:
+        """versionNumber, 1 when it is not there or no number."""
         found = self.find("versionNumber")
         value = found.get("value", "") if found is not None else ""
         return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1
@@ -167,6 +174,7 @@ def moment(element: etree._Element | None) -> Dtm | None:
 
 
 def decode_base64(element: etree._Element, where: str) -> bytes:
+    """The octets of an element of type ED. Raises BadDocument naming `where`: no base64, compressed, or with markup inside."""
     if element.get("representation") not in {"B64", None} or len(element):
         raise BadDocument(f"{where}: base64 is expected", fr=f"{where} : du base64 est attendu")
     if element.get("compression"):

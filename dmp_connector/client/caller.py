@@ -50,6 +50,7 @@ class Caller:
         self._exchange.received = received
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self._exchange.aclose()
 
     async def __aenter__(self) -> Self:
@@ -119,6 +120,7 @@ class Caller:
 
 
 def payload_of(td: str, envelope: soap.Envelope) -> etree._Element:
+    """The body of an answer. Raises BadAnswer naming the transaction: an empty one."""
     if envelope.payload is None:
         raise BadAnswer(f"{td}: an empty answer")
     return envelope.payload

@@ -47,6 +47,8 @@ class Retrieved:
 
 
 class Documents(Caller):
+    """TD2 and TD3 (IHE ITI-41, ITI-18, ITI-43, ITI-57, ITI-62), on what every call has in common."""
+
     # ---- TD2: feed
 
     async def td21_submit(

@@ -21,6 +21,8 @@ _REVISE = "urn:hl7-org:v3:PRPA_IN201314UV02"
 
 
 class Dossiers(Caller):
+    """TD0 and TD1 (HL7 v3 messages about patients, and the web services of authorisations), on what every call has in common."""
+
     async def td02_existence(self, call: Call) -> Dossier:
         """TD0.2 - test d'existence du DMP et vérification de l'autorisation. No DMP is a state, not an error."""
         ins = ins_of("TD0.2", call)

@@ -67,6 +67,8 @@ _ACTS: Final = {  # what an action is, in words: "de {}", "to {}"
 
 
 class Condition(enum.StrEnum):
+    """The five conditions of an access; all are judged (docs/dmp.md, "May I")."""
+
     AVAILABILITY = "disponibilité"
     IDENTITY = "INS"
     CONSENT = "consentement"
@@ -75,11 +77,15 @@ class Condition(enum.StrEnum):
 
 
 class NotAuthenticated(NotAllowed):
+    """The act needs a person: a card or Pro Santé Connect, not the structure's certificate alone."""
+
     fr = "Cette action exige votre carte de professionnel ou une connexion Pro Santé Connect."
     en = "This action needs your professional card or a Pro Santé Connect login."
 
 
 class NotEntitled(NotAllowed):
+    """The matrix of rights gives the profile no such act in this mode."""
+
     fr = "Votre profil ne permet pas cette action dans ce mode d'accès."
     en = "Your profile does not allow this action in this access mode."
 
@@ -116,6 +122,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """Granted or not, why, condition by condition, and the row of the audit that says so."""
+
     granted: bool
     reasons: tuple[Reason, ...]
     audit: AuditRecord

@@ -42,6 +42,7 @@ class OpenConsultation:
 
     @property
     def call(self) -> Call:
+        """Who asks about whom and in which mode, for each request of this consultation."""
         return Call(self.value.actor, self.value.dossier.ins, self.value.mode)
 
     def banner(self, now: datetime, language: str = "fr") -> str:
@@ -127,6 +128,7 @@ class Consultations:
         consultation.value.require_open(self._desk.now())
 
     async def close(self, consultation: OpenConsultation, *, by: str = BY_HAND) -> None:
+        """Close it and leave a row; nothing when it is closed already. `by`: one of the BY_ words."""
         await self._close(consultation.id, consultation.call, self._desk.now(), by)
 
     async def close_all(self, actor: Actor, *, by: str) -> int:

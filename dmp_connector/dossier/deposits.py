@@ -93,6 +93,8 @@ class Receipt:
 
 
 class Deposits:
+    """Feeding for one desk. `max_pdf`: octets of the largest PDF that is taken."""
+
     def __init__(
         self,
         desk: Desk,

@@ -41,6 +41,7 @@ class DeskRules:
     letter_address: tuple[str, ...] = ()
 
     def lasting(self, mode: AccessMode) -> timedelta:
+        """How long a consultation in this mode lasts at most."""
         return self.consultation if mode is AccessMode.NORMAL else self.emergency
 
 

@@ -14,6 +14,8 @@ from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode
 
 
 class Action(enum.StrEnum):
+    """What a professional does in a dossier, by the transaction of the guide (docs/reference/dmp.md 7.4)."""
+
     EXISTS = "TD0.2"
     DECLARE = "TD0.3 ajout"
     REMOVE = "TD0.3 suppression"
@@ -38,6 +40,8 @@ class Action(enum.StrEnum):
 
 
 class Column(enum.StrEnum):
+    """A column of the matrix of rights: how the actor is authenticated, and in which mode."""
+
     CPS = "CPS normal"
     CPS_REGULATION = "CPS régulation"
     CPS_EMERGENCY = "CPS bris de glace"
@@ -50,6 +54,8 @@ class Column(enum.StrEnum):
 
 
 class Right(enum.StrEnum):
+    """A cell of the matrix: always, never, or for one's own documents, those of the structure, with the patient."""
+
     YES = "yes"
     NO = "no"
     OWN = "own"
@@ -106,6 +112,7 @@ def column_of(actor: Actor, mode: AccessMode, *, treating_doctor: bool) -> Colum
 
 
 def right(action: Action, column: Column) -> Right:
+    """The cell of the matrix."""
     return _MEANING[_TABLE[action][list(Column).index(column)]]
 
 

@@ -64,6 +64,7 @@ class PatientsAct(NotAllowed):
         self.address = address
 
     def sentence(self, language: Language = "fr") -> str:
+        """The sentence, with the page where the patient does it when one is configured."""
         page = {"fr": "Page contextuelle, avec le patient", "en": "Contextual page, with the patient"}[language]
         separator = " :" if language == "fr" else ":"
         return super().sentence(language) + (f" {page}{separator} {self.address}" if self.address else "")
@@ -80,6 +81,7 @@ class AdministrativeChange:
     centre_15: bool | None = None
 
     def applied(self, to: AdministrativeData) -> AdministrativeData:
+        """The data as they would be after the change."""
         given: dict[str, Any] = {"email": self.email, "mobile": self.mobile, "phone": self.phone}
         old = to.oppositions
         oppositions = Oppositions(
@@ -101,12 +103,15 @@ def _oppositions_changed(old: AdministrativeData, new: AdministrativeData) -> li
 
 
 class DossierService:
+    """The acts of one desk on dossiers and on the state of documents. Every method raises Unavailable when the DMP is silent."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     # -- may I
 
     async def existence(self, call: Call) -> Dossier:
+        """TD0.2: the dossier as it is now, remembered and audited. No DMP is a state, not an error."""
         return await self._desk.existence(call)
 
     async def authorise(

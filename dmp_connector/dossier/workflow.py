@@ -36,10 +36,13 @@ class Confirmation:
 
 
 class CreationWorkflow:
+    """The steps of a creation, for one desk; each returns the next state, stored and audited."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def start(self, actor: Actor) -> Creation:
+        """A new creation of this professional, stored before its first step."""
         creation = Creation(str(uuid.uuid4()), actor.practitioner.id, self._desk.now())
         return await self._kept(actor, creation, "started")
 

@@ -51,6 +51,7 @@ class StoredQuery:
     return_type: str = "LeafClass"
 
     def one(self, name: str) -> str:
+        """The first value of a parameter, "" when it is not given."""
         values = self.parameters.get(name)
         return values[0] if values else ""
 
@@ -89,6 +90,7 @@ def get_documents(
 
 
 def find_submission_sets(ins: Ins, since: Dtm | None) -> etree._Element:
+    """FindSubmissionSets (ITI TF-2 3.18.4.1.2.3.7.2): the approved sets of a patient, since a moment when one is given."""
     parameters = [
         ("$XDSSubmissionSetPatientId", [quoted(ins.cx)]),
         ("$XDSSubmissionSetStatus", listed([AvailabilityStatus.APPROVED])),
@@ -99,14 +101,17 @@ def find_submission_sets(ins: Ins, since: Dtm | None) -> etree._Element:
 
 
 def get_associations(uuids: Sequence[str]) -> etree._Element:
+    """GetAssociations of these entryUUIDs (ITI TF-2 3.18.4.1.2.3.7.7)."""
     return adhoc(names.GET_ASSOCIATIONS, [("$uuid", listed(uuids))])
 
 
 def get_documents_and_associations(uuids: Sequence[str]) -> etree._Element:
+    """GetDocumentsAndAssociations of these entryUUIDs (ITI TF-2 3.18.4.1.2.3.7.8)."""
     return adhoc(names.GET_DOCUMENTS_AND_ASSOCIATIONS, [("$XDSDocumentEntryEntryUUID", listed(uuids))])
 
 
 def adhoc(query_id: str, parameters: Iterable[tuple[str, list[str]]], return_type: ReturnType = "LeafClass") -> etree._Element:
+    """AdhocQueryRequest of one stored query. `parameters`: name and values, already quoted."""
     root = etree.Element(f"{{{names.QUERY}}}AdhocQueryRequest", nsmap=names.NSMAP)
     option = f"{{{names.QUERY}}}ResponseOption"
     etree.SubElement(root, option, {"returnComposedObjects": "true", "returnType": return_type})
@@ -117,6 +122,7 @@ def adhoc(query_id: str, parameters: Iterable[tuple[str, list[str]]], return_typ
 
 
 def quoted(text: str) -> str:
+    """A string as a stored query wants it: in apostrophes, those inside doubled."""
     return "'" + text.replace("'", "''") + "'"
 
 

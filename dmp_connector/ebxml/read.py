@@ -210,6 +210,7 @@ def _status(text: str) -> AvailabilityStatus | None:
 
 
 def read_errors(element: etree._Element) -> tuple[RegistryError, ...]:
+    """Every RegistryError below the element, warnings too."""
     return tuple(
         RegistryError(e.get("errorCode", ""), e.get("codeContext", ""), e.get("severity", names.SEVERITY_ERROR), e.get("location", ""))
         for e in element.iter(f"{{{names.RS}}}RegistryError")
@@ -235,6 +236,8 @@ def require_success(element: etree._Element) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedPart:
+    """A document as ITI-43 hands it over, before anything of it is believed."""
+
     repository_id: str
     unique_id: str
     mime_type: str

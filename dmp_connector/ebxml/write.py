@@ -19,6 +19,7 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def rim(parent: etree._Element | None, local: str, /, **attributes: str) -> etree._Element:
+    """An element of ebXML RIM below `parent`, or a new root."""
     tag = f"{{{names.RIM}}}{local}"
     return etree.Element(tag, attributes, nsmap=names.NSMAP) if parent is None else etree.SubElement(parent, tag, attributes)
 
@@ -42,6 +43,7 @@ def submit_objects(
 
 
 def members(set_id: str, symbols: Iterable[str], *, status: str = "Original") -> list[Association]:
+    """HasMember associations of a submission set with these symbols. `status`: SubmissionSetStatus, Original or Reference."""
     return [Association(Association.HAS_MEMBER, set_id, s, slots=(("SubmissionSetStatus", (status,)),)) for s in symbols]
 
 
@@ -148,6 +150,7 @@ def registry_package(submission: SubmissionSet, symbol: str, numbers: _Numbers |
 
 
 def association_element(arrow: Association, symbol: str) -> etree._Element:
+    """An association as RIM; `symbol` is its id when it has none."""
     root = rim(None, "Association", id=arrow.id or symbol, associationType=arrow.type, sourceObject=arrow.source, targetObject=arrow.target)
     for name, values in arrow.slots:
         slot(root, name, values)
@@ -155,6 +158,7 @@ def association_element(arrow: Association, symbol: str) -> etree._Element:
 
 
 def slot(parent: etree._Element, name: str, values: Iterable[str]) -> None:
+    """A slot with its values below `parent`."""
     holder = rim(rim(parent, "Slot", name=name), "ValueList")
     for value in values:
         rim(holder, "Value").text = value

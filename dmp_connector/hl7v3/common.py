@@ -32,12 +32,14 @@ class Frame:
 
 
 def add(parent: etree._Element, local: str, text: str | None = None, /, **attributes: str) -> etree._Element:
+    """A new element of HL7 v3 below `parent`."""
     element = etree.SubElement(parent, f"{{{names.HL7}}}{local}", attributes)
     element.text = text
     return element
 
 
 def nil(parent: etree._Element, local: str, **attributes: str) -> etree._Element:
+    """The same, said to be without value (xsi:nil)."""
     element = add(parent, local, **attributes)
     element.set(f"{{{names.XSI}}}nil", "true")
     return element
@@ -49,15 +51,18 @@ def hl7(path: str) -> str:
 
 
 def find(element: etree._Element | None, path: str) -> etree._Element | None:
+    """The first element at a path of local names; None without, or when there is nothing to look in."""
     return element.find(hl7(path)) if element is not None else None
 
 
 def text(element: etree._Element | None, path: str) -> str:
+    """The text at a path, white space made single; "" without."""
     found = find(element, path)
     return " ".join("".join(str(t) for t in found.itertext()).split()) if found is not None else ""
 
 
 def value(element: etree._Element | None, path: str, attribute: str = "value") -> str:
+    """An attribute of the element at a path; "" without."""
     found = find(element, path)
     return found.get(attribute, "") if found is not None else ""
 
@@ -82,6 +87,7 @@ def message(interaction: str, frame: Frame, *, accept: str = "AL") -> etree._Ele
 
 
 def control_act(root: etree._Element, reason: names.Reason | None) -> etree._Element:
+    """controlActProcess, with the reason when there is one; the payload is added to it."""
     act = add(root, "controlActProcess", classCode="CACT", moodCode="EVN")
     if reason:
         add(act, "reasonCode", code=reason.value, codeSystem=names.REASONS, displayName=reason.label)
@@ -196,6 +202,7 @@ def author(parent: etree._Element, actor: Actor) -> None:
 
 
 def stamp(moment: datetime) -> str:
+    """A moment as TS in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y%m%d%H%M%S")
 
 
@@ -287,9 +294,11 @@ def read_observations(patient: etree._Element) -> dict[str, str]:
 
 
 def read_oppositions(patient: etree._Element) -> Oppositions:
+    """The two oppositions of a patient; None for one that is not said."""
     found = read_observations(patient)
     return Oppositions(truth(found.get(names.OPPOSES_BRIS_DE_GLACE)), truth(found.get(names.OPPOSES_CENTRE_15)))
 
 
 def truth(word: str | None) -> bool | None:
+    """A boolean of XML Schema; None for anything else."""
     return {"true": True, "1": True, "false": False, "0": False}.get((word or "").lower())

@@ -49,6 +49,7 @@ class Reason(enum.StrEnum):
 
     @property
     def label(self) -> str:
+        """The label that the guide gives to this reason."""
         return _REASON_LABELS[self.value]
 
 

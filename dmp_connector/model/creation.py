@@ -32,6 +32,8 @@ from dmp_connector.model.people import Ins, Patient, Practitioner, Sex, plain_na
 
 
 class Step(enum.StrEnum):
+    """Where a creation stands; the order is drawn at the top of this module."""
+
     STARTED = "started"
     IDENTIFIED = "identified"
     INFORMED = "informed"
@@ -99,6 +101,7 @@ class CreationUnanswered(Unavailable):
         self.creation, self.audited = creation, cause.audited
 
     def sentence(self, language: Language = "fr") -> str:
+        """The sentence, with the creation that is to be taken up again."""
         return (self.fr if language == "fr" else self.en).format(creation=self.creation)
 
 
@@ -238,6 +241,7 @@ class Creation:
         return replace(self, step=Step.CONFIRMED, confirmation=channel)
 
     def abandon(self) -> Creation:
+        """Given up before the DMP was asked. Raises WrongStep after that."""
         self._require(Step.STARTED, Step.IDENTIFIED, Step.INFORMED, Step.CONSENTED, Step.READY, Step.ABANDONED)
         return replace(self, step=Step.ABANDONED)
 
@@ -289,6 +293,7 @@ def to_plain(creation: Creation) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> Creation:
+    """The creation of such values; the inverse of `to_plain`. Raises KeyError, ValueError for anything else."""
     consent, account = plain["consent"], plain["account"]
     return Creation(
         id=plain["id"],
@@ -330,6 +335,7 @@ def _patient(plain: Mapping[str, Any] | None) -> Patient | None:
 
 
 def consent_plain(consent: Consent) -> dict[str, Any]:
+    """A consent as plain JSON values."""
     by = consent.collected_by
     return {
         "ins": [consent.ins.value, consent.ins.oid],
@@ -342,6 +348,7 @@ def consent_plain(consent: Consent) -> dict[str, Any]:
 
 
 def consent_value(plain: Mapping[str, Any]) -> Consent:
+    """The inverse of `consent_plain`. Raises KeyError, ValueError for anything else."""
     identity, family, given, profession, speciality = plain["by"]
     return Consent(
         Ins(*plain["ins"]),

@@ -29,6 +29,7 @@ class Dtm:
 
     @classmethod
     def of(cls, moment: datetime, digits: int = 14) -> Dtm:
+        """An aware moment, in UTC, as precise as so many digits of YYYYMMDDhhmmss."""
         return cls(moment.astimezone(UTC).replace(microsecond=0), digits)
 
     @classmethod
@@ -75,6 +76,7 @@ class Visibility(enum.StrEnum):
 
     @property
     def as_code(self) -> Code:
+        """As a confidentialityCode."""
         return Code(self.value, VISIBILITY_SYSTEM, _VISIBILITY_LABELS[self.value])
 
 
@@ -103,6 +105,7 @@ class Person:
 
     @classmethod
     def of(cls, practitioner: Practitioner) -> Person:
+        """A professional as an author of documents."""
         return cls(practitioner.id, practitioner.family, practitioner.given)
 
     @classmethod
@@ -116,6 +119,7 @@ class Person:
 
     @property
     def xcn(self) -> str:
+        """As HL7 XCN; a name alone when nothing else is known."""
         if not (self.id or self.authority or self.name_type or self.id_type):
             return self.family
         authority = f"&{self.authority}&ISO" if self.authority else ""
@@ -133,16 +137,19 @@ class Institution:
 
     @classmethod
     def of(cls, structure: Structure) -> Institution:
+        """A structure as an author's institution."""
         return cls(structure.name, structure.id)
 
     @classmethod
     def parse(cls, xon: str) -> Institution:
+        """Of an HL7 XON; what is missing in it is ""."""
         parts = xon.split("^")
         at = parts + [""] * (10 - len(parts))
         return cls(at[0], at[9], at[5].split("&")[1] if at[5].count("&") else at[5], at[6])
 
     @property
     def xon(self) -> str:
+        """As HL7 XON; a name alone when there is no id."""
         if not self.id:
             return _hl7(self.name)
         return f"{_hl7(self.name)}^^^^^&{self.authority}&ISO^{self.id_type}^^^{self.id}"
@@ -201,6 +208,7 @@ class DocumentEntry:
 
     @property
     def visibility(self) -> frozenset[Visibility]:
+        """Who does not see it, of its confidentiality codes."""
         known = {v.value for v in Visibility}
         return frozenset(Visibility(c.code) for c in self.confidentiality if c.system == VISIBILITY_SYSTEM and c.code in known)
 

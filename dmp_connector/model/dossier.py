@@ -16,6 +16,8 @@ from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practiti
 
 
 class DossierState(enum.StrEnum):
+    """Does a patient have a DMP? As TD0.2 says."""
+
     NO_DMP = "NO_DMP"
     ACTIVE = "ACTIVE"
     CLOSED = "CLOSED"
@@ -40,6 +42,8 @@ class Oppositions:
 
 @dataclass(frozen=True, slots=True)
 class Closure:
+    """Since when and why a dossier is closed; None where the DMP does not say."""
+
     at: date | None
     reason: Code | None
     text: str = ""
@@ -193,4 +197,5 @@ class Consultation:
             raise ConsultationClosed(f"opened {self.opened:%H:%M:%S}, ended {min(self.closed or self.closes, self.closes):%H:%M:%S}")
 
     def close(self, now: datetime) -> Consultation:
+        """Closed at `now`, or when it was already."""
         return replace(self, closed=self.closed or now)

@@ -89,14 +89,17 @@ class Ins:
 
     @property
     def cx(self) -> str:
+        """As HL7 CX with the type NH, which the DMP wants in documents and requests."""
         return f"{self.value}^^^&{self.oid}&ISO^NH"
 
     @property
     def body(self) -> str:
+        """The 13 characters without the key."""
         return self.value[:13]
 
     @property
     def key(self) -> str:
+        """The two digits of the key, "" when the number came without."""
         return self.value[13:]
 
     @property
@@ -109,6 +112,8 @@ class Ins:
 
 
 class Sex(enum.StrEnum):
+    """Administrative sex, as the register writes it."""
+
     M = "M"
     F = "F"
     UNKNOWN = "U"
@@ -123,6 +128,7 @@ class LocalId:
 
     @property
     def cx(self) -> str:
+        """As HL7 CX with the type PI."""
         return f"{self.value}^^^&{self.oid}&ISO^PI"
 
 
@@ -146,6 +152,7 @@ class Patient:
 
     @property
     def first_given(self) -> str:
+        """The first of the given names, "" when there is none."""
         return self.given_names.split()[0] if self.given_names.split() else ""
 
     def require_same_traits(self, register: Patient) -> None:
@@ -196,6 +203,7 @@ class Practitioner:
 
     @property
     def is_doctor(self) -> bool:
+        """Profession 10 of G15."""
         return self.profession.code == "10" and self.profession.system == "1.2.250.1.71.1.2.7"
 
 
@@ -240,4 +248,5 @@ class Actor:
     evidence: str = ""
 
     def at(self, moment: datetime) -> Actor:
+        """The same actor, authenticated at this moment (aware)."""
         return replace(self, authenticated_at=moment)

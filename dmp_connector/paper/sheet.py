@@ -45,16 +45,19 @@ class Sheet(FPDF):
         return super().normalize_text("".join(c if c in "\r\n\t" or ord(c) in known else _plainer(c, known) for c in text))
 
     def heading(self, text: str) -> None:
+        """A line of its own, large."""
         self.set_font("dejavu", "B", 13)
         self.multi_cell(0, 7, text, align="L", new_x="LMARGIN", new_y="NEXT")
         self.set_font("dejavu", size=10)
         self.ln(2)
 
     def paragraph(self, text: str) -> None:
+        """A text with space after it."""
         self.multi_cell(0, 5.2, text, align="L", new_x="LMARGIN", new_y="NEXT")
         self.ln(2)
 
     def item(self, text: str) -> None:
+        """A line of a list."""
         self._marked("•", 5, text)
 
     def tick(self, ticked: bool, text: str) -> None:
@@ -67,6 +70,7 @@ class Sheet(FPDF):
         self.ln(1)
 
     def rendered(self) -> bytes:
+        """The PDF/A-1 as octets. Raises BadDocument when it is none: a bug."""
         data = bytes(self.output())
         require_pdfa1(data)
         return data

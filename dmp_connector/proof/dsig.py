@@ -22,6 +22,7 @@ ENVELOPED = f"{DS}enveloped-signature"
 
 
 def ds(name: str, text: str | None = None, **attributes: str) -> etree._Element:
+    """A new element of XML Signature."""
     element = etree.Element(f"{{{DS}}}{name}", attributes, nsmap={"ds": DS})
     element.text = text
     return element
@@ -42,6 +43,7 @@ def canonical(element: etree._Element, method: str) -> bytes:
 
 
 def digest(data: bytes, algorithm: Algorithm) -> str:
+    """The digest of `data`, base64."""
     return base64.b64encode(hashlib.new(algorithm.hashlib_name, data, usedforsecurity=False).digest()).decode()
 
 
@@ -58,6 +60,7 @@ def reference(uri: str, digest_value: str, algorithm: Algorithm, *transforms: st
 
 
 def signed_info(method: str, algorithm: Algorithm, *references: etree._Element) -> etree._Element:
+    """SignedInfo. `method`: the URI of its canonicalisation."""
     element = ds("SignedInfo")
     element.append(ds("CanonicalizationMethod", Algorithm=method))
     element.append(ds("SignatureMethod", Algorithm=algorithm.value))

@@ -13,6 +13,7 @@ from dmp_connector.simulator.server import Simulator, serve
 
 
 def main() -> int:
+    """Serve until a signal comes; 1 when the configuration cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m dmp_connector.simulator", description="A simulated DMP over mutual TLS.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file, see config/dmp/simulator.md")
     options = parser.parse_args()

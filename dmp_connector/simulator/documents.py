@@ -30,6 +30,8 @@ from dmp_connector.wire import mtom
 
 
 class DocumentService:
+    """TD2 and TD3 as the simulated DMP answers them, with the errors that ebXML RS names."""
+
     def __init__(self, world: World, gate: Gate, repository: str) -> None:
         self._world, self._gate, self._repository, self._codes = world, gate, repository, load()
 
@@ -350,6 +352,7 @@ class DocumentService:
 
 
 def response() -> etree._Element:
+    """RegistryResponse of success."""
     return etree.Element(f"{{{names.RS}}}RegistryResponse", {"status": f"{names.STATUS}Success"}, nsmap={"rs": names.RS})
 
 

@@ -65,10 +65,12 @@ class Visitor:
 
     @property
     def air(self) -> bool:
+        """Did the person log in by Pro Santé Connect (AIR)?"""
         return self.authentication is AuthenticationMode.AIR
 
     @property
     def is_doctor(self) -> bool:
+        """Profession 10 of G15."""
         return self.profession.code == DOCTOR and self.profession.system == PROFESSIONS
 
     @property

@@ -15,6 +15,8 @@ BAM, LPS = "urn:siram:bam:ctxbam", "urn:siram:lps:ctxlps"
 
 
 class InsiService:
+    """The INSi teleservice over the patients of the simulation. `accepted`: authorisation numbers."""
+
     def __init__(self, world: World, accepted: tuple[str, ...]) -> None:
         self._world, self._accepted = world, accepted
 

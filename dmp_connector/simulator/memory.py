@@ -26,6 +26,7 @@ def load(path: Path) -> dict[str, Record]:
 
 
 def save(path: Path, records: dict[str, Record]) -> None:
+    """Write every record to `path`, whole or not at all. Raises OSError."""
     fresh = path.with_suffix(".tmp")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.msgpack.encode(records))

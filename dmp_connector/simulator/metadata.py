@@ -58,4 +58,5 @@ def _require_form(entry: DocumentEntry, visitor: Visitor, tables: CodeTables) ->
 
 
 def is_signature(entry: DocumentEntry) -> bool:
+    """Is it the signature of a submission set and no document of its own?"""
     return entry.class_code.code == xades.CLASS.code

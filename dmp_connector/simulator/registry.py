@@ -17,10 +17,12 @@ from dmp_connector.model.documents import Association, AvailabilityStatus, Docum
 
 
 def refuse(code: str, context: str) -> RegistryRefused:
+    """The error that the registry answers with; to be raised."""
     return RegistryRefused((RegistryError(code, context),))
 
 
 def new_uuid() -> str:
+    """A random entryUUID."""
     return f"urn:uuid:{uuid.uuid4()}"
 
 
@@ -35,16 +37,20 @@ class Stored:
 
     @property
     def current(self) -> DocumentEntry:
+        """The newest version of the metadata."""
         return self.versions[-1]
 
 
 @dataclass(slots=True)
 class DocumentStore:
+    """The documents of one dossier, with every version of their metadata."""
+
     documents: dict[str, Stored] = field(default_factory=dict)  # by uniqueId
     sets: list[SubmissionSet] = field(default_factory=list)
     associations: list[Association] = field(default_factory=list)
 
     def require_new(self, unique_id: str, content_hash: str) -> None:
+        """Raise RegistryRefused: the uniqueId is there, with the same octets or with others."""
         known = self.documents.get(unique_id)
         if known:
             same = known.current.hash == content_hash
@@ -52,6 +58,7 @@ class DocumentStore:
             raise refuse(code, f"uniqueId {unique_id} déjà présent")
 
     def add(self, entry: DocumentEntry, content: bytes, set_uuid: str, *, structure: str, repository: str, now: datetime) -> DocumentEntry:
+        """Store a document as the registry sees it first. `now`: aware. The entry as stored."""
         identifier = new_uuid()
         stored = replace(
             entry,
@@ -68,11 +75,13 @@ class DocumentStore:
         return stored
 
     def add_set(self, submission: SubmissionSet) -> str:
+        """Store a submission set; its entryUUID."""
         identifier = new_uuid()
         self.sets.append(replace(submission, entry_uuid=identifier, status=AvailabilityStatus.APPROVED))
         return identifier
 
     def replace(self, old_uuid: str, new: DocumentEntry) -> None:
+        """Deprecate the document that the new one replaces. Raises RegistryRefused when it is not in force."""
         old = self.by_uuid(old_uuid)
         if old is None or old.current.entry_uuid != old_uuid or old.current.status is not AvailabilityStatus.APPROVED:
             raise refuse("XDSReplaceFailed", f"{old_uuid} n'est pas une fiche en vigueur")
@@ -123,15 +132,18 @@ class DocumentStore:
         self.associations.append(Association(Association.HAS_MEMBER, set_uuid, entry_uuid, new_uuid(), slots))
 
     def by_uuid(self, entry_uuid: str) -> Stored | None:
+        """The document one of whose versions has this entryUUID, None without."""
         return next((s for s in self.documents.values() if any(v.entry_uuid == entry_uuid for v in s.versions)), None)
 
     def require_current(self, entry_uuid: str) -> Stored:
+        """The document whose newest version has this entryUUID. Raises RegistryRefused."""
         stored = self.by_uuid(entry_uuid)
         if stored is None or stored.current.entry_uuid != entry_uuid:
             raise refuse("XDSMetadataUpdateError", f"{entry_uuid} n'est pas la fiche en vigueur")
         return stored
 
     def current(self) -> Iterable[Stored]:
+        """Every document."""
         return self.documents.values()
 
 

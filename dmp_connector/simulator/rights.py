@@ -14,6 +14,8 @@ from dmp_connector.errors import AccessDenied
 
 
 class Right(enum.Enum):
+    """A row of the matrix of rights, written again here so that the client is not judged by its own table."""
+
     EXISTENCE = "TD0.2"
     AUTHORISE = "TD0.3 declare"
     WITHDRAW = "TD0.3 remove"
@@ -37,6 +39,8 @@ class Right(enum.Enum):
 
 
 class Column(enum.IntEnum):
+    """A column of it."""
+
     CARD = 0
     CARD_REGULATION = 1
     CARD_BRIS_DE_GLACE = 2
@@ -95,5 +99,6 @@ def reach(right: Right, column: Column, *, air: bool = False, regulation: bool =
 
 
 def deny(right: Right, why: str = "") -> AccessDenied:
+    """The refusal of the service of rights; to be raised."""
     text = f"Accès refusé par le service des droits ({right.value})" + (f" : {why}" if why else "")
     return AccessDenied("DMPAccessDeniedByRightsService", text)

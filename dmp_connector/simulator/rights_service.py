@@ -18,6 +18,8 @@ from dmp_connector.simulator.world import Grant, Record, World
 
 
 class RightsService:
+    """TD0.3, TD0.4, TD1.5 and TD1.6 as the simulated DMP answers them. `authorisation_days`: how long one lasts."""
+
     def __init__(self, world: World, *, legacy: bool, authorisation_days: int) -> None:
         self._world, self._legacy, self._days = world, legacy, authorisation_days
 

@@ -29,6 +29,7 @@ class Grant:
     last_access: datetime | None = None
 
     def status(self, now: datetime) -> AuthorisationStatus:
+        """Valid until its end, then expired."""
         return AuthorisationStatus.VALID if now < self.until else AuthorisationStatus.EXPIRED
 
 
@@ -63,10 +64,12 @@ class Record:
 
     @property
     def state(self) -> DossierState:
+        """As TD0.2 says it."""
         return DossierState.NO_DMP if not self.exists else DossierState.CLOSED if self.closure else DossierState.ACTIVE
 
     @property
     def oppositions(self) -> Oppositions:
+        """The patient's two oppositions."""
         return self.data.oppositions
 
     def authorisation(self, *ids: str, now: datetime) -> AuthorisationStatus:
@@ -79,6 +82,7 @@ class Record:
         return found[0] if found else self.everybody or AuthorisationStatus.NONE
 
     def treats(self, who: str, now: datetime) -> bool:
+        """Is this professional the treating doctor now?"""
         grant = self.grants.get(who)
         if grant is None:
             return self.everybody_treats and who not in self.blocked
@@ -95,11 +99,13 @@ class World:
             self.add(person)
 
     def add(self, person: Person) -> Record:
+        """A new person with her record."""
         record = _record(person, self.now())
         self.records[person.ins] = record
         return record
 
     def find(self, ins: Ins) -> Record | None:
+        """The record of this INS, value and OID; None without."""
         record = self.records.get(ins.value)
         return record if record and record.data.patient.ins.oid == ins.oid else None
 
@@ -146,11 +152,13 @@ def _record(person: Person, now: datetime) -> Record:
 
 
 def closed(record: Record, now: datetime, reason: Code, text: str) -> None:
+    """Close a dossier."""
     record.closure = Closure(now.astimezone(UTC).date(), reason, text)
     record.data = replace(record.data, state=DossierState.CLOSED)
 
 
 def reopened(record: Record, data: AdministrativeData) -> None:
+    """Open it, or create it, with these data."""
     record.closure = None
     record.exists = True
     record.data = replace(data, state=DossierState.ACTIVE)

@@ -66,6 +66,7 @@ class DmpStore:
         return cls(engine, keys, vault)
 
     def close(self) -> None:
+        """Close the connections."""
         self._engine.dispose()
 
     def rotate(self) -> None:
@@ -109,6 +110,7 @@ class DmpStore:
     # -- consents
 
     def add_consent(self, consent: Consent, *, structure: str) -> None:
+        """A consent as it was collected. `structure`: where."""
         with self._begin() as (connection, vault):
             row = rows.consent_row(vault, consent_plain(consent), consent.ins.cx, structure)
             connection.execute(t.consents.insert().values(**row))
@@ -121,6 +123,7 @@ class DmpStore:
         return consent_value(rows.consent_plain_of(vault, found)) if found else None
 
     def withdraw_consents(self, ins: Ins, *, practitioner: str, at: datetime) -> int:
+        """Withdraw what this professional collected of this patient; how many."""
         with self._begin() as (connection, vault):
             change = t.consents.update().where(_standing(vault, ins, practitioner)).values(withdrawn=text(at))
             return connection.execute(change).rowcount
@@ -128,6 +131,7 @@ class DmpStore:
     # -- consultations
 
     def add_consultation(self, row: ConsultationRow) -> None:
+        """A consultation, open until it is closed."""
         with self._begin() as (connection, vault):
             connection.execute(t.consultations.insert().values(**rows.consultation_row(vault, row)))
 
@@ -164,6 +168,7 @@ class DmpStore:
         return known
 
     def pending_deposits(self) -> tuple[Deposit, ...]:
+        """Deposits without an answer, oldest first, with their content."""
         query = t.deposits.select().where(t.deposits.c.state == DepositState.PENDING.value).order_by(t.deposits.c.accepted)
         with self._begin() as (connection, vault):
             return tuple(rows.deposit_value(vault, row) for row in connection.execute(query))
@@ -176,11 +181,13 @@ class DmpStore:
             return tuple(rows.deposit_value(vault, row) for row in connection.execute(query))
 
     def deposit(self, unique_id: str) -> Deposit | None:
+        """The deposit of this uniqueId, None without."""
         with self._begin() as (connection, vault):
             row = connection.execute(_of_id(unique_id)).one_or_none()
         return rows.deposit_value(vault, row) if row else None
 
     def note_attempt(self, unique_id: str, error: str) -> None:
+        """One more attempt, and what came instead of an answer."""
         with self._begin() as (connection, vault):
             said = rows.error_of(vault, unique_id, error)
             self._change(connection, unique_id, attempts=t.deposits.c.attempts + 1, error=said)
@@ -198,10 +205,12 @@ class DmpStore:
     # -- creations
 
     def save_creation(self, creation: Creation, at: datetime) -> None:
+        """A creation where it stands now, over what was stored of it."""
         with self._begin() as (connection, vault):
             _upsert(connection, t.creations, rows.creation_row(vault, to_plain(creation), at), key="id")
 
     def creation(self, identity: str) -> Creation | None:
+        """The creation of this id, None without."""
         with self._begin() as (connection, vault):
             found = connection.execute(t.creations.select().where(t.creations.c.id == identity)).one_or_none()
         return from_plain(rows.creation_plain_of(vault, found)) if found else None

@@ -19,6 +19,8 @@ from dmp_connector.store.sealing import Vault
 
 
 class DepositState(enum.StrEnum):
+    """PENDING: no answer yet, the content is kept. The others are final and keep no content."""
+
     PENDING = "pending"
     SENT = "sent"
     REFUSED = "refused"
@@ -59,14 +61,17 @@ class ConsultationRow:
 
 
 def text(moment: datetime) -> str:
+    """A moment as the column holds it: UTC, ISO 8601, so that order is order in time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def time(text: str) -> datetime:
+    """The inverse of `text`."""
     return datetime.fromisoformat(text)
 
 
 def dossier_row(vault: Vault, dossier: Dossier, at: datetime) -> dict[str, Any]:
+    """A dossier as a row; what concerns the patient is sealed."""
     token = vault.token(dossier.ins.cx)
     known = {
         "patient": dossier.ins.cx,
@@ -79,6 +84,7 @@ def dossier_row(vault: Vault, dossier: Dossier, at: datetime) -> dict[str, Any]:
 
 
 def dossier_value(vault: Vault, row: Any) -> tuple[Dossier, datetime]:
+    """The dossier of such a row, and when it was seen."""
     known = _opened(vault, row.sealed, "dmp_dossiers", row.patient)
     status = known["authorisation"]
     return (
@@ -107,10 +113,12 @@ def consent_row(vault: Vault, plain: dict[str, Any], patient: str, structure: st
 
 
 def consent_plain_of(vault: Vault, row: Any) -> dict[str, Any]:
+    """The plain values of a consent's row."""
     return _opened(vault, row.sealed, "dmp_consents", row.patient, row.at)
 
 
 def consultation_row(vault: Vault, row: ConsultationRow) -> dict[str, Any]:
+    """A consultation as a row."""
     return {
         "id": row.id,
         "patient": vault.token(row.patient),
@@ -127,6 +135,7 @@ def consultation_row(vault: Vault, row: ConsultationRow) -> dict[str, Any]:
 
 
 def consultation_value(vault: Vault, row: Any) -> ConsultationRow:
+    """The inverse of `consultation_row`."""
     known = _opened(vault, row.sealed, "dmp_consultations", row.id)
     return ConsultationRow(
         row.id,
@@ -144,6 +153,7 @@ def consultation_value(vault: Vault, row: Any) -> ConsultationRow:
 
 
 def deposit_row(vault: Vault, deposit: Deposit) -> dict[str, Any]:
+    """A deposit as a row, without its content."""
     known = {"patient": deposit.patient, "hash": deposit.hash, "submission": deposit.submission}
     return {
         "unique_id": deposit.unique_id,
@@ -160,14 +170,17 @@ def deposit_row(vault: Vault, deposit: Deposit) -> dict[str, Any]:
 
 
 def content_of(vault: Vault, deposit: Deposit) -> bytes | None:
+    """The content of a deposit, sealed; None when it has none any more."""
     return None if deposit.content is None else vault.seal(deposit.content, "dmp_deposits", "content", deposit.unique_id)
 
 
 def error_of(vault: Vault, unique_id: str, error: str) -> bytes | None:
+    """The text of an error, sealed; None for none."""
     return vault.seal(error.encode(), "dmp_deposits", "error", unique_id) if error else None
 
 
 def deposit_value(vault: Vault, row: Any) -> Deposit:
+    """The deposit of such a row, its content opened."""
     known = _opened(vault, row.sealed, "dmp_deposits", row.unique_id)
     return Deposit(
         row.unique_id,
@@ -196,10 +209,12 @@ def creation_row(vault: Vault, plain: dict[str, Any], changed: datetime) -> dict
 
 
 def creation_plain_of(vault: Vault, row: Any) -> dict[str, Any]:
+    """The plain values of a creation's row."""
     return _opened(vault, row.sealed, "dmp_creations", row.id)
 
 
 def audit_row(vault: Vault, record: AuditRecord) -> dict[str, Any]:
+    """A record of the audit as a row: what concerns the patient is sealed, bound to the columns in clear."""
     clear = {
         "at": text(record.at),
         "who": record.who,

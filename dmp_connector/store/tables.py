@@ -112,6 +112,7 @@ audit = sa.Table(
 
 
 def open_engine(url: str) -> sa.Engine:
+    """The database at `sqlite:PATH` or `postgresql://…`. Raises BadSettings for anything else."""
     if url.startswith("sqlite:") and not url.startswith("sqlite:///"):
         url = "sqlite:///" + url.removeprefix("sqlite:")
     if url.startswith("postgresql:"):

@@ -25,4 +25,5 @@ class Finding:
 
     @property
     def in_french(self) -> str:
+        """Source, place and sentence, for people."""
         return f"[{self.source}] {self.where} : {self.message_fr or french(self.message)}"

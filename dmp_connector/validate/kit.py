@@ -66,6 +66,7 @@ class Kit:
 
     @property
     def xsd(self) -> Path | None:
+        """The XML Schema of CDA in this kit, None without."""
         path = self.folder / _XSD
         return path if path.is_file() else None
 
@@ -75,6 +76,7 @@ class Kit:
         return tuple(path for name in GENERIC if (path := self.folder / "schematrons" / name).is_file())
 
     def model(self, name: str) -> Path:
+        """Where the schematron of this document model lies, as CI-SIS_NAME.sch."""
         return self.folder / "schematrons" / f"CI-SIS_{name}.sch"
 
     @property
@@ -84,6 +86,7 @@ class Kit:
 
     @property
     def missing_models(self) -> tuple[str, ...]:
+        """Schematrons of models that the table names and the kit does not have."""
         return self._absent([self.model(name).relative_to(self.folder) for name in sorted(_names())])
 
     def _absent(self, paths: Sequence[Path]) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Validator:
         return [Finding("xsd", "error", f"line {e.line}", e.message) for e in schema.error_log]  # type: ignore[attr-defined]
 
     def close(self) -> None:
+        """End the schematron process, when one runs."""
         if self._worker is not None:
             self._worker.close()
 
@@ -104,6 +105,7 @@ class SchematronWorker:
         return [Finding(name, severity, where, message) for name, severity, where, message in answer["findings"]]
 
     def close(self) -> None:
+        """End the process; the next question starts another."""
         with self._lock:
             self._stop()
 

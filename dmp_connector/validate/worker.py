@@ -36,6 +36,7 @@ _STEP = re.compile(r"Q\{[^}]*\}")
 
 
 def main() -> None:
+    """Compile what the first message names, then judge one document after the other, until standard input ends."""
     inward, outward = sys.stdin.buffer, sys.stdout.buffer
     if PySaxonProcessor is None:
         send(outward, json.dumps({"error": "saxonche is not installed: pip install mssgw[validate]"}).encode())

@@ -58,6 +58,7 @@ def _head(boundary: str, media_type: str, cid: str) -> bytes:
 
 
 def is_multipart(content_type: str) -> bool:
+    """Is this content type multipart/related?"""
     return content_type.partition(";")[0].strip().lower() == "multipart/related"
 
 

@@ -40,6 +40,7 @@ class Envelope:
 
 
 def new_message_id() -> str:
+    """A random wsa:MessageID."""
     return f"urn:uuid:{uuid.uuid4()}"
 
 
@@ -73,6 +74,7 @@ def compose(
 
 
 def content_type(action: str) -> str:
+    """The content type of SOAP 1.2 with its action (RFC 3902)."""
     return f'{MEDIA_TYPE}; charset=UTF-8; action="{action}"'
 
 

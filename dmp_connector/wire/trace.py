@@ -43,6 +43,7 @@ class TraceSink:
         return number
 
     def response(self, number: int, name: str, start: str, headers: Headers, body: bytes) -> None:
+        """Write an answer, byte for byte, under the number of its request. Raises BadSettings when it cannot be written."""
         with _said(self._directory):
             self._write(number, name, "response", _http(start, headers, body))
 

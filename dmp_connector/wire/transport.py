@@ -31,6 +31,8 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """What came back: HTTP status, content type, octets, at most those that the limits allow."""
+
     status: int
     media_type: str
     body: bytes
@@ -57,6 +59,7 @@ class Exchange:
 
     @classmethod
     def of(cls, settings: DmpSettings) -> Self:
+        """For the DMP of these settings, over its relay when it has one. Raises BadSettings, BadCertificate."""
         trace = TraceSink(settings.trace) if settings.trace else None
         context = None if settings.relay else client_context(settings)
         return cls(context, settings.limits, relay=settings.relay, relayed=urlsplit(settings.url).netloc, trace=trace)
@@ -127,6 +130,7 @@ class Exchange:
                 raise Unavailable(f"{name}: an answer larger than {self._limits.answer_bytes} bytes")
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self._client.aclose()
 
     async def __aenter__(self) -> Self:

@@ -77,4 +77,5 @@ def serialise(element: etree._Element) -> bytes:
 
 
 def text_of(element: etree._Element | None) -> str:
+    """The text of an element without white space around it; "" without."""
     return (element.text or "").strip() if element is not None else ""

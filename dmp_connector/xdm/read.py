@@ -57,6 +57,7 @@ class XdmArchive:
 
     @property
     def documents(self) -> tuple[XdmDocument, ...]:
+        """The documents of every submission set, in order."""
         return tuple(d for s in self.sets for d in s.documents)
 
 

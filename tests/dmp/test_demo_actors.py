@@ -13,7 +13,7 @@ from dmp_connector.signer import Algorithm, FileSigner
 from mssgw.core.config import load
 from mssgw.demo import cast, stage
 from mssgw.demo.dmp import PATIENTS, commands, write_config
-from mssgw.node.readiness import remarks
+from mssgw.node.remarks import remarks
 
 BASE = 42_000
 
