@@ -95,7 +95,7 @@ def _lines(entry: Entry) -> Iterator[str]:
     yield f"\n{kind} `{_signature(entry)}`\n"
     yield _prose(entry.doc)
     if isinstance(node, ast.ClassDef) and (fields := _fields(node)):
-        yield f"\n```python\n{fields}\n```"
+        yield f"\n```text\n{fields}\n```"
 
 
 def _signature(entry: Entry) -> str:
