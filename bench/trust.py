@@ -22,10 +22,10 @@ from pathlib import Path
 
 from mssgw.core.clock import SystemClock
 from mssgw.core.config.trust import Trust as Settings
-from mssgw.core.pki import Purpose
 from mssgw.demo.authority import make_crl, publish
 from mssgw.demo.pki import Pki
 from mssgw.demo.whitelist import quirky
+from mssgw.pki.judgement import Purpose
 from mssgw.trust import paths, revocation
 from mssgw.trust.service import Trust
 
@@ -144,8 +144,8 @@ async def paths_and_crl() -> None:
     peer = pki.operator("mx.peer.test")
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from mssgw.pki.certificates import Certificate
     from mssgw.trust import anchors
-    from mssgw.trust.certificates import Certificate
 
     pinned = anchors.build([Certificate.read(each.public_bytes(Encoding.DER)) for each in pki.anchors()])
     ledger = revocation.Ledger(clock)

@@ -23,8 +23,8 @@ from mssgw.cli.frame import Family, Json, at, failure, of_os, output, output_wit
 from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import ConfigError
-from mssgw.core.pki import Validate
 from mssgw.core.texts import Message
+from mssgw.pki.judgement import Validate
 from mssgw.smime import files, fitness
 from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.errors import KeyFileError, Reason, SmimeError

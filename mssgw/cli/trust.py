@@ -22,12 +22,12 @@ from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.pki import Purpose
+from mssgw.pki.judgement import Purpose
+from mssgw.pki.names import Match
 from mssgw.trust import anchors, disk, importing, paths, refresh, space, status, whitelist
 from mssgw.trust.faults import Fault, fault_of
 from mssgw.trust.fetch import Failure
 from mssgw.trust.igc_sante import CHAIN_URL
-from mssgw.trust.names import Match
 from mssgw.trust.offline import Court
 from mssgw.trust.refresh import State
 from mssgw.trust.revocation import Mode

@@ -18,7 +18,7 @@ from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.core.pki import Validate
+from mssgw.pki.judgement import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.cms.decrypting import MODERN, Reading
@@ -72,7 +72,7 @@ class Protection:
             lookup,
             directory,
             _signing_now(readers, clock.now()),
-            Reading.of(config.smime),
+            Reading(config.smime.legacy, config.smime.experimental),
         )
 
     async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:

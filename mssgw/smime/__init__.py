@@ -3,7 +3,7 @@
     protect(body, recipients, policy, now, signer=..., lookup=..., validate=...) -> the messages that leave
     open(body, readers, validate, now, directory=...) -> what goes into the mailbox, and the Verdict
 
-Certificates are judged by `core.pki.Validate`, injected; recipients' certificates come from `Lookup`, injected.
+Certificates are judged by `pki.judgement.Validate`, injected; recipients' certificates come from `Lookup`, injected.
 """
 
 from mssgw.smime.cms.capabilities import Capabilities
@@ -13,8 +13,8 @@ from mssgw.smime.errors import KeyUnavailable, NoCertificate, Reason, SmimeError
 from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.keys.key import FileKey, Identity, Key, SoftKey, identity, load_certificates
-from mssgw.smime.keys.places import key_at
 from mssgw.smime.opening import Opened, open
+from mssgw.smime.places import key_at
 from mssgw.smime.protecting import Policy, Protected, protect
 from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
 

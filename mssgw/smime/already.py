@@ -12,7 +12,8 @@ from datetime import datetime
 
 from mssgw.core.body import Body
 from mssgw.core.message import Headers
-from mssgw.core.pki import Validate
+from mssgw.pki import der
+from mssgw.pki.judgement import Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, Part, TooComplex
 from mssgw.smime.cms import decrypting
@@ -21,7 +22,7 @@ from mssgw.smime.errors import SmimeError
 from mssgw.smime.judging import Directory
 from mssgw.smime.opening import open_now
 from mssgw.smime.verdict import Binding
-from mssgw.smime.wire import armour, der
+from mssgw.smime.wire import armour
 from mssgw.smime.wire.ber import BerError, Stream
 from mssgw.smime.wire.rope import STEP
 

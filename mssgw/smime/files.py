@@ -11,7 +11,7 @@ import pybase64
 
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.message import Headers
-from mssgw.core.pki import Evidence, Purpose
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.smime import entity
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable
 from mssgw.smime.keys import files as keyfiles

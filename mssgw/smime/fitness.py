@@ -18,9 +18,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.message import Headers
 from mssgw.core.texts import Message, message
+from mssgw.pki.certificates import BROKEN
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.judging import author_of
-from mssgw.smime.keys.certificates import BROKEN, Certificate, printable
+from mssgw.smime.keys.certificates import Certificate, printable
 
 IGC_SANTE: Final = "1.2.250.1.213.1.7."  # policies of ANS, production and test (docs/reference/crypto.md 1.2)
 _MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
@@ -101,10 +102,10 @@ def readers(held: Sequence[Certificate]) -> tuple[Certificate, ...]:
 
     Who has a certificate that only signs beside another one is read with the other.
     """
-    issuers = {one.issuer for one in held if not one.self_issued}
-    people = [one for one in held if not _purposes(one)[2]] or [one for one in held if one.subject not in issuers] or list(held[:1])
-    reached = {one.subject for one in people if _can_read(one)}
-    return tuple(one for one in people if _can_read(one) or one.subject not in reached)
+    issuers = {one.issuer_der for one in held if not one.self_issued}
+    people = [one for one in held if not _purposes(one)[2]] or [one for one in held if one.subject_der not in issuers] or list(held[:1])
+    reached = {one.subject_der for one in people if _can_read(one)}
+    return tuple(one for one in people if _can_read(one) or one.subject_der not in reached)
 
 
 def _can_read(one: Certificate) -> bool:

@@ -1,6 +1,6 @@
 """What to think of signatures whose arithmetic is known: trust, binding to From, and what to remark (RFC 8551 3.8, RFC 8550 3).
 
-Path and revocation are `core.pki.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
+Path and revocation are `pki.judgement.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
 directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest. A From under the
 signature (RFC 9788) must be theirs as well, and so must a Sender that stands there alone: some readers show those.
 """
@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import Deferred, MailError, NotTrusted
 from mssgw.core.message import Headers
-from mssgw.core.pki import Evidence, Purpose, Validate
 from mssgw.core.texts import Message, message
+from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.smime.cms.verifying import SignerCheck
 from mssgw.smime.errors import Reason, SmimeError

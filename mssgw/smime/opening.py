@@ -25,7 +25,8 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import NotTrusted
 from mssgw.core.message import Field, Headers
-from mssgw.core.pki import Evidence, Purpose, Validate
+from mssgw.pki import der
+from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
 from mssgw.smime import headers as header_fields
@@ -39,7 +40,7 @@ from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.pool import run
 from mssgw.smime.verdict import EncryptionStatus, SignerVerdict, Verdict
-from mssgw.smime.wire import armour, der, oids
+from mssgw.smime.wire import armour, oids
 from mssgw.smime.wire.ber import BerError, Stream
 from mssgw.smime.wire.rope import STEP, Range, Rope
 

@@ -32,7 +32,7 @@ from mssgw.core.body import Body, BodyWriter
 from mssgw.core.config.smime import Smime
 from mssgw.core.errors import Deferred, NotTrusted
 from mssgw.core.message import Headers
-from mssgw.core.pki import Purpose, Validate
+from mssgw.pki.judgement import Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.smime import entity
 from mssgw.smime import headers as header_fields

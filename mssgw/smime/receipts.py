@@ -7,7 +7,7 @@
 
 A receipt repeats the original's content type, content identifier and signature value, and signs a digest of the original's
 signed attributes: it acknowledges exactly one signature. Whether the receipt's own signer is believed is
-`core.pki.Validate`'s affair, as always.
+`pki.judgement.Validate`'s affair, as always.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Final
 
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.protocol import mime
 from mssgw.smime.cms import ess, verifying
 from mssgw.smime.cms.attributes import MAX_ATTRIBUTES
@@ -29,7 +30,7 @@ from mssgw.smime.entity import Kind, kind_of
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity
-from mssgw.smime.wire import armour, der, oids
+from mssgw.smime.wire import armour, oids
 from mssgw.smime.wire.algorithms import read_digest, signature_for
 from mssgw.smime.wire.ber import BerError, Stream
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mssgw.core.pki import Evidence
 from mssgw.core.texts import Language, Message, either, message
+from mssgw.pki.judgement import Evidence
 from mssgw.smime.cms.ess import ReceiptRequest
 from mssgw.smime.errors import Reason
 from mssgw.smime.keys.certificates import printable

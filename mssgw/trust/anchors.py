@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from mssgw.core.errors import ConfigError
-from mssgw.trust import certificates
-from mssgw.trust.certificates import Certificate
+from mssgw.pki.certificates import Certificate, CertificateError
+from mssgw.pki.policy import Use
 from mssgw.trust.igc_sante import PRODUCTION
 
 PkiName = Literal["igc-sante", "igc-sante-test", "private"]
@@ -177,8 +177,11 @@ def _unfit(certificate: Certificate) -> str:
     """What keeps a certificate from being an authority, RFC 5280 4.2 and 6.1.4 (k)-(n); "" when nothing does."""
     if problem := certificate.malformed:
         return problem
-    if problem := certificates.weakness(certificate):
-        return problem
+    try:
+        certificate.require_key(Use.ISSUE)
+        certificate.require_strong_signature()
+    except CertificateError as error:
+        return str(error)
     if not certificate.is_ca:
         return "it is no authority (BasicConstraints)"
     if not certificate.basic_constraints_critical:

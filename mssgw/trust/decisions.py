@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mssgw.core.errors import MailError
-from mssgw.core.pki import Purpose
 from mssgw.observe import TRUST_DECISIONS, Event, log
+from mssgw.pki.judgement import Purpose
 from mssgw.trust.faults import fault_of
 
 

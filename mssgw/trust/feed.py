@@ -20,9 +20,9 @@ import msgspec
 
 from mssgw.core.clock import Clock
 from mssgw.observe import TRUST_FETCHES, Event, log
+from mssgw.pki.certificates import Certificate
 from mssgw.trust import disk, igc_sante
 from mssgw.trust.anchors import Anchor
-from mssgw.trust.certificates import Certificate
 from mssgw.trust.fetch import Fetcher, FetchError
 from mssgw.trust.paths import Validator
 from mssgw.trust.revocation import MAX_CRL_OCTETS, MAX_OCSP_OCTETS, Crl, Ledger, RevocationError, ocsp_request, read_answer, read_crl

@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mssgw.core.clock import SystemClock
+from mssgw.pki.certificates import Certificate
 from mssgw.trust import anchors, disk
 from mssgw.trust.anchors import PkiName
-from mssgw.trust.certificates import Certificate
 from mssgw.trust.fetch import Fetcher, FetchError
 
 MAX_OCTETS = 4_194_304

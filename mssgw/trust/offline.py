@@ -13,12 +13,12 @@ from pathlib import Path
 
 from mssgw.core.clock import Clock, SystemClock
 from mssgw.core.errors import Deferred
-from mssgw.core.pki import Evidence, Purpose
+from mssgw.pki.judgement import Evidence, Purpose
+from mssgw.pki.names import Match
 from mssgw.trust import anchors
 from mssgw.trust import whitelist as lists
 from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher
-from mssgw.trust.names import Match
 from mssgw.trust.paths import Rules, Validator
 from mssgw.trust.revocation import Ledger, Mode, Rule
 from mssgw.trust.space import TrustSpace

@@ -4,7 +4,7 @@ The path has a fixed shape: the leaf, then pinned authorities (anchors.py), foun
 key identifier. Certificates that a peer or a message carried are never looked at, so they can't steer or slow it.
 
 Order (docs/reference/crypto.md 3.1; the first failure is the answer): read -> issuer pinned -> signature -> dates at `at` ->
-not an authority, critical extensions -> key usage, extended key usage -> policy and class -> key and hash minima ->
+not an authority, critical extensions -> key and hash by the key policy -> key usage, extended key usage -> policy and class ->
 revocation of the leaf and of every authority below the root. The root is trusted because it is pinned; its dates count.
 
 A good judgement is remembered until the first of: an hour, the end of a date or of revocation data, any news in the
@@ -20,15 +20,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.clock import Clock
 from mssgw.core.errors import MailError
-from mssgw.core.pki import Evidence, Purpose
-from mssgw.trust import certificates
+from mssgw.pki.certificates import Certificate, CertificateError
+from mssgw.pki.judgement import Evidence, Purpose
+from mssgw.pki.policy import Problem, Use
 from mssgw.trust.anchors import Anchor, Anchors
-from mssgw.trust.certificates import Certificate, CertificateError
 from mssgw.trust.faults import Fault, refusal, spoken
 from mssgw.trust.igc_sante import PRODUCTION_ARC, TEST_ARC
 from mssgw.trust.revocation import Ledger, Rule
@@ -43,8 +42,10 @@ _CRITICAL_UNDERSTOOD = {"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.32", "2.5
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a purpose asks of a certificate. One of `usages`; `extended`, which may be absent if `extended_optional`."""
+    """What a purpose asks of a certificate. `key`: its row of the key policy; one of `usages`; `extended`, which may be absent if
+    `extended_optional`."""
 
+    key: Use
     usages: tuple[str, ...]
     extended: str | None
     extended_optional: bool = False
@@ -54,12 +55,12 @@ class Need:
 
 _EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string
 NEEDS: Final[dict[Purpose, Need]] = {
-    Purpose.RELAY_CLIENT: Need(("digital_signature",), ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string, organisations=True),
-    Purpose.RELAY_SERVER: Need(("digital_signature",), ExtendedKeyUsageOID.SERVER_AUTH.dotted_string, organisations=True),
+    Purpose.RELAY_CLIENT: Need(Use.TLS, ("digital_signature",), ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string, organisations=True),
+    Purpose.RELAY_SERVER: Need(Use.TLS, ("digital_signature",), ExtendedKeyUsageOID.SERVER_AUTH.dotted_string, organisations=True),
     # RFC 8550 4.4.2 and 4.4.4: for mail both extensions may be absent, and bind when they are there.
-    Purpose.MAIL_SIGN: Need(("digital_signature", "content_commitment"), _EMAIL, extended_optional=True, usage_optional=True),
-    Purpose.MAIL_ENCRYPT: Need(("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
-    Purpose.LIST_SIGN: Need(("digital_signature", "content_commitment"), _EMAIL, organisations=True),
+    Purpose.MAIL_SIGN: Need(Use.SIGN, ("digital_signature", "content_commitment"), _EMAIL, extended_optional=True, usage_optional=True),
+    Purpose.MAIL_ENCRYPT: Need(Use.ENCRYPT, ("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
+    Purpose.LIST_SIGN: Need(Use.ISSUE, ("digital_signature", "content_commitment"), _EMAIL, organisations=True),
 }
 WHOSE: Final = {
     Purpose.RELAY_SERVER: "The server's",
@@ -110,7 +111,7 @@ class Validator:
         self._lock = threading.Lock()
 
     def __call__(self, encoded: bytes, purpose: Purpose, at: datetime) -> Evidence:
-        """core.pki.Validate."""
+        """pki.judgement.Validate."""
         version = self.ledger.version
         if self._cache_version != version:
             with self._lock:
@@ -134,10 +135,9 @@ class Validator:
         for certificate in chain:
             _require_dates(certificate, at)
         _require_end_entity(leaf)
+        _require_strength(leaf, purpose)
         _require_usage(leaf, purpose)
         self._require_class(leaf, issuer, purpose)
-        if problem := certificates.weakness(leaf):
-            raise refusal(Fault.WEAK, subject=spoken(leaf.label), what=problem, detail=leaf.fingerprint)
         standing, ends = self._require_not_revoked(leaf, issuer, purpose, at)
         evidence = Evidence(str(leaf.subject), leaf.fingerprint, str(leaf.issuer), issuer.root.fingerprint, at, purpose, standing)
         now = self._clock.now()
@@ -244,6 +244,16 @@ def _require_end_entity(leaf: Certificate) -> None:
         raise _malformed(leaf, f"an extension can't be read ({spoken(str(error))})") from error
 
 
+def _require_strength(leaf: Certificate, purpose: Purpose) -> None:
+    """Its key may be used so by the key policy, and what its issuer signed is not a hash that collides."""
+    try:
+        leaf.require_key(NEEDS[purpose].key)
+        leaf.require_strong_signature()
+    except CertificateError as error:
+        fault = Fault.WRONG_USAGE if error.problem is Problem.USAGE else Fault.WEAK
+        raise refusal(fault, subject=spoken(leaf.label), what=spoken(str(error), 160), detail=leaf.fingerprint) from error
+
+
 def _require_usage(leaf: Certificate, purpose: Purpose) -> None:
     need, subject = NEEDS[purpose], spoken(leaf.label)
     if leaf.key_usage is None:
@@ -263,6 +273,4 @@ def _require_usage(leaf: Certificate, purpose: Purpose) -> None:
 
 def _usages(leaf: Certificate, purpose: Purpose) -> tuple[str, ...]:
     """RSA keys encrypt by keyEncipherment, curves by keyAgreement (RFC 8550 4.4.2)."""
-    if purpose is Purpose.MAIL_ENCRYPT:
-        return ("key_agreement",) if isinstance(leaf.parsed.public_key(), ec.EllipticCurvePublicKey) else ("key_encipherment",)
-    return NEEDS[purpose].usages
+    return (leaf.kind.wraps,) if purpose is Purpose.MAIL_ENCRYPT else NEEDS[purpose].usages

@@ -29,13 +29,13 @@ import msgspec
 from mssgw.core.clock import Clock
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import Deferred, MailError
-from mssgw.core.pki import Validate
 from mssgw.observe import TRUST_FETCHES, TRUST_LIST_AGE, TRUST_LIST_DOMAINS, Event, log
+from mssgw.pki.judgement import Validate
+from mssgw.pki.names import Match
 from mssgw.trust import disk, space, whitelist
 from mssgw.trust.decisions import Decision, Step, Tell, refused, tell
 from mssgw.trust.faults import Fault, fault_of, refusal
 from mssgw.trust.fetch import Fetcher, FetchError
-from mssgw.trust.names import Match
 from mssgw.trust.revocation import SKEW
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Unjudged, Whitelist

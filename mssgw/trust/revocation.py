@@ -31,9 +31,10 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from mssgw.core.clock import Clock
-from mssgw.trust import der
+from mssgw.pki import der
+from mssgw.pki.certificates import Certificate, CertificateError
+from mssgw.pki.policy import Use
 from mssgw.trust.anchors import Anchor
-from mssgw.trust.certificates import Certificate, CertificateError, weakness
 from mssgw.trust.faults import Fault, refusal, spoken
 
 MAX_CRL_OCTETS = 67_108_864
@@ -225,10 +226,8 @@ def read_crl(octets: bytes, issuer: Anchor) -> Crl:
 
 def _verify_crl(octets: bytes, parsed: x509.CertificateRevocationList, issuer: Anchor) -> None:
     """Signature over the octets as they came. Hashed apart, so that the interpreter is free meanwhile."""
-    tag, start, end = der.span(octets, 0)
-    _, fields, signed_end = der.span(octets, start)
-    if tag != 0x30 or end != len(octets):
-        raise RevocationError("not one DER element")
+    start = der.whole(octets)[2]
+    _, _, fields, signed_end = der.read(octets, start, len(octets))
     if _crl_issuer(octets, fields) != issuer.certificate.subject_der:
         raise RevocationError("issued by another authority")
     algorithm = parsed.signature_hash_algorithm
@@ -243,13 +242,12 @@ def _verify_crl(octets: bytes, parsed: x509.CertificateRevocationList, issuer: A
 
 def _crl_issuer(octets: bytes, at: int) -> bytes:
     """The DER of the issuer of a TBSCertList whose fields start there."""
-    for expected in (0x02, 0x30):  # version (always 2 here), signature algorithm
-        tag, _, end = der.span(octets, at)
+    for expected in (der.INTEGER, der.SEQUENCE):  # version (always 2 here), signature algorithm
+        tag, _, _, end = der.read(octets, at, len(octets))
         if tag != expected:
             raise RevocationError("not a version 2 CRL")
         at = end
-    _, _, end = der.span(octets, at)
-    return octets[at:end]
+    return octets[at : der.read(octets, at, len(octets))[3]]
 
 
 def _verify(signer: Certificate, signature: bytes, digest: bytes, algorithm: hashes.HashAlgorithm) -> None:
@@ -362,15 +360,16 @@ def _responder(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> Ce
         try:
             responder = Certificate.read(candidate.public_bytes(serialization.Encoding.DER))
             responder.parsed.verify_directly_issued_by(authority.parsed)
+            responder.require_key(Use.ISSUE)
+            responder.require_strong_signature()
         except (CertificateError, InvalidSignature, ValueError, TypeError):
             continue
         usages = responder.extended_usages or frozenset()
         if (
             _names(response, responder)
-            and ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in usages
             and not responder.malformed
-            and not weakness(responder)
-            and responder.not_before <= now <= responder.not_after
+            and ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string in usages
+            and responder.valid_at(now)
         ):
             return responder
     raise RevocationError("its signer is not a responder of this authority")

@@ -8,7 +8,7 @@
     trust.require(domain, der)                     MAIL FROM and header From    NotTrusted 550 5.7.1, 5.1.8
     trust.require_any(der)                         MAIL FROM:<>
     trust.require(domain, der, Step.RELAY)         before we hand mail to a server
-    trust.validate                                 core.pki.Validate, for S/MIME
+    trust.validate                                 pki.judgement.Validate, for S/MIME
 
 Every answer is an Operator or an exception, costs microseconds and never waits; each is a metric and an audit row.
 Nothing fresh to judge by is Deferred: the peer, or our queue, keeps the mail.
@@ -30,16 +30,17 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.pki import Evidence, Purpose
 from mssgw.observe import log_bug
-from mssgw.trust import anchors, certificates, decisions, disk, feed, status
+from mssgw.pki.certificates import Certificate
+from mssgw.pki.judgement import Evidence, Purpose
+from mssgw.pki.names import Name
+from mssgw.trust import anchors, decisions, disk, feed, status
 from mssgw.trust.anchors import Anchors
 from mssgw.trust.contexts import Contexts
 from mssgw.trust.decisions import Decision, Step, Tell
 from mssgw.trust.faults import Fault, fault_of, refusal, rewritten
 from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher
-from mssgw.trust.names import Name
 from mssgw.trust.paths import WHOSE, Rules, Validator
 from mssgw.trust.refresh import ListKeeper
 from mssgw.trust.revocation import Ledger, Rule
@@ -112,7 +113,7 @@ class Trust:
         return self.keeper.space()
 
     def validate(self, encoded: bytes, purpose: Purpose, at: datetime) -> Evidence:
-        """core.pki.Validate."""
+        """pki.judgement.Validate."""
         return self.validator(encoded, purpose, at)
 
     def require_listed(self, domain: Domain, step: Step = Step.RCPT) -> tuple[Operator, ...]:
@@ -260,7 +261,7 @@ def _web_context(pinned: Anchors) -> ssl.SSLContext:
 @lru_cache(maxsize=1024)
 def _subject(certificate: bytes) -> Name:
     """The subject of a certificate that was judged already."""
-    return certificates.Certificate.read(certificate).subject
+    return Certificate.read(certificate).subject
 
 
 def _fingerprint(certificate: bytes | None) -> str:

@@ -14,9 +14,9 @@ from types import MappingProxyType
 
 from mssgw.core.address import Domain
 from mssgw.core.envelope import OperatorId
-from mssgw.trust import names
+from mssgw.pki import names
+from mssgw.pki.names import Match, Name
 from mssgw.trust.faults import Fault, refusal, spoken
-from mssgw.trust.names import Match, Name
 from mssgw.trust.whitelist import Entry, Whitelist
 
 Key = tuple[tuple[str, str], ...]

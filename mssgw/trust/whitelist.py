@@ -31,7 +31,7 @@ import msgspec
 
 from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.errors import MailError, NotTrusted
-from mssgw.core.pki import Evidence, Purpose, Validate
+from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.trust import paths
 from mssgw.trust.faults import Fault, refusal, spoken
 

@@ -18,7 +18,7 @@ from signxml.exceptions import InvalidInput, SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from mssgw.core.errors import MailError
-from mssgw.trust.certificates import MAX_OCTETS as MAX_CERTIFICATE
+from mssgw.pki.certificates import MAX_OCTETS as MAX_CERTIFICATE
 from mssgw.trust.faults import Fault, refusal, spoken
 
 Element: TypeAlias = etree._Element

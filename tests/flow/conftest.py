@@ -14,11 +14,11 @@ from mssgw.core.config import Config
 from mssgw.core.config.node import Limits
 from mssgw.core.envelope import OperatorId, Recipient, TlsFacts
 from mssgw.core.errors import NotTrusted
-from mssgw.core.pki import Evidence, Purpose
 from mssgw.flow.house import House
 from mssgw.flow.protection import Protection
 from mssgw.flow.transaction import Client
 from mssgw.identity.passwords import Passwords
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.protocol.mail_data import MailData
 from mssgw.store import Store, accounts
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status

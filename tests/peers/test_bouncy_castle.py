@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
+from mssgw.pki import der
 from mssgw.smime.cms import recipients, verifying
 from mssgw.smime.cms.decrypting import Decrypted, Reading, decrypt
 from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.cms.signed import Signer
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import CIPHERS, MADE, identifier
 from mssgw.smime.wire.ber import Stream
 from tests.peers.smime_matrix import ENTITY, run

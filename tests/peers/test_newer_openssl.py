@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
+from mssgw.pki import der
 from mssgw.smime.cms import recipients, verifying
 from mssgw.smime.cms.decrypting import Reading, decrypt
 from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.cms.signed import Signer
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import MADE, identifier
 from mssgw.smime.wire.ber import Stream
 from tests.peers.newer_openssl import NewerOpenSsl

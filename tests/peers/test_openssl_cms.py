@@ -20,7 +20,10 @@ def desk(tmp_path: Path) -> Desk:
     return Desk.at(tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "pss"), [("rsa", False), ("rsa", True), ("rsa3072", False), ("p256", False), ("p384", False)])
+@pytest.mark.parametrize(
+    ("kind", "pss"),
+    [("rsa", False), ("rsa", True), ("rsa3072", False), ("p256", False), ("p384", False), ("brainpool256", False), ("brainpool512", False)],
+)
 @pytest.mark.parametrize("form", ["clear", "opaque"])
 def test_it_verifies_ours(desk: Desk, kind: str, form: str, pss: bool) -> None:
     who, *_ = desk.person(kind, ALICE)
@@ -34,7 +37,9 @@ def test_it_verifies_ours(desk: Desk, kind: str, form: str, pss: bool) -> None:
         assert run(*check, "-in", altered, ok=False).returncode
 
 
-@pytest.mark.parametrize(("kind", "oaep"), [("rsa", False), ("rsa", True), ("p256", False), ("p384", False)])
+@pytest.mark.parametrize(
+    ("kind", "oaep"), [("rsa", False), ("rsa", True), ("p256", False), ("p384", False), ("brainpool256", False), ("brainpool512", False)]
+)
 @pytest.mark.parametrize("cipher", ["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"])
 def test_it_decrypts_ours(desk: Desk, kind: str, cipher: str, oaep: bool) -> None:
     who, cert, key = desk.person(kind)
@@ -52,6 +57,8 @@ SIGN_OPTIONS = [[], ["-nodetach"], ["-nodetach", "-stream"], ["-nosmimecap"], ["
     ("kind", "options"),
     [
         *[(kind, options) for kind in ("rsa", "p256", "p384") for options in SIGN_OPTIONS],
+        ("brainpool256", []),
+        ("brainpool512", ["-md", "sha512"]),
         ("rsa", PSS),
         ("rsa", [*PSS, "-keyopt", "rsa_pss_saltlen:digest"]),
         ("rsa", [*PSS, "-md", "sha384"]),
@@ -78,6 +85,8 @@ def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
         ("rsa", ["-aes-256-gcm", "-stream"]),
         ("p256", ["-aes256"]),
         ("p256", ["-aes-256-gcm"]),
+        ("brainpool256", ["-aes256"]),
+        ("brainpool512", ["-aes-256-gcm"]),
         ("p384", ["-aes256", "-keyid"]),
     ],
     ids=str,

@@ -9,11 +9,12 @@ import pytest
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import receipts
 from mssgw.smime.cms import ess
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.receipts import Signed
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from tests.peers.smime_matrix import ENTITY, Desk, run
 from tests.smime.people import ALICE, BOB, NOW
 from tests.smime.test_receipts import CONTENT, Asking, names, one_value, request

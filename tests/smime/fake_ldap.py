@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mssgw.pki import der
 from mssgw.smime.directories.ldap_messages import frame
-from mssgw.smime.wire import der
 
 Script = Callable[["Visit"], Awaitable[None]]
 

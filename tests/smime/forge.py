@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pybase64
 
 from mssgw.core.body import Body
-from mssgw.smime.wire import der, oids
+from mssgw.pki import der
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import SHA256, Signature, identifier, signature_for
 from tests.smime.people import ALICE, BOB, Person
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mssgw.core.errors import Deferred, NotTrusted
-from mssgw.core.pki import Evidence, Purpose
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.keys.key import Identity, SoftKey
 
@@ -27,6 +27,8 @@ MAKE: dict[str, Any] = {
     "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "brainpool256": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+    "brainpool512": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
     "x25519": x25519.X25519PrivateKey.generate,
     "ed25519": ed25519.Ed25519PrivateKey.generate,
     "mldsa44": mldsa.MLDSA44PrivateKey.generate,
@@ -95,7 +97,7 @@ def usage(**on: bool) -> x509.KeyUsage:
 
 @dataclass
 class Authority:
-    """Issues, and judges what it issued: the test's `core.pki.Validate`."""
+    """Issues, and judges what it issued: the test's `pki.judgement.Validate`."""
 
     cn: str = "Test CA"
     key: Any = field(default_factory=lambda: private("rsa", 99))
@@ -153,7 +155,9 @@ class Authority:
         elif kind == "mlkem768":
             allowed = usage(key_encipherment=True)
         else:
-            allowed = usage(digital_signature=kind != "x25519", key_agreement=kind in ("p256", "p384", "x25519"))
+            allowed = usage(
+                digital_signature=kind != "x25519", key_agreement=kind in ("p256", "p384", "x25519") or kind.startswith("brainpool")
+            )
         extensions: list[tuple[Any, bool]] = [
             (x509.BasicConstraints(False, None), False),
             (ku or allowed, True),

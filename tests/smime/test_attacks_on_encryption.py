@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mssgw import smime
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import EncryptionStatus, Reason
 from mssgw.smime.cms import recipients
 from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.opening import Opened, open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import MADE, identifier
 from mssgw.smime.wire.ber import BerError, Stream
 from tests.smime import forge

@@ -11,10 +11,11 @@ from cryptography import x509
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import Binding, Reason, SignatureStatus
 from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.opening import Opened, open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import SHA256, SHA384, SIGNATURES, identifier
 from tests.smime import forge
 from tests.smime.forge import ENTITY, attribute, clear, good, opaque, plain_attributes, signed_data, signer_info
@@ -220,7 +221,7 @@ def test_08_serial_numbers_that_are_none(authority: Authority, alice: Person, se
     from mssgw.smime.errors import SmimeError
     from mssgw.smime.keys.certificates import Certificate
 
-    old = alice.certificate.serial
+    old = alice.certificate.serial_der
     tbs = der.inside(alice.der, der.whole(alice.der), der.SEQUENCE)[0]
     changed = alice.der[tbs[2] : tbs[3]].replace(old, serial, 1)
     with pytest.raises(SmimeError):

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import files
 from mssgw.smime.opening import open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from tests.cli.desk import mssgw
 from tests.smime.forge import ENTITY, clear, good, plain_attributes, signed_data, signer_info
 from tests.smime.letters import letter

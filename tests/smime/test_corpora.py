@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mssgw.core.body import Body
-from mssgw.core.pki import Evidence, Purpose
+from mssgw.pki import der
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.smime import Reason
 from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.cms.recipients import kem_info
@@ -29,7 +30,7 @@ from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.keys.key import Identity, SoftKey, load_private
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import DIGESTS, SHA1, SHA256, Oaep, identifier, pss_padding, read_signature
 from tests.material import OURS, place
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import EncryptionStatus, Reason, SignatureStatus
 from mssgw.smime.cms import recipients
 from mssgw.smime.cms.enveloped import encrypt
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import MADE, SHA256, identifier
 from tests.smime.forge import ENTITY, attribute, clear, content_info, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person

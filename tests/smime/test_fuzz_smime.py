@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import receipts
 from mssgw.smime.cms import capabilities, decrypting, ess, legacy, recipients, verifying
 from mssgw.smime.cms.decrypting import Reading
@@ -27,7 +28,7 @@ from mssgw.smime.directories import ldap, ldap_messages
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys import certificates
 from mssgw.smime.opening import Opened, open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import MADE
 from mssgw.smime.wire.armour import decode
 from mssgw.smime.wire.ber import BerError, Stream

@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mssgw.core.config.base import Secret
+from mssgw.pki import der
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
 from mssgw.smime.keys import files as keyfiles
 from mssgw.smime.keys import key as keys
 from mssgw.smime.keys.files import Material
-from mssgw.smime.wire import der
 from tests.fuzz import examples
 from tests.material import OURS
 from tests.smime.people import ALICE, BOB, Authority, Person

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from mssgw.smime.wire import der
+from mssgw.pki import der
 
 
 class Answer:

@@ -20,6 +20,7 @@ from mssgw.core.address import Address, Domain
 from mssgw.core.config.base import decode_hook
 from mssgw.core.config.ldap import Ldap
 from mssgw.core.errors import ConfigError
+from mssgw.pki import der
 from mssgw.smime.cms import capabilities
 from mssgw.smime.cms.signed import Signer, certificates_only
 from mssgw.smime.directories import ldap
@@ -29,7 +30,7 @@ from mssgw.smime.directories.ldap_connection import Login
 from mssgw.smime.directories.ldap_messages import Answer
 from mssgw.smime.errors import DirectoryUnavailable
 from mssgw.smime.protecting import Policy
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from tests.fuzz import examples
 from tests.smime.fake_ldap import FakeLdap, Visit, entry, fake_ldap, knows, result
 from tests.smime.letters import letter

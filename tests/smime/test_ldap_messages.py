@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mssgw.core.address import Address
 from mssgw.core.config.ldap_filter import FilterError, parse
+from mssgw.pki import der
 from mssgw.smime.directories.ldap_messages import LdapError, fill, frame, read
-from mssgw.smime.wire import der
 from tests.fuzz import examples
 from tests.smime.fake_ldap import entry, result
 from tests.smime.people import BOB

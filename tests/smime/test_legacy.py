@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mssgw.pki import der
 from mssgw.smime.cms import legacy
 from mssgw.smime.cms.decrypting import Reading
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.opening import open_now
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import TRIPLE_DES, identifier
 from tests.fuzz import examples
 from tests.smime import forge

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mssgw.pki import der
 from mssgw.smime import files
 from mssgw.smime.cms import capabilities, signed
 from mssgw.smime.cms.recipients import recipient
@@ -19,7 +20,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.opening import open_now
 from mssgw.smime.verdict import Verdict
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import SIGNATURES, identifier, signature_for
 from tests.cli.desk import mssgw
 from tests.smime.forge import ENTITY, clear, plain_attributes, signed_data, signer_info

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime import receipts
 from mssgw.smime.cms import ess, verifying
 from mssgw.smime.cms.ess import ListPolicy, ReceiptRequest
@@ -19,7 +20,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.receipts import Signed
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.ber import Stream
 from tests.fuzz import examples
 from tests.peers.smime_matrix import mail

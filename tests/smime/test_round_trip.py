@@ -10,9 +10,10 @@ from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.errors import Deferred
+from mssgw.pki import der
 from mssgw.protocol import mime
 from mssgw.smime.cms import capabilities
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import AES256_GCM, MADE, OAEP_SHA256, identifier
 from tests.smime.letters import attachment, letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
@@ -40,7 +41,11 @@ def content_of(body: Body) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("signs", "reads", "stated"),
-    list(itertools.product(("rsa", "p256", "p384", "ed25519"), ("rsa", "p256", "p384", "x25519"), (True, False))),
+    [
+        *itertools.product(("rsa", "p256", "p384", "ed25519"), ("rsa", "p256", "p384", "x25519"), (True, False)),
+        ("brainpool256", "brainpool512", True),
+        ("brainpool512", "brainpool256", False),
+    ],
 )
 async def test_signed_and_encrypted(authority: Authority, signs: str, reads: str, stated: bool) -> None:  # RFC 5753, 8418, 8419, 8551 2.5.2
     alice, bob = authority.issue(signs, ALICE), authority.issue(reads, BOB, number=1)

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from mssgw.core.body import Body
 from mssgw.core.errors import NotTrusted
-from mssgw.core.pki import Evidence, Purpose
 from mssgw.core.texts import has
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.smime import files
 from mssgw.smime.errors import FileProblem, Reason
 from mssgw.smime.keys.certificates import Certificate

@@ -9,8 +9,8 @@ import pytest
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, render, sign
+from mssgw.pki.certificates import Certificate
 from mssgw.trust import anchors, paths, revocation
-from mssgw.trust.certificates import Certificate
 from tests.conftest import TestClock
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssgw.demo.pki import organisation_name
-from mssgw.trust import der, names
-from mssgw.trust.names import Match, Name, NameSyntaxError, parse
+from mssgw.pki import names
+from mssgw.pki.certificates import Certificate
+from mssgw.pki.names import Match, Name, NameSyntaxError, parse
 from tests.material import place
 
 PLAIN = "CN=mx.a.fr,OU=318751275100020,O=C.H. DE CADILLAC,ST=Gironde (33),C=FR"
@@ -102,9 +103,9 @@ def test_a_separator_hidden_in_a_value_does_not_forge_an_attribute():
 
 @pytest.mark.material("crypto/igc-sante")
 def test_multi_valued_rdn_and_teletex():
-    card = names.from_der(der.names_of((place("crypto/igc-sante") / "test-cps2ter-authentification.der").read_bytes())[1])
+    card = Certificate((place("crypto/igc-sante") / "test-cps2ter-authentification.der").read_bytes()).subject
     assert card.first("OU") == "Médecin"
-    person = names.from_der(der.names_of((place("crypto/igc-sante") / "test-cps-personne-fort-signature.der").read_bytes())[1])
+    person = Certificate((place("crypto/igc-sante") / "test-cps-personne-fort-signature.der").read_bytes()).subject
     assert dict(person.attributes) == {"SN": "INFIRMCS ADELI8751", "CN": "00B6087510", "GN": "OLIVIER", "TITLE": "Infirmier", "C": "FR"}
 
 

@@ -11,11 +11,11 @@ from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssgw.core.errors import MailError
-from mssgw.core.pki import Purpose
 from mssgw.demo.authority import make_crl
 from mssgw.demo.pki import ORG_AUTH_CLI, ORG_SIGN, Pki, organisation_name
+from mssgw.pki.certificates import Certificate
+from mssgw.pki.judgement import Purpose
 from mssgw.trust import anchors, paths, revocation
-from mssgw.trust.certificates import Certificate
 from tests.conftest import TestClock
 from tests.trust.conftest import NOW
 

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.errors import Deferred, NotTrusted
-from mssgw.core.pki import Purpose
 from mssgw.demo.authority import make_answer, make_crl
 from mssgw.demo.pki import Pki, Profile
+from mssgw.pki.certificates import Certificate
+from mssgw.pki.judgement import Purpose
 from mssgw.trust import anchors, paths, revocation
-from mssgw.trust.certificates import Certificate
 from mssgw.trust.faults import Fault, fault_of
 from mssgw.trust.revocation import RevocationError, Rule, read_answer, read_crl
 from tests.trust.conftest import NOW

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from mssgw.core.errors import ConfigError, Deferred, NotTrusted
-from mssgw.core.pki import Purpose
 from mssgw.demo.authority import Authority
 from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, quirky, render, sign
+from mssgw.pki.judgement import Purpose
 from mssgw.trust import disk, refresh, whitelist
 from mssgw.trust.decisions import Step
 from mssgw.trust.faults import Fault, fault_of

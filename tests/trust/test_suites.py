@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 import pytest
 
 from mssgw.core.errors import MailError
-from mssgw.core.pki import Purpose
+from mssgw.pki.certificates import Certificate, CertificateError
+from mssgw.pki.judgement import Purpose
 from mssgw.trust import anchors, paths, revocation
-from mssgw.trust.certificates import Certificate, CertificateError
 from mssgw.trust.faults import Fault, fault_of
 from tests.conftest import TestClock
 from tests.material import place

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from mssgw.pki import der
 from mssgw.smime.cms import capabilities, ess
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import Digest, read_digest
 
 MAX_ATTRIBUTES = 32  # of one signer

@@ -12,9 +12,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
+from mssgw.pki import der
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys.certificates import Certificate
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import (
     AES128_CBC,
     AES128_GCM,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zlib
 
+from mssgw.pki import der
 from mssgw.smime.cms.enveloped import Write
 from mssgw.smime.errors import Reason, SmimeError
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import read_identifier
 from mssgw.smime.wire.ber import Stream
 

@@ -21,13 +21,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as Primitive
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 
-from mssgw.core.config.smime import Smime
+from mssgw.pki import der
 from mssgw.smime.cms import legacy
 from mssgw.smime.cms.enveloped import NONCE, TAG, Octets, Write
 from mssgw.smime.cms.unwrapping import MAX_RECIPIENTS, Ours, find
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.keys.key import Identity
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import CIPHERS, Cipher, name_of, split_identifier
 from mssgw.smime.wire.ber import Stream
 
@@ -52,10 +52,6 @@ class Reading:
 
     legacy: bool = False  # 3DES and RC2 (docs/reference/crypto.md 2.1)
     experimental: bool = False  # ML-KEM, ML-DSA
-
-    @classmethod
-    def of(cls, settings: Smime) -> Reading:
-        return cls(settings.legacy, settings.experimental)
 
 
 MODERN: Final = Reading()

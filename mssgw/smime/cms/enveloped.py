@@ -13,8 +13,9 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers import Cipher as Primitive
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 
+from mssgw.pki import der
 from mssgw.smime.cms.recipients import Recipient
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import Cipher, identifier
 
 NONCE, TAG = 12, 16  # octets, RFC 5084 3.2; nothing else is made or accepted

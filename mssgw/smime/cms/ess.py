@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from mssgw.core.address import Address, AddressError
+from mssgw.pki import der
 from mssgw.smime.errors import Reason, SmimeError
-from mssgw.smime.wire import der
 
 MAX_TO: Final = 16  # RFC 2634 A: ub-receiptsTo
 MAX_NAMES: Final = 64

@@ -17,8 +17,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers import Cipher as Primitive
 from cryptography.hazmat.primitives.ciphers import modes
 
+from mssgw.pki import der
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import RC2, Cipher
 
 MAX_SLOW: Final = 512 * 1024  # octets decrypted by the RC2 of this file

@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
+from mssgw.pki import der
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import OAEP_SHA256, identifier
 
 _OAEP: Final = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
@@ -43,14 +44,16 @@ class Recipient:
 def recipient(reader: Certificate, *, oaep: bool, experimental: bool = False) -> Recipient:
     """How to reach the holder of a certificate. Raises SmimeError when it must not be encrypted to."""
     reader.require_encryption_use()
-    key = reader.public_key
+    key, kind = reader.public_key, reader.kind
+    if kind.experimental and not experimental:
+        raise SmimeError(Reason.UNSUPPORTED, f"{kind.name} is experimental and switched off")
     if isinstance(key, rsa.RSAPublicKey):
         return _transport(reader, key, oaep)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _elliptic(reader, key)
     if isinstance(key, x25519.X25519PublicKey):
         return _montgomery(reader, key)
-    if isinstance(key, mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey) and experimental:
+    if isinstance(key, mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey):
         return _encapsulation(reader, key)
     raise SmimeError(Reason.USAGE, "no way to encrypt to this kind of key")
 
@@ -120,7 +123,7 @@ def _elliptic(reader: Certificate, key: ec.EllipticCurvePublicKey) -> Recipient:
 
     scheme = oids.ECDH_SHA384 if strong else oids.ECDH_SHA256
     # RFC 5753 7.1.2: the originator key names no curve, it is the recipient's
-    return _agreement(reader, scheme, wrap_size, key_oid=oids.EC_PUBLIC_KEY, agree=agree, derive=derive, name=f"ecdh-p{key.key_size}")
+    return _agreement(reader, scheme, wrap_size, key_oid=oids.EC_PUBLIC_KEY, agree=agree, derive=derive, name=f"ecdh-{reader.kind.label}")
 
 
 def _montgomery(reader: Certificate, key: x25519.X25519PublicKey) -> Recipient:

@@ -14,10 +14,11 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
+from mssgw.pki import der
 from mssgw.smime.cms import capabilities
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import Digest, Signature, signature_for
 
 
@@ -100,7 +101,7 @@ class Signer:
 
 def issuer_serial(one: Certificate) -> bytes:
     """IssuerSerial of RFC 5035: GeneralNames with the directory name, serial."""
-    return der.sequence(der.sequence(der.explicit(4, one.issuer)), one.serial)
+    return der.sequence(der.sequence(der.explicit(4, one.issuer_der)), one.serial_der)
 
 
 def _content_info(fields: Sequence[bytes]) -> bytes:

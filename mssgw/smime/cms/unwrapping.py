@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
+from mssgw.pki import der
 from mssgw.smime.cms import legacy
 from mssgw.smime.cms.recipients import kem_info, shared_info
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.keys.key import Identity
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import name_of, read_identifier, read_oaep
 
 MAX_RECIPIENTS = 2000

@@ -4,7 +4,7 @@
 digests into a sink), `signatures` then checks every SignerInfo against the digests and its `attributes`. Without
 signed attributes only plain data is accepted that can't be mistaken for attributes (docs/reference/crypto.md 9.7).
 
-Trust and address binding are not here: `opening` asks `core.pki.Validate` and compares with From.
+Trust and address binding are not here: `opening` asks `pki.judgement.Validate` and compares with From.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
+from mssgw.pki import der
 from mssgw.smime.cms import ess
 from mssgw.smime.cms.attributes import MAX_ATTRIBUTES, Attributes
 from mssgw.smime.cms.enveloped import Octets, Write
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import (
     DIGESTS,
     Signature,

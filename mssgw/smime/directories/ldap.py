@@ -4,7 +4,7 @@
     otherwise                  ──▶ one question per address, whoever waits for it ──▶ servers in order, each with its time
     no server answers          ──▶ the last answer, for `stale_seconds`; none: DirectoryUnavailable, a 451
 
-What is found is only a candidate: `core.pki.Validate` judges it as any other. But a certificate that carries addresses
+What is found is only a candidate: `pki.judgement.Validate` judges it as any other. But a certificate that carries addresses
 must carry the recipient's, and one without any is believed to be theirs only when TLS says who told us so and its entry
 is theirs: it says their address itself, or says none and is the only answer.
 
@@ -28,15 +28,17 @@ from mssgw.core.config import ldap_filter
 from mssgw.core.config.ldap import Ldap, require_url
 from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log, log_bug
+from mssgw.pki import der
+from mssgw.pki.certificates import MAX_OCTETS
 from mssgw.smime.cms import verifying
 from mssgw.smime.directories import ldap_messages as messages
 from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.directories.ldap_connection import BindRefused, Connection, Login, Server, connect, reason
 from mssgw.smime.directories.ldap_messages import Answer, LdapError
 from mssgw.smime.errors import DirectoryUnavailable, SmimeError
-from mssgw.smime.keys.certificates import MAX_CERTIFICATE, Certificate, certificate
+from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.pool import run
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 from mssgw.smime.wire.ber import BerError, Stream
 
 FIRST_PAUSE, LONGEST_PAUSE, BIND_PAUSE = 1.0, 60.0, 300.0  # seconds
@@ -326,7 +328,7 @@ def _bare(attribute: str) -> str:
 
 def _read(value: bytes) -> tuple[Sequence[Certificate], bytes | None]:
     """(certificates, capabilities) of a userCertificate or a userSMIMECertificate (RFC 2798 2.8). Raises SmimeError, DerError."""
-    if len(value) > MAX_CERTIFICATE * 4:
+    if len(value) > MAX_OCTETS * 4:
         raise der.DerError("too large")
     if oids.SIGNED_DATA not in value[:32]:
         one = certificate(value)

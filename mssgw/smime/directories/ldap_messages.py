@@ -13,7 +13,7 @@ from typing import Final
 
 from mssgw.core.address import Address
 from mssgw.core.config.ldap_filter import Comparison, Filter, Group, Presence, Substrings, Value
-from mssgw.smime.wire import der
+from mssgw.pki import der
 
 MAX_MESSAGE: Final = 1024 * 1024  # octets of one message
 MAX_ATTRIBUTES, MAX_VALUES = 64, 256  # of one entry

@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
+from mssgw.pki import der
+from mssgw.pki.certificates import BROKEN
+from mssgw.pki.policy import MAX_RSA_BITS
 from mssgw.smime.errors import FileProblem, KeyFileError, SmimeError
-from mssgw.smime.keys.certificates import BROKEN, MAX_RSA_BITS, Certificate, certificate
-from mssgw.smime.wire import der
+from mssgw.smime.keys.certificates import Certificate, certificate
 
 MAX_FILE: Final = 1024 * 1024
 MAX_BLOCKS: Final = 100
@@ -104,8 +106,8 @@ def spki(public: Any) -> bytes:
 
 def holder_first(certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
     """The certificate that issued none of the others comes first: bundles stand in any order."""
-    issuers = {one.issuer for one in certificates if not one.self_issued}
-    leaf = next((one for one in certificates if one.subject not in issuers), certificates[0])
+    issuers = {one.issuer_der for one in certificates if not one.self_issued}
+    leaf = next((one for one in certificates if one.subject_der not in issuers), certificates[0])
     return (leaf, *(one for one in certificates if one != leaf))
 
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, x25519
 
-from mssgw.core.config.base import Secret
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, Reason, SmimeError, Undecryptable
 from mssgw.smime.keys import files as keyfiles
 from mssgw.smime.keys.certificates import Certificate, check_public_key
@@ -25,6 +25,17 @@ from mssgw.smime.keys.files import Material
 from mssgw.smime.wire.algorithms import Oaep, Signature, SignatureKind, pss_padding
 
 MAX_KEY_FILE = keyfiles.MAX_FILE
+
+
+class Source(Protocol):
+    """Where a secret stands: a file, as the configuration names it. `str()` names the place and never the secret."""
+
+    @property
+    def path(self) -> Path:
+        """Raises FileNotFoundError: nobody says where it is."""
+
+    def read(self) -> bytes:
+        """Raises OSError."""
 
 
 class Key(Protocol):
@@ -129,7 +140,7 @@ class FileKey(SoftKey):
     Read at first use; while that fails every operation raises KeyUnavailable and the next one tries again.
     """
 
-    def __init__(self, source: Secret, passphrase: Secret | None = None) -> None:
+    def __init__(self, source: Source, passphrase: Source | None = None) -> None:
         super().__init__(None)
         self._source, self._passphrase = source, passphrase
         self._lock = threading.Lock()
@@ -156,7 +167,7 @@ def _oaep(hashed: Oaep) -> padding.OAEP:
     return padding.OAEP(padding.MGF1(hashed.mask.hash), hashed.digest.hash, None)
 
 
-def passphrase_of(reference: Secret | None) -> bytes | None:
+def passphrase_of(reference: Source | None) -> bytes | None:
     """The passphrase behind a reference, without the line end editors leave. Raises OSError."""
     return None if reference is None else reference.read().rstrip(b"\r\n")
 

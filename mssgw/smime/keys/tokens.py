@@ -32,13 +32,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
-from mssgw.core.config.base import Secret
 from mssgw.observe import Event, log
+from mssgw.pki import der
 from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, Undecryptable
 from mssgw.smime.keys import token_worker
 from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.keys.key import Source
 from mssgw.smime.keys.token_worker import receive, send
-from mssgw.smime.wire import der
 from mssgw.smime.wire.algorithms import Digest, Oaep, Signature, SignatureKind, identifier, pss_padding
 
 PATIENCE: Final = 10.0  # seconds for one operation; cards take one
@@ -51,7 +51,7 @@ class TokenPlace:
 
     module: Path
     label: str
-    pin: Secret
+    pin: Source
 
 
 class Token:
@@ -164,7 +164,7 @@ class Token:
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
-def _path(secret: Secret) -> Path:
+def _path(secret: Source) -> Path:
     try:
         return secret.path
     except FileNotFoundError as error:

@@ -14,8 +14,9 @@ from typing import Any, Final
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
+from mssgw.pki import der
 from mssgw.smime.errors import Reason, SmimeError
-from mssgw.smime.wire import der, oids
+from mssgw.smime.wire import oids
 
 ABSENT: Final = b""
 MAX_SALT: Final = 1024

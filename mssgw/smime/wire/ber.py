@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from mssgw.smime.wire.der import OCTET_STRING, DerError, length
+from mssgw.pki.der import OCTET_STRING, DerError, length
 
 MAX_DEPTH = 32
 MAX_ELEMENT = 4 * 1024 * 1024  # octets of one small piece: certificates, signers, recipients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mssgw.smime.wire.der import oid
+from mssgw.pki.der import oid
 
 # Content types: RFC 5652, 5083, 3274
 DATA: Final = oid("1.2.840.113549.1.7.1")

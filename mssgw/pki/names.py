@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from mssgw.trust import der
+from mssgw.pki import der
 
 MAX_TEXT = 4096
 MAX_ATTRIBUTES = 32
@@ -265,11 +265,12 @@ def _unescape(value: str) -> str:
 
 
 def _from_hex(digits: str) -> str:
+    octets = bytes.fromhex(digits)
     try:
-        tag, content, rest = der.read(bytes.fromhex(digits))
+        tag, _, start, end = der.read(octets, 0, len(octets), shortest=True)
     except der.DerError:
         return "#" + digits
-    return _string(tag, content) if not rest and tag in _STRINGS else "#" + digits
+    return _string(tag, octets[start:]) if end == len(octets) and tag in _STRINGS else "#" + digits
 
 
 # -- DER -----------------------------------------------------------------------------------------------------------
@@ -278,7 +279,8 @@ def _from_hex(digits: str) -> str:
 def from_der(encoded: bytes) -> Name:
     """Read the DER of a Name (RDNSequence, RFC 5280 4.1.2.4). Raises NameSyntaxError."""
     try:
-        pairs = [_attribute(tag, content) for rdn in der.each(der.expect(0x30, encoded), 0x31) for tag, content in der.tagged(rdn)]
+        rdns = der.inside(encoded, der.whole(encoded), der.SEQUENCE)
+        pairs = [_attribute(encoded, one) for rdn in rdns for one in der.inside(encoded, rdn, der.SET)]
     except der.DerError as error:
         raise NameSyntaxError(str(error)) from error
     if len(pairs) > MAX_ATTRIBUTES:
@@ -286,15 +288,12 @@ def from_der(encoded: bytes) -> Name:
     return Name(tuple(reversed(pairs)))
 
 
-def _attribute(tag: int, content: bytes) -> tuple[str, str]:
-    if tag != 0x30:
-        raise NameSyntaxError("an attribute is not a SEQUENCE")
-    oid_tag, oid, rest = der.read(content)
-    value_tag, value, rest = der.read(rest)
-    if oid_tag != 6 or rest:
+def _attribute(encoded: bytes, element: der.Tlv) -> tuple[str, str]:
+    oid, value = der.inside(encoded, element, der.SEQUENCE, 2, 2)
+    if oid[0] != der.OID:
         raise NameSyntaxError("an attribute is not a type and one value")
-    dotted = der.dotted(oid)
-    return _OIDS.get(dotted, dotted), _string(value_tag, value)
+    dotted = der.dotted(encoded[oid[2] : oid[3]])
+    return _OIDS.get(dotted, dotted), _string(value[0], encoded[value[2] : value[3]])
 
 
 def _string(tag: int, content: bytes) -> str:

@@ -142,8 +142,8 @@ def read_time(tag: int, content: bytes) -> datetime:
         raise DerError("time is no time") from error
 
 
-def read(data: bytes, at: int, end: int) -> Tlv:
-    """The element at `at`, which must finish by `end`. Raises DerError."""
+def read(data: bytes, at: int, end: int, *, shortest: bool = False) -> Tlv:
+    """The element at `at`, which must finish by `end`. `shortest`: lengths as DER has them, not as BER may. Raises DerError."""
     try:
         tag = data[at]
         size = data[at + 1]
@@ -158,6 +158,8 @@ def read(data: bytes, at: int, end: int) -> Tlv:
             raise DerError(f"length form not accepted at octet {at}")
         size = int.from_bytes(data[start : start + count], "big")
         start += count
+        if shortest and (size < 0x80 or size >> 8 * (count - 1) == 0):
+            raise DerError(f"length is not in its shortest form at octet {at}")
     stop = start + size
     if stop > end or start > end:
         raise DerError(f"element at octet {at} is longer than its parent")
