@@ -1,4 +1,4 @@
-"""Which keys are accepted, for what: one table, asked by trust and by S/MIME (ADR 13).
+"""Which keys are accepted, for what: one table, asked by trust and by S/MIME (ADR 16).
 
 Whoever meets a public key of a stranger asks `kind_of` (is it one of the table, and large enough?) and `require` (may it
 do this?). The table is printed in docs/trust.md; tests/rails/test_key_policy.py pins both.
