@@ -1,6 +1,6 @@
 """Listening sockets, and the ports where TLS comes first. What `smtpd` and `imapd` share.
 
-On such a port we accept by ourselves and hand the socket to TLS at once, with the context of the moment.
+On such a port we accept by ourselves and hand the socket to TLS at once, with the current context.
 `create_server(ssl=...)` would keep one context for ever, and `start_tls` on a fresh connection comes too
 late: uvloop may have read the client's first octets into the protocol by then, and the handshake never ends.
 """
@@ -17,7 +17,7 @@ from mssgw.core.config.base import Listen
 from mssgw.observe import Event, log
 
 BACKLOG = 1024
-BREATH_SECONDS = 0.5  # after accept failed: no more files, most likely
+BREATH_SECONDS = 0.5  # seconds to wait after accept failed, most likely because no file descriptor was left
 HANDSHAKES = 500  # at a time at one address; more are closed
 
 
@@ -51,7 +51,7 @@ async def stop_listening(servers: Iterable[asyncio.Server | TlsListener], listen
 
 
 class TlsListener:
-    """Accepts on one socket, TLS first. `protocol` is made for each connection and hears of it after the handshake."""
+    """Accepts on one socket, TLS first. `protocol()` is called for each connection, and connected after the handshake."""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ def log(event: Event, level: Literal["debug", "info", "warning", "error"] = "inf
 
 
 def log_bug(error: BaseException, **fields: Any) -> None:
-    """An exception nobody expected: the whole stack goes to the log, nothing of it to the peer."""
+    """Logs an unexpected exception with its whole stack; nothing of it goes to the peer."""
     _log.error(Event.BUG.value, exc_info=(type(error), error, error.__traceback__), **fields)
 
 

@@ -1,17 +1,17 @@
 """When and to whom a report is due, and how it gets there (RFC 3461 5.2, 6; RFC 3464).
 
-    failed      NOTIFY asks for FAILURE, or says nothing
-    delayed     once, when NOTIFY asks for DELAY or says nothing, at [queue] delay_notice_hours
+    failed      NOTIFY asks for FAILURE, or is absent
+    delayed     once, when NOTIFY asks for DELAY or is absent, at [queue] delay_notice_hours
     relayed     NOTIFY asks for SUCCESS and the next hop does not offer DSN
     delivered   NOTIFY asks for SUCCESS and the mailbox is here
 
-Never for NOTIFY=NEVER, and never for a message with the null reverse-path: a report is not reported on. One
-report tells one thing about all recipients of a delivery it is true for. It carries the original up to
+Never for NOTIFY=NEVER, and never for a message with the null reverse-path: a report causes no report. One
+report has one action and names all recipients of a delivery that share it. It carries the original up to
 [queue] bounce_body_octets when something failed, its header otherwise; of a large header only the beginning, and never a
 whole message that would put the report over the limits of [limits]. So a report can be made of anything that was accepted.
 
-`prepare` makes the report and seals it; `commit` puts it into the transaction that records what it tells,
-so there is exactly one. A sender of ours gets it in the mailbox; when that can't take it, postmaster does
+`prepare` makes the report and seals it; `commit` puts it into the transaction that records the outcome it reports,
+so there is exactly one. A sender of ours gets it in the mailbox; when that is full or gone, postmaster does
 (RFC 5321 4.5.5 leaves no third place); other senders get it by the queue.
 """
 
@@ -50,8 +50,8 @@ class Fate:
     recipient: Recipient
     action: Action
     reply: Reply
-    host: str | None = None  # who said it; None: we did
-    expired: bool = False  # given up after the time allowed; `reply` are the last words
+    host: str | None = None  # the host whose reply it is; None: our own reason
+    expired: bool = False  # given up after the time allowed; `reply` is the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A report, sealed, with its way. Becomes real in `Reports.commit`."""
+    """A report, sealed, with its destination. It is sent by `Reports.commit`."""
 
     trace: str
     about: Original
@@ -106,7 +106,7 @@ class Reports:
         return await self.prepare(original, [Fate(one, Action.DELIVERED, DELIVERED) for one in original.envelope.recipients])
 
     def commit(self, tx: Transaction, notices: Sequence[Notice]) -> None:
-        """Put reports into the transaction that records what they tell."""
+        """Put reports into the transaction that records the outcomes they report."""
         for notice in notices:
             where = "mailbox" if notice.content else "queue" if notice.queued else "nowhere"
             audit.add(
@@ -135,7 +135,7 @@ class Reports:
                 queue.add(tx, notice.queued)
 
     def lost(self, tx: Transaction, about: Original, reason: str) -> None:
-        """Say in the audit that a failure is recorded which nobody could be told."""
+        """Write into the audit that a failure was recorded without a report, because none could be delivered."""
         audit.add(
             tx,
             "queue",
@@ -213,7 +213,7 @@ class Reports:
         return Returned.header_of(body, utf8=envelope.utf8)
 
     def _fits(self, body: Body) -> bool:
-        """Whether a report that holds it is within the limits of whoever reads it."""
+        """Whether a report that holds it is within the limits of the next servers."""
         try:
             mime.parse(body, self._limits.with_room())
         except TooComplex:

@@ -1,8 +1,8 @@
-"""Rules for the content of what our own clients hand over (RFC 6409 8), as one walk over the header section.
+"""Rules for the content that our own clients submit (RFC 6409 8), as one pass over the header section.
 
 Refused: no From or two, an author that is not the client's, a name that shows the address of another,
 X-MSS-* values that the national guides don't know (docs/reference/mssante.md 3.2). Mended: Date and Message-ID added;
-Bcc, Return-Path and Authentication-Results removed, because only we may say those.
+Bcc, Return-Path and Authentication-Results removed, because only we may write those.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Owns = Callable[[Address], bool]
 
 
 def require_author(headers: Headers, owns: Owns) -> None:
-    """Whoever the message says it is from has to be the client's own. Raises NotAllowed, Refused."""
+    """Every address in From must be the client's own. Raises NotAllowed, Refused."""
     claimed = list(authors(headers))
     for name in _AUTHORS:
         if any(field.name == name for field in headers):

@@ -1,8 +1,8 @@
-"""Delivery to mailboxes that live here: who gets what, and the rows of it inside somebody else's transaction.
+"""Delivery to our own mailboxes: which mailbox gets a message, and its rows inside the caller's transaction.
 
 `find` answers at RCPT, while a refusal costs the peer one line: the mailbox exists, its account is active
 and has room. `deliver` runs inside the transaction that accepts the message, so that all recipients have it
-or none, and a message that comes again is dropped and audited (`mailboxes.deliver`).
+or none, and a repeated message is dropped and audited (`mailboxes.deliver`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LocalDelivery:
 
     def _account(self, rx: Reader, address: Address) -> Account | None:
         found = accounts.by_address(rx, address)
-        if found is None and address.local.casefold() == "postmaster":  # RFC 5321 4.5.1: always there
+        if found is None and address.local.casefold() == "postmaster":  # RFC 5321 4.5.1: postmaster always exists
             found = (accounts.by_address(rx, self._postmaster) if self._postmaster else None) or accounts.first_admin(rx)
         if found is None and (catch_all := self._domains[address.domain].catch_all):
             found = accounts.by_address(rx, Address.parse(catch_all))

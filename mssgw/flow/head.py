@@ -1,4 +1,4 @@
-"""The header section of a message in transit: read with limits, judged, rewritten. The body below it is never touched."""
+"""The header section of a message in transit: read with limits, checked, rewritten. The body below it is never changed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def replace(body: Body, head: Head, headers: Headers, spool: Path | None) -> Bod
 
 
 def message_id_of(headers: Headers) -> str | None:
-    """With its angle brackets; None when there is none that could be searched for."""
+    """The Message-ID with its angle brackets; None when there is none that could be searched for."""
     found = _MESSAGE_ID.search(headers.first("message-id") or "")
     return found[0] if found else None
 
@@ -91,5 +91,5 @@ def authors(headers: Headers, name: str = "from") -> tuple[Address, ...]:
 
 
 def on_top(headers: Headers, sender: Address | None, results: str) -> Headers:
-    """What final delivery adds: the reverse-path, and what we found out."""
+    """What final delivery adds: the reverse-path, and our findings (Authentication-Results)."""
     return headers.prepend(("Return-Path", f"<{sender or ''}>"), ("Authentication-Results", results))

@@ -42,5 +42,5 @@ class House:
 
 
 async def off_loop(body: Body, work: Callable[[], T]) -> T:
-    """Small messages are faster than a thread; large ones don't stop the loop."""
+    """Runs `work` at once for a small message, which is faster, and in a thread for a large one, so that the loop goes on."""
     return work() if body.size < OFF_LOOP else await asyncio.to_thread(work)

@@ -2,10 +2,10 @@
 
 Order: client certificate -> whitelist (MAIL) -> mailbox (RCPT) -> structure, loop, author's domain -> S/MIME
 opened and judged -> contents sealed: the original as evidence, the readable copy -> one transaction ->
-the trace. A refusal before DATA costs the peer one line; after DATA it costs nothing but a reply.
+the trace. A refusal before DATA saves the peer the transfer; after DATA the whole message was sent for nothing.
 
 Crash: nothing is visible before the transaction has committed, so the peer keeps the message; when it
-comes again after a commit whose 250 was lost, the mailboxes that have it drop it, and the audit tells.
+comes again after a commit whose 250 was lost, the mailboxes that have it drop it, and the audit has a row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from mssgw.smime.verdict import EncryptionStatus
 from mssgw.store import Transaction, audit, certificates, mailboxes
 from mssgw.trust.decisions import Step
 
-_OURS = ("authentication-results", "return-path")  # only we may say those about this message here
+_OURS = ("authentication-results", "return-path")  # only we may add these fields here
 
 
 class Operator(Protocol):
@@ -48,7 +48,7 @@ class Operator(Protocol):
 
 
 class Judge(Protocol):
-    """Who may talk to us: the trust service. Everything raises NotTrusted, or Deferred when nothing is known now."""
+    """Who may send to us: the trust service. Every method raises NotTrusted, or Deferred when nothing is known now."""
 
     def require(self, domain: Domain, certificate: bytes | None, step: Step = ...) -> Operator: ...
 
@@ -74,7 +74,7 @@ class Inbound:
 
 
 class Incoming:
-    """One transaction of an operator that may talk to us."""
+    """One transaction of an operator that may send to us."""
 
     def __init__(self, house: House, trust: Judge, client: Client, mail: MailFrom, operator: Operator) -> None:
         self._house, self._trust = house, trust
@@ -85,7 +85,7 @@ class Incoming:
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody. Deferred 4.5.3 for one too many."""
         self._recipients.require_room()
-        if all(box.recipient.address != recipient.address for box in self._boxes):  # said twice, delivered once
+        if all(box.recipient.address != recipient.address for box in self._boxes):  # named twice, delivered once
             await self._add(recipient)
         self._recipients.took_one()
 
@@ -152,7 +152,9 @@ class Incoming:
             self._trust.require(domain, self._client.certificate, Step.FROM)
 
     def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
-        """What is read later may be a protected copy of the header (RFC 9788). A refusal quotes nothing that was decrypted."""
+        """Checks the author inside again: readers may show the protected copy of the header (RFC 9788). A refusal quotes nothing
+        that was decrypted.
+        """
         try:
             self._require_author(Head.read(opened.readable, limits).headers)
         except MailError as error:
@@ -180,7 +182,7 @@ class Incoming:
         return readable, mime.summarise(readable, limits)
 
     def _peer_result(self) -> str:
-        """What mutual TLS proved, as a result of our own in Authentication-Results (RFC 8601 2.7.6)."""
+        """What mutual TLS proved, as a result with our own name in Authentication-Results (RFC 8601 2.7.6)."""
         operator = str(self._operator.id).encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')[:200].rstrip("\\")
         return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
 

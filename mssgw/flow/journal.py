@@ -1,7 +1,7 @@
 """Refusals in the audit: what was not accepted can be traced as well as what was.
 
-Only for clients that are somebody (an account, a listed operator, the hospital's network): what strangers
-are refused is in the log and in the metrics, so that nobody can fill the store from outside.
+Only for known clients (an account, a listed operator, the hospital's network): refusals of unknown ones are
+in the log and in the metrics alone, so that nobody can fill the store from outside.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mssgw.trust import Decision
 async def refusals(
     store: Store, who: str, *, sender: Address | None, recipient: Address | None = None, trace: str | None = None, peer: str | None = None
 ) -> AsyncIterator[None]:
-    """Whatever is refused or deferred inside gets an audit row with the words the client hears, and goes on up."""
+    """Writes an audit row with the client's reply for whatever is refused or deferred inside; the error goes on to the caller."""
     try:
         yield
     except PeerGone:
         raise
     except MailError as refusal:
         outcome, detail = str(refusal.reply), refusal.detail or None
-        with suppress(Deferred):  # a store that can't commit is what the client hears of already
+        with suppress(Deferred):  # the client's reply already reports that the store can't commit
             await store.write(
                 lambda tx: audit.add(
                     tx, who, "refused", outcome, trace, sender=sender or "<>", recipient=recipient, peer=peer, detail=detail
@@ -38,7 +38,7 @@ async def refusals(
 
 
 class DecisionAudit:
-    """Writes the decisions of the trust space into the audit, off to the side: nobody waits for it."""
+    """Writes the decisions of the trust space into the audit in the background: no mail waits for it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class DecisionAudit:
 
     def __call__(self, decision: Decision) -> None:
         if decision.outcome == "trusted" and decision.step == "rcpt":
-            return  # the message's own rows say the same
+            return  # the message's own rows have it already
         task = asyncio.get_running_loop().create_task(self._write(decision))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)

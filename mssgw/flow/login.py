@@ -8,8 +8,8 @@ audit -> the account. Failures are counted in three ways:
     by address, at any account    CROWD times the limit, for many people share the address of a hospital; not for
                                   accounts that logged in rightly from there within a day
 
-So whoever types one name wrongly locks out nobody else behind the same address. Counters are per worker.
-The reply never says whether the account exists, is suspended or has no password.
+So one user with a wrong password locks out nobody else behind the same address. Each worker has its own
+counters. The reply never shows whether the account exists, is suspended or has no password.
 """
 
 from __future__ import annotations
@@ -70,12 +70,14 @@ class Login:
         self._peers.failed(peer)
         LOGINS.labels(protocol, "failed").inc()
         log(Event.LOGIN_FAILED, "warning", protocol=protocol, peer=peer, who=key, reason=refusal.detail)
-        # What strangers type as a user name may be a password, so it is not kept; but the work is the same.
+        # An unknown user name may be a password typed into the wrong field, so it is not kept; the work is the same.
         who = str(account.address) if account is not None else "unknown"
         await self._store.write(lambda tx: audit.add(tx, who, "login", "refused", protocol=protocol, peer=peer, reason=refusal.detail))
 
     async def _succeeded(self, account: Account, key: str, protocol: str, peer: str) -> None:
-        self._pairs.forget(f"{peer} {key}")  # not the address: one right password there would pay for any number of guesses
+        self._pairs.forget(
+            f"{peer} {key}"
+        )  # the address keeps its count, else one right password would allow any number of guesses at others
         self._good[key, peer] = self._clock.now()
         self._good.move_to_end((key, peer))
         if len(self._good) > REMEMBERED:

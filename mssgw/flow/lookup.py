@@ -17,7 +17,7 @@ REMEMBERED = 4096  # addresses whose certificates are not read again for each me
 
 class Lookup:
     """Recipients' certificates: the operator's files first, then what valid signed mail taught us (newest first), then
-    the directories. What they can read is what their last valid mail said, else what they say in a directory."""
+    the directories. What they can read is listed in their last valid mail, else in a directory."""
 
     def __init__(self, files: CertificateFiles | None, learned: Learned, ldap: Sequence[LdapDirectory] = ()) -> None:
         self._files, self._learned, self._ldap = files, learned, ldap
@@ -51,14 +51,14 @@ class Learned:
             known, said = await self._store.read(lambda rx: (certificates.of(rx, address), certificates.capabilities(rx, address)))
             found = known, said[0] if said else None
             self._hear()
-            if generation == self._generation:  # else what was read may be older than the news
+            if generation == self._generation:  # else what was read may be older than the change
                 if len(self._remembered) >= REMEMBERED:
                     self._remembered.clear()
                 self._remembered[address] = found
         return found
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """End the subscription."""
         self._news.close()
 
     def _hear(self) -> None:
@@ -68,7 +68,7 @@ class Learned:
 
 
 async def _asked(directory: LdapDirectory, address: Address) -> Sequence[Candidate]:
-    """What a directory knows. That it can't say is an answer too: it counts only when nobody else knows a certificate."""
+    """The certificates in a directory. When it can't answer, that counts only if no other source has a certificate."""
     try:
         return await directory.find(address)
     except DirectoryUnavailable as error:

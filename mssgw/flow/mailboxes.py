@@ -4,9 +4,9 @@
     organisations'          Partagé/<address>/INBOX, …              messages, not the tree of folders
     DMP folders             kind DMP                                 read only until they have their writer
 
-The organisation's mailboxes stand in a shared namespace (RFC 2342). Membership is asked for with every command
-that names a mailbox, so it ends at once when it ends. Reading code doesn't look at `Mailbox.kind`; what writes does,
-at one place, `_require_writable`.
+The organisation's mailboxes stand in a shared namespace (RFC 2342). Membership is checked at every command that
+names a mailbox, so a member who is removed loses access at once. Code that reads doesn't look at `Mailbox.kind`; code
+that writes does, in one place, `_require_writable`.
 
 Raises MailError only: NotFound (no such mailbox), AlreadyExists, NotAllowed, OverQuota, TooComplex, Deferred.
 """
@@ -86,7 +86,7 @@ class Snapshots:
         self._kept: OrderedDict[MailboxId, Snapshot] = OrderedDict()
 
     def take(self, rx: Reader, mailbox: MailboxId) -> Snapshot:
-        """The mailbox as it is now. In a reader's thread; the lists are the caller's to read only. Raises NotFound."""
+        """The mailbox as it is now. In a reader's thread; the caller must not change the lists. Raises NotFound."""
         kept = self._kept.get(mailbox)
         now = mailboxes.get(rx, mailbox)
         if kept is None or kept.mailbox.uidvalidity != now.uidvalidity or kept.mailbox.modseq < now.expunged_from:
@@ -131,7 +131,7 @@ class Mailboxes:
         self.account = account
         self._store, self._limits, self._snapshots = store, limits, snapshots
 
-    # -- who and where -------------------------------------------------------------------------------
+    # -- accounts and names ---------------------------------------------------------------------------
 
     async def require_active(self, selected: Mailbox | None) -> None:
         """Raises NotAllowed when the account was suspended, or lost its right to the mailbox it has open."""
@@ -230,7 +230,7 @@ class Mailboxes:
         await self._store.write(change)
 
     async def rename(self, old: str, new: str) -> None:
-        """RFC 3501 6.3.5; INBOX keeps existing and gives its messages away. Raises NotFound, AlreadyExists, Refused."""
+        """RFC 3501 6.3.5; INBOX stays and its messages move. Raises NotFound, AlreadyExists, Refused."""
         _check_name(new)
 
         def change(tx: Transaction) -> None:

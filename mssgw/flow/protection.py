@@ -36,8 +36,8 @@ UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE,
 @dataclass(frozen=True, slots=True)
 class Protection:
     policies: Mapping[Domain, Policy]
-    signers: Mapping[Domain, Identity]  # whose seal goes on a domain's mail
-    readers: Sequence[Identity]  # whose keys may open what comes in
+    signers: Mapping[Domain, Identity]  # the organisation that signs, by domain
+    readers: Sequence[Identity]  # identities whose keys may decrypt incoming mail
     validate: Validate
     clock: Clock
     limits: MimeLimits
@@ -94,7 +94,7 @@ class Protection:
         )
 
     def _signer(self, author: Address, domain: Domain, now: datetime) -> Identity | None:
-        """Who signs. Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned, so the mail waits."""
+        """Who signs. Raises KeyUnavailable for a seal out of its dates: readers would count its signature as none, so the mail waits."""
         person, seal = self.persons.get(author.key), self.signers.get(domain)
         if person is not None and person.certificate.valid_at(now):
             return person

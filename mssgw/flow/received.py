@@ -1,7 +1,7 @@
 """Trace fields we add: Received (RFC 5321 4.4), Date, Message-ID.
 
 Where the client is one of ours (submission, the hospital's relay) its name and address are left out:
-the trace says that we took the message, not where a doctor sits.
+the field shows that we took the message, not where a doctor works.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def date(now: datetime) -> str:
 def received(
     client: Client, hostname: str, trace: str, now: datetime, recipients: list[Recipient], *, utf8: bool = False, hide_client: bool = False
 ) -> str:
-    """The value of a Received field, folded. The recipient is named only when it is alone: others are none of its business."""
+    """The value of a Received field, folded. The recipient is named only when there is one: no recipient may see another here."""
     keyword = f"UTF8{client.keyword[1:]}" if utf8 and client.keyword.startswith("E") else client.keyword  # RFC 6531 4.3
     by = f"by {hostname} with {keyword} id {trace}"
     lines = [by] if hide_client else [f"from {client.helo} ([{_literal(client.address)}])", by]

@@ -1,8 +1,8 @@
 """What other operators report about mail of ours: kept with the trace of the message it is about.
 
 Their reports go to people's mailboxes like any mail. Beside that, each recipient they name becomes an audit
-row on the trace of the original, found by its Message-ID, so that `mssgw trace` tells what happened after
-our queue was done. Only mail that was queued here, to a recipient of that address or ORCPT, is spoken of:
+row on the trace of the original, found by its Message-ID, so that `mssgw trace` shows what happened after
+our queue was done. Only mail that was queued here, to a recipient of that address or ORCPT, gets such a row:
 a report can't write about anything else.
 """
 
@@ -17,7 +17,7 @@ ROWS = 1000
 
 
 def read(body: Body) -> dsn.Report | None:
-    """The report that a message is, if it is one that says which message it is about."""
+    """The message as a report; None when it is none, or when it does not name the message it is about."""
     try:
         report = dsn.parse(body.read(0, dsn.PARSE_LIMIT))
     except dsn.NotAReport:
@@ -26,7 +26,7 @@ def read(body: Body) -> dsn.Report | None:
 
 
 def note(tx: Transaction, report: dsn.Report, trace: str, who: str) -> int:
-    """Write what the report tells; how many rows. `trace` is the report's own, `who` brought it."""
+    """Write a row for each recipient in the report; returns how many. `trace` is the report's own, `who` brought it."""
     sent = {
         (row.recipient or "").casefold(): row.trace
         for row in audit.find(tx, message_id=report.original_message_id, limit=ROWS)

@@ -3,18 +3,18 @@
     due (doorbell or timer) -> claim a batch -> for each: listed? -> one attempt -> one transaction:
     per recipient sent | failed | not now until its next time; the audit rows; the reports that are due
 
-Rules per recipient: the class of the last reply decides; 4xx is tried again after [queue] retry_seconds and
-given up at give_up_hours, with the last words in the report. The domain's place in the list is asked at
-each attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery. A failure
-whose report has no room (full disk, full mailbox) is put off too, while what was sent counts at once: for as long again as
-mail is tried, then the failure counts without a report, which is an error in the log and an audit row.
+Rules for each recipient: the class of the last reply decides; 4xx is tried again after [queue] retry_seconds and
+given up at give_up_hours, with the last reply in the report. Whether the domain is listed is checked at each
+attempt: the list changes while mail waits. A bug in an attempt is a temporary failure of that delivery. A failure
+whose report has no room (full disk, full mailbox) is postponed too, while what was sent is recorded at once: for as long
+again as mail is tried, then the failure is recorded without a report, which is an error in the log and an audit row.
 
 Crash: the lease ends and another worker goes on. Between the peer's 250 and our record the message may be
-sent twice, never lost (crash point `sender.sent`). A lease that runs out under a live attempt is renewed
-before; one that is lost ends the attempt, and what it would have recorded is not written (fencing).
+sent twice, never lost (crash point `sender.sent`). The lease of a running attempt is renewed before it runs out;
+one that is lost ends the attempt, and what it would have recorded is not written (fencing).
 
-One slow operator doesn't hold up the others: all domains of one operator hold at most half of a worker's
-places, and are left out of claims while they do.
+One slow operator doesn't delay the others: all domains of one operator have at most half of a worker's
+deliveries at a time, and are left out of claims while they have that many.
 
 Stop: nothing more is claimed, attempts get STOP_SECONDS to end, what is left is released at once.
 """
@@ -46,13 +46,13 @@ from mssgw.store.queue import Delivery, DeliveryId, LeaseLost, State
 STOP_SECONDS = 20
 HOUSEKEEPING_SECONDS = 15
 PURGE_EVERY = 240  # rounds of housekeeping
-CROWD_SECONDS = 5  # for mail of an operator that has all the places it may have
+CROWD_SECONDS = 5  # for mail of an operator that has as many deliveries as it may
 AGAIN_SECONDS = 1.0  # when something is due that we could not claim
 STORE_DOWN_SECONDS = 5
 
 
 class Carrier(Protocol):
-    """The way out: `relay.outbound.Outbound`."""
+    """What carries mail to other servers: `relay.outbound.Outbound`."""
 
     async def send(self, domain: Domain, envelope: Envelope, body: Body) -> tuple[Outcome, ...]:
         """One outcome for each recipient of the envelope."""
@@ -66,7 +66,7 @@ class Operator(Protocol):
     def id(self) -> OperatorId: ...
 
 
-Group = OperatorId | Domain  # whose places are counted together; a domain stands for itself when its operator isn't known
+Group = OperatorId | Domain  # whose deliveries are counted together; a domain counts alone when its operator isn't known
 
 
 class Sender:
@@ -82,7 +82,7 @@ class Sender:
         self._settings, self._store, self._clock = config.queue, store, clock
         self._carrier, self._reports, self._require_listed = carrier, reports, require_listed
         self._tasks: dict[DeliveryId, asyncio.Task[None]] = {}
-        self._held: dict[DeliveryId, Group] = {}  # whose place each delivery takes
+        self._held: dict[DeliveryId, Group] = {}  # for which operator or domain each delivery counts
         self._places: Counter[Group] = Counter()
         self._groups: dict[Domain, Group] = {}  # of domains seen lately
         self._leases: dict[DeliveryId, Delivery] = {}  # of what is not being recorded yet
@@ -90,7 +90,7 @@ class Sender:
         self._rounds = 0
 
     async def run(self) -> None:
-        """Send until cancelled; then let go of everything in an orderly way."""
+        """Send until cancelled; then release everything in order."""
         carrying = asyncio.create_task(self._carrier.run())
         try:
             async with asyncio.TaskGroup() as group:
@@ -126,7 +126,7 @@ class Sender:
         return self._clock.now() + timedelta(seconds=seconds)
 
     async def _claim(self) -> datetime | None:
-        """Claim and start what is due and fits. When it is worth looking again, unless woken; None: at once."""
+        """Claim and start what is due and has room. Returns when to look again, unless woken; None: at once."""
         room = self._settings.concurrency - len(self._held)
         if room < max(1, self._settings.concurrency // 4):  # batches, not single claims: each is a transaction
             return self._in(HOUSEKEEPING_SECONDS)
@@ -181,7 +181,7 @@ class Sender:
             task.add_done_callback(partial(self._ended, delivery))
 
     async def _read(self, claimed: Sequence[Delivery]) -> dict[DeliveryId, Body]:
-        """The contents of a batch in one go. What can't be read is missing, and its delivery says why."""
+        """The contents of a batch in one read. One that can't be read is left out, and its delivery gets the reason."""
         wanted = [delivery.content for delivery in claimed if delivery.content is not None]
         try:
             found = await self._store.blobs.read_many(wanted)
@@ -201,7 +201,7 @@ class Sender:
             self._leases.pop(delivery.id, None)
 
     async def _wait(self, until: datetime) -> None:
-        """Until woken, or the clock has come that far."""
+        """Waits until woken, or until that time."""
         timer = asyncio.ensure_future(self._clock.sleep((until - self._clock.now()).total_seconds()))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
@@ -230,7 +230,7 @@ class Sender:
         return await self._store.blobs.read(delivery.content)
 
     async def _attempt(self, delivery: Delivery, body: Body | None) -> tuple[tuple[Outcome, ...], Body]:
-        """One attempt, whatever happens in it. A content that can't be read is reported on without it."""
+        """One attempt, whatever happens in it. When the content can't be read, the report is made without it."""
         recipients = tuple(one.recipient for one in delivery.pending)
         try:
             body = body or await self._read_one(delivery)
@@ -246,7 +246,7 @@ class Sender:
     async def _record(self, delivery: Delivery, outcomes: Sequence[Outcome], body: Body) -> None:
         verdict = self._judge(delivery, outcomes)
         original = Original(delivery.trace, delivery.envelope, delivery.message_id, delivery.received, lambda: body)
-        self._leases.pop(delivery.id, None)  # a renewal behind the record would undo its due time
+        self._leases.pop(delivery.id, None)  # a renewal after the record would undo its due time
         try:
             notices = await self._reports.prepare(original, verdict.fates)
             await self._store.write(lambda tx: self._write(tx, delivery, verdict, notices))
@@ -258,7 +258,7 @@ class Sender:
         self._tell(delivery, verdict)
 
     async def _record_unreported(self, delivery: Delivery, verdict: _Verdict, original: Original, error: MailError) -> _Verdict:
-        """Put failures off until their sender can be told; when nobody could for so long, record them untold."""
+        """Postpone failures until a report to their sender has room; after the time allowed, record them without one."""
         now, patience = self._clock.now(), timedelta(hours=2 * self._settings.give_up_hours)
         if now < delivery.received + patience or all(fate.action is not Action.FAILED for fate in verdict.fates):
             log(Event.REPORT_PUT_OFF, "error", trace=delivery.trace, recipient=delivery.envelope.sender, reason=error)
@@ -342,7 +342,7 @@ class Sender:
         for state in ("waiting", "leased", "held"):
             QUEUE_WAITING.labels(state).set(getattr(counts, state))
         self._places += Counter()  # drops zeros
-        self._groups.clear()  # operators change with the list
+        self._groups.clear()  # a domain's operator may change with the list
         QUEUE_OLDEST.set((self._clock.now() - counts.oldest).total_seconds() if counts.oldest else 0)
         self._rounds += 1
         if self._rounds % PURGE_EVERY == 0:
@@ -386,13 +386,13 @@ class _Verdict:
     tell_delay: bool = False
 
     def unreported(self, again: datetime) -> _Verdict:
-        """The same, with failures put off: they count when their sender can be told."""
+        """The same, with failures postponed until their report has room."""
         outcomes = [replace(one, state=State.QUEUED) if one.state is State.FAILED else one for one in self.outcomes]
         return _Verdict(outcomes, [], again if any(not one.state.final for one in outcomes) else None)
 
 
 def _each(deliveries: Sequence[Delivery], work: Callable[[Delivery], None]) -> list[Delivery]:
-    """Do it for each; those whose lease is lost."""
+    """Do it for each. Returns those whose lease is lost."""
     lost = []
     for delivery in deliveries:
         try:

@@ -6,7 +6,7 @@ one transaction: queue rows, mailboxes of ours, copy in Sent, audit -> the trace
 
 The content comes as `MailData`: its form was checked where it came in. What is queued is what leaves, octet for octet: a
 retry signs nothing again. Nothing lasts before the transaction has committed; after it everything does, so the 250 may be
-said.
+sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mssgw.store.queue import NewQueued
 
 
 class Listed(Protocol):
-    """The part of the trust space that submission asks."""
+    """The part of the trust space that submission needs."""
 
     def require_listed(self, domain: Domain) -> object:
         """Raises NotTrusted (550 5.1.2, naming the domain), or Deferred."""
@@ -92,7 +92,7 @@ class Submission:
 
 
 class HospitalRelay:
-    """The hospital port: no account; the network (and certificate) vouch, the sender's domain is one of ours."""
+    """The hospital port: no account; the network (and certificate) identify the client, the sender's domain is one of ours."""
 
     def __init__(self, house: House, trust: Listed, settings: Hospital) -> None:
         self._house, self._trust, self._settings = house, trust, settings
@@ -153,7 +153,7 @@ class Outgoing:
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here, Deferred 4.5.3."""
         self._recipients.require_room()
-        if all(known.address != recipient.address for known in self._all()):  # said twice, sent once
+        if all(known.address != recipient.address for known in self._all()):  # named twice, sent once
             await self._add(recipient)
         self._recipients.took_one()
 
@@ -203,7 +203,7 @@ class Outgoing:
         crash_point("submission.committed")
 
     def _require_size(self, message: Body, leaving: Sequence[Protected]) -> None:
-        """Base64 makes more of what was written. Said now, while the client listens, not by a report after the peer refused."""
+        """Base64 makes a message larger. Refused now, while the client is connected, and not by a report after the peer refused."""
         limit, largest = self._house.config.limits.message_size, max((copy.body.size for copy in leaving), default=0)
         if largest > limit:
             usable = message.size * limit // largest * 99 // 100
@@ -215,7 +215,7 @@ class Outgoing:
             )
 
     def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
-        """Judge and mend the header; the message as our client meant it, its Message-ID, its author."""
+        """Check and mend the header. Returns the message, its Message-ID and its author."""
         house, now = self._house, self._house.clock.now()
         limits = MimeLimits.of(house.config.limits).with_room()
         head = Head.read(body, limits)  # with room for what we and others add on the way

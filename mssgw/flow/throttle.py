@@ -9,7 +9,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.errors import Deferred
 
 WINDOW = timedelta(minutes=5)
-KEYS = 50_000  # remembered at most; the longest quiet is forgotten first
+KEYS = 50_000  # keys remembered at most; the one without failures for longest is forgotten first
 
 
 class Throttle:
@@ -27,11 +27,11 @@ class Throttle:
         failures = self._failures.setdefault(key, deque(maxlen=self._limit))
         failures.append(self._clock.now())
         self._failures.move_to_end(key)
-        for _ in range(2):  # one more than can have come
+        for _ in range(2):  # one more than may come
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        """Forget the key that is quiet longest when its time is over, or when there are too many."""
+        """Forget the key without failures for longest when its time is over, or when there are too many."""
         last = next(iter(self._failures.values()))
         if len(self._failures) > KEYS or last[-1] <= self._clock.now() - WINDOW:
             self._failures.popitem(last=False)

@@ -1,6 +1,6 @@
-"""What an SMTP port and a flow say to each other: a delivery is a transaction.
+"""The interface between an SMTP port and a flow: a delivery is a transaction.
 
-    transaction = await flow.begin(client, mail)        # MAIL: who may say this here
+    transaction = await flow.begin(client, mail)        # MAIL: may this client send from this address
     await transaction.recipient(recipient)              # RCPT, each
     trace = await transaction.accept(data)              # the content, checked; returns only after the commit
 
@@ -25,11 +25,11 @@ from mssgw.store.accounts import Account
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is at the other end, as far as it is known when MAIL is said."""
+    """Who is at the other end, as far as it is known at MAIL."""
 
     address: str  # IP address
     helo: str
-    keyword: str  # how it talks, for Received: SMTP, ESMTP, ESMTPS, ESMTPSA (RFC 3848)
+    keyword: str  # the protocol, for Received: SMTP, ESMTP, ESMTPS, ESMTPSA (RFC 3848)
     tls: TlsFacts | None = None
     certificate: bytes | None = None  # DER, as shown in the handshake; nothing about it is checked yet
     account: Account | None = None
@@ -39,11 +39,11 @@ class Transaction(Protocol):
     async def recipient(self, recipient: Recipient) -> None: ...
 
     async def accept(self, data: MailData) -> str:
-        """The trace id, after the commit. The body stays the caller's to close. Raises Refused without a recipient."""
+        """Returns the trace after the commit. The caller closes the body. Raises Refused without a recipient."""
 
 
 class Recipients:
-    """How many recipients a transaction has taken: no more than `limits.recipients`, not none."""
+    """Counts the recipients of a transaction: at least one, at most `limits.recipients`."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken = most, 0
@@ -71,5 +71,5 @@ Authenticate = Callable[..., Awaitable[Account]]
 
 
 def new_trace() -> str:
-    """The name of a message from now on: in its 250, Received, logs, audit rows and reports. 13 letters and digits."""
+    """A new trace: the name of a message in its 250, Received, logs, audit rows and reports. 13 letters and digits."""
     return base64.b32encode(os.urandom(8)).decode("ascii").rstrip("=")

@@ -1,9 +1,9 @@
-"""Passwords: argon2id in a thread, with a short memory of what was verified.
+"""Passwords: argon2id in a thread; a verified password is remembered for a short time.
 
 Argon2 takes a quarter of a second and 64 MiB on purpose, and mail clients log in often. So a password
 that was right is remembered for some minutes as a keyed BLAKE2b of (stored hash, password), under a key
 that only this process knows; a changed password changes the stored hash and is never found again.
-Who has no password costs the same work as who has one.
+An account without a password costs the same work as one with a password.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Passwords:
             raise wrong_password(detail="no password is set")
 
     def _stand_in(self) -> str:
-        """A hash nobody's password has, so that unknown users cost the same time."""
+        """The hash of no password, so that unknown users cost the same time."""
         if self._nobody is None:
             self._nobody = self._hasher.hash(os.urandom(32).hex())
         return self._nobody

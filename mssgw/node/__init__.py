@@ -1,1 +1,1 @@
-"""What runs: the parent process, its workers, the services they are made of, and whether a configuration is ready."""
+"""The running node: the parent process, its workers, their services, and the checks of a configuration before a start."""

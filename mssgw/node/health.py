@@ -1,4 +1,4 @@
-"""Can this worker take mail now? What /health/ready answers; that it answers at all is /health/live."""
+"""Whether this worker can take mail now: the answer of /health/ready. (/health/live only needs a running process.)"""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mssgw.store import Store
 from mssgw.trust import Trust
 from mssgw.trust.faults import Fault, fault_of
 
-ANSWER_SECONDS = 5.0  # a database that takes longer counts as away
+ANSWER_SECONDS = 5.0  # seconds; a database that takes longer counts as down
 
 
 class Health:
-    """Asked by whoever watches the node; at most one question is under way, whoever comes meanwhile shares its answer."""
+    """Answers monitoring; at most one check runs at a time, and requests that come meanwhile share its result."""
 
     def __init__(self, store: Store, trust: Callable[[], Trust]) -> None:
         self._store, self._trust = store, trust
         self._asking: asyncio.Task[str] | None = None
 
     async def report(self) -> dict[str, str]:
-        """What a node stands on, each "ok" or a word for what is wrong: store, list, disk. No names, addresses or sizes."""
+        """What a node depends on (store, list, disk), each "ok" or a word for what is wrong. No names, addresses or sizes."""
         return {"store": await self._of_store(), "list": self._of_list(), "disk": self._of_disk()}
 
     async def _of_store(self) -> str:

@@ -1,12 +1,12 @@
 """`mssgw serve`: a parent and N equal workers. The parent imports nothing but the standard library.
 
 The parent prepares once (configuration checked, store migrated, in a child of its own), forks the workers,
-says READY to systemd when every worker is, and then only waits:
+sends READY to systemd when every worker is ready, and then only waits:
 
-    SIGHUP            passed on: each worker reads configuration and certificates again, or keeps the old and says why
+    SIGHUP            passed on: each worker reads configuration and certificates again, or keeps the old and logs why
     SIGTERM, SIGINT   passed on: workers stop accepting, finish what is under way, release leases; after
                       STOP_SECONDS what is left is killed (leases run out, nothing accepted is lost)
-    a worker dies     restarted; at once the first time, then after 1, 2, 4 … 30 s while it keeps dying young
+    a worker dies     restarted; at once the first time, then after 1, 2, 4 … 30 s while it keeps dying early
     a worker is stuck no heartbeat for STUCK_SECONDS: killed with SIGKILL, then as above
     the parent dies   workers see their life line close and stop by themselves
 
@@ -32,7 +32,7 @@ from mssgw.node.pulse import READY
 
 STOP_SECONDS = 30.0
 STUCK_SECONDS = 60.0
-YOUNG_SECONDS = 10.0  # a worker that dies younger is restarted with growing delays
+YOUNG_SECONDS = 10.0  # seconds; a worker that dies earlier is restarted with growing delays
 LONGEST_DELAY = 30.0
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -59,7 +59,7 @@ class Parent:
         self.workers = [Worker(index) for index in range(count)]
         self.work = work
         self.metrics_dir = metrics_dir
-        self.held = held  # descriptors that are the parent's alone
+        self.held = held  # descriptors that only the parent may keep
         self.lifeline_read, self.lifeline_write = os.pipe()
         self.stop_deadline: float | None = None
         self.never_ready = False
@@ -131,7 +131,7 @@ class Parent:
             status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
-        except BaseException:  # the last place that can say what killed the worker
+        except BaseException:  # the last place that can log what ended the worker
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stderr.flush()
@@ -188,7 +188,7 @@ def notify(*lines: str) -> None:
     if not address:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.setblocking(False)  # who listens may have stopped reading; that must not stop us
+        channel.setblocking(False)  # the listener may have stopped reading; that must not block us
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.send("\n".join(lines).encode())
 
@@ -215,7 +215,7 @@ def serve(path: Path) -> int:
 
 
 def _holder(lock: int) -> str:
-    """Take the node's lock until this process ends; or the pid of who has it.
+    """Take the node's lock until this process ends. Returns the pid of the process that has it, if another has.
 
     SO_REUSEPORT would let a second parent on the same ports go unnoticed.
     """
@@ -229,7 +229,7 @@ def _holder(lock: int) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """`serve --config FILE`, read without help from a library so that the parent stays small."""
+    """`serve --config FILE`, parsed without a library so that the parent stays small."""
     match arguments:
         case ["--config", path] | ["-c", path]:
             return serve(Path(path))
@@ -240,7 +240,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _in_child(task: Callable[[], None]) -> int:
-    """Run a task that imports the world in a process of its own, so that the parent stays small and can fork."""
+    """Run a task that imports the whole program in a process of its own, so that the parent stays small and can fork."""
     pid = os.fork()
     if pid == 0:
         status = 1

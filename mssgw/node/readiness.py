@@ -1,8 +1,8 @@
-"""Is everything a configuration names really there? What `mssgw config check` and the start of a node ask.
+"""Checks that everything a configuration names exists, for `mssgw config check` and the start of a node.
 
 `require_ready` looks at files: secrets can be read, certificates load and belong to their keys, the anchors are usable.
-All mistakes at once, each with its path in the file, before any worker starts. What is no mistake and must be mended all
-the same is in remarks.py.
+All mistakes at once, each with its path in the file, before any worker starts. Warnings that stop no node are in
+remarks.py.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _pairs(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
-    """What can be compared without asking a token, and where it stands; files that can't be read are `seals`' to say."""
+    """Each pair of certificate and key that can be compared without a token, with its path. `seals` reports unreadable files."""
     try:
         found = seals(config)
     except ConfigError:
@@ -110,5 +110,5 @@ def _mismatch(certificate: Path, key: Secret) -> str:
         what = "the key is not that of the certificate" if "MISMATCH" in str(error) else "not a PEM certificate with its PEM key"
         return f"{certificate}: {what}"
     except OSError:
-        return ""  # the key can't be read; said with the secrets
+        return ""  # the key can't be read; reported with the secrets
     return ""

@@ -1,6 +1,6 @@
-"""What is no mistake of the configuration, stops no node, and must be mended all the same.
+"""Warnings about a configuration: what stops no node and must be mended all the same.
 
-Each remark says where it stands in the file, what is wrong and what follows, or what to do. `mssgw config check` and the
+Each remark names its place in the file, what is wrong, and what follows or what to do. `mssgw config check` and the
 start of a node print them as warnings.
 """
 
@@ -27,7 +27,7 @@ Remark = tuple[str, str]  # where in the file, sentence
 
 
 def remarks(config: Config, now: datetime) -> Iterator[Remark]:
-    """All of them. Files that can't be read are `require_ready`'s to tell."""
+    """All of them. `require_ready` reports files that can't be read."""
     yield from _data(config)
     yield from _listeners(config)
     yield from _tls_certificates(config, now)
@@ -126,7 +126,7 @@ def _listed(config: Config) -> Iterator[Remark]:
 
 
 def _actors(config: Config) -> Iterator[Remark]:
-    """What stops the acts of one person in the DMP, and not the node."""
+    """What keeps one person from acting in the DMP, and not the node from starting."""
     for index, actor in enumerate(config.dmp_actor):
         if actor.certificate and actor.key:
             try:

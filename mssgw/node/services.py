@@ -1,7 +1,7 @@
 """Services: what the edges call, built from one Config and replaced as a whole at a reload.
 
 Holds no socket. The store and the logins outlive it: a reload builds a second Services on the same store, and the first
-one is let go when its tasks have ended.
+one is dropped when its tasks have ended.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def seals(config: Config) -> dict[Domain, Identity]:
 
 
 def _require_signer(seal: Identity, *, pss: bool) -> None:
-    """A seal that nobody would accept is found here, not by the readers of all mail. Raises SmimeError."""
+    """Finds a seal that readers would refuse before any mail is signed with it. Raises SmimeError."""
     Signer(seal, pss=pss)
     for doubt in fitness.doubts(seal.certificate, "sign", datetime.now(UTC)):
         if doubt.word == "purpose":

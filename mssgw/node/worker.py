@@ -1,11 +1,11 @@
-"""The composition root: Config -> store -> services -> listeners -> tasks. The only place that sees everyone.
+"""The composition root: Config -> store -> services -> listeners -> tasks. The only module that imports every area.
 
 `prepare` runs once, in a child of the parent, before any worker: configuration, secrets, schema.
-`work` is one worker: it says READY when it listens and knows its trust space, then lives until SIGTERM, SIGINT or the end
-of the parent. Order of the end: stop accepting, let what is under way finish, stop the sender (leases released), stop
+`work` is one worker: it sends READY when it listens and has loaded its trust space, then lives until SIGTERM, SIGINT or the
+end of the parent. Order of the end: stop accepting, let what is under way finish, stop the sender (leases released), stop
 the refreshers, close the store last.
 
-SIGHUP builds new Services from the file and swaps them, or keeps the old and says why. What a reload can't change
+SIGHUP builds new Services from the file and swaps them, or keeps the old and logs why. What a reload can't change
 (listeners, workers, store, data directory) is named in the log and waits for a restart.
 """
 
@@ -145,10 +145,10 @@ class Worker:
     def _hospital_context(self) -> ssl.SSLContext:
         return self.services.trust.tls.hospital()
 
-    # -- living ---------------------------------------------------------------------------------------------------
+    # -- running --------------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        """Beat until told to stop. A background that ended is a bug: the worker ends too, and the parent starts another."""
+        """Send heartbeats until told to stop. A background task that ended is a bug: the worker ends too, and the parent starts another."""
         while not self.stopping.is_set():
             os.write(self.heartbeat, ALIVE)
             if self.background.done():
@@ -206,7 +206,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
 
 
 def _settle_garbage() -> None:
-    """What is loaded now stays; what a message leaves behind is freed by reference counts. Cycles are rare, so look for them rarely."""
+    """Freeze what is loaded now. What a message leaves behind is freed by reference counts; cycles are rare, so look for them rarely."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

@@ -39,11 +39,11 @@ _WORDS = (
 )
 _NOT_KEPT = _HEADERS | {"Cache-Control": "no-store"}
 
-Report = Callable[[], Awaitable[Mapping[str, str]]]  # a part of the node -> "ok", or a word for what is wrong
+Report = Callable[[], Awaitable[Mapping[str, str]]]  # part of the node -> "ok", or a word for what is wrong
 
 
 def people(config: Config, report: Report) -> Starlette:
-    """How to set up a mail client, in the reader's language, and Mozilla autoconfig for the clients that ask."""
+    """How to set up a mail client, in the reader's language, and Mozilla autoconfig for mail clients."""
 
     async def home(request: Request) -> Response:
         language = _language(request, config.node.language)

@@ -23,7 +23,7 @@ class Server(uvicorn.Server):
 
 
 def server(app: Starlette, *, context: Callable[[], ssl.SSLContext] | None = None) -> Server:
-    """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS, and asks for it at each handshake."""
+    """A server that `serve(sockets=[…])` runs until `stop()`. With `context` it speaks HTTPS and calls `context()` at each handshake."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -44,7 +44,7 @@ def server(app: Starlette, *, context: Callable[[], ssl.SSLContext] | None = Non
 
 
 class _Following(ssl.SSLContext):
-    """Stands for the context in force at each handshake: uvicorn keeps the one it was given for ever."""
+    """Gives the current context at each handshake; uvicorn itself would keep its first one for ever."""
 
     current: Callable[[], ssl.SSLContext]
 
