@@ -33,7 +33,7 @@ from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.errors import MailError, NotTrusted
 from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.trust import paths
-from mssgw.trust.faults import Fault, refusal, spoken
+from mssgw.trust.faults import Fault, fault_of, refusal, spoken
 
 if TYPE_CHECKING:
     from mssgw.trust import xmlsig
@@ -187,7 +187,7 @@ def _rest(entry: Entry) -> tuple[str, str, str, str, str]:
 
 
 class _Failure(msgspec.Struct):
-    fault: str
+    fault: Fault
     facts: dict[str, str]
 
 
@@ -211,7 +211,7 @@ def _open_apart(octets: bytes, *arguments: str) -> Unjudged:
         raise OSError(f"reading the list failed with status {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")
     if done.stdout[:1] == b"!":
         failure = msgspec.msgpack.decode(done.stdout[1:], type=_Failure)
-        raise refusal(Fault(failure.fault), **failure.facts)
+        raise refusal(failure.fault, **failure.facts)
     return msgspec.msgpack.decode(done.stdout, type=Unjudged)
 
 
@@ -227,7 +227,9 @@ def _main(arguments: list[str]) -> None:
 
 def _failure(error: MailError) -> _Failure:
     facts = {name: str(value) for name, value in error.fields.items() if name != "fault"}
-    return _Failure(str(error.fields["fault"]), facts)
+    fault = fault_of(error)
+    assert fault is not None, "what is wrong with a list is a fault"
+    return _Failure(fault, facts)
 
 
 if __name__ == "__main__":

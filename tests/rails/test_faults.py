@@ -1,0 +1,54 @@
+"""Every fault has its sentence for the peer, in both languages for our own people, and stands in docs/trust.md; nothing else does."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from mssgw.core.texts import LANGUAGES, text
+from mssgw.trust import faults
+from mssgw.trust.faults import Fault, refusal
+from tools import messages
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "trust.fault."
+FACTS = {fault: messages.placeholders(fault.sentence) - {"Whose"} for fault in Fault}
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_its_sentence_fits_a_reply_line(fault: Fault) -> None:
+    assert fault.sentence.isascii()
+    assert fault.sentence.isprintable()
+    error = refusal(fault, **dict.fromkeys(FACTS[fault], "x" * 60))
+    assert len(str(error.reply)) < 500  # RFC 5321 4.5.3.1.5 says 512 with CRLF
+    assert error.temporary == (fault.code < 500)
+    assert faults.fault_of(error) is fault
+
+
+@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_told_in_both_languages_with_the_same_facts(fault: Fault, language: str) -> None:
+    assert text(f"{PREFIX}{fault}", language, **dict.fromkeys(FACTS[fault], "x"))  # a value that the peer's has not is a KeyError
+
+
+def test_no_sentence_is_left_of_a_fault_that_is_gone() -> None:
+    keys = {messages.key_of(entry) for language in LANGUAGES for entry in messages.read("mssgw", language) if entry.id}
+    assert {key for key in keys if key.startswith(PREFIX)} == {f"{PREFIX}{fault}" for fault in Fault}
+
+
+def test_the_page_names_every_fault_under_its_reply() -> None:
+    by_reply = defaultdict(list)
+    for fault in Fault:
+        by_reply[f"{fault.code} {fault.enhanced}"].append(fault.value)
+    section = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8").partition("\n| reply | faults |\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (\d{3} \S+) \| (.+) \|$", section, re.MULTILINE)
+    assert {reply: names.replace("`", "").split(", ") for reply, names in rows} == dict(by_reply)
+
+
+def test_a_fault_cannot_be_written_without_its_sentence() -> None:
+    """It was a row in a table beside the list, and a KeyError at the first peer when the row was forgotten."""
+    with pytest.raises(TypeError, match="sentence"):
+        Fault.__new_member__(Fault, "new", (550, "5.7.1"))
