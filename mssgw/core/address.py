@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"([A-Za-z0-9_+\-]+(?:\.[A-Za-z0-9_+\-]+)*)@([a-z0-9](?:[a-z
 
 
 class AddressError(ValueError):
-    """Not an address or a domain. The text says what is wrong and never repeats more than it was given."""
+    """Not an address or a domain. The text names what is wrong, and repeats at most the input."""
 
 
 def parse_domain(text: str) -> Domain:
@@ -47,7 +47,7 @@ def parse_domain(text: str) -> Domain:
 
 
 def _to_ascii(name: str) -> str:
-    import idna  # RFC 5891; loaded only when a peer really sends U-labels
+    import idna  # RFC 5891; imported only when a peer sends U-labels
 
     try:
         return idna.encode(name, uts46=True).decode("ascii")
@@ -85,7 +85,7 @@ class Address:
 
     @property
     def key(self) -> str:
-        """How mailboxes are looked up here: our own local parts ignore case, as every operator's do."""
+        """The form in which mailboxes are looked up here: our own local parts ignore case, as at every operator."""
         return f"{self.local.casefold()}@{self.domain}"
 
     @property
@@ -100,6 +100,6 @@ class Address:
 
 
 def parse_label_lengths(name: str) -> None:
-    """The part of `parse_domain` that the fast path's pattern can't say."""
+    """The checks of `parse_domain` that the pattern of the fast path can't express."""
     if any(len(label) > 63 for label in name.split(".")):
         raise AddressError("domain label longer than 63 octets")

@@ -1,4 +1,4 @@
-"""Change: what a commit did to a mailbox, told to sessions after the commit."""
+"""Change: what a commit did to a mailbox; sessions are informed after the commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clock: the only way to ask for the time or to wait, so that tests own both."""
+"""Clock: the only way to read the time or to wait, so that tests control both."""
 
 from __future__ import annotations
 

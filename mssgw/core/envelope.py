@@ -1,4 +1,4 @@
-"""Envelope, Recipient, DsnOptions, Origin: what SMTP says about a message, and where it came from."""
+"""Envelope, Recipient, DsnOptions, Origin: what SMTP knows about a message, and where it came from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Recipient:
     address: Address
     notify: frozenset[Notify] = DEFAULT_NOTIFY
     original: str | None = None  # ORCPT as given, "rfc822;..." decoded from xtext
-    notify_given: bool = False  # whether NOTIFY was said, so that it is relayed only then
+    notify_given: bool = False  # whether NOTIFY was given, so that it is relayed only then
 
 
 @dataclass(frozen=True, slots=True)

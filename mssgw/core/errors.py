@@ -40,9 +40,9 @@ class Reply:
 
 
 class MailError(Exception):
-    """Base of what can go wrong with a message.
+    """Base of the errors about a message.
 
-    `reply` is for the peer. `message` is for our own people: what the peer reads, unless there is more to say to them.
+    `reply` is for the peer. `message` is for our own people: the text of the reply, unless they may know more.
     `detail` and `fields` are for the log and the audit only: they may name
     certificates and settings, never content, passwords or patient data.
     """

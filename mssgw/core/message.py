@@ -1,7 +1,7 @@
 """Headers and Message: a header section parsed once, order and raw octets kept.
 
 Reading a header section never fails: a line that is not a field is kept as it stands and has no name.
-Limits belong to whoever reads strangers' octets (`protocol.mime`).
+Limits are checked where octets come in from outside (`protocol.mime`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Headers:
         return next((field.value for field in self.fields if field.name == wanted), None)
 
     def without(self, drop: Iterable[str] | Callable[[Field], bool]) -> Headers:
-        """A copy without the named fields, or without those for which the function says yes."""
+        """A copy without the named fields, or without those for which the function returns True."""
         if callable(drop):
             return Headers(tuple(field for field in self.fields if not drop(field)))
         names = {name.lower() for name in drop}

@@ -1,4 +1,4 @@
-"""Who a process is while it works in the data directory: its owner, so that no file there is somebody else's.
+"""As which user a process works in the data directory: as its owner, so that no file there belongs to somebody else.
 
 A file of root in the data directory stops the service, which is not root, at its next start. So root becomes the owner
 before anything is opened there, and any third user is refused. What only root can read is read before.
@@ -22,7 +22,7 @@ _LOOKED_AT = 10_000  # entries
 
 
 def differs(directory: Path) -> bool:
-    """Whether `become` would change who we are."""
+    """Whether `become` would change the user."""
     return os.geteuid() == 0 and _owner(directory) not in (None, 0)
 
 

@@ -1,4 +1,4 @@
-"""What the installed systemd unit of the node says, for verbs that have to do as the service does."""
+"""What the node's installed systemd unit contains, for verbs that must do as the service does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def settings(root: Path = _ROOT) -> Iterator[tuple[str, str]]:
     for file in [unit, *drop_ins] if unit else []:
         try:
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:  # not for our eyes: what it says is found elsewhere, or is told as missing
+        except OSError:  # not readable for us: its content is found elsewhere, or reported as missing
             continue
         for line in lines:
             name, equals, value = line.partition("=")

@@ -35,7 +35,7 @@ async def _fill(config_file: Path, players: tuple[Player, ...], passwords: dict[
     try:
         known = await opened.read(lambda rx: {str(account.address) for account in accounts.list_all(rx)})
         missing = [player for player in players if player.address not in known]
-        with ThreadPoolExecutor() as pool:  # argon2 is slow on purpose and leaves the interpreter alone
+        with ThreadPoolExecutor() as pool:  # argon2 is slow on purpose and releases the interpreter
             secrets = [player.address for player in missing if player.address in passwords]
             hashes = dict(zip(secrets, pool.map(lambda address: hash_password(passwords[address]), secrets), strict=True))
 

@@ -4,15 +4,15 @@
     python -m mssgw.demo.authority --directory DIR --listen 127.0.0.1:42000
 
 It serves /listeblanchemssante.xml, /CRL/<authority>.crl, /AC/<authority>.cer and POST /ocsp, with ETag,
-Last-Modified and 304. Tests run it in their own loop (`async with Authority(pki) as authority`) and tell it to
-misbehave, per resource or for all of it ("*"); a demo is told through `behaviour.json` in its directory:
+Last-Modified and 304. Tests run it in their own loop (`async with Authority(pki) as authority`) and make it
+misbehave, for one resource or for all ("*"); a demo reads this from `behaviour.json` in its directory:
 
     {"list": "gone", "crl": "stale", "ocsp": "slow", "*": "throttled"}
 
-gone         the connection is closed without a word
+gone         the connection is closed without an answer
 slow         an octet now and then, for ever
-wrong        200 with a page of HTML (what a captive portal or a firewall says)
-throttled    403 with a page of HTML (what the real host says after some requests)
+wrong        200 with a page of HTML (as a captive portal or a firewall answers)
+throttled    403 with a page of HTML (as the real host answers after some requests)
 stale        what was current ten days ago: a list, a CRL, an answer that has run out
 broken       the right thing with one octet changed
 """
@@ -124,7 +124,7 @@ class _Served:
 
 @dataclass
 class Authority:
-    """The server. `signed_list` and the PKI are looked at on each request, so tests change them as they go."""
+    """The server. `signed_list` and the PKI are read at each request, so that tests can change them meanwhile."""
 
     pki: Pki
     signed_list: bytes = b""
@@ -178,7 +178,7 @@ class Authority:
             async with asyncio.timeout(60):
                 await self._answer(reader, writer)
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError, ValueError):
-            pass  # a client that goes away or talks nonsense is no concern of a demo
+            pass  # a client that disconnects or sends nonsense does not matter to a demo
         finally:
             self._tasks.discard(task)
             with contextlib.suppress(ConnectionError):

@@ -1,4 +1,4 @@
-"""Who plays in the demo: made once in DIR, read again at the next start.
+"""The persons of the demo: made once in DIR, read again at the next start.
 
 Files, all below DIR: `pki/` what everybody may read (certificates, and the keys of the players, because outsiders
 play them), `authority/` the PKI with the keys of its authorities, `anchors/` for `[trust] anchors`, one directory per operator.
@@ -20,7 +20,7 @@ from mssgw.demo.authority import ListEntry, publish
 from mssgw.demo.pki import SERV_SSL, Credential, KeyKind, Pki, listed_name, new_key, organisation_name
 
 ZONE = "mssante.test"
-LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # a password is typed into shells and read aloud
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # letters that can't be confused when a password is typed or dictated
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One row of the national audit of operators: a certificate, the domain it claims, what has to happen."""
+    """One row of the national audit of operators: a certificate, the domain it claims, the required outcome."""
 
     name: str
     domain: str
@@ -156,7 +156,7 @@ def _bundle(path: Path, certificates: list[Any]) -> None:
 
 
 def _operators(pki: Pki, public: Path) -> dict[str, list[str]]:
-    """The two operators, their organisations' seals and their people. Returns what the list says of them."""
+    """The two operators, their organisations' seals and their people. Returns their entries for the list."""
     listed: dict[str, list[str]] = {}
     for operator in OPERATORS:
         relay = pki.operator(operator.host, o=operator.structure, ou=operator.ou, names=("localhost",), addresses=("127.0.0.1",))
@@ -174,7 +174,7 @@ def _operators(pki: Pki, public: Path) -> dict[str, list[str]]:
 
 
 def _hand_out(directory: Path, operator: Operator) -> None:
-    """What an operator's administrator puts in place: certificates of correspondents, keys of its own people."""
+    """The files that an operator's administrator would place: certificates of correspondents, keys of its own people."""
     public, home = directory / "pki", directory / operator.name
     for part in ("recipients", "identities"):
         (home / part).mkdir(mode=0o700, parents=True, exist_ok=True)

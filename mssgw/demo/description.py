@@ -78,7 +78,7 @@ def _peer(name: str, domain: str, expect: str, base: int) -> dict[str, Any]:
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """Atomically: who sees the file sees all of it. It holds the demo's passwords: 0600."""
+    """Written atomically: a reader never sees a part of it. It holds the demo's passwords: 0600."""
     from mssgw.demo.cast import write_private
 
     write_private(path, (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode())

@@ -64,7 +64,7 @@ FIELDS = (
 
 
 def write_config(directory: Path, port: int) -> Path:
-    """The simulator's configuration: beta's relay certificate serves, the demo's authorities are believed."""
+    """The simulator's configuration: it shows beta's relay certificate and trusts the demo's authorities."""
     home = directory / "dmp"
     home.mkdir(mode=0o700, exist_ok=True)
     lines = [
@@ -91,7 +91,7 @@ def describe(port: int) -> dict[str, Any]:
 
 
 def _write_props(home: Path) -> None:
-    """What the printed commands take in hand: a letter in PDF/A-1, and the Vitale of PAT-HUIT, who has no DMP yet."""
+    """The files that the printed commands use: a letter in PDF/A-1, and the Vitale of PAT-HUIT, who has no DMP yet."""
     written = datetime.now(UTC)
     pdf = letter("Lettre de liaison", ["Cher confrère,", "l'évolution est favorable."], at=written, author="Dr Jeanne Martin")
     (home / "lettre.pdf").write_bytes(pdf)
@@ -102,7 +102,7 @@ def _write_props(home: Path) -> None:
 
 
 def commands(directory: Path, actor: str) -> list[str]:
-    """Five commands to be copied into a shell: has she a DMP, what is in it, read one, file one, create one."""
+    """Five commands to be copied into a shell: does the DMP exist, what is in it, read one document, file one, create a DMP."""
     beside = Path(sys.executable).with_name("mssgw")
     program, patient = shlex.quote(str(beside)) if beside.is_file() else "mssgw", PATIENTS[0].ins
     home = shlex.quote(str(directory / "dmp"))

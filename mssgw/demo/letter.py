@@ -11,7 +11,7 @@ from dmp_connector.cda import Level1
 from dmp_connector.model import Code, Ins, InsKind, Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.letters import letter as pdf_letter
 
-ROOT = "1.2.250.1.213.1.1.9"  # where the guide's own examples take their identifiers from
+ROOT = "1.2.250.1.213.1.1.9"  # the root of the identifiers in the guide's own examples
 TEXT = (
     "Cher confrère,",
     "j'ai reçu ce jour notre patiente, qui se plaint d'une dyspnée d'effort. L'auscultation est normale.",

@@ -1,7 +1,7 @@
 """The main job from end to end, then the refusals: what `mssgw demo --once` does.
 
-Dr Martin (alpha) sends a letter by SMTP submission; the gateways do the rest; Dr Durand (beta) is told by IMAP IDLE and
-reads it. Each step prints its evidence and its time; the first step that does not hold ends the run with StepFailed. Only
+Dr Martin (alpha) sends a letter by SMTP submission; the gateways do the rest; Dr Durand (beta) is notified by IMAP IDLE and
+reads it. Each step prints its evidence and its time; the first step that fails ends the run with StepFailed. Only
 public interfaces are used: SMTP, IMAP, `mssgw trace`.
 """
 
@@ -32,7 +32,7 @@ TEXT = "Cher confrère,\n\nvous trouverez ci-joint la lettre de liaison de notre
 
 
 class StepFailed(Exception):
-    """A step did not hold. The text says which and why."""
+    """A step failed. The text names it and the reason."""
 
 
 class Once:
@@ -41,7 +41,7 @@ class Once:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """The whole play. Raises StepFailed."""
+        """Runs all steps. Raises StepFailed."""
         try:
             self.main_job()
             self.refusals()
@@ -51,7 +51,7 @@ class Once:
     def step(self, name: str, evidence: str) -> None:
         self.say(f"  ✔ {time.monotonic() - self.started:6.2f} s  {name:<27} {evidence}")
 
-    # -- who plays ------------------------------------------------------------------------------------------------
+    # -- persons --------------------------------------------------------------------------------------------------
 
     def operator(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(one for one in self.description["operators"] if one["name"] == name)
@@ -110,7 +110,7 @@ class Once:
         return message, answer.rsplit(" ", 1)[-1]
 
     def trail(self, operator: str, key: str, last: str) -> None:
-        """What the audit of an operator says of this message, as `mssgw trace` tells it, until it says `last`."""
+        """The rows of `mssgw trace` about this message at an operator, asked until `last` is among them."""
         deadline = time.monotonic() + PATIENCE
         while True:
             entries = self.trace(operator, key)
@@ -164,7 +164,7 @@ class Once:
         self.step(f"refused: {name}", f"{code} {text.decode('ascii', 'replace')}")
 
     def knock(self, peer: str) -> tuple[int, bytes]:
-        """Talk to alpha's relay port as one of the peers. The first reply that isn't a yes, or the last."""
+        """A dialogue with alpha's relay port as one of the peers. Returns the first negative reply, or the last one."""
         row, place = self.description["peers"][peer], self.operator("alpha")["relay"]
         context = self.tls()
         context.load_cert_chain(self.directory / row["cert"], self.directory / row["key"])

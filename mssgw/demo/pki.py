@@ -88,7 +88,7 @@ class Credential:
 
 @dataclass(slots=True)
 class Authority:
-    """A root or an intermediate, and what it has to say about the certificates it issued."""
+    """A root or an intermediate, with the state of the certificates it issued."""
 
     name: str  # as in the addresses of IGC-Santé: ACR-EL, ACI-EL-ORG
     credential: Credential
@@ -291,7 +291,7 @@ class Pki:
         not_before: datetime | None = None,
         not_after: datetime | None = None,
     ) -> Credential:
-        """An organisation's mail certificate. It can encrypt too, unless `profile=ORG_SIGN` (what is seen in the field)."""
+        """An organisation's mail certificate. It can encrypt too, unless `profile=ORG_SIGN`, the only profile seen in public data."""
         subject = organisation_name(common_name or address.partition("@")[2], o=o, ou=ou, st=st)
         return self.issue(
             subject,
@@ -383,7 +383,7 @@ class Pki:
             (directory / f"{authority.name}.pem").write_bytes(authority.credential.pem)
 
     def save(self, directory: Path) -> None:
-        """Everything, keys of the authorities included, so that another process can go on from here."""
+        """Everything, keys of the authorities included, so that another process can load it."""
         directory.mkdir(parents=True, exist_ok=True)
         state = {
             "base_url": self.base_url,

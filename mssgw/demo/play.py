@@ -1,4 +1,4 @@
-"""`mssgw demo`: set the stage, write demo.json, print how to use it, stay until told to stop."""
+"""`mssgw demo`: start everything, write demo.json, print how to use it, stay until stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Options:
 
 
 def play(options: Options) -> int:
-    """Returns the exit status: 0 after a clean end, 1 when something did not start or a step did not hold."""
+    """Returns the exit status: 0 after a clean end, 1 when something did not start or a step failed."""
     started = time.monotonic()
     try:
         with _told_to_stop() as stop, stage.alone(options.directory), stage.Stage(options.directory) as scene:

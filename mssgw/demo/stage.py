@@ -1,7 +1,7 @@
 """The processes of the demo, as real ones: started in order, watched, stopped together.
 
-Each operator runs the same `mssgw serve` that production runs, with its own `mssgw.toml`. A process is ready when it
-says so the way it would say it to systemd (sd_notify), so there is nothing to guess and nothing to sleep for.
+Each operator runs the same `mssgw serve` that production runs, with its own `mssgw.toml`. A process reports that it is
+ready as it would to systemd (sd_notify), so that nobody has to guess or to sleep.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Process:
 
 @dataclass
 class Stage:
-    """Processes under one roof. Use as a context manager: leaving it stops them all."""
+    """A group of processes. Use as a context manager: leaving it stops them all."""
 
     directory: Path
     processes: list[Process] = field(default_factory=list)
@@ -233,7 +233,7 @@ class Stage:
         return process
 
     def wait_ready(self, process: Process, port: int | None = None) -> None:
-        """Until the process says READY, or answers at `port`. Raises ChildProcessError with the end of its log when it doesn't."""
+        """Waits until the process sends READY or answers at `port`. Raises ChildProcessError with the end of its log when it doesn't."""
         deadline = time.monotonic() + START_SECONDS
         process.ready.settimeout(0.05)
         while time.monotonic() < deadline and process.popen.poll() is None:
@@ -247,7 +247,7 @@ class Stage:
         raise ChildProcessError(f"{process.name} did not start:\n  " + "\n  ".join(tail))
 
     def ended(self) -> Process | None:
-        """A process that ended although nobody asked it to."""
+        """A process that ended by itself."""
         return next((process for process in self.processes if process.popen.poll() is not None), None)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Do the databases of a configuration answer? What `mssgw config check` asks beside the files."""
+"""Checks that the databases of a configuration answer: a part of `mssgw config check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REMEDY = "start the database, or correct the address"
 
 
 def require_answer(config: Config) -> None:
-    """Connect to both stores and change nothing; one that is not made yet is no mistake. Raises ConfigError with all problems."""
+    """Connect to both stores and change nothing; one that does not exist yet is no mistake. Raises ConfigError with all problems."""
     problems: list[tuple[str, str]] = []
     for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
         try:

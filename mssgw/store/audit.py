@@ -1,6 +1,6 @@
 """Audit: who did what, when, with which outcome; never content, subjects or patient data.
 
-Rows are only added. Those of one message share its trace, so `find` tells the whole way of a message from
+Rows are only added. Those of one message share its trace, so `find` returns the whole way of a message from
 any address, Message-ID or trace.
 """
 
@@ -20,13 +20,13 @@ from mssgw.store.engine import Reader, Transaction
 
 
 class Act(enum.StrEnum):
-    """What the store itself writes. Other areas add their own words."""
+    """The kinds of rows that the store itself writes. Other areas add their own."""
 
-    QUEUED = "queued"  # a message entered the queue; its trace is ours from here on
+    QUEUED = "queued"  # a message entered the queue
     RECIPIENT = "recipient"  # a queued recipient reached its final state
     DELIVERED = "delivered"  # a message went into a mailbox
     DUPLICATE = "duplicate"  # the mailbox already had it
-    QUEUE = "queue"  # an administrator's hand: hold, retry, drop
+    QUEUE = "queue"  # an administrator's act: hold, retry, drop
     ACCOUNT = "account"
 
 
@@ -82,7 +82,7 @@ def add(
 
 
 def written(address: Address | str) -> str:
-    """An address as audit rows hold it: whoever looks for it needn't know in which case the peer wrote it."""
+    """An address as audit rows hold it, in one case, so that it is found however the peer wrote it."""
     return str(address).casefold()
 
 

@@ -2,8 +2,8 @@
 
 `prepare` seals and, for large bodies, writes tmp -> fsync -> rename -> fsync folder; nothing refers to the
 file yet. `add`, inside a transaction, makes the row; the same content of one domain is kept once. A crash
-in between leaves a file without a row, which `sweep` removes after a day. Reading large bodies opens
-64 KiB at a time, straight from the sealed file; they never lie in the clear on disk.
+in between leaves a file without a row, which `sweep` removes after a day. Large bodies are decrypted
+64 KiB at a time, straight from the sealed file; they are never in clear on disk.
 
 Below the free-disk floor of `limits.free_disk`, and when the disk is full, `prepare` is Deferred 452 4.3.1.
 """
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 ContentId = NewType("ContentId", int)  # one content of one domain
 
-INLINE = SPOOL_LIMIT  # what was small enough for memory stands in the database: a file costs two fsyncs and a rename more
+INLINE = SPOOL_LIMIT  # a small content stands in the database: a file would cost two fsyncs and a rename more
 _SPACE_CHECK_SECONDS = 1.0
 
 
@@ -75,7 +75,7 @@ class Prepared:
 _content = schema.content.c
 _FIND = (
     sa.select(_content.id)
-    .where(  # with a share of the row's lock, so that it isn't swept before we commit
+    .where(  # with a shared lock of the row, so that it isn't swept before we commit
         _content.domain == sa.bindparam("domain"), _content.hash == sa.bindparam("hash")
     )
     .with_for_update(key_share=True, read=True)
@@ -90,7 +90,7 @@ def add(tx: Transaction, prepared: Prepared) -> ContentId:
     key = {"domain": prepared.domain, "hash": bytes.fromhex(prepared.blob)}
     row = {**key, "size": prepared.size, "sealed": prepared.sealed, "file": prepared.file, "created": tx.now}
     found = None
-    while found is None:  # twice when it was swept between the two looks
+    while found is None:  # the second round is for a row that was swept between the two queries
         ((found,),) = tx.raw(_ADD[tx.dialect], row) or tx.raw(_FIND, key) or ((None,),)
     if (summary := prepared.summary) is not None:
         tx.raw(
@@ -101,7 +101,7 @@ def add(tx: Transaction, prepared: Prepared) -> ContentId:
 
 
 def purpose(what: bytes, digest: bytes) -> bytes:
-    """What a sealed value is bound to."""
+    """The context to which a sealed value is bound (AEAD associated data)."""
     return what + b"\0" + digest
 
 
@@ -117,7 +117,7 @@ class Blobs:
         return self._directory
 
     def require_room(self, size: int = 0) -> None:
-        """Raises Deferred 452 4.3.1 when the disk is nearly full. For small contents it looks now and then."""
+        """Raises Deferred 452 4.3.1 when the disk is nearly full. For small contents the disk is checked now and then."""
         now = time.monotonic()
         if now - self._space_checked < _SPACE_CHECK_SECONDS and size <= INLINE:
             return
@@ -228,7 +228,7 @@ def open_sealed(rx: Reader, sealed: bytes, bound: bytes) -> bytes:
 
 
 def _opened(rx: Reader, opening: Callable[[], T]) -> T:
-    """What `opening` gives; its key may be one that another process made a moment ago."""
+    """Runs `opening`; loads the keys again when another process has just made the one it needs."""
     try:
         return opening()
     except UnknownKey:
@@ -243,7 +243,7 @@ def _numbered(body: Body) -> Iterator[tuple[int, bool, bytes]]:
 
 
 def _make_directories(directory: Path) -> None:
-    """All that files will ever lie in, durable before the first one comes: a file in a lost directory is lost."""
+    """Makes all directories for files, durably, before the first file comes: a file in a lost directory is lost."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tmp", *(f"{number:02x}" for number in range(256))):
         (directory / name).mkdir(mode=0o700, exist_ok=True)

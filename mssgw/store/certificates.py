@@ -1,6 +1,6 @@
 """Certificates of recipients, by address, with where and when they were seen; and what their software can read.
 
-Whoever asks decides which one is good: nothing here judges. History is kept. A change rings `CHANGED`.
+The caller decides which one is good: nothing is judged here. History is kept. A change rings `CHANGED`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def drop(tx: Transaction, address: Address, der: bytes) -> None:
 
 
 def set_capabilities(tx: Transaction, address: Address, der: bytes, seen_at: datetime) -> None:
-    """What the last valid mail of this address said its software can read (RFC 8551 2.5.2). Older mail changes nothing."""
+    """Record the capabilities in the last valid mail of this address (RFC 8551 2.5.2). Older mail changes nothing."""
     known = capabilities(tx, address)
     if known is None or known[1] <= seen_at:
         tx.run(_SET_CAPABILITY[tx.dialect], {"key": address.key, "der": der, "seen": seen_at})

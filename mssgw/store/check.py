@@ -241,7 +241,7 @@ _CHECKS: tuple[Callable[[Reader], Iterator[Problem]], ...] = (_engine, _accounts
 
 
 def _places(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
-    """Files are where rows say, whole."""
+    """The files that rows name exist and are whole."""
     for number, size, file in rx.raw(sa.select(_content.id, _content.size, _content.file).where(_content.file.is_not(None))):
         try:
             found = (blobs.directory / file).stat().st_size
@@ -254,7 +254,7 @@ def _places(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
 
 
 def _contents(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
-    """Everything sealed opens and is what its hash says."""
+    """Everything sealed opens and has its hash."""
     for number, digest, size in rx.raw(sa.select(_content.id, _content.hash, _content.size)):
         try:
             with blobs.bodies(rx, [ContentId(number)])[ContentId(number)] as body:

@@ -55,7 +55,7 @@ def address(setting: str, store: str, data: Path) -> sa.URL:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """What keeps the store from being opened, said as a ConfigError."""
+    """Turns what keeps the store from being opened into a ConfigError."""
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -80,8 +80,8 @@ def connect_reader(url: sa.URL) -> sa.Engine:
 class Turn:
     """The writers of several processes on one SQLite file wait for their turn in the kernel, which wakes them at once.
 
-    SQLite's own waiting sleeps up to 100 ms between two looks, and with two busy workers one of them starves. This lock
-    is about fairness only; that of SQLite keeps the data right, with whoever doesn't know this one.
+    SQLite's own waiting sleeps up to 100 ms between two tries, and with two busy workers one of them starves. This lock
+    is only for fairness; SQLite's own lock keeps the data right, also with programs that don't know this one.
     """
 
     def __init__(self, url: sa.URL) -> None:
@@ -136,7 +136,7 @@ def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
-        # Durable when it returns, even where the server's administrator preferred speed; stricter settings stay.
+        # A commit is durable when it returns, even where the server is configured for speed; stricter settings stay.
         connection.execute("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
         connection.commit()
 

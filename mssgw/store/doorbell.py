@@ -1,9 +1,9 @@
-"""Doorbell: "something changed", told to every process after the commit.
+"""Doorbell: the signal "something changed", sent to every process after the commit.
 
-Truth is in the tables; a bell only says when to look. A lost bell costs time, never a message.
+Truth is in the tables; a ring only means that it is time to look. A lost ring costs time, never a message.
 
 Topics: "queue", "mailbox:ID", "account:ID". In the same process those who wait are woken at once; other
-processes hear of it
+processes notice it
 
 * on SQLite by `PRAGMA data_version`, read every 200 ms, and the table `bell`, which holds for each topic
   the number of its last ring;
@@ -31,11 +31,11 @@ from mssgw.store.faults import Fault, classify
 POLL_SECONDS = 0.2
 SAFETY_SECONDS = 5.0
 _CHANNEL = "mssgw"
-EVERYTHING = "*"  # rung when bells may have been lost
+EVERYTHING = "*"  # the topic that rings when others may have been lost
 
 
 class Bell:
-    """One waiter. Remembers what rang until it is asked; belongs to one task of the loop."""
+    """One waiter. Remembers what rang until it is read; belongs to one task of the loop."""
 
     def __init__(self, doorbell: Doorbell, topics: Iterable[str]) -> None:
         self._doorbell, self._rung, self._event = doorbell, set[str](), asyncio.Event()
@@ -44,7 +44,7 @@ class Bell:
             self.add(topic)
 
     def add(self, topic: str) -> None:
-        """Listen to this too: an exact topic, or all that begin with it when it ends with a colon."""
+        """Add a topic: an exact one, or all that begin with it when it ends with a colon."""
         self.topics.add(topic)
         self._doorbell.enlist(self, topic)
 
@@ -59,7 +59,7 @@ class Bell:
     async def wait(self, timeout: float | None = None) -> frozenset[str]:  # noqa: ASYNC109
         """What rang since the last call; waits for it. Empty after `timeout` seconds of silence.
 
-        `"*"` among the answers means that bells may have been lost: look at everything.
+        `"*"` in the result means that rings may have been lost: look at everything.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -91,7 +91,7 @@ class Bell:
 
 
 class Doorbell:
-    """The waiters of this process. The engines add how other processes are told and heard."""
+    """The waiters of this process. The engines add how rings reach other processes and come from them."""
 
     def __init__(self, engine: sa.Engine, worker: str, loop: asyncio.AbstractEventLoop) -> None:
         self._engine, self._loop = engine, loop
@@ -129,11 +129,11 @@ class Doorbell:
                     bell.strike(topic)
 
     def write(self, connection: sa.Connection, topics: Iterable[str]) -> None:
-        """Tell the other processes, as part of the transaction. In the writer's thread."""
+        """Ring in the other processes, as part of the transaction. In the writer's thread."""
         raise NotImplementedError
 
     async def start(self) -> None:
-        """From here on bells of other processes are heard."""
+        """From here on rings of other processes arrive."""
         self._thread.start()
         await self._loop.run_in_executor(None, self._listening.wait, SAFETY_SECONDS)
 
@@ -147,7 +147,7 @@ class Doorbell:
     # -- the thread ----------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Watch until told to stop; whatever goes wrong, begin again and wake everybody."""
+        """Watch until stopped; after any error begin again and wake everybody."""
         while True:
             try:
                 with self._engine.connect() as connection:
@@ -163,11 +163,11 @@ class Doorbell:
             self._strike({EVERYTHING})
 
     def _watch(self, connection: sa.Connection) -> bool:
-        """Returns True when told to stop."""
+        """Returns True when stopped."""
         raise NotImplementedError
 
     def _pause(self, seconds: float, *others: int) -> bool:
-        """Wait for time to pass or one of the descriptors. True when told to stop."""
+        """Wait for a time or for one of the descriptors. Returns True when stopped."""
         ready, _, _ = select.select([self._stop_read, *others], [], [], seconds)
         return self._stop_read in ready
 
@@ -234,7 +234,7 @@ class PgDoorbell(Doorbell):
             self._strike(rung or self._missed(connection, seen))
 
     def _missed(self, connection: sa.Connection, seen: dict[int, int]) -> set[str]:
-        """Mailboxes that went on without a bell; the queue and the accounts are cheap to look at, so always."""
+        """Topics of mailboxes whose modseq rose without a ring; the queue and the accounts always, because they are cheap to read."""
         topics = set(self._exact)
         boxes = [int(topic.removeprefix("mailbox:")) for topic in topics if topic.startswith("mailbox:")]
         now = {row.id: row.modseq for row in connection.execute(self._MODSEQS, {"ids": boxes})} if boxes else {}

@@ -4,8 +4,8 @@
 in its own savepoint, so that one failing doesn't hurt its neighbours. Their futures end after the
 commit is durable, never before; the doorbell rings after that.
 
-* A function may run more than once (a lock or serialization error runs it again): it must do nothing
-  but talk to its transaction, shortly.
+* A function may run more than once (a lock or serialization error runs it again): it must use nothing
+  but its transaction, and be short.
 * A cancelled caller does not stop its function: what was handed over is committed.
 * Disk full is Deferred 452 4.3.1; a commit whose outcome is unknown is Deferred: the sender tries
   again, and the duplicate is dropped by `mailboxes.deliver`.
@@ -46,7 +46,7 @@ READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What transactions know beside their connection."""
+    """What transactions need beside their connection."""
 
     clock: Clock
     master: MasterKey
@@ -56,7 +56,7 @@ class Context:
 
 
 class Reader:
-    """One consistent moment of the store. Handed to the functions of the aggregates, of no use elsewhere."""
+    """One consistent moment of the store, for the functions of the aggregates."""
 
     __slots__ = ("connection", "context", "dialect", "driver", "now")
 
@@ -71,7 +71,7 @@ class Reader:
         return self.connection.execute(statement, values)
 
     def raw(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Rows as the driver gives them, without type conversion: for what is asked often, and for long lists.
+        """Rows as the driver gives them, without type conversion: for frequent queries and long lists.
 
         Instants are microseconds (`schema.from_microseconds`). The statement should be a constant of its module.
         """
@@ -102,7 +102,7 @@ class Transaction(Reader):
         self.topics: set[str] = set()
 
     def ring(self, topic: str) -> None:
-        """Tell those who wait for `topic`, in every process, once this is committed."""
+        """Ring for `topic` in every process, once this is committed."""
         self.topics.add(topic)
 
 
@@ -116,7 +116,7 @@ class _Job:
         self.topics: set[str] = set()
 
     def settle(self) -> None:
-        if self.future.done():  # cancelled; what it asked for is committed all the same
+        if self.future.done():  # the caller was cancelled; its function is committed all the same
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -187,7 +187,7 @@ class Writer:
     def _tell(self, batch: list[_Job]) -> None:
         try:
             self._loop.call_soon_threadsafe(self._settle, batch)
-        except RuntimeError:  # the loop is gone, and with it those who wait
+        except RuntimeError:  # the loop is closed, and nobody waits any more
             return
 
     def _settle(self, batch: list[_Job]) -> None:
@@ -208,7 +208,7 @@ class Writer:
                     self._disconnect(broken=True)
                     if attempt:  # the new connection is gone as well: the server is away
                         break
-                elif len(batch) > 1:  # one by one, so that they don't stand in the way together again
+                elif len(batch) > 1:  # one by one, so that they don't block each other again
                     for job in batch:
                         self._commit([job])
                     return
@@ -275,7 +275,7 @@ class Writer:
     def _disconnect(self, *, broken: bool = False) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            if broken:  # nothing more is said to it
+            if broken:  # nothing more is executed on it
                 connection.invalidate()
             connection.close()
 

@@ -1,4 +1,4 @@
-"""Single facts that outlive a restart: the date of the last whitelist seen, and the like. Values are JSON."""
+"""Single facts that outlive a restart, such as the date of the last whitelist seen. Values are JSON."""
 
 from __future__ import annotations
 

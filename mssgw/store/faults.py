@@ -1,4 +1,4 @@
-"""What a database error means: again at once, later, never. One table for both engines.
+"""What a database error means: try again at once, later, or never. One table for both engines.
 
 Unknown means temporary: the peer or the queue keeps the message.
 """
@@ -17,7 +17,7 @@ class Fault(enum.Enum):
     RETRY = enum.auto()  # another writer was in the way; run it again
     GONE = enum.auto()  # the connection ended
     FULL = enum.auto()  # no room
-    FAILED = enum.auto()  # disk or server trouble; later, perhaps
+    FAILED = enum.auto()  # trouble of the disk or the server; later
     BUG = enum.auto()  # a statement or a value of ours is wrong
 
 
@@ -51,17 +51,17 @@ def classify(error: BaseException) -> Fault:
     if isinstance(driver, OSError):
         return Fault.FAILED
     state = getattr(driver, "sqlstate", None)
-    if state is None:  # psycopg has none when it lost, or never had, the connection
+    if state is None:  # psycopg gives none when the connection was lost or never made
         return Fault.GONE if any(kind.__name__ == "OperationalError" for kind in type(driver).__mro__) else Fault.BUG
     return next((fault for start, fault in _POSTGRESQL if state.startswith(start)), Fault.BUG)
 
 
 def full(detail: str) -> Deferred:
-    """No room for mail: RFC 3463 4.3.1 says the system is full, RFC 5321 4.2.3 the code."""
+    """No room for mail: the code is of RFC 5321 4.2.3, the enhanced code 4.3.1 (system full) of RFC 3463."""
     return Deferred("Insufficient system storage, try again later", code=452, enhanced="4.3.1", detail=detail)
 
 
 def deferred(error: BaseException) -> Deferred:
-    """What the caller hears. The text of the database goes to the log only."""
+    """The error for the caller. The text of the database goes to the log only."""
     said = str(getattr(error, "orig", None) or error).partition("\n")[0]
     return full(said) if classify(error) is Fault.FULL else Deferred("Mail store unavailable, try again later", detail=said)

@@ -56,7 +56,7 @@ def migrate(config: Config) -> None:
     try:
         with turn, database.opening(), engine.begin() as connection:
             if url.get_backend_name() == "postgresql":
-                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))  # another process may migrate for long
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))  # another process may take long to migrate
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             _upgrade(connection)
     finally:

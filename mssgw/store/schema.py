@@ -115,7 +115,7 @@ def _points_to(name: str, target: str, **options: Any) -> sa.Column[Any]:
     return _column(name, Id, sa.ForeignKey(target), **options)
 
 
-# -- who -------------------------------------------------------------------------------------------------
+# -- accounts --------------------------------------------------------------------------------------------
 
 account = sa.Table(
     "account",

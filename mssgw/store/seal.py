@@ -1,7 +1,7 @@
 """Seal: everything that holds mail content is AES-256-GCM at rest, under a key per domain.
 
 The domain's keys are random and stand in the store (`store.keys`), wrapped (AES-256-GCM) by the master key.
-Who has the database and the files but not the master key reads nothing; dropping a domain's key erases its mail.
+Whoever has the database and the files but not the master key reads nothing; dropping a domain's key erases its mail.
 This module is cryptography alone: octets in, octets out.
 
     sealed octets    version 1 | key id (4) | nonce (12) | ciphertext and tag
@@ -42,7 +42,7 @@ class UnknownKey(Exception):
 
 
 class SealBroken(Deferred):
-    """Sealed octets that don't open: changed, exchanged or cut. Kept as temporary: a backup may heal it."""
+    """Sealed octets that don't open: changed, exchanged or cut. Treated as temporary, because a backup may bring them back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _wrap_bound(domain: str) -> bytes:
 
 
 class Seal:
-    """The domain keys that this process has opened. Used from the loop and from the store's threads; keys only ever come."""
+    """The domain keys that this process has opened. Used from the loop and from the store's threads; keys are only added."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, _Key] = {}
@@ -115,7 +115,7 @@ class Seal:
 
     def add(self, number: int, domain: Domain, secret: bytes) -> None:
         key = _Key(number, secret, AESGCM(secret))
-        self._by_id[number] = key  # first: what `_by_domain` seals, another thread may open at once
+        self._by_id[number] = key  # before `_by_domain`, because another thread may open at once what that seals
         self._by_domain[domain] = key
 
     def seal(self, domain: Domain, purpose: bytes, data: bytes) -> bytes:

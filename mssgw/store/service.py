@@ -1,4 +1,4 @@
-"""Store: what the rest of the program holds.
+"""Store: the interface of this package for the rest of the program.
 
 `migrate` once per start, by the parent; `open` in each worker. `write` and `read` take a function of the
 aggregates' functions, and run it in a transaction:
@@ -32,7 +32,7 @@ from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forg
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 3600.0  # how often a worker looks whether sweeping is due
+_LOOK_SECONDS = 3600.0  # seconds between two checks whether sweeping is due
 
 
 class Store:
@@ -66,7 +66,7 @@ class Store:
         await keys.recognise(self._writer, self._readers, self._context.seal)
 
     async def require_answer(self) -> None:
-        """Ask the database for nothing, to hear whether it is there. Raises Deferred."""
+        """An empty query, which shows whether the database answers. Raises Deferred."""
         await self.read(lambda rx: rx.raw(sa.text("SELECT 1")))
 
     async def check(self, *, deep: bool = True) -> list[Problem]:

@@ -1,7 +1,7 @@
-"""Statements made ready for the driver, once per dialect: what is said for every message should not be built anew each time.
+"""Statements made ready for the driver, once for each dialect: those that every message needs are not built anew each time.
 
 SQLAlchemy writes the SQL and knows the types; what it does for each execution (events, result objects, caches) takes more
-time than SQLite takes for the row. `ready` answers None for the few statements whose text depends on their values.
+time than SQLite takes for the row. `ready` returns None for the few statements whose text depends on their values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Ready:
     order: tuple[str, ...] | None  # of the values, where the driver counts them
 
     def values(self, given: Mapping[str, Any]) -> Any:
-        """What the driver takes beside the text. Raises KeyError for a value that is missing."""
+        """The parameters for the driver. Raises KeyError for a value that is missing."""
         values = {**self.fixed, **given}
         for name, process in self.processors:
             values[name] = process(values[name])

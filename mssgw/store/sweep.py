@@ -1,8 +1,8 @@
 """sweep: removes what nothing refers to any more, and what was kept long enough.
 
 Contents without a message, files without a row (a crash between file and commit leaves one), leftovers of
-writes, finished queue messages after `queue.keep_days`, delivery keys after a week, and the far end of the
-logs of expunged UIDs. Safe beside running workers: whoever wants a content again takes a share of its row,
+writes, finished queue messages after `queue.keep_days`, delivery keys after a week, and the oldest rows of the
+logs of expunged UIDs. Safe beside running workers: a worker that uses a content again takes a shared lock of its row,
 and a file gets a new name at each writing, so that an old one without a row will never have one. While a backup
 holds the files (`files_held`), none is removed; the sweep of the next day finds them again.
 """
@@ -48,7 +48,7 @@ _UNUSED = sa.select(_content.id).where(
 
 
 def sweep_is_due(tx: Transaction) -> bool:
-    """Whether a day has passed since the last time this said yes. The first time is a day after the first look."""
+    """Whether a day has passed since this last returned True; first a day after the first call."""
     last = facts.get(tx, _FACT)
     if last is not None and tx.now < datetime.fromisoformat(last) + _EVERY:
         return False
@@ -69,7 +69,7 @@ def long_logs(rx: Reader) -> list[MailboxId]:
 def forget(tx: Transaction, before: datetime) -> list[int]:
     """Delete some contents that nothing points to; their sizes. Their files are without a row then."""
     locked = list(tx.run(_UNUSED.where(_content.created < before).limit(SWEEP_ROWS).with_for_update(skip_locked=True)).scalars())
-    # Looked at again under the lock: on PostgreSQL somebody may have taken one between our look and our lock.
+    # Checked again under the lock: on PostgreSQL another worker may have used one between our query and our lock.
     ids = list(tx.run(_UNUSED.where(schema.among(_content.id, "ids")), {"ids": locked}).scalars())
     tx.run(sa.delete(schema.summary).where(schema.among(_summary.content_id, "ids")), {"ids": ids})
     return list(tx.run(sa.delete(schema.content).where(schema.among(_content.id, "ids")).returning(_content.size), {"ids": ids}).scalars())

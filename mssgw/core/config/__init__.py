@@ -1,9 +1,9 @@
 """Config: one TOML file as frozen values; all mistakes at once, each with its path.
 
 `load` reads the file, validates every top-level table by itself, resolves relative paths against the
-file's directory, checks what one table says against another, and raises ConfigError with everything
+file's directory, checks whether tables contradict each other, and raises ConfigError with everything
 that is wrong. Secrets stand in the file by reference (`file:`, `credential:`) and are read by
-`Secret.read` when they are needed; `show` prints references, never what is behind them.
+`Secret.read` when they are needed; `show` prints references, never the secrets.
 
 A setting is a field; its sentence is the field's `Meta(description=...)`. `config/mssgw.toml` is
 generated from these (`python -m mssgw.core.config.reference`), and a test compares.
@@ -47,7 +47,9 @@ class Config(Settings, frozen=True):
     imap: Annotated[Imap | None, Meta(description="Ports 143 and 993: mail clients read.")] = None
     web: Annotated[Web | None, Meta(description="The web interface.")] = None
     metrics: Annotated[Metrics | None, Meta(description="Where Prometheus reads the metrics. Loopback only, no authentication.")] = None
-    limits: Annotated[Limits, Meta(description="What is too much.")] = msgspec.field(default_factory=Limits)
+    limits: Annotated[Limits, Meta(description="Limits: what is beyond them is refused or deferred.")] = msgspec.field(
+        default_factory=Limits
+    )
     queue: Annotated[Queue, Meta(description="The outbound queue: retries, delays, bounces.")] = msgspec.field(default_factory=Queue)
     smime: Annotated[Smime, Meta(description="Signing, encrypting, verifying, decrypting.")] = msgspec.field(default_factory=Smime)
     ldap: Annotated[tuple[Ldap, ...], Meta(description="A directory with recipients' certificates, asked over LDAP.")] = ()
@@ -124,7 +126,7 @@ def _table(name: str, given: Any, problems: list[tuple[str, str]]) -> Any:
 
 
 def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) -> Any:
-    """Convert, and when it fails take the culprit out and look on, so that all mistakes are found."""
+    """Convert; when it fails, take the wrong value out and convert again, so that all mistakes are found."""
     removed: set[str] = set()
     for _ in range(64):
         try:
@@ -132,7 +134,7 @@ def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) 
         except msgspec.ValidationError as error:
             sentence, _, where = str(error).partition(" - at `$")
             where = where.rstrip("`")
-            if isinstance(error.__cause__, Mistakes):  # what was taken out is told already, and is missed only by us
+            if isinstance(error.__cause__, Mistakes):  # what was taken out is reported already, and missing only because of that
                 problems += [
                     (f"{path}{where}.{name}", told)
                     for name, told in error.__cause__.problems
@@ -160,7 +162,7 @@ def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) 
 
 
 def _inside(kind: Any, steps: list[str | int]) -> Any:
-    """What msgspec knows of the type of a setting."""
+    """The type of a setting as msgspec describes it."""
     found: Any = msgspec.inspect.type_info(kind)
     for step in [*steps, None]:
         while isinstance(found, msgspec.inspect.Metadata | msgspec.inspect.UnionType):
@@ -177,7 +179,7 @@ def _inside(kind: Any, steps: list[str | int]) -> Any:
 
 
 def _choices(kind: Any, steps: list[str | int]) -> str:
-    """For a setting of a few words, which: msgspec names only the wrong one."""
+    """The words that a setting may have, where it has a few: msgspec names only the wrong one."""
     found = _inside(kind, steps)
     return f"; one of {', '.join(map(str, found.values))}" if isinstance(found, msgspec.inspect.LiteralType) else ""
 
@@ -200,7 +202,7 @@ def _steps(where: str) -> list[str | int]:
 
 
 def _remove(given: Any, steps: list[str | int]) -> bool:
-    """Drop the wrong value (or the whole list it stands in). Says whether there was something to drop."""
+    """Drop the wrong value (or the whole list it stands in). Returns whether there was something to drop."""
     while steps and isinstance(steps[-1], int):
         steps = steps[:-1]
     try:
@@ -219,7 +221,7 @@ def _required(tables: dict[str, Any], problems: list[tuple[str, str]]) -> None:
 
 
 def _across(config: Config) -> Any:
-    """What one table says against another."""
+    """Contradictions between tables."""
     seen: set[Domain] = set()
     for index, domain in enumerate(config.domain):
         if domain.name in seen:

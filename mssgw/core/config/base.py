@@ -46,7 +46,7 @@ class Network(_Parsed):
 
     @property
     def is_everybody(self) -> bool:
-        """So wide that it keeps nobody out: less than 8 bits of an IPv4 address are given, or 16 of an IPv6 one."""
+        """So wide that it excludes hardly anybody: a prefix under 8 bits for IPv4, under 16 for IPv6."""
         return self._network.prefixlen < (8 if self._network.version == 4 else 16)
 
     def __contains__(self, peer: str) -> bool:
@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mistakes(ValueError):
-    """What settings of one table say against each other, or what no type can say: (setting, sentence) each, all of them."""
+    """Contradictions between settings of one table, and mistakes that no type can express: all of them, each as (setting, sentence)."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         self.problems = problems
@@ -139,7 +139,7 @@ class Secret(_Parsed):
         return self.path.read_bytes()
 
     def hold(self) -> None:
-        """Keep the secret in the memory of this process, for when it may read the file no more. Raises OSError."""
+        """Keep the secret in the memory of this process, which is about to lose the right to read the file. Raises OSError."""
         if self.scheme != "pkcs11":
             credentials.hold(str(self), self.read())
 
@@ -154,7 +154,7 @@ class Secret(_Parsed):
         try:
             found = Path(self.name).stat()
         except OSError:
-            return ""  # reading it says why
+            return ""  # reading it reports why
         try:
             service = data.stat().st_gid
         except OSError:

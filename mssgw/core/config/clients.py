@@ -1,4 +1,4 @@
-"""[clients], [submission], [imap]: what mail clients meet."""
+"""[clients], [submission], [imap]: the ports for mail clients."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Queue(Settings, frozen=True):
         Meta(description="Waits after the first, second, … failed attempt; the last one repeats (RFC 5321 4.5.4.1).", min_length=1),
     ] = (60, 300, 900, 1800, 3600)
     give_up_hours: Annotated[int, Meta(description="Age at which mail is returned to its sender.", ge=1)] = 120
-    delay_notice_hours: Annotated[int, Meta(description="Age at which the sender hears that mail is late; 0 never.", ge=0)] = 4
+    delay_notice_hours: Annotated[int, Meta(description="Age at which the sender gets a report that mail is late; 0 never.", ge=0)] = 4
     lease_seconds: Annotated[
         int, Meta(description="How long a worker owns what it claimed; a dead worker's mail goes on after that.", ge=10)
     ] = 60

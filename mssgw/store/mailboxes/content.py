@@ -21,7 +21,7 @@ from mssgw.store.mailboxes.model import SEEN, MessageRow, NewMessage, OverQuota,
 from mssgw.store.mailboxes.tree import lock, quota_used
 from mssgw.store.schema import from_microseconds
 
-DUPLICATE_DAYS = 7  # how long an operator may take to try again what we had already committed
+DUPLICATE_DAYS = 7  # how long an operator may take to repeat a message that we had already committed
 
 _mailbox, _message, _content, _summary, _delivered = (
     schema.mailbox.c,
@@ -120,11 +120,11 @@ def deliver(
 ) -> int | None:
     """Append unless the same `key` came into this mailbox within seven days; the UID, or None for a duplicate.
 
-    Either way an audit row tells. Raises NotFound, OverQuota.
+    Either way an audit row is written. Raises NotFound, OverQuota.
     """
     lock(tx, mailbox)
     fresh = bool(tx.raw(_ONCE[tx.dialect], {"mailbox_id": mailbox, "key": key, "at": tx.now}))
-    if not fresh:  # long ago doesn't count
+    if not fresh:  # an old key doesn't count
         fresh = (
             tx.run(_RENEW_ONCE, {"box": mailbox, "what": key, "before": tx.now - timedelta(days=DUPLICATE_DAYS), "time": tx.now}).rowcount
             > 0
@@ -136,7 +136,7 @@ def deliver(
 
 
 def forget_deliveries(tx: Transaction) -> int:
-    """Drop the keys of `deliver` that are too old to matter; how many."""
+    """Drop the keys of `deliver` that are too old to count; returns how many."""
     return tx.run(sa.delete(schema.delivered).where(_delivered.at < tx.now - timedelta(days=DUPLICATE_DAYS))).rowcount
 
 

@@ -74,11 +74,11 @@ class Want(enum.IntFlag):
 
 
 class LogTooShort(Deferred):
-    """Too much was expunged since then to say what: take a new snapshot."""
+    """The log of what was expunged since then is no longer complete: take a new snapshot."""
 
 
 class OverQuota(Refused):
-    """The account keeps as much as it may: NO [OVERQUOTA], 552 5.2.2."""
+    """The account's quota is used up: NO [OVERQUOTA], 552 5.2.2."""
 
     default = Reply(552, "5.2.2", "Mailbox full")
 
@@ -115,7 +115,7 @@ class Snapshot:
 class Changes:
     """What happened after a modseq. A message that came and changed is in `added` with its present flags."""
 
-    modseq: int  # ask from here next time
+    modseq: int  # the modseq to ask from next time
     added: list[MessageAdded]
     flags: list[FlagsChanged]
     expunged: list[int]  # UIDs; may name some that came and went in between

@@ -103,7 +103,7 @@ def delete(tx: Transaction, account: AccountId, name: str) -> None:
         raise NotFound("No such mailbox", detail=name)
     if box.name == INBOX:
         raise NotAllowed("INBOX can't be deleted")
-    lock(tx, box.id)  # mail that is on its way into it comes before or not at all
+    lock(tx, box.id)  # mail on its way into it arrives before this, or not at all
     for table in (schema.message, schema.expunged, schema.delivered):
         tx.run(sa.delete(table).where(table.c.mailbox_id == box.id))
     tx.run(sa.delete(schema.mailbox).where(_mailbox.id == box.id))

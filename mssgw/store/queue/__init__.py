@@ -3,7 +3,7 @@
 One `Delivery` is one message to one next hop with its recipients of that domain. A worker claims deliveries
 that are due; the claim is a lease with a fencing token. What it then records counts only while nobody else
 has claimed the delivery since: otherwise LeaseLost, and nothing is written. A dead worker's deliveries are
-due again when the lease ends. Every recipient reaches exactly one final state, with the peer's last words
+due again when the lease ends. Every recipient reaches exactly one final state, with the peer's last reply
 and an audit row in the same transaction. Changes ring "queue".
 """
 

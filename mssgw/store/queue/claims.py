@@ -179,7 +179,7 @@ def record(tx: Transaction, delivery: Delivery, outcomes: Sequence[Outcome], nex
 
 
 def set_state(tx: Transaction, delivery: Delivery, address: Address, outcome: Outcome, who: str) -> None:
-    """Give a queued recipient its new state; a final one is told to the journal, and never changes again."""
+    """Give a queued recipient its new state; a final one is written into the audit and never changes again."""
     values = {"which": outcome.recipient, "of": delivery.id, "new": outcome.state, "said": outcome.reply, "time": tx.now}
     if tx.run(_SET_STATE, values).rowcount and outcome.state.final:
         audit.add(
@@ -206,7 +206,7 @@ def finish_if_done(tx: Transaction, delivery: DeliveryId) -> bool:
 
 
 def tell_delay(tx: Transaction, delivery: Delivery) -> None:
-    """Note that the sender was told of the delay (RFC 3461 4.1, NOTIFY=DELAY). Raises LeaseLost."""
+    """Record that the delay was reported to the sender (RFC 3461 4.1, NOTIFY=DELAY). Raises LeaseLost."""
     _ours(tx, _TELL_DELAY, delivery, time=tx.now)
 
 

@@ -52,7 +52,7 @@ class RecipientState:
     id: int
     recipient: Recipient
     state: State
-    reply: str | None  # the peer's last words
+    reply: str | None  # the peer's last reply
     changed: datetime | None
 
     @property

@@ -1,4 +1,4 @@
-"""The administrator's side of the queue: look, hold, retry, drop, forget."""
+"""The administrator's side of the queue: list, hold, retry, drop, purge."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _delivery, _queued, _recipient = schema.delivery.c, schema.queued.c, schema.reci
 
 _TAKE_AWAY = (
     sa.update(schema.delivery)
-    .where(  # from whoever has leased them
+    .where(  # also deliveries that a worker has leased
         schema.among(_delivery.id, "ids"), _delivery.finished.is_(None)
     )
     .values(fence=_delivery.fence + 1)
@@ -78,7 +78,7 @@ def unhold(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin"
 
 
 def drop(tx: Transaction, deliveries: Iterable[DeliveryId], who: str = "admin", reason: str = "dropped by an administrator") -> int:
-    """End deliveries without sending or bouncing. A worker that is sending one hears LeaseLost when it records."""
+    """End deliveries without sending or bouncing. A worker that is sending one gets LeaseLost when it records."""
     ours = list(tx.run(_TAKE_AWAY, {"ids": list(deliveries)}).scalars())
     for delivery in load(tx, ours):
         for one in delivery.pending:
