@@ -19,11 +19,13 @@ from mssgw.demo.dmp import describe as describe_dmp
 from mssgw.demo.dmp import write_config as write_dmp_config
 from mssgw.demo.once import Once, StepFailed
 
+BASE = 24_200  # below the ports that Linux hands out by itself (32768-60999), and no known service's
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     directory: Path
-    base: int = 42_000
+    base: int = BASE
     workers: int = 1
     store: str | None = None
     once: bool = False

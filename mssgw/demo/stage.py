@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mssgw.demo.cast import OPERATORS, ZONE, Operator, dmp_name
+from mssgw.demo.holder import holder
 
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
@@ -189,7 +190,8 @@ def require_free(base: int) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                raise OSError(f"port {port} is taken by another program; choose other ports with --port-base") from None
+                taken = holder(port) or "another program"
+                raise OSError(f"port {port} is taken by {taken}; choose other ports with --port-base") from None
 
 
 def _die_with_parent() -> None:

@@ -57,7 +57,7 @@ def _tokens(config: Config) -> Iterator[tuple[str, str]]:
     """What keys in tokens need beside the token, which may come later."""
     used = [name for name, secret in config.secrets() if secret.scheme == "pkcs11"]
     if used and find_spec("pkcs11") is None:
-        yield used[0], 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"'
+        yield used[0], "a key in a token needs python-pkcs11, which is not installed: pip install python-pkcs11"
     module = config.smime.pkcs11_module
     if module and not module.is_file():
         yield "smime.pkcs11_module", f"{module}: there is no such PKCS#11 library"

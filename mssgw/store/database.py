@@ -132,7 +132,7 @@ def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
     try:
         engine = sa.create_engine(url, poolclass=NullPool, isolation_level=isolation, connect_args=arguments)
     except ModuleNotFoundError as error:
-        raise ConfigError([("node.store", "PostgreSQL needs the extra `postgres`: pip install 'mssgw[postgres]'")]) from error
+        raise ConfigError([("node.store", "PostgreSQL needs psycopg, which is not installed: pip install 'psycopg[binary]'")]) from error
 
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:

@@ -15,7 +15,7 @@ from mssgw.demo import cast, stage
 from mssgw.demo.dmp import PATIENTS, commands, write_config
 from mssgw.node.remarks import remarks
 
-BASE = 42_000
+BASE = 24_200
 
 
 @pytest.fixture(scope="module")

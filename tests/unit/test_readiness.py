@@ -167,12 +167,12 @@ def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOKEN.format(module="absent.so"), home))
     assert dict(caught.value.problems) == {
-        "domain[0].key": 'a key in a token needs python-pkcs11, which is not installed: pip install "mssgw[hsm]"',
+        "domain[0].key": "a key in a token needs python-pkcs11, which is not installed: pip install python-pkcs11",
         "smime.pkcs11_module": f"{home}/absent.so: there is no such PKCS#11 library",
     }
     with pytest.raises(token_worker.Refusal) as refusal:
         token_worker._login({"module": f"{home}/module.so", "token": "igc", "pin": ""})
-    assert "pip install mssgw[hsm]" in refusal.value.text
+    assert "pip install python-pkcs11" in refusal.value.text
 
 
 def test_a_master_key_that_is_none(home):

@@ -53,7 +53,7 @@ def _login(hello: dict[str, Any]) -> Any:
         import pkcs11
         from pkcs11 import exceptions
     except ImportError as error:
-        raise Refusal("absent", "python-pkcs11 is not installed: pip install mssgw[hsm]") from error
+        raise Refusal("absent", "python-pkcs11 is not installed: pip install python-pkcs11") from error
     if not Path(hello["module"]).is_file():
         raise Refusal("absent", f"there is no PKCS#11 library {hello['module']}")
     try:
