@@ -41,6 +41,7 @@ class TestClock:
     def __init__(self, now: datetime = START) -> None:
         self._now = now
         self._order = itertools.count()
+        self.changed = asyncio.Event()  # set when somebody begins to sleep; whoever waits for that clears it
         self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
@@ -60,7 +61,12 @@ class TestClock:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self._now + timedelta(seconds=seconds), next(self._order), future))
+        self.changed.set()
         await future
+
+    def asleep(self) -> list[datetime]:
+        """When those who sleep now will wake, in order."""
+        return sorted(until for until, _, future in self._sleepers if not future.done())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import contextlib
 import errno
 import json as json_module
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -88,11 +88,11 @@ def output_with_message(document: dict[str, Any], letters: Iterator[bytes]) -> N
     _answer.printed = True
 
 
-def failure(*said: Message | str, fault: str = "other", detail: str = "") -> typer.Exit:
-    """To be raised: prints the reasons and ends with status 1."""
+def failure(*said: Message | str, fault: str = "other", detail: str = "", known: Mapping[str, Any] | None = None) -> typer.Exit:
+    """To be raised: prints the reasons and ends with status 1. `known`: members that `--json` shows beside the refusal."""
     reasons = [message("words", words=one) if isinstance(one, str) else one for one in said]
     sys.stderr.write(both(*reasons) + "\n" + (f"  ({detail})\n" if detail else ""))
-    _answer.no = _refusal(fault, *reasons, detail=detail)
+    _answer.no = {**(known or {}), **_refusal(fault, *reasons, detail=detail)}
     return typer.Exit(1)
 
 

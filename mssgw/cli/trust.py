@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from mssgw.trust.fetch import Failure
 from mssgw.trust.igc_sante import CHAIN_URL
 from mssgw.trust.offline import Court
 from mssgw.trust.refresh import State
-from mssgw.trust.revocation import Mode
+from mssgw.trust.revocation import Crl, Mode
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Whitelist
 
@@ -101,12 +102,18 @@ def match(
 
 
 @app.command()
-def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None, json: Json = False) -> None:
+def show(
+    config: ConfigFile,
+    domain: Annotated[str | None, typer.Argument(metavar="[DOMAIN]")] = None,
+    at: At = None,
+    json: Json = False,
+) -> None:
     """Show the list in force, its age, what fails to be fetched, what is known of revocation, and the operators of a domain."""
-    settings = loaded(config)
-    with _judged():
-        listed, state = _in_force(settings)
-        age = datetime.now(UTC) - state.checked_at
+    settings, now = loaded(config), _time(at) or SystemClock().now()
+    known = _words(_directory(settings), now) | _fetching(settings, now)  # wanted most when there is no list to trust
+    with _judged(known):
+        listed, state = _in_force(settings, now, known, told=not json)
+        age = now - state.checked_at
         document: dict[str, Any] = {
             "valid": True,
             "generated_at": state.generated_at.isoformat(),
@@ -120,7 +127,10 @@ def show(config: ConfigFile, domain: Annotated[str | None, typer.Argument(metava
             "source": state.url,
             "unreadable": [f"{what}: {why}" for what, why in listed.unreadable],
         }
-        document |= _words(_directory(settings)) | _fetching(settings, age)
+        if age > timedelta(hours=settings.trust.warn_age_hours):
+            old = say("trust.show.old-list", hours=round(age.total_seconds() / 3600), most=settings.trust.max_age_hours)
+            known["problems"].append({"fr": old.fr, "en": old.en})
+        document |= known
         if domain:
             operators = listed.require_listed(_domain(domain))
             entry = listed.descriptions[_domain(domain)]
@@ -212,13 +222,13 @@ def override(
 
 
 @contextlib.contextmanager
-def _judged() -> Iterator[None]:
-    """A refusal becomes its sentence in both languages, and the exit status 1."""
+def _judged(known: dict[str, Any] | None = None) -> Iterator[None]:
+    """A refusal becomes its sentence in both languages, and the exit status 1. `known`: what `--json` shows beside it."""
     try:
         yield
     except MailError as error:
         fault = fault_of(error)
-        raise failure(error.message, fault=fault.value if fault else "other", detail=error.detail) from error
+        raise failure(error.message, fault=fault.value if fault else "other", detail=error.detail, known=known) from error
 
 
 def _lines(document: dict[str, Any], width: int) -> str:
@@ -293,23 +303,22 @@ def _directory(config: Config, *, make: bool = False) -> Path:
     return config.node.data / "trust"
 
 
-def _words(directory: Path) -> dict[str, Any]:
+def _words(directory: Path, now: datetime) -> dict[str, Any]:
     """What waits for an operator's word, and what an operator said."""
     found: dict[str, Any] = {}
     if pending := disk.read_json(directory / "pending.json", refresh.Pending):
         found["pending"] = f"list of {pending.generated_at:%Y-%m-%d} without {pending.lost} of {pending.total} domains: mssgw trust accept"
     word = disk.read_json(directory / "override.json", refresh.Word)
-    if word and word.until and word.until > datetime.now(UTC):
+    if word and word.until and word.until > now:
         found["override"] = f"{word.who}, until {word.until:%Y-%m-%dT%H:%MZ}: {word.reason}"
     return found
 
 
-def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
+def _fetching(config: Config, now: datetime) -> dict[str, Any]:
     """What the background last met: addresses that fail, CRLs and OCSP answers with their ages, and what to worry about."""
-    directory, now = _directory(config), datetime.now(UTC)
-    failing, held, pinned = status.failures(directory), status.answers(directory), _pinned(config)
-    crls = status.crls(directory, pinned)
-    labels = {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every}
+    directory = _directory(config)
+    failing, held = status.failures(directory), status.answers(directory)
+    crls, labels = _revocation_lists(config, directory)
     problems = [
         say(
             "trust.show.failing",
@@ -326,8 +335,6 @@ def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
         for authority, crl in crls
         if now > crl.next_update
     ]
-    if age > timedelta(hours=config.trust.warn_age_hours):
-        problems.append(say("trust.show.old-list", hours=round(age.total_seconds() / 3600), most=config.trust.max_age_hours))
     return {
         "problems": [{"fr": one.fr, "en": one.en} for one in problems],
         "failing": [
@@ -350,6 +357,15 @@ def _fetching(config: Config, age: timedelta) -> dict[str, Any]:
             for one in held
         ],
     }
+
+
+def _revocation_lists(config: Config, directory: Path) -> tuple[tuple[tuple[str, Crl], ...], dict[str, str]]:
+    """(authority, CRL) of each that we hold, and the authorities' names by fingerprint; nothing without authorities."""
+    try:
+        pinned = _pinned(config)
+    except ConfigError:  # told by whoever judges the list
+        return (), {}
+    return status.crls(directory, pinned), {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every}
 
 
 def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[str, Any]:
@@ -384,20 +400,26 @@ def _pinned(config: Config) -> anchors.Anchors:
     return anchors.load(config.trust.anchors, config.trust.pki, config.trust.anchor_fingerprints)
 
 
-def _in_force(config: Config) -> tuple[TrustSpace, State]:
-    """What a worker would load from disk. Signer and age are judged as there, revocation as it stands on disk not at all."""
+def _in_force(config: Config, now: datetime, known: dict[str, Any], *, told: bool) -> tuple[TrustSpace, State]:
+    """What a worker would load from disk. Signer and age are judged as there, revocation as it stands on disk not at all.
+
+    A refusal shows what is `known` beside it: in the document of `--json`, and to people (`told`).
+    """
     directory = _directory(config)
     state, octets = disk.read_json(directory / "list.json", State), disk.read(directory / "list.xml")
     if state is None or octets is None:
-        raise failure(say("trust.show.no-list"), fault=Fault.NO_LIST, detail="; ".join(_line(one) for one in status.failures(directory)))
+        lines = "; ".join(_line(one) for one in status.failures(directory))
+        raise failure(say("trust.show.no-list"), fault=Fault.NO_LIST, detail=lines, known=known)
     court = Court.of(config.trust.anchors, "none")
     court.validator.anchors = _pinned(config)
     found = run(court.whitelist(octets, state.adopted_at, config.trust.signer_common_names))
-    age = datetime.now(UTC) - state.checked_at
-    if age.total_seconds() > config.trust.max_age_hours * 3600 and "override" not in _words(directory):
+    age = now - state.checked_at
+    if age.total_seconds() > config.trust.max_age_hours * 3600 and "override" not in known:
+        if told:
+            sys.stdout.write(_shown(known) + "\n")
         raise failure(
             say("trust.show.too-old", at=f"{state.checked_at:%Y-%m-%dT%H:%MZ}", most=config.trust.max_age_hours),
             fault=Fault.LIST_TOO_OLD,
-            detail="; ".join(_line(one) for one in status.failures(directory)),
+            known=known,
         )
     return TrustSpace.of(found, Match(config.trust.match)), state

@@ -26,6 +26,7 @@ THERE = "beta.mssante.test"
 MARTIN = "jeanne.martin@alpha.mssante.test"
 BODY = Body.of(b"From: jeanne.martin@alpha.mssante.test\r\nMessage-ID: <m1@alpha.mssante.test>\r\n\r\nBonjour\r\n")
 
+PATIENCE = 60  # seconds until a test gives up; nothing depends on how fast anything is
 OK = Reply(250, "2.0.0", "queued as B1")
 LATER = Reply(451, "4.3.0", "try again")
 NEVER = Reply(550, "5.1.1", "no such mailbox")
@@ -40,16 +41,19 @@ class FakeCarrier:
         self.gate = None  # an Event that an attempt waits for
         self.busy = 0
         self.most_busy = 0
+        self.changed = asyncio.Event()  # set at each step
 
     async def send(self, domain, envelope, body):
         self.sent.append((domain, envelope, body.read()))
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
+        self.changed.set()
         try:
             if self.gate:
                 await self.gate.wait()
         finally:
             self.busy -= 1
+            self.changed.set()
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(answer, Exception):
             raise answer
@@ -73,12 +77,23 @@ class Office:
         self.config, self.store, self.clock, self.carrier, self.trust = config, store, clock, carrier, trust
         self.reports = Reports(config, store, clock, LocalDelivery(config, store))
         self.numbers = 0
-        self.task = None
+        self.task = self.sender = None
+        self.happened = clock.changed = carrier.changed = asyncio.Event()
+        committed = store.write
+
+        async def write(function):
+            try:
+                return await committed(function)
+            finally:
+                self.happened.set()
+
+        store.write = write
 
     def start(self):
-        sender = Sender(self.config, self.store, self.clock, self.carrier, self.reports, self.trust.require_listed)
-        self.task = asyncio.create_task(sender.run())
-        return sender
+        self.sender = Sender(self.config, self.store, self.clock, self.carrier, self.reports, self.trust.require_listed)
+        self.task = asyncio.create_task(self.sender.run())
+        self.task.add_done_callback(lambda task: self.happened.set())
+        return self.sender
 
     async def stop(self):
         if self.task:
@@ -98,15 +113,36 @@ class Office:
     async def show(self, trace):
         return (await self.store.read(lambda rx: queue.show(rx, trace))).deliveries
 
-    async def until(self, holds):
-        """Let everything run until the condition holds. After 100 turns the clock advances now and then, in case a sleeper began late."""
-        for turn in range(3000):
-            if await holds():
-                return
-            await asyncio.sleep(0.002)
-            if turn > 100 and turn % 50 == 0:
-                self.clock.advance(1)
-        raise AssertionError("it never came to hold")
+    async def until(self, holds, *, jumping=False):
+        """Until the condition holds, which is asked again after each commit and each step of the carrier.
+
+        Test time stands still, or, `jumping`, goes on to the next moment that the sender waits for whenever it rests.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                self.happened.clear()
+                if await holds():
+                    return
+                if jumping and self.rests() and not self.sender._tasks:
+                    self.clock.advance((self.clock.asleep()[0] - self.clock.now()).total_seconds())
+                else:
+                    await self.happened.wait()
+
+    def rests(self):
+        """Whether the sender's three loops (claims, leases, house) sleep."""
+        return len(self.clock.asleep()) == 3
+
+    async def at_rest(self):
+        async def resting():
+            return self.rests()
+
+        await self.until(resting)
+
+    async def advance(self, seconds=0, **delta):
+        """Move test time, once nobody is about to begin a sleep that would start from the new time."""
+        if self.task:
+            await self.at_rest()
+        self.clock.advance(seconds, **delta)
 
     async def at_work(self):
         """Until one delivery is under way."""
@@ -119,11 +155,11 @@ class Office:
     async def states(self, trace):
         return {str(one.address): one.state for delivery in await self.show(trace) for one in delivery.recipients}
 
-    async def settled(self, trace, attempts=1):
+    async def settled(self, trace, attempts=1, *, jumping=False):
         async def holds():
             return all(one.finished or (one.attempts >= attempts and not one.lease_until) for one in await self.show(trace))
 
-        await self.until(holds)
+        await self.until(holds, jumping=jumping)
         return await self.show(trace)
 
     async def inbox(self, account):
@@ -170,14 +206,14 @@ async def test_retries_follow_the_schedule(office, carrier, clock):  # RFC 5321 
     assert [one.state for one in delivery.recipients] == [State.SENT, State.QUEUED]
     assert delivery.recipients[1].reply == "mx.beta.test: 451 4.3.0 try again"
     assert delivery.due - clock.now() == timedelta(seconds=60)
-    clock.advance(59)
+    await office.advance(59)
     await turns(50)
     assert len(carrier.sent) == 1
-    clock.advance(1)
+    await office.advance(1)
     (delivery,) = await office.settled(trace, attempts=2)
     assert delivery.due - clock.now() == timedelta(seconds=300)
     assert [str(one.address) for one in carrier.sent[1][1].recipients] == [f"b@{THERE}"]
-    clock.advance(300)
+    await office.advance(300)
     (delivery,) = await office.settled(trace, attempts=3)
     assert delivery.finished
 
@@ -233,7 +269,7 @@ async def test_late_mail_is_reported_once_and_given_up_in_the_end(office, carrie
     attempts = 1
     (delivery,) = await office.settled(trace)
     while not delivery.finished:
-        clock.advance((delivery.due - clock.now()).total_seconds())
+        await office.advance((delivery.due - clock.now()).total_seconds())
         attempts += 1
         (delivery,) = await office.settled(trace, attempts)
     assert timedelta(hours=120) <= clock.now() - delivery.received < timedelta(hours=120, minutes=5)
@@ -336,7 +372,7 @@ async def test_a_bug_delays_and_does_not_lose(office, carrier):
     (delivery,) = await office.settled(trace)
     assert delivery.recipients[0].state is State.QUEUED
     assert delivery.recipients[0].reply == "451 4.3.0 Local error, try again later"
-    office.clock.advance(60)
+    await office.advance(60)
     await office.settled(trace, attempts=2)
     assert await office.states(trace) == {f"a@{THERE}": State.SENT}
 
@@ -353,7 +389,7 @@ async def test_a_content_that_can_not_be_read_is_reported_in_the_end(office, car
     office.start()
     (delivery,) = await office.settled(trace)
     assert (delivery.attempts, delivery.pending[0].reply) == (1, "451 4.3.0 Local error, try again later")
-    office.clock.advance(hours=120)
+    await office.advance(hours=120)
     (delivery,) = await office.settled(trace, attempts=2)
     assert delivery.finished
     assert not carrier.sent
@@ -378,7 +414,7 @@ async def test_no_room_for_a_report_sends_nothing_twice_and_loses_no_report(offi
     assert [one.state for one in delivery.recipients] == [State.SENT, State.QUEUED]
     assert await office.inbox(people.jeanne) == []
     monkeypatch.undo()
-    office.clock.advance(60)
+    await office.advance(60)
     (delivery,) = await office.settled(trace, attempts=2)
     assert [one.state for one in delivery.recipients] == [State.SENT, State.FAILED]
     assert [len(envelope.recipients) for _, envelope, _ in carrier.sent] == [2, 1]
@@ -399,10 +435,10 @@ async def test_a_report_that_can_never_be_made_is_not_tried_for_ever(office, car
     office.start()
     (delivery,) = await office.settled(trace)
     assert [one.state for one in delivery.recipients] == [State.QUEUED]
-    office.clock.advance(hours=office.config.queue.give_up_hours + 1)
+    await office.advance(hours=office.config.queue.give_up_hours + 1)
     (delivery,) = await office.settled(trace, attempts=2)
     assert [one.state for one in delivery.recipients] == [State.QUEUED]  # the report may still find room
-    office.clock.advance(hours=office.config.queue.give_up_hours)
+    await office.advance(hours=office.config.queue.give_up_hours)
     (delivery,) = await office.settled(trace, attempts=3)
     assert [one.state for one in delivery.recipients] == [State.FAILED]
     assert delivery.finished
@@ -473,15 +509,15 @@ async def test_a_long_attempt_keeps_its_lease(office, carrier, clock):
 
     await office.at_work()
     for _ in range(10):  # 200 s, the lease is 60 s
-        clock.advance(20)
+        await office.advance(20)
         now = clock.now()
 
         async def renewed(now=now):
             (delivery,) = await office.show(trace)
-            return delivery.lease_until > now
+            return delivery.lease_until > now + timedelta(seconds=40)
 
         await office.until(renewed)
-        await turns(30)
+    await office.at_rest()
     carrier.gate.set()
     await office.settled(trace)
     assert len(carrier.sent) == 1
@@ -537,6 +573,7 @@ async def test_one_operator_does_not_take_all_places_by_its_many_domains(office,
     async def gated(domain, envelope, body):
         if domain != THERE:
             waiting.add(domain)
+            carrier.changed.set()
             await gate.wait()
         return await send(domain, envelope, body)
 
@@ -555,7 +592,7 @@ async def test_one_operator_does_not_take_all_places_by_its_many_domains(office,
     assert len(waiting) < office.config.queue.concurrency
     gate.set()
     for number in range(60):
-        await office.settled(f"TRACE{number + 1}")
+        await office.settled(f"TRACE{number + 1}", jumping=True)
 
 
 async def test_places_are_bounded(office, carrier):

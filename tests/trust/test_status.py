@@ -24,8 +24,9 @@ async def shown(scene: Scene) -> tuple[int, dict, str]:
         for each in scene.directory.joinpath("data").iterdir():
             if each != target:
                 (target / each.name).symlink_to(each)
-    people = await asyncio.to_thread(mssgw, "trust", "show", "--config", config)
-    program = await asyncio.to_thread(mssgw, "trust", "show", "--config", config, "--json")
+    asked = ("trust", "show", "--config", config, "--at", scene.clock.now().isoformat())
+    people = await asyncio.to_thread(mssgw, *asked)
+    program = await asyncio.to_thread(mssgw, *asked, "--json")
     assert people.returncode == program.returncode, (people.stderr, program.stderr)
     return people.returncode, json.loads(program.stdout), (people.stdout + people.stderr).decode()
 
@@ -45,7 +46,7 @@ async def test_show_says_what_fails_since_when_and_when_it_is_tried_again(scene:
     _, document, said = await shown(scene)
     assert scene.authority.list_url in [one["url"] for one in document["failing"]]
     assert {one["problem"] for one in document["failing"]} == {"status 403"}
-    assert "ATTENTION : " + scene.authority.list_url in said
+    assert "ATTENTION\u00a0: " + scene.authority.list_url in said
     assert "WARNING: " + scene.authority.list_url in said
 
     scene.authority.behaviour.clear()
@@ -68,6 +69,24 @@ async def test_show_says_the_state_of_crls_and_ocsp(scene: Scene) -> None:
     assert any("ORGANISATIONS" in one["authority"] and one["revoked"] is False for one in document["ocsp"])
     assert "crls " in said
     assert "ocsp " in said
+
+
+async def test_a_list_too_old_shows_what_is_known_all_the_same(scene: Scene) -> None:
+    """The refusal stood alone: `failing`, `crls` and `ocsp` were gone just when they were needed."""
+    trust = await scene.started(ocsp=True)
+    trust.require(ALPHA, scene.alpha.der)
+    await trust.tick()
+    scene.authority.behaviour["*"] = "throttled"
+    await later(trust, scene.clock, hours=169)
+    await trust.tick()
+    status_, document, said = await shown(scene)
+    assert (status_, document["valid"], document["fault"]) == (1, False, "list-too-old")
+    assert scene.authority.list_url in [one["url"] for one in document["failing"]]
+    assert document["crls"]
+    assert all(one["stale"] for one in document["crls"])
+    assert document["ocsp"]
+    assert "WARNING: " + scene.authority.list_url in said
+    assert "STALE" in said
 
 
 async def test_a_stale_crl_is_adopted_with_a_warning(scene: Scene, monkeypatch) -> None:
