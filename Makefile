@@ -67,6 +67,7 @@ types: dev
 docs: dev messages
 	$(BIN)/python -m mssgw.core.config.reference > config/mssgw.toml
 	$(BIN)/python -m mssgw.conformity > docs/conformity.md
+	$(BIN)/python -m tests.rails.house docs/architecture.md
 	$(BIN)/python -m tools.dmp_api > docs/dmp-api.md
 
 # New keys into the catalogues (LANGUAGE/LC_MESSAGES/*.po), and those compiled.

@@ -1,18 +1,22 @@
 """The house as its imports draw it: modules, the rooms they are in (packages), and circles among them.
 
 Every import counts: those inside functions, and those for types only, because a reader has to follow them as well.
-`python -m tests.rails.house` prints the circles and the table of rooms.
+`make docs` writes the drawing into docs/architecture.md (`python -m tests.rails.house PAGE`).
 """
 
 from __future__ import annotations
 
+import sys
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import grimp
 
-ROOTS = ("mssgw", "dmp_connector")
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ROOTS: list[str] = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["root_packages"]
+BEGIN, END = "<!-- rooms: written by `make docs` -->", "<!-- end of rooms -->"
 Arrows = dict[str, set[str]]
 
 
@@ -75,33 +79,51 @@ def circles(arrows: Arrows) -> list[tuple[str, ...]]:
     return found
 
 
-def room_of(module: str) -> str:
-    """The package or module directly below a root that a module belongs to."""
-    return ".".join(module.split(".")[:2])
-
-
-def rooms(house: House) -> Arrows:
-    """Each room and the rooms that it imports."""
-    found: Arrows = {room_of(module): set() for module in house.modules}
-    for module, targets in house.imports.items():
-        found[room_of(module)] |= {room_of(target) for target in targets} - {room_of(module)}
+def rooms(house: House, root: str) -> Arrows:
+    """The packages and modules directly below a root, each with those that it imports."""
+    found: Arrows = {child(root, module): set() for module in house.modules if child(root, module)}
+    for one, others in house.arrows_inside(root).items():
+        found[one] |= others
     return found
 
 
-def table(house: House) -> str:
-    """Markdown: the rooms, each with what it stands on."""
-    drawing = rooms(house)
-    arrows = sum(len(targets) for targets in drawing.values())
-    lines = [f"{len(drawing)} rooms, {arrows} arrows, {len(circles(drawing))} circles.", "", "| room | imports |", "|---|---|"]
-    lines += [f"| `{room}` | {', '.join(_short(room, targets)) or '-'} |" for room, targets in sorted(drawing.items())]
-    return "\n".join(lines)
+def floors(arrows: Arrows) -> list[list[str]]:
+    """The rooms floor by floor, the lowest first: each stands directly above the highest one that it imports. Needs no circle."""
+    height: dict[str, int] = {}
+
+    def measure(one: str) -> int:
+        if one not in height:
+            height[one] = 1 + max((measure(other) for other in arrows.get(one, ())), default=0)
+        return height[one]
+
+    for one in arrows:
+        measure(one)
+    return [sorted(one for one in arrows if height[one] == floor) for floor in range(1, max(height.values()) + 1)]
 
 
-def _short(room: str, targets: Iterable[str]) -> list[str]:
-    """Neighbours without the root that they share; of the other root its name alone."""
-    root = room.partition(".")[0]
-    return sorted({f"`{target.removeprefix(f'{root}.') if target.startswith(root) else target.partition('.')[0]}`" for target in targets})
+def drawing(house: House) -> str:
+    """Markdown: of each root how many rooms, arrows and circles it has, and its rooms from the roof down."""
+    parts = []
+    for root in ROOTS:
+        arrows = rooms(house, root)
+        if not arrows:  # a root that is one room
+            continue
+        found = floors(arrows)
+        count = sum(len(others) for others in arrows.values())
+        parts.append(f"`{root}`: {len(arrows)} rooms on {len(found)} floors, {count} arrows, {len(circles(arrows))} circles.\n")
+        parts += ["| floor | rooms |", "|---|---|"]
+        parts += [f"| {number} | {' '.join(f'`{one}`' for one in found[number - 1])} |" for number in range(len(found), 0, -1)]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def redrawn(page: str, text: str) -> str:
+    """A page with the drawing between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    print(table(drawn()))
+    path = Path(sys.argv[1])
+    path.write_text(redrawn(path.read_text(encoding="utf-8"), drawing(drawn())), encoding="utf-8")

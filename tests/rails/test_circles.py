@@ -1,10 +1,13 @@
 """No circle of imports, between modules or between the rooms of a package: what stands above is never needed below."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.rails.house import circles, drawn
+from tests.rails.house import circles, drawing, drawn, floors, redrawn
 
 HOUSE = drawn()
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
 @pytest.mark.parametrize(
@@ -39,3 +42,12 @@ def test_no_circle_between_mssgw_and_the_connector():
     assert not any(
         target.startswith("mssgw") for module, targets in HOUSE.imports.items() if module.startswith("dmp_connector") for target in targets
     )
+
+
+def test_a_room_stands_above_all_that_it_imports():
+    assert floors({"d": {"b", "c"}, "c": {"a"}, "b": {"c"}, "a": set(), "e": set()}) == [["a", "e"], ["c"], ["b"], ["d"]]
+
+
+def test_the_page_shows_the_house_as_it_is():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == redrawn(page, drawing(HOUSE)), "run `make docs`"
