@@ -1,4 +1,4 @@
-"""A helper process of ours: what may hang, crash or eat memory lives in a child and takes only itself along.
+"""A helper process: code that may hang, crash or use up memory runs in a child, so that only the child is lost.
 
 Wire on both pipes: a 4-byte big-endian length and that many octets. Nothing travels in argv or the environment,
 so that a PIN or a document is never listed by `ps`.
@@ -20,7 +20,7 @@ MAX_MESSAGE = 128 * 1024 * 1024
 
 
 class ChildGone(Exception):
-    """It ended, hung, or talked nonsense. Internal to the package: callers say what it means for the user."""
+    """The child ended, hung, or answered nonsense. Internal to the package: callers turn it into an error for the user."""
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
@@ -70,7 +70,7 @@ class Child:
                 raise ChildGone(type(error).__name__) from error
 
     def _answer(self, stdout: IO[bytes], until: float) -> bytes:
-        """Read by the descriptor: a child that stops in mid-answer must not hold us beyond `until`."""
+        """Reads from the descriptor itself, so that a child that stops in mid-answer does not block us beyond `until`."""
         buffer = b""
         wanted = 4
         while len(buffer) < wanted:

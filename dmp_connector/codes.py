@@ -1,9 +1,9 @@
 """Code tables (JDV, ASS) of the NOS, as dated data: one JSON file each in `config/dmp`.
 
-A table says where it comes from and of which day it is; `versions()` goes into the audit of every document
+A table names its source and its date; `versions()` goes into the audit of every document
 built with them. Unknown codes are refused when we build and carried through when we read (docs/reference/dmp.md 3.4).
-The files are copies of a day: replace them with fresher ones of the same form, nothing else changes. `unconfirmed`
-in a file names the codes that no copy of the set itself was at hand for, and where they come from.
+The files are copies of a certain day: they can be replaced by newer ones of the same form. `unconfirmed` in a file
+names the codes that were not taken from the published set itself, and where they come from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Is this workstation ready: service, readers, modules, card, Vitale, relay, validation. Changes nothing, asks no PIN.
+"""Checks whether this workstation is ready: service, readers, modules, card, Vitale, relay, validation. Changes nothing, asks no PIN.
 
-Each check is a line: what, whether it holds, what was seen, and what to do when it does not. `needed` says
-whether the DMP cannot be used without it.
+Each check is a line: what, whether it holds, what was seen, and what to do when it does not. `needed` marks
+a check without which the DMP cannot be used.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _components(station: Station) -> Iterator[Check]:
 
 
 def _value_sets(own: Path | None) -> Check:
-    """Which tables, how old, and which codes of theirs no copy of the set itself says."""
+    """Which tables, their dates, and which of their codes are unconfirmed."""
     try:
         tables = codes.load(own)
     except DmpError as error:

@@ -1,4 +1,4 @@
-"""What a hospital says in HL7 v2: the patient's will (PAM ZFA), what came of a document (ZAM, ACK), where it may go. Pure.
+"""What a hospital sends in HL7 v2: the patient's decisions (PAM ZFA), the outcome of a document (ZAM, ACK), where it may go. Pure.
 
 ER7 as real senders write it: any line end, any delimiters of MSH-2, Latin-1 or UTF-8 by MSH-18, missing fields.
 Reads only; volets "Transmission de documents CDA en HL7 v2" 2.1 and PAM-FR 2.11.
@@ -153,7 +153,7 @@ class ConsultationWill(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """Feeding and consulting are two wills (docs/reference/dmp.md 7.1, 7.3), each with its own date."""
+    """Feeding and consulting are two decisions (docs/reference/dmp.md 7.1, 7.3), each with its own date."""
 
     feeding: FeedingWill
     feeding_at: Dtm | None
@@ -163,7 +163,7 @@ class Will:
 
 
 def will(message: Message) -> Will | None:
-    """ZFA of a PAM message; None when it says nothing. Raises BadInput on an unknown code."""
+    """ZFA of a PAM message; None when it is empty. Raises BadInput on an unknown code."""
     zfa = message.first("ZFA")
     if zfa is None:
         return None
@@ -176,7 +176,7 @@ def will(message: Message) -> Will | None:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """ZAM or ACK: what became of the message `of`. `errors`: (code, text, table) as sent, DMP codes among them."""
+    """ZAM or ACK: the outcome of the message `of`. `errors`: (code, text, table) as sent, DMP codes among them."""
 
     kind: str  # ACK_RECEPTION_DMP, ACK_RECEPTION_MSS, ACK_LECTURE_MSS, ACK
     of: str

@@ -1,7 +1,7 @@
 """INSi: the qualified identity of a person, by Vitale card or by traits (docs/reference/dmp.md 8.2). Messages here; the call in `Insi`.
 
 urn:ServiceIdentiteCertifiee:1.0.0, SOAP 1.2 with the headers ContexteBAM 01_02 and ContexteLPS 01_00; the
-answer is one schema for both ways. An INS from here is believed whatever its key says.
+answer is one schema for both ways. An INS from INSi is accepted even when its key is wrong.
 """
 
 from __future__ import annotations

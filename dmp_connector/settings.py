@@ -1,6 +1,6 @@
-"""Settings of the connector: one frozen value, every open point of the guide a choice.
+"""Settings of the connector: one frozen value, with a setting for every open point of the guide.
 
-SEL-MP-037 is not public (docs/reference/dmp.md 9): whatever the public sources disagree about is a setting here, with
+SEL-MP-037 is not public (docs/reference/dmp.md 9): where public sources disagree there is a setting here, with
 the value of the newest real messages as default. `config/dmp/settings.md` explains each.
 """
 
@@ -62,7 +62,7 @@ class Actions:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of what is sent and believed. Bytes, counts, seconds."""
+    """Limits on what is sent and accepted. Bytes, counts, seconds."""
 
     document_bytes: int = 20 * 1024 * 1024  # a CDA: twice the largest PDF, for base64 and its header
     answer_bytes: int = 80 * 1024 * 1024
@@ -137,7 +137,7 @@ def _require_https(address: str, name: str) -> None:
 
 
 def _require_loopback(address: str) -> None:
-    """The leg to the relay is clear text: it must not leave the machine (docs/reference/dmp.md 8.3)."""
+    """The connection to the relay is clear text: it must not leave the machine (docs/reference/dmp.md 8.3)."""
     if address.startswith("unix:/"):
         return
     parts = urlsplit(address)

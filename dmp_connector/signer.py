@@ -1,4 +1,4 @@
-"""Signer: whoever holds a signature key. A file here; a CPS or an HSM behind PKCS#11 in `card`.
+"""Signer: the interface to a signature key. A file here; a CPS or an HSM behind PKCS#11 in `card`.
 
 `sign` blocks (1.5 ms in software, 200 ms and more on a card): the client calls it in a thread.
 """

@@ -1,7 +1,7 @@
-"""The card is the session: when it leaves its reader, consultations close, the TLS relay ends, the token is logged out.
+"""A session lasts as long as its card is in the reader: then consultations close, the TLS relay ends, the token is logged out.
 
     async with CardGuard(consultations, actor, relay=relay, card=session) as guard:
-        guard.watch(slot)            # PC/SC tells when the card goes
+        guard.watch(slot)            # PC/SC signals when the card leaves
         await guard.gone.wait()      # or do the work; every act after the pull is refused
 
 Closing happens once, whoever notices first: the watch, a failing signature, the person.
@@ -21,7 +21,7 @@ from dmp_connector.model.people import Actor
 
 
 class CardGuard:
-    """Watches one card for one actor. `relay` and `card`: what ends with it, when the card is the line and the key."""
+    """Watches one card for one actor. `relay` and `card` end when it leaves, where its keys are used for TLS and signatures."""
 
     def __init__(
         self, consultations: Consultations, actor: Actor, *, relay: TlsRelay | None = None, card: CardSession | None = None
@@ -66,7 +66,7 @@ class CardGuard:
         return await self._closing if self._closing is not None else 0
 
     async def _close(self) -> int:
-        """The relay first: from that moment nothing can leave under the card's name."""
+        """The relay first: after that nothing can be sent under the card's name."""
         try:
             if self._relay is not None:
                 await self._relay.close()

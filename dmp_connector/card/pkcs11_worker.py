@@ -1,6 +1,6 @@
 """The process that holds a PKCS#11 module: `python -m dmp_connector.card.pkcs11_worker`, asked over its pipe.
 
-Card modules are old C code and their sessions do not like threads (docs/reference/crypto.md 5): one process per reader, one
+Card modules are old C code whose sessions fail with threads (docs/reference/crypto.md 5): one process per reader, one
 question at a time, ended by its parent when it hangs. The PIN comes over the pipe, is used once and forgotten.
 
 Questions are JSON objects with `do`: load, slots, open, sign, present, close. Answers have `error` or a result.
@@ -60,7 +60,7 @@ class Holder:
         return {"certificates": certificates, "objects": objects}
 
     def open(self, serial: str, pin: str) -> dict[str, Any]:
-        """Log in: one try, never repeated (each wrong PIN burns one of three)."""
+        """Log in: one try, never repeated (each wrong PIN uses up one of three)."""
         from pkcs11 import Attribute, ObjectClass
 
         self.close()
@@ -117,7 +117,7 @@ def _token(slot: Any) -> Any:
 
 
 def _tries(token: Any) -> int | None:
-    """PKCS#11 knows three shades of PIN counter; a CPS has three tries."""
+    """PKCS#11 has three flags for the PIN counter; a CPS has three tries."""
     from pkcs11 import TokenFlag
 
     if TokenFlag.USER_PIN_LOCKED in token.flags:

@@ -106,7 +106,7 @@ def connect(slot: Slot) -> Iterator[Connection]:
 
 
 class Watch:
-    """Tells once when the card leaves a slot, or the reader goes. Waits in PC/SC, without polling, in its own thread."""
+    """Calls back once when the card leaves a slot, or the reader is unplugged. Waits in PC/SC, without polling, in its own thread."""
 
     def __init__(self, slot: Slot, gone: Callable[[], None]) -> None:
         self._slot, self._gone = slot, gone
@@ -136,7 +136,7 @@ class Watch:
                 self._gone()
 
     def stop(self) -> None:
-        """End the watch; it says nothing any more. A cancel that comes just before the wait is lost, so it is repeated."""
+        """End the watch; it calls back no more. A cancel just before the wait begins has no effect, so it is repeated."""
         self._stopped.set()
         if threading.current_thread() is self._thread:
             return

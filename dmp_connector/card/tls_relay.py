@@ -98,7 +98,7 @@ class TlsRelay:
 
     @property
     def running(self) -> bool:
-        """Is the relay's process alive and not closed by us?"""
+        """Whether the relay's process is alive and not closed by us."""
         return self._process is not None and self._process.returncode is None and not self._closed
 
     @property
@@ -256,7 +256,7 @@ _libc = ctypes.CDLL(None)  # looked up here: after the fork nothing may be loade
 
 
 def _end_with_us() -> None:
-    """A relay that outlived its program would go on speaking with the card's key."""
+    """Ends stunnel when this program is killed: otherwise it would go on using the card's key."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""The patient's Vitale card behind one door: who is on it, untouched (EX_GEN-1250, BB-98).
+"""The patient's Vitale card behind one interface: the persons on it, traits unchanged (EX_GEN-1250, BB-98).
 
 The real card is read by the "API de lecture Vitale", licensed software with a layout that is not public: it
 runs as an external program of the operator's (`ExternalVitaleReader`) that prints one JSON document. The
@@ -147,7 +147,7 @@ class ExternalVitaleReader:
 
 
 def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
-    """The JSON form of a card. Raises CardUnreadable; says no value of the card."""
+    """The JSON form of a card. Raises CardUnreadable, which names no value of the card."""
     if len(content) > MAX_CARD:
         raise CardUnreadable("the card's data are too long")
     try:
@@ -176,7 +176,7 @@ def _field(raw: Any, name: str, read: Callable[[Any], T], within: str = "") -> T
 
 
 def _word(value: Any) -> str:
-    """A text that says something."""
+    """A text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("empty")
     return value.strip()

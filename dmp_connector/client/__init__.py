@@ -7,7 +7,7 @@ caller      what every call has in common: VIHF, envelope, exchange, faults
 dossiers    TD0.2 to TD1.6
 documents   TD2.1 to TD3.3
 
-The client decides nothing about consent or access: that is the dossier service's affair, and the server's.
+The client decides nothing about consent or access: the dossier service and the server do.
 """
 
 from dmp_connector.client.documents import Documents, Retrieved

@@ -1,7 +1,7 @@
 """What every call has in common: a fresh VIHF, the envelope, the exchange, the fault.
 
 Order: sign the assertion (in a thread: it may be a card) -> compose -> post -> read -> the answer must relate
-to our message -> a fault is raised as its error. A lost answer is asked for again only when asking twice
+to our message -> a fault is raised as its error. After a lost answer a request is repeated only when that
 changes nothing, and then with a new message id and a new assertion: each is good for one use.
 """
 
@@ -26,7 +26,7 @@ from dmp_connector.signer import Signer
 from dmp_connector.wire import mtom, soap
 from dmp_connector.wire.transport import Answer, Exchange, Progress
 
-_IN_A_THREAD = 256 * 1024  # bytes from which reading an answer would be felt on the event loop
+_IN_A_THREAD = 256 * 1024  # bytes from which an answer is read in a thread
 
 
 class Caller:
@@ -46,7 +46,7 @@ class Caller:
         self._exchange = exchange or Exchange.of(settings)
 
     def watch(self, received: Progress | None) -> None:
-        """Be told how much of an answer has come, from now on; None ends it."""
+        """Set the function that is called with how much of an answer has come; None ends it."""
         self._exchange.received = received
 
     async def aclose(self) -> None:

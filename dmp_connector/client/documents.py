@@ -129,7 +129,7 @@ class Documents(Caller):
         return payload, [mtom.Part(cid, "application/octet-stream", d.content) for cid, d in zip(cids, contents, strict=True)]
 
     async def _arrived(self, call: Call, documents: Sequence[Document]) -> bool:
-        """After a lost answer: are all documents there? No answer to that either is raised as Unavailable."""
+        """After a lost answer: whether all documents are there. Raises Unavailable when that is not answered either."""
         try:
             for document in documents:
                 await self.td31b_locate(call, document.entry.unique_id)
@@ -220,7 +220,7 @@ class Documents(Caller):
         self, call: Call, entry: DocumentEntry, *, to: Visibility = Visibility.HIDDEN_FROM_PATIENT, confirmed: bool
     ) -> None:
         """TD3.3b - rendre visible au patient ou aux représentants légaux. Irreversible: `confirmed` says that a person
-        was asked (EX_3.3-1045). `to` is the visibility code that falls."""
+        was asked (EX_3.3-1045). `to` is the visibility code that is removed."""
         if not confirmed:
             raise NotAllowed("making a document visible cannot be undone: it needs a confirmation")
         if to is Visibility.MASKED or to not in entry.visibility:
@@ -232,7 +232,7 @@ class Documents(Caller):
         await self._status("TD3.3c", call, entry, AvailabilityStatus.DELETED)
 
     async def td33c_delete_located(self, call: Call, entry_uuid: str) -> None:
-        """TD3.3c by who may not read metadata and knows the entryUUID from TD3.1b (EX_3.3-1060); the entry is Approved."""
+        """TD3.3c for a caller that may not read metadata and has the entryUUID from TD3.1b (EX_3.3-1060); the entry is Approved."""
         slots = (("OriginalStatus", (AvailabilityStatus.APPROVED.value,)), ("NewStatus", (AvailabilityStatus.DELETED.value,)))
         arrow = Association(Association.UPDATE_STATUS, _SET, entry_uuid, slots=slots)
         await self._update("TD3.3c", call, write.submit_objects(self._update_set("TD3.3c", call), (), [arrow], set_id=_SET))

@@ -1,4 +1,4 @@
-"""TD0.2 to TD1.6: does the dossier exist, may I, who may; create, reopen, change, close (legacy)."""
+"""TD0.2 to TD1.6: existence of the dossier, authorisations; create, reopen, change, close (legacy)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Dossiers(Caller):
     async def td03_authorise(self, call: Call, *, remove: bool = False, treating_doctor: bool = False) -> None:
         """TD0.3 - mise à jour de l'autorisation: declare or remove oneself; with `treating_doctor`, the MT role.
 
-        Only after an explicit action of the user (EX_0.3-1010): the caller answers for that.
+        Only after an explicit action of the user (EX_0.3-1010): the caller is responsible for that.
         """
         ins_of("TD0.3", call)
         payload = own.set_authorisation(remove=remove, treating_doctor=treating_doctor)
@@ -57,7 +57,7 @@ class Dossiers(Caller):
         return read.read_candidates(payload_of("TD0.5", answer))
 
     async def td11_create(self, call: Call, data: AdministrativeData, *, consent_at: datetime, vitale: Patient | None = None) -> Ins:
-        """TD1.1 - création du DMP (legacy). The INS the server echoes. Raises DossierExists, ManagedByMes."""
+        """TD1.1 - création du DMP (legacy). Returns the INS in the server's answer. Raises DossierExists, ManagedByMes."""
         payload = write.add_request(data, call.actor, self._frame(), consent_at=consent_at, vitale=vitale)
         self._same_patient("TD1.1", call, data)
         return await self._manage("TD1.1", _ADD, call, payload)
@@ -117,7 +117,7 @@ class Dossiers(Caller):
         return await self._revise(td, action, call, payload)
 
     async def _revise(self, td: str, action: str, call: Call, payload: etree._Element) -> Ins:
-        """A denied right means here: the dossier is the affair of Mon espace santé (docs/reference/dmp.md 1.5)."""
+        """A denied right means here that the dossier is managed by Mon espace santé (docs/reference/dmp.md 1.5)."""
         ins = ins_of(td, call)
         try:
             answer = await self._ask(td, "patients", action, call, payload, idempotent=False)

@@ -1,10 +1,10 @@
-"""May this act be done: the five cumulative conditions of a DMP access, as one function (docs/reference/dmp.md 7.2, "DICAH").
+"""Whether an act is allowed: the five cumulative conditions of a DMP access, as one function (docs/reference/dmp.md 7.2, "DICAH").
 
-Disponibilité (there is an active dossier), INS (the identity is qualified), Consentement (the patient's will),
+Disponibilité (there is an active dossier), INS (the identity is qualified), Consentement (the patient's decision),
 Authentification (strong, of a person), Habilitation (this profession, in this mode, not blocked).
 
-`decide` looks at all five, also after the first that fails, so that the user hears everything at once. It
-asks nobody and changes nothing. `Decision.require` raises the error of the first condition that does not hold.
+`decide` checks all five, also after the first that fails, so that the user sees every reason at once. It
+makes no request and changes nothing. `Decision.require` raises the error of the first condition that does not hold.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Granted or not, why, condition by condition, and the row of the audit that says so."""
+    """Granted or not, why, condition by condition, and the audit row for it."""
 
     granted: bool
     reasons: tuple[Reason, ...]
@@ -157,7 +157,7 @@ def decide(request: AccessRequest) -> Decision:
 
 
 def require_mode(actor: Actor, mode: AccessMode, regulation_structures: frozenset[str]) -> None:
-    """What can be said of a mode before anything is asked of the DMP. Raises NotAuthenticated, NotEntitled."""
+    """The conditions of a mode that can be checked before the DMP is asked. Raises NotAuthenticated, NotEntitled."""
     if mode is AccessMode.BRIS_DE_GLACE and actor.authentication is AuthenticationMode.INDIRECT:
         raise NotAuthenticated(actor.authentication.value)
     if mode is AccessMode.BRIS_DE_GLACE and actor.staff_card:
@@ -225,7 +225,7 @@ def _consent(request: AccessRequest) -> Reason:
 
 
 def _the_patient_asks(request: AccessRequest) -> Reason:
-    """An opposition is the patient's word: neither made nor lifted without the gesture that says so (CSP L1111-17)."""
+    """An opposition is the patient's decision: neither set nor lifted without an explicit confirmation (CSP L1111-17)."""
     if request.confirmed:
         return _holds(Condition.CONSENT, "Le patient le demande, en sa présence.")
     unconfirmed = NotConfirmed(
@@ -318,7 +318,7 @@ def _entitlement(request: AccessRequest) -> Reason:
     except NotEntitled as error:
         return _fails(condition, error)
     except NotAuthenticated:
-        pass  # told by the condition before
+        pass  # reported by the condition before
     column = column_of(actor, request.mode, treating_doctor=dossier.treating_doctor)
     allowed = right(request.action, column)
     if request.action is Action.FEED and actor.authentication is AuthenticationMode.AIR:

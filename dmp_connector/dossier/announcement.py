@@ -1,9 +1,9 @@
 """Consultation d'annonce: a document not visible to the patient yet, and when that ends (CSP R1111-53, docs/reference/dmp.md 7.1).
 
-    filed, hidden --14 days--> the patient is told that it exists --1 month--> visible by itself
+    filed, hidden --14 days--> the patient is informed that it exists --1 month--> visible by itself
 
-The professional announces it before and makes it visible (TD3.3b). The reminder stands from three days before the
-patient is told until the document is visible. What is known here are our own deposits and the audit of what followed.
+The professional should announce it before and make it visible (TD3.3b). The reminder is shown from three days before
+the patient is informed until the document is visible. It knows our own deposits and the audit of what followed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Announcement:
 
     @property
     def told(self) -> datetime:
-        """When the patient is told that it exists."""
+        """When the patient is informed that it exists."""
         return self.hidden + TOLD_AFTER
 
     @property
@@ -44,7 +44,7 @@ class Announcement:
         return self.hidden.replace(year=year, month=month, day=min(self.hidden.day, calendar.monthrange(year, month)[1]))
 
     def due(self, now: datetime) -> bool:
-        """Is it time to remind?"""
+        """Whether the reminder is due."""
         return self.told - REMINDED <= now < self.visible
 
 

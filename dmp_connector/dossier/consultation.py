@@ -3,7 +3,7 @@
     open -> (find | retrieve)* -> close
 
 A consultation is a row in the store before the first document is asked for. It ends by itself at `closes`:
-whoever looks next closes it as of that moment, and `sweep` does so for a process that stays. Nothing of what
+the next access to it closes it as of that moment, and `sweep` does so in a long-running process. Nothing of what
 was read is kept here. In bris de glace the banner is shown during the whole access (EX_0.3-1050), the reason
 is in the audit, and the holder and the treating doctor are informed by the DMP (CSP R1111-48).
 """
@@ -115,7 +115,7 @@ class Consultations:
         row = next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
         if row is None:
             return None
-        # The patient's will may have changed meanwhile: the decision is taken again, in an emergency with its gesture.
+        # The patient may have decided otherwise meanwhile: the access is decided again, in an emergency with a new confirmation.
         await self._desk.decided(call, dossier, action, reason=reason, confirmed=confirmed, consultation=row.id)
         return OpenConsultation(row.id, Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason))
 

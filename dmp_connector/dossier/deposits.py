@@ -2,9 +2,9 @@
 
     validate -> whose is it (INSi) -> row in the store (pending, our uniqueId, committed) -> ITI-41 -> row finished, content dropped
 
-Crash before the row: nothing was promised. Crash after it: `resume` asks the registry for the uniqueId and
+Crash before the row: nothing was accepted. Crash after it: `resume` asks the registry for the uniqueId and
 sends again only when it is not there. A repeated call with the same document is the same deposit; a server's
-"duplicate" counts as success when it holds the same hash. Refused for good: the row says why, the content goes.
+"duplicate" counts as success when it holds the same hash. Refused for good: the row has the reason, the content is dropped.
 
 A PDF has no id of its own: it gets one that follows from what makes it this document (patient, octets, title, type,
 author and structure, day of the act, document replaced). So the same PDF again within `DeskRules.same_deposit`, also
@@ -182,7 +182,7 @@ class Deposits:
             raise
 
     async def _filed(self, call: Call, request: DepositRequest, entry: DocumentEntry, progress: Progress | None) -> Receipt:
-        """Promise it in the store, then send it."""
+        """Store it as pending, then send it."""
         desk = self._desk
         replaces = await self._locate_replaced(call, request)
         accepted = await asyncio.to_thread(desk.store.accept_deposit, self._row(call, request, entry, replaces))
@@ -214,7 +214,7 @@ class Deposits:
         """Deleted in the DMP meanwhile, it is not filed any more."""
         try:
             entries = await self._desk.dmp.td31a_by_unique_id(call, [row.unique_id])
-        except AccessDenied:  # who may not read metadata only learns whether the id is there
+        except AccessDenied:  # a caller that may not read metadata only learns whether the id is there
             return await self._is_known(call, row.unique_id)
         return any(entry.status is not AvailabilityStatus.DELETED for entry in entries)
 
@@ -253,7 +253,7 @@ class Deposits:
         return tuple(done)
 
     async def _finished(self, call: Call, row: Deposit, progress: Progress | None) -> None:
-        """A deposit on its way arrives: asked for first, sent when it is not there."""
+        """Finish a pending deposit: the DMP is asked for it first, and it is sent when it is not there."""
         if await self._is_ours(call, row):
             await self._finish(call, row, "found in the registry")
         else:
@@ -334,10 +334,10 @@ class Deposits:
         return submission, Document(entry, content, kept["replaces"])
 
     async def _is_ours(self, call: Call, row: Deposit) -> bool:
-        """Does the DMP hold this very document: its uniqueId with its hash?
+        """Whether the DMP holds this very document: its uniqueId with its hash.
 
-        Who may not read metadata (CPE, structure) learns only that the id is there (TD3.1b); it is ours when we
-        tried before, and another's when we did not.
+        A caller that may not read metadata (CPE, structure) learns only that the id is there (TD3.1b); it counts as
+        ours when we tried before, and as another's when we did not.
         """
         try:
             entries = await self._desk.dmp.td31a_by_unique_id(call, [row.unique_id])

@@ -1,8 +1,8 @@
 """The desk of one professional: the client, the store, the clock and the rules that every act of the service shares.
 
-`decided` is the one place where an act is judged, audited and, when refused, raised. The audit is written
-before the act: what was not recorded did not happen. `asked` is the one place where the DMP is asked: whatever
-comes back instead of an answer leaves a row too, also when nothing came back.
+`decided` is the one place where an act is decided, audited and, when refused, raised. The audit is written
+before the act: what was not recorded is not done. `asked` is the one place where the DMP is asked: an error or
+silence instead of an answer leaves a row too.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Desk:
     async def judged(
         self, call: Call, dossier: Dossier, action: Action, *, reason: str = "", confirmed: bool = False, own: bool = False
     ) -> Decision:
-        """The decision alone: nothing is recorded, nothing raised. For what is worth asking a person about."""
+        """The decision alone: nothing is recorded, nothing raised. Used before a person is asked a question."""
         consent = await asyncio.to_thread(self.store.latest_consent, dossier.ins, practitioner=call.actor.practitioner.id)
         return decide(
             AccessRequest(
@@ -131,7 +131,7 @@ class Desk:
         await asyncio.to_thread(self.store.record, record)
 
     async def refused(self, call: Call, what: str, error: DmpError, *, consultation: str = "", **facts: str) -> None:
-        """The audit of an act that came to nothing, once per error. A text of the server's names no content."""
+        """The audit of an act that failed, once for each error. The server's own text is not kept, because it may name content."""
         if error.audited:
             return
         error.audited = True
@@ -140,7 +140,7 @@ class Desk:
 
 
 def outcome_of(error: DmpError) -> str:
-    """The word of the audit for what came instead of a result."""
+    """The outcome that the audit gives to an error."""
     if isinstance(error, ManagedByMes | LegacyDisabled):
         return MANAGED
     if isinstance(error, Unavailable):

@@ -1,4 +1,4 @@
-"""Is the document about the person the register knows: recordTarget against INSi, trait by trait (RNIV; docs/reference/dmp.md 3.3, 8.2).
+"""Whether a document is about the person in the register: recordTarget against INSi, trait by trait (RNIV; docs/reference/dmp.md 3.3, 8.2).
 
 `Identities.qualified` asks for the register's traits: administrative data of the DMP (TD1.3a), confirmed by INSi where
 that is configured. `require_identity` compares the header of a CDA with them, `Typed.require` what a person typed.
@@ -30,14 +30,14 @@ OpenInsi = Callable[[], AbstractAsyncContextManager[Insi]]
 
 @dataclass(frozen=True, slots=True)
 class Qualified:
-    """The traits of a register, and which one said them last."""
+    """The traits of a register, and which register they came from."""
 
     patient: Patient
     register: Literal["INSi", "DMP"]
 
 
 class Identities:
-    """Who a patient is. `insi` None: the teleservice is not configured, the DMP's own data are the reference."""
+    """The identity of a patient. `insi` None: the teleservice is not configured, the DMP's own data are the reference."""
 
     def __init__(self, dmp: Dmp, insi: OpenInsi | None = None) -> None:
         self._dmp, self._insi = dmp, insi
@@ -142,7 +142,7 @@ def _parts(name: etree._Element | None, kind: str, qualifier: str | None) -> lis
 
 
 def _begins(given: str, listed: str) -> bool:
-    """Is `given` the beginning of the list, in whole words?"""
+    """Whether `given` is the beginning of the list, in whole words."""
     words, whole = plain_name(given).split(), plain_name(listed).split()
     return bool(words) and whole[: len(words)] == words
 

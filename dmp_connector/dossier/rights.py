@@ -78,7 +78,7 @@ _TABLE: Mapping[Action, str] = {
     Action.ADMINISTER: "+--+-++++",
     Action.READ_ADMINISTRATIVE: "+++++++++",
     Action.MODIFY: "+--+-++++",
-    Action.OPPOSE: "+--+-++-+",  # TD1 as above, but by a person: a structure alone hears no patient
+    Action.OPPOSE: "+--+-++-+",  # TD1 as above, but by a person: a structure alone can't ask the patient
     Action.PROFESSIONALS: "+--+-+--+",
     Action.FEED: "++++++++-",
     Action.FIND: "++++++--+",

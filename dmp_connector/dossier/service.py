@@ -1,4 +1,4 @@
-"""The dossier service: what a professional does with a patient's DMP, each act judged and audited.
+"""The dossier service: what a professional does with a patient's DMP, each act decided and audited.
 
 Existence and authorisation, professionals, lists, the state of documents, closing and reopening. Consulting is
 in `consultation`, feeding in `deposits`, creating in `workflow`; they share one `Desk`.
@@ -108,7 +108,7 @@ class DossierService:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    # -- may I
+    # -- existence and authorisation
 
     async def existence(self, call: Call) -> Dossier:
         """TD0.2: the dossier as it is now, remembered and audited. No DMP is a state, not an error."""
@@ -170,7 +170,7 @@ class DossierService:
         raise error
 
     def web_address(self, base: str, page: str, call: Call) -> str:
-        """Contextual web access (docs/reference/dmp.md 1.7): where the patient's will is set. Raises BadInput for an unknown page."""
+        """Contextual web access (docs/reference/dmp.md 1.7): where the patient's decisions are set. Raises BadInput for an unknown page."""
         if page not in _PAGES:
             raise BadInput(f"no page {page}", fr=f"pas de page {page}")
         return f"{base.rstrip('/')}/AccesDirect/{page}/{call.ins.value if call.ins else ''}"
@@ -196,12 +196,12 @@ class DossierService:
         criteria = ",".join(name for name, typed in given.items() if typed)  # never what was typed
         found = tuple(await self._desk.asked(call, Action.SEARCH, self._desk.dmp.td05_search(call, query), criteria=criteria))
         await self._desk.note(call, Action.SEARCH, "done", criteria=criteria, found=str(len(found)))
-        for candidate in found:  # whose identity was shown: each patient's trail tells it
+        for candidate in found:  # each patient whose identity was shown has it in the audit
             await self._desk.note(replace(call, ins=candidate.patient.ins), Action.SEARCH, "found")
         return found
 
     def possible(self, call: Call, dossier: Dossier) -> frozenset[Action]:
-        """What is worth offering: the rest would be refused (docs/reference/dmp.md 7.4)."""
+        """The actions worth showing: all others would be refused (docs/reference/dmp.md 7.4)."""
         return possible(call.actor, call.mode, treating_doctor=dossier.treating_doctor)
 
     # -- documents: what others see of them. Each says whether anything changed: what is so already is not sent again.
@@ -331,7 +331,7 @@ class DossierService:
         return await self._desk.existence(call)
 
     async def _managed(self, call: Call, td: str) -> Dossier:
-        """TD0.2 tells which case applies: a dossier of Mon espace santé is not ours to close or reopen."""
+        """TD0.2 decides which case applies: a dossier of Mon espace santé can't be closed or reopened here."""
         dossier = await self._desk.existence(call)
         if dossier.attached_to_mes:
             error = ManagedByMes("RATTACHEMENT_ENS", "TD0.2")

@@ -2,7 +2,7 @@
 
 Each step loads the creation, makes the transition, stores it, audits it; a process may end between any two.
 The call to the DMP (TD1.1) stands between READY and CREATED, TD1.5a for the account after it. Without
-`legacy_dossier_management`, or when the server says so, the outcome is MANAGED_BY_MES with its sentence.
+`legacy_dossier_management`, or when the server answers so, the outcome is MANAGED_BY_MES with its sentence.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class CreationWorkflow:
         return await self._created(actor, call, creation, _administrative(creation, creation.patient, address))
 
     async def _created(self, actor: Actor, call: Call, before: Creation, data: AdministrativeData) -> Creation:
-        """TD1.1. That it is on its way is kept before it is sent, and until the DMP has said yes or no."""
+        """TD1.1. A note that it is on its way is stored before it is sent, and removed when the DMP has answered."""
         if before.consent is None:
             raise WrongStep("no agreement")
         asking = before.asking(self._desk.now())
@@ -118,7 +118,7 @@ class CreationWorkflow:
         except (Refused, NotAllowed, BadInput) as error:
             await self._no(call, asking, error)
             raise
-        except DmpError as error:  # nobody can say what the DMP made of it
+        except DmpError as error:  # nobody knows what the DMP did
             await self._desk.refused(call, "creation", error, creation=before.id)
             raise
         return await self.open_account(actor, await self._made(actor, asking))

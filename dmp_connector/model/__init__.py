@@ -1,8 +1,8 @@
 """The DMP as values: frozen, parsed once at the border, free of transport.
 
-people      Ins, Patient, Practitioner, Structure, Actor: who
-dossier     Dossier, Oppositions, Consent, Authorisation, Consultation: may
-documents   Code, Dtm, Author, DocumentEntry, SubmissionSet, Document: what
+people      Ins, Patient, Practitioner, Structure, Actor
+dossier     Dossier, Oppositions, Consent, Authorisation, Consultation
+documents   Code, Dtm, Author, DocumentEntry, SubmissionSet, Document
 """
 
 from dmp_connector.model.code import Code

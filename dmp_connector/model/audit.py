@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What the audit keeps of an act: who, when, on whom, in which mode, why, and what came of it. No clinical content."""
+    """What the audit keeps of an act: who, when, on whom, in which mode, why, and the outcome. No clinical content."""
 
     at: datetime
     who: str

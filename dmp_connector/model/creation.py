@@ -101,7 +101,7 @@ class CreationUnanswered(Unavailable):
         self.creation, self.audited = creation, cause.audited
 
     def sentence(self, language: Language = "fr") -> str:
-        """The sentence, with the creation that is to be taken up again."""
+        """The sentence, and the creation that can be resumed."""
         return (self.fr if language == "fr" else self.en).format(creation=self.creation)
 
 
@@ -131,7 +131,7 @@ class AccountAccess:
 
 
 class WebAccess(enum.StrEnum):
-    """What became of TD1.5a. ASKED: perhaps made, no answer yet. REFUSED: the DMP said no; the creation goes on without."""
+    """The outcome of TD1.5a. ASKED: perhaps made, no answer yet. REFUSED: by the DMP; the creation goes on without."""
 
     NONE = ""
     ASKED = "asked"
@@ -208,18 +208,18 @@ class Creation:
         return replace(self, step=Step.READY, account=account)
 
     def asking(self, at: datetime | None) -> Creation:
-        """TD1.1 is about to be sent, so that its answer can be missed; None: it is certain that nothing was done."""
+        """Note that TD1.1 is about to be sent, so that a lost answer is noticed; None: it is certain that nothing was done."""
         self._require(Step.READY)
         return replace(self, asked=at)
 
     def accessed(self, access: WebAccess) -> Creation:
-        """What TD1.5a came to."""
+        """Note the outcome of TD1.5a."""
         self._require(Step.CREATED)
         return replace(self, access=access)
 
     @property
     def owed_access(self) -> AccountAccess | None:
-        """The web account the patient chose and the DMP has not decided on yet."""
+        """The web account that the patient chose and the DMP has not answered yet."""
         chosen = self.account if self.account and self.account.channel in {Channel.EMAIL, Channel.SMS} else None
         return chosen if self.step is Step.CREATED and self.access in {WebAccess.NONE, WebAccess.ASKED} else None
 
@@ -229,7 +229,7 @@ class Creation:
         return replace(self, step=Step.CREATED, created=at, asked=None)
 
     def managed_by_mes(self) -> Creation:
-        """Today's outcome."""
+        """Note that the dossier is managed by Mon espace santé: today's outcome."""
         self._require(Step.STARTED, Step.IDENTIFIED, Step.INFORMED, Step.CONSENTED, Step.READY)
         return replace(self, step=Step.MANAGED_BY_MES)
 
@@ -306,7 +306,7 @@ def from_plain(plain: Mapping[str, Any]) -> Creation:
         consent=consent_value(consent) if consent else None,
         oppositions=Oppositions(*plain["oppositions"]),
         account=AccountAccess(Channel(account[0]) if account[0] else None, account[1]) if account else None,
-        asked=datetime.fromisoformat(plain["asked"]) if plain.get("asked") else None,  # not in rows of before
+        asked=datetime.fromisoformat(plain["asked"]) if plain.get("asked") else None,  # not in older rows
         created=datetime.fromisoformat(plain["created"]) if plain["created"] else None,
         access=WebAccess(plain.get("access", "")),
         confirmation=Channel(plain["confirmation"]) if plain["confirmation"] else None,

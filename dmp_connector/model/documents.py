@@ -1,8 +1,8 @@
-"""What: documents and their metadata, as IHE XDS.b names them, French profile (docs/reference/dmp.md 3).
+"""Documents and their metadata, as IHE XDS.b names them, French profile (docs/reference/dmp.md 3).
 
 Values as on the wire where the wire is the contract (codes, XCN, XON, CX are composed and read here, in
 one place), Python types where we compute with them. `entry_uuid`, `logical_id`, `version`, `status` and
-`repository_id` belong to the registry and are empty until it has spoken.
+`repository_id` belong to the registry and are empty until it has assigned them.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class DocumentEntry:
 
     @property
     def visibility(self) -> frozenset[Visibility]:
-        """Who does not see it, of its confidentiality codes."""
+        """The visibility codes among its confidentiality codes."""
         known = {v.value for v in Visibility}
         return frozenset(Visibility(c.code) for c in self.confidentiality if c.system == VISIBILITY_SYSTEM and c.code in known)
 

@@ -1,6 +1,6 @@
-"""May: the state of a dossier, the patient's will, and what a professional may do because of it.
+"""The state of a dossier, the patient's decisions, and what a professional may do because of them.
 
-Feeding and consulting are two objects with two wills (docs/reference/dmp.md 7.1); bris de glace and regulation are two
+Feeding and consulting are two decisions (docs/reference/dmp.md 7.1); bris de glace and regulation are two
 oppositions, never one (CSP L1111-17).
 """
 
@@ -16,7 +16,7 @@ from dmp_connector.model.people import AccessMode, Actor, Ins, Patient, Practiti
 
 
 class DossierState(enum.StrEnum):
-    """Does a patient have a DMP? As TD0.2 says."""
+    """Whether a patient has a DMP, as TD0.2 answers."""
 
     NO_DMP = "NO_DMP"
     ACTIVE = "ACTIVE"
@@ -34,7 +34,7 @@ class AuthorisationStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Oppositions:
-    """True: the patient opposes. None: the server did not say. Default of the law: not opposed."""
+    """True: the patient opposes. None: the server sent nothing. Default of the law: not opposed."""
 
     bris_de_glace: bool | None = None
     centre_15: bool | None = None
@@ -51,7 +51,7 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """The answer of TD0.2: does it exist, and may this actor consult it.
+    """The answer of TD0.2: whether the dossier exists, and whether this actor may consult it.
 
     `attached_to_mes`: RATTACHEMENT_ENS, the dossier is managed by Mon espace santé.
     `authorisation` is None when there is no dossier. No identity traits: TD0.2's must not be shown (RG_0320).
@@ -146,7 +146,7 @@ class Candidate:
     """One row of TD0.5: a person who may be the one looked for, with the match in per cent."""
 
     patient: Patient
-    match: int | None  # per cent; None when the server did not say
+    match: int | None  # per cent; None when the server sent none
     oppositions: Oppositions = Oppositions()
 
 
@@ -192,7 +192,7 @@ class Consultation:
     closed: datetime | None = None
 
     def require_open(self, now: datetime) -> None:
-        """Raise ConsultationClosed once time is up or it was closed."""
+        """Raise ConsultationClosed when its time is over or it was closed."""
         if self.closed is not None or not self.opened <= now <= self.closes:
             raise ConsultationClosed(f"opened {self.opened:%H:%M:%S}, ended {min(self.closed or self.closes, self.closes):%H:%M:%S}")
 

@@ -1,4 +1,4 @@
-"""Who: patients by INS and traits, practitioners, structures, and the actor of a call.
+"""Persons: patients by INS and traits, practitioners, structures, and the actor of a call.
 
 INS = 13 characters + key of 2 digits. The key is checked when a person typed it (`Ins.typed`), and only
 noted when a register sent it (`Ins.received`): official test data contain wrong keys (docs/reference/dmp.md 3.3).
@@ -104,7 +104,7 @@ class Ins:
 
     @property
     def key_holds(self) -> bool:
-        """A fact to show or to weigh; who must refuse uses `typed`."""
+        """Whether the key is right, for display or a warning; `typed` refuses a wrong one."""
         return self.key == ins_key(self.body)
 
     def __repr__(self) -> str:  # patient data never reach a log by accident

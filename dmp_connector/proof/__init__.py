@@ -1,1 +1,1 @@
-"""What a key vouches for: XML signatures, the signed submission set (XAdES) and the assertion of each call (VIHF)."""
+"""What is signed: XML signatures, the submission set (XAdES) and the assertion of each call (VIHF)."""

@@ -1,8 +1,8 @@
-"""VIHF: who asks, for whom, how proved, in which mode - a SAML 2.0 assertion signed for one call.
+"""VIHF: a SAML 2.0 assertion, signed for one call, of who asks about whom, how that was proved, and in which mode.
 
 `build` is pure: (actor, patient, mode, software, settings, issuer, now) -> unsigned assertion. `sign` adds
 an enveloped XML-DSig over exclusive canonical XML. A fresh one per call, 30 seconds, never twice (EX_AIR-040).
-`read` is the other direction, for the simulator; it believes nothing, verification comes first.
+`read` is the other direction, for the simulator; the signature must be verified before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PURPOSE = "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse"
 CONFIDENTIALITY = "urn:oasis:names:tc:xspa:1.0:resource:patient:hl7:confidentiality-code"
 SECRET_CONNECTION = Code("INVISIBLE_REPRESENTANTS_LEGAUX", "1.2.250.1.213.1.1.4.13", "Non visible par les représentants légaux")
 
-_DEFAULT_HL7: Any = {None: HL7}  # the stubs know no default namespace
+_DEFAULT_HL7: Any = {None: HL7}  # the type stubs have no default namespace
 _MODE_LABELS = {
     AccessMode.NORMAL: "Acces normal",
     AccessMode.BRIS_DE_GLACE: "Acces en bris de glace",
@@ -151,7 +151,7 @@ def _instant(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an assertion says. Strings as sent; empty when absent."""
+    """The content of an assertion. Strings as sent; empty when absent."""
 
     id: str
     issuer: str
@@ -184,7 +184,7 @@ def read(element: etree._Element) -> Claims:
     """Read an assertion of any maker. Raises BadAnswer on an unreadable instant."""
     plain: dict[str, str] = {}
     coded: dict[str, list[Code]] = {}
-    # only the assertion's own statements: one inside SubjectConfirmationData speaks about somebody else
+    # only the assertion's own statements: one inside SubjectConfirmationData is about somebody else
     for attribute in element.findall(f"{{{SAML}}}AttributeStatement/{{{SAML}}}Attribute"):
         name = attribute.get("Name", "")
         for value in attribute.findall(f"{{{SAML}}}AttributeValue"):

@@ -2,7 +2,7 @@
 
 A ds:Manifest names every document by `urn:oid:<uniqueId>` with its digest, and the submission set; the
 signature covers the manifest and the signed properties. As in real messages, an XML document is digested in
-canonical form with comments and says so in a transform; anything else is digested as its bytes.
+canonical form with comments and has a transform for it; anything else is digested as its bytes.
 """
 
 from __future__ import annotations

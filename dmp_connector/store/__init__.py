@@ -1,6 +1,6 @@
-"""The connector's own store: what must outlive a process, and nothing clinical beyond need.
+"""The connector's own store: what must outlive a process, and as little clinical data as possible.
 
-    dossiers        which patients have a DMP here, as TD0.2 last said (REC_0.4-1010)
+    dossiers        which patients have a DMP here, as TD0.2 last answered (REC_0.4-1010)
     consents        agreements collected: by whom, how, until when
     consultations   opened and closed, with mode and reason
     deposits        documents on their way to the DMP; the content leaves the row once the DMP has it
@@ -97,7 +97,7 @@ class DmpStore:
     # -- dossiers
 
     def note_dossier(self, dossier: Dossier, at: datetime) -> None:
-        """Remember what TD0.2 said."""
+        """Store the answer of TD0.2."""
         with self._begin() as (connection, vault):
             _upsert(connection, t.dossiers, rows.dossier_row(vault, dossier, at), key="patient")
 
@@ -123,7 +123,7 @@ class DmpStore:
         return consent_value(rows.consent_plain_of(vault, found)) if found else None
 
     def withdraw_consents(self, ins: Ins, *, practitioner: str, at: datetime) -> int:
-        """Withdraw what this professional collected of this patient; how many."""
+        """Withdraw the consents of this patient that this professional collected; returns how many."""
         with self._begin() as (connection, vault):
             change = t.consents.update().where(_standing(vault, ins, practitioner)).values(withdrawn=text(at))
             return connection.execute(change).rowcount
@@ -146,7 +146,7 @@ class DmpStore:
             return tuple(rows.consultation_value(vault, row) for row in connection.execute(query))
 
     def close_consultation(self, identity: str, *, at: datetime, by: str) -> bool:
-        """True when this call closed it; a second close changes nothing."""
+        """Close it. Returns True when this call did; a second close changes nothing."""
         wanted = (t.consultations.c.id == identity) & t.consultations.c.closed.is_(None)
         with self._begin() as (connection, _):
             return connection.execute(t.consultations.update().where(wanted).values(closed=text(at), closed_by=by)).rowcount == 1
@@ -154,7 +154,7 @@ class DmpStore:
     # -- deposits
 
     def accept_deposit(self, deposit: Deposit) -> Deposit:
-        """Keep it as pending, or give back the one already there. Raises BadDocument: same id, other content."""
+        """Store it as pending, or return the one already there. Raises BadDocument: same id, other content."""
         fresh_deposit = replace(deposit, state=DepositState.PENDING, attempts=0, last_error="", finished=None)
         with self._begin() as (connection, vault):
             fresh = rows.deposit_row(vault, fresh_deposit)
@@ -162,7 +162,7 @@ class DmpStore:
             known = rows.deposit_value(vault, connection.execute(_of_id(deposit.unique_id)).one())
             if inserted != 1 and known.hash != deposit.hash:
                 raise BadDocument("another document was already deposited under this uniqueId")
-            if known.state is DepositState.REFUSED:  # asked for again: a new chance
+            if known.state is DepositState.REFUSED:  # asked for again: pending again
                 self._change(connection, deposit.unique_id, state=DepositState.PENDING.value, content=fresh["content"], finished=None)
                 known = replace(known, state=DepositState.PENDING, content=deposit.content, finished=None)
         return known
@@ -187,13 +187,13 @@ class DmpStore:
         return rows.deposit_value(vault, row) if row else None
 
     def note_attempt(self, unique_id: str, error: str) -> None:
-        """One more attempt, and what came instead of an answer."""
+        """Count one more attempt, with the error that came instead of an answer."""
         with self._begin() as (connection, vault):
             said = rows.error_of(vault, unique_id, error)
             self._change(connection, unique_id, attempts=t.deposits.c.attempts + 1, error=said)
 
     def finish_deposit(self, unique_id: str, state: DepositState, *, at: datetime, error: str = "") -> None:
-        """Terminal. The content leaves the row: the DMP has it, or the caller still does."""
+        """Final. The content is removed from the row: the DMP has it, or the caller still does."""
         with self._begin() as (connection, vault):
             said = rows.error_of(vault, unique_id, error)
             self._change(connection, unique_id, state=state.value, content=None, finished=text(at), error=said)
@@ -240,7 +240,7 @@ class DmpStore:
 
 
 def _opened(connection: sa.Connection, keys: StoreKeys) -> tuple[Vault, bool]:
-    """The vault, and whether what lay in clear was sealed just now."""
+    """The vault, and whether a store in clear was sealed just now."""
     found = connection.scalar(sa.select(t.version.c.version)) if sa.inspect(connection).has_table(t.version.name) else None
     if found not in {None, 1, VERSION}:
         raise BadSettings(f"the store has version {found}, this program knows version {VERSION}")

@@ -1,7 +1,7 @@
 """What the store takes and gives back, and how each value becomes the clear and the sealed half of a row.
 
-Clear stay: whose act (a professional, a structure), when, in which mode, what came of it, and the ids of documents
-and consultations. Sealed are the INS, names, reasons, addresses, titles, the CDA, hashes, and what servers said.
+In clear: whose act (a professional, a structure), when, in which mode, the outcome, and the ids of documents
+and consultations. Sealed: the INS, names, reasons, addresses, titles, the CDA, hashes, and the texts of servers.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def audit_row(vault: Vault, record: AuditRecord) -> dict[str, Any]:
 
 
 def audit_value(vault: Vault, row: Any) -> AuditRecord:
-    """Bound to everything in clear: an altered line of the trail does not open. Raises SealBroken."""
+    """Bound to everything in clear: an altered row of the audit does not open. Raises SealBroken."""
     clear = (row.at, row.who, row.structure, row.patient, row.mode, row.what, row.outcome, row.consultation)
     rest = _opened(vault, row.sealed, "dmp_audit", *clear)
     return AuditRecord(

@@ -36,7 +36,7 @@ _VERSION = 1
 
 
 class SealBroken(DmpError):
-    """A value that does not open: changed, moved to another row, or cut. Nothing was changed; a backup may heal it."""
+    """A value that does not open: changed, moved to another row, or cut. Nothing was changed; a backup may have the right one."""
 
     fr = "Une donnée protégée du registre DMP local est illisible. Restaurez une sauvegarde ; rien n'a été modifié."
     en = "A sealed value of the local DMP store cannot be read. Restore a backup; nothing was changed."

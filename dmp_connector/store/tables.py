@@ -130,7 +130,7 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN IMMEDIATE ourselves
+    connection.isolation_level = None  # we send BEGIN IMMEDIATE ourselves
     connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     _switch_to_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
@@ -138,7 +138,7 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Two that open a new store at once both want the switch, and SQLite lets nobody wait for it: so we do."""
+    """When two processes open a new store at once, both switch its journal mode, and SQLite has no waiting for that: so we wait."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -151,7 +151,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def exclusively(connection: sa.Connection) -> None:
-    """Nobody else makes, migrates, rotates or writes meanwhile. SQLite: BEGIN IMMEDIATE said so already."""
+    """Nobody else makes, migrates, rotates or writes meanwhile. On SQLite BEGIN IMMEDIATE has ensured that already."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('dmp_connector store'))"))
 
@@ -163,7 +163,7 @@ def among_others(connection: sa.Connection) -> None:
 
 
 def forget_free_pages(engine: sa.Engine) -> None:
-    """What lay in clear, or under keys that are gone, leaves the files too, as far as a database can see to it.
+    """Removes values in clear, or under former keys, from the files too, as far as a database can.
 
     SQLite's secure_delete has overwritten the rows already; another process at work only keeps the size of the file.
     """

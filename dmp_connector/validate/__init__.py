@@ -1,6 +1,6 @@
-"""Is this document fit to be sent: XSD, our header rules, the schematrons of the ANS.
+"""Checks whether a document may be sent: XSD, our header rules, the schematrons of the ANS.
 
-validator   the three gates as one object
+validator   the three checks as one object
 header      our rules on the CDA header, always on
 kit         what of the ANS kit is installed, and what a document needs of it
 schematron  ISO Schematron -> XSLT, for saxonche (extra `validate`)

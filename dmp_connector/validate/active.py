@@ -1,7 +1,7 @@
 """Nothing in a document runs, and nothing in it leads outside (docs/reference/dmp.md 4.3, EX_2.1-1115, BB-50).
 
 The requirement is written for self-presenting documents; a narrative with a script or a link outside is refused in
-the same way, since the reader's browser meets both. Every place is told with its path and its line, never its text.
+the same way, since both would reach the reader's browser. Every place is named by its path and line, never by its text.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _is_of_image(reference: etree._Element) -> bool:
 
 
 def _bare(address: str) -> str:
-    """Without blanks and control characters: browsers look past them."""
+    """Without blanks and control characters, which browsers ignore."""
     return re.sub(r"[\x00-\x20\x7f-\xa0]+", "", address)
 
 

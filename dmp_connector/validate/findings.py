@@ -1,4 +1,4 @@
-"""What a validator says about a document."""
+"""What a validator finds in a document."""
 
 from __future__ import annotations
 

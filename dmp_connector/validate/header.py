@@ -1,7 +1,7 @@
 """Header rules of the CI-SIS (structuration minimale), as our own synchronous gate (docs/reference/dmp.md 4.3).
 
-"Mandatory" is present without nullFlavor, "required" is present. The schematron says the same and more, but
-costs a warm process; what it cannot see is here too: shape and key of the INS, PDF/A-1, one patient.
+"Mandatory" is present without nullFlavor, "required" is present. The schematron checks the same and more, but
+needs a process of its own; what it cannot check is here too: shape and key of the INS, PDF/A-1, one patient.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def _body(document: Cda) -> Iterator[tuple[str, str]]:
 
 
 def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
-    """A level 1 body announced as PDF is a PDF/A-1; copies inside a structured body are the maker's affair."""
+    """A level 1 body announced as PDF must be a PDF/A-1; copies inside a structured body are not checked."""
     if document.media_type != "application/pdf":
         return
     try:
@@ -272,7 +272,7 @@ def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
 
 
 def _ins_key(document: Cda) -> Iterator[tuple[str, str]]:
-    """A wrong key in a received document is told, never refused (docs/reference/dmp.md 3.3)."""
+    """A wrong key in a received document is a warning, never an error (docs/reference/dmp.md 3.3)."""
     try:
         ins = document.ins
     except BadIns:

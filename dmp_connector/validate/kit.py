@@ -4,8 +4,8 @@
     KIT/schematrons/profils/...              four generic schematrons, for every document
     KIT/schematrons/CI-SIS_<MODEL>.sch       one for each version of a document model
 
-Which model a document follows is said by its templateIds, once by its type code (table `template-to-schematron`).
-The version is the templateId's extension; where it says none that the kit has, the version the document fits best.
+The model of a document follows from its templateIds, in one case from its type code (table `template-to-schematron`).
+The version is the templateId's extension; when the kit does not have that one, the version that the document fits best.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Kit:
 
     @property
     def missing_for_all(self) -> tuple[str, ...]:
-        """What judges every document and is not there, as paths in the kit."""
+        """The parts that every document needs and that are missing, as paths in the kit."""
         return self._absent([_XSD, *(Path("schematrons", name) for name in GENERIC)])
 
     @property

@@ -1,7 +1,7 @@
-"""Validator: the three gates in order, XSD, header rules, schematrons; the last two need what the operator installed.
+"""Validator: the three checks in order, XSD, header rules, schematrons.
 
-`kit` is the folder of the ANS conformance kit (`Kit`). Without it only the header rules run, and `levels` says so.
-With it the generic schematrons judge every document, and those of its model the documents that follow one. The
+`kit` is the folder of the ANS conformance kit (`Kit`). Without it only the header rules run, and `levels` shows that.
+With it the generic schematrons check every document, and those of a model the documents that follow it. The
 kit's licence is not settled: it is not shipped.
 """
 
@@ -40,7 +40,7 @@ class Validator:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Which gates are installed, for the audit and for `doctor`."""
+        """Which checks are installed, for the audit and for `doctor`."""
         return ("header", *(("xsd",) if self._kit and self._kit.xsd else ()), *(("schematron",) if self._worker else ()))
 
     @cached_property
@@ -59,7 +59,7 @@ class Validator:
 
     @cached_property
     def _absent(self) -> tuple[Finding, ...]:
-        """What every document should be judged by and is not: told with each, lest silence pass for a verdict."""
+        """The checks that every document needs and that are not installed: shown with each result, so that it is not taken for complete."""
         parts = self._kit.missing_for_all if self._kit else ()
         return tuple(Finding("kit", "warning", part, "is not installed: not checked", "n'est pas installé : non vérifié") for part in parts)
 
@@ -89,7 +89,7 @@ class Validator:
 
 
 class SchematronWorker:
-    """The warm process behind a lock: started at first use, restarted after a failure."""
+    """The schematron process behind a lock: started at first use, restarted after a failure."""
 
     def __init__(self, schemas: Sequence[Path]) -> None:
         self._schemas = [str(p.resolve()) for p in schemas]

@@ -1,11 +1,11 @@
-"""The schematron process: compiles once, stays warm, answers one document at a time.
+"""The schematron process: compiles schemas once, keeps them, answers one document at a time.
 
 Run as `python -m dmp_connector.validate.worker`. Compiling takes seconds and hundreds of megabytes, so it
-never happens in the process that serves; a document that hangs or kills Saxon takes only this process along.
+never happens in the process that serves; when a document hangs or crashes Saxon, only this process ends.
 
 Wire: `child`. First the paths of the generic schemas as JSON, answered by their names. Then one document per
 message, after a line of JSON: for each model of the document the paths of its versions. Answered by a list of
-[schema, severity, where, message]; of the versions of a model the one that finds least speaks. A schema of a model
+[schema, severity, where, message]; of the versions of a model the one that finds least counts. A schema of a model
 is compiled when the first document needs it; one that does not compile, or is not there, is a warning.
 """
 
@@ -29,7 +29,7 @@ except ImportError:  # an extra of ours
     PySaxonApiError, PySaxonProcessor = RuntimeError, None
 
 _MODELS = 24  # compiled schemas of models kept at once
-# Saxon tells its errors as the one or the other, by version.
+# Saxon raises the one or the other, depending on its version.
 _CANNOT_COMPILE: tuple[type[Exception], ...] = (DmpError, PySaxonApiError, RuntimeError)
 _CANNOT_RUN: tuple[type[Exception], ...] = (PySaxonApiError, RuntimeError, ValueError, etree.XMLSyntaxError)
 _STEP = re.compile(r"Q\{[^}]*\}")
@@ -63,7 +63,7 @@ def _compiled(compiler: Any, path: str) -> Any:
 
 
 class _Models:
-    """Schemas of models, compiled once; the ones used least recently leave."""
+    """Schemas of models, compiled once; the least recently used ones are dropped."""
 
     def __init__(self, compiler: Any) -> None:
         self._compiler = compiler
