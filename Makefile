@@ -37,8 +37,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q python3-venv; } || { echo "python3 can't make virtual environments; install the package python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+$(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock -r requirements-build.lock
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -83,11 +83,13 @@ crash: dev
 bench: install
 	$(BIN)/python -m bench
 
-# Locks hold hashes and no index address. Needs uv.
+# Locks hold hashes and no index address. Needs uv. What runs, what builds it, what tests it, and the card's part, which has to be compiled.
+COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock:
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra postgres --extra hsm --group build pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock --extra postgres --extra hsm --group build --group dev pyproject.toml -o requirements-dev.lock
-	echo 'pyscard>=2.3' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements-card.lock
+	$(COMPILE) --extra postgres --extra hsm pyproject.toml -o requirements.lock
+	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
+	$(COMPILE) -c requirements.lock -c requirements-build.lock --extra postgres --extra hsm --group build --group dev pyproject.toml -o requirements-dev.lock
+	echo 'pyscard>=2.3' | $(COMPILE) - -o requirements-card.lock
 
 clean:
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
