@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from mssgw import observe
 from mssgw.observe import Event
+from tests.rails.agree import agree
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/events.md").read_text(encoding="utf-8")
@@ -23,7 +24,7 @@ def test_events_of_the_page_are_those_of_the_code():
     documented = set(
         re.findall(r"`([a-z]+\.[a-z_]+)`", "".join(line.split(" | ")[0] for line in PAGE.splitlines() if line.startswith("| `")))
     )
-    assert documented == {event.value for event in Event}
+    agree("docs/events.md", documented, [event.value for event in Event])
 
 
 @pytest.mark.parametrize("event", [event for event in Event if event is not Event.BUG])
@@ -33,7 +34,7 @@ def test_event_is_used(event):
 
 def test_metrics_of_the_page_are_those_of_the_code():
     names = {metric._name + ("_total" if metric._type == "counter" else "") for metric in METRICS.values()}
-    assert set(re.findall(r"`(mssgw_[a-z_]+)`", PAGE)) == names
+    agree("docs/events.md, Metrics", re.findall(r"`(mssgw_[a-z_]+)`", PAGE), names)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from mssgw.core.texts import LANGUAGES, text
 from mssgw.trust import faults
 from mssgw.trust.faults import Fault, refusal
+from tests.rails.agree import agree
 from tools import messages
 
 ROOT = Path(__file__).parents[2]
@@ -36,16 +36,14 @@ def test_it_is_told_in_both_languages_with_the_same_facts(fault: Fault, language
 
 def test_no_sentence_is_left_of_a_fault_that_is_gone() -> None:
     keys = {messages.key_of(entry) for language in LANGUAGES for entry in messages.read("mssgw", language) if entry.id}
-    assert {key for key in keys if key.startswith(PREFIX)} == {f"{PREFIX}{fault}" for fault in Fault}
+    agree("mssgw/locale", [key for key in keys if key.startswith(PREFIX)], [f"{PREFIX}{fault}" for fault in Fault])
 
 
 def test_the_page_names_every_fault_under_its_reply() -> None:
-    by_reply = defaultdict(list)
-    for fault in Fault:
-        by_reply[f"{fault.code} {fault.enhanced}"].append(fault.value)
     section = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8").partition("\n| reply | faults |\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (\d{3} \S+) \| (.+) \|$", section, re.MULTILINE)
-    assert {reply: names.replace("`", "").split(", ") for reply, names in rows} == dict(by_reply)
+    documented = [f"{name} ({reply})" for reply, names in rows for name in names.replace("`", "").split(", ")]
+    agree("docs/trust.md", documented, [f"{fault} ({fault.code} {fault.enhanced})" for fault in Fault])
 
 
 def test_a_fault_cannot_be_written_without_its_sentence() -> None:

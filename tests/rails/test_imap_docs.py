@@ -15,6 +15,7 @@ from mssgw.imapd.registry import State, capabilities, command, commands, no_argu
 from mssgw.imapd.replies import Code, no_of
 from mssgw.protocol.mime import TooComplex
 from mssgw.store.mailboxes import OverQuota
+from tests.rails.agree import agree
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "imap.md").read_text(encoding="utf-8")
@@ -43,18 +44,18 @@ def offered(*, tls: bool, account: bool) -> set[str]:
 
 
 def test_commands() -> None:
-    documented = {state: set(names.split(", ")) for state, names in rows("Commands")}
-    assert documented == {state.value: {one.name for one in commands() if one.state is state} for state in State}
+    documented = [f"{name} ({state})" for state, names in rows("Commands") for name in names.split(", ")]
+    agree("docs/imap.md, Commands", documented, [f"{one.name} ({one.state.value})" for one in commands()])
 
 
 def test_capabilities() -> None:
     clear, stranger, member = offered(tls=False, account=False), offered(tls=True, account=False), offered(tls=True, account=True)
-    expected = {word: OFFERED[word in clear, word in stranger, word in member] for word in clear | stranger | member}
-    assert {row[0]: row[1] for row in rows("Capabilities")} == expected
+    expected = [f"{word} ({OFFERED[word in clear, word in stranger, word in member]})" for word in clear | stranger | member]
+    agree("docs/imap.md, Capabilities", [f"{row[0]} ({row[1]})" for row in rows("Capabilities")], expected)
 
 
 def test_response_codes() -> None:
-    assert [code for row in rows("Response codes") for code in row[0].split(", ")] == sorted(Code)
+    agree("docs/imap.md, Response codes", [code for row in rows("Response codes") for code in row[0].split(", ")], Code)
 
 
 @pytest.mark.parametrize("code", Code)

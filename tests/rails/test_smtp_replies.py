@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.rails.replies import documented, modules, of_faults, sent
+from collections.abc import Iterable
+
+from tests.rails.agree import agree
+from tests.rails.replies import Pair, documented, modules, of_faults, sent
 
 OUT = ("relay/*.py", "flow/sender.py", "flow/bounce.py")
 ONLY_IMAP_OR_VERBS = [
@@ -17,6 +20,10 @@ BESIDE = ["flow/sender.py", "flow/bounce.py", *ONLY_IMAP_OR_VERBS]
 IN = ("smtpd/*.py", "protocol/**/*.py", "flow/*.py", "identity/*.py", "smime/**/*.py", "store/**/*.py", "trust/*.py")
 
 
+def shown(pairs: Iterable[Pair]) -> list[str]:
+    return [f"{code} {enhanced}" for code, enhanced in pairs]
+
+
 def test_every_reply_of_a_port_is_explained_and_no_other() -> None:
     found, computed = sent(modules(*IN, but=BESIDE))
     assert computed == [
@@ -26,8 +33,7 @@ def test_every_reply_of_a_port_is_explained_and_no_other() -> None:
         "trust/faults.py:rewritten",  # its callers pass the enhanced code
     ]
     said = found.keys() | of_faults()
-    assert {pair: found.get(pair) for pair in said - documented("smtp.md")} == {}
-    assert documented("smtp.md") - said == set()
+    agree("docs/smtp.md, Replies", shown(documented("smtp.md")), shown(said))
 
 
 def test_every_reply_of_the_sender_is_explained_and_no_other() -> None:
@@ -38,5 +44,4 @@ def test_every_reply_of_the_sender_is_explained_and_no_other() -> None:
         "relay/outbound.py:_all_failed",  # that of the last host
         "relay/wire.py:reply",  # the peer's own
     ]
-    assert {pair: found[pair] for pair in found.keys() - documented("queue.md")} == {}
-    assert documented("queue.md") - found.keys() == set()
+    agree("docs/queue.md, Replies", shown(documented("queue.md")), shown(found))
