@@ -163,15 +163,11 @@ class Certificate:
     # -- the key -----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def kind(self) -> Kind:
-        """The row of the key policy. Raises the fault when there is none, the key is too small or too large, or its curve has no name."""
+    def _accepted(self) -> tuple[PublicKey, Kind]:
         try:
             key = self.parsed.public_key()
         except BROKEN as error:
             raise self.fault(Problem.UNSUPPORTED, "public key of a kind we don't know") from error
-        return self._kind(key)
-
-    def _kind(self, key: PublicKey) -> Kind:
         try:
             kind = policy.kind_of(key)
         except KeyRefused as error:
@@ -181,13 +177,17 @@ class Certificate:
             written = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
             if written != self._key_info:
                 raise self.fault(Problem.UNSUPPORTED, f"{kind.name} key that is not a named curve and an uncompressed point")
-        return kind
+        return key, kind
 
-    @cached_property
+    @property
     def public_key(self) -> PublicKey:
-        """The public key, of a kind and size we use. Raises the fault."""
-        _ = self.kind
-        return self.parsed.public_key()
+        """The public key, of a kind and size that the table of `policy` has. Raises the fault."""
+        return self._accepted[0]
+
+    @property
+    def kind(self) -> Kind:
+        """The row of its key in the table of `policy`. Raises the fault."""
+        return self._accepted[1]
 
     def require_key(self, use: Use) -> Kind:
         """Its key may be used so by the table of `policy`. Raises the fault."""

@@ -29,7 +29,7 @@ from mssgw.observe import crash_point
 from mssgw.store import keys, schema
 from mssgw.store.engine import Reader, Readers, Transaction, Writer
 from mssgw.store.faults import full
-from mssgw.store.seal import CHUNK, FILE_HEADER, TAG, ChunkSeal, Seal, UnknownKey
+from mssgw.store.seal import CHUNK, FILE_HEADER, TAG, ChunkSeal, Seal, SealBroken, UnknownKey
 
 T = TypeVar("T")
 
@@ -228,12 +228,15 @@ def open_sealed(rx: Reader, sealed: bytes, bound: bytes) -> bytes:
 
 
 def _opened(rx: Reader, opening: Callable[[], T]) -> T:
-    """Runs `opening`; loads the keys again when another process has just made the one it needs."""
+    """Runs `opening`; loads the keys again when another process has just made the one it needs. Raises SealBroken."""
     try:
         return opening()
     except UnknownKey:
         keys.load(rx)
+    try:
         return opening()
+    except UnknownKey as error:
+        raise SealBroken(detail=f"sealed under key {error}, which this store does not have") from None
 
 
 def _numbered(body: Body) -> Iterator[tuple[int, bool, bytes]]:

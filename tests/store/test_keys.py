@@ -1,5 +1,7 @@
 """Domain keys: wrapped by the master key, each for its own domain, opened once."""
 
+import os
+
 import pytest
 import sqlalchemy as sa
 
@@ -38,6 +40,22 @@ def test_a_seal_opens_what_its_keys_have_sealed():
     other.add(7, DOMAIN, MASTER)
     with pytest.raises(SealBroken):
         other.open(sealed, b"purpose")
+
+
+@pytest.mark.parametrize("size", [50, 400_000])
+async def test_content_whose_key_is_gone_is_broken_content(store, open_again, size):
+    """It was an exception nobody caught: `mssgw check` ended in a traceback, and each large body left a file open."""
+    prepared = await store.blobs.prepare(Body.of(bytes(size)), DOMAIN)
+    content = await store.write(lambda tx: blobs.add(tx, prepared))
+    await store.write(lambda tx: tx.run(sa.delete(schema.domain_key).where(KEY.domain == DOMAIN)))
+    other = await open_again()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(SealBroken, match=r"sealed under key \d+, which this store does not have"):
+            await other.blobs.read(content)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [one.invariant for one in await other.check()] == ["content"]
+    await store.write(lambda tx: tx.run(sa.delete(schema.content)))
 
 
 async def test_the_key_row_of_one_domain_does_not_serve_another(store, config, clock):
