@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dmp_connector
-from dmp_connector.model import AvailabilityStatus
+from dmp_connector.model import AvailabilityStatus, Visibility
 
 ROOT = Path(dmp_connector.__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "dmp_alone.py"
@@ -28,8 +28,8 @@ def test_the_example_asks_the_dmp_without_mssgw(dmp_running, dmp_keys):
     assert ran.returncode == 0, ran.stderr
     state, *titles = ran.stdout.splitlines()
     assert state == "ACTIVE"
-    stored = dmp_running.record("PATIENT").documents.current()
-    visible = {s.current.title for s in stored if s.current.status is AvailabilityStatus.APPROVED and not s.current.visibility}
+    current = [s.current for s in dmp_running.record("PATIENT").documents.current()]
+    visible = {e.title for e in current if e.status is AvailabilityStatus.APPROVED and Visibility.MASKED not in e.visibility}
     assert {title.partition(" ")[2] for title in titles} == visible
 
 
