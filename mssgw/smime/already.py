@@ -1,8 +1,8 @@
-"""What a client did to a message before it came to us: proved, never believed.
+"""What a client did to a message before it came to us: read from the content, never from its Content-Type.
 
-A label says what a client meant, or what it wants us to think; mail left in clear under `encrypt = "always"` because it was called
-application/pkcs7-mime. Encrypted is what is an EnvelopedData or AuthEnvelopedData from beginning to end, with readers and a cipher we
-would read ourselves. Signed is what verifies, leads to an anchor and is bound to From, as we ask of mail that comes in.
+A Content-Type is only a claim: mail once left in clear under `encrypt = "always"` because it was called
+application/pkcs7-mime. A message is encrypted when it is an EnvelopedData or AuthEnvelopedData from beginning to end, with readers and
+a cipher that we would accept. It is signed when it verifies, leads to an anchor and is bound to From, as we require of incoming mail.
 """
 
 from __future__ import annotations

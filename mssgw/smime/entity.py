@@ -2,7 +2,7 @@
 
 A message is header fields that belong to it and an entity, which is the Content-* fields and the body.
 Wrapping moves the entity inside and leaves the message's own fields outside, Subject and X-MSS-* in clear
-(MSSanté routes and shows by them). Structure comes from `protocol.mime`, by offsets.
+(MSSanté software sorts and displays mail by them). Structure comes from `protocol.mime`, by offsets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Kind(enum.Enum):
 
 
 def kind_of(part: Part) -> Kind:
-    """What this part is, by type, and by file name where the type says nothing (RFC 8551 3.2.1)."""
+    """What this part is, by type, and by file name where the type is generic (RFC 8551 3.2.1)."""
     media = part.media
     if media == "multipart/signed":
         protocol = part.params.get("protocol", "").lower()
@@ -96,7 +96,7 @@ def _crlf(data: bytes) -> bytes:
 
 
 def survives(body: Body, start: int) -> bool:
-    """Whether relays will leave it alone: 7-bit, CRLF only, lines of at most 998 octets (RFC 8551 3.1.3)."""
+    """Whether relays will not change it: 7-bit, CRLF only, lines of at most 998 octets (RFC 8551 3.1.3)."""
     tail = 0  # length of the line that is open
     for chunk in _lines(body, start):
         if not chunk.isascii() or b"\0" in chunk or count_crlf(chunk) is None:
@@ -155,7 +155,7 @@ def _lines(body: Body, start: int = 0) -> Iterator[bytes]:
 
 
 def _write_part(body: Body, part: Part, writer: BodyWriter, top: bool = False) -> Headers:
-    """Write one part (its header too, unless `top`), encoding leaves where needed. Answers its structural fields."""
+    """Write one part (its header too, unless `top`), encoding leaves where needed. Returns its structural fields."""
     fields = Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
     structural = Headers(tuple(field for field in fields if is_structural(field) and field.name != "mime-version"))
     written = structural if top else fields

@@ -4,7 +4,7 @@ SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, 
 └─ Undecryptable              one face for every failure after a key was found (docs/reference/crypto.md 9.12, 9.13)
 KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
 └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
-DirectoryUnavailable (Deferred)  nobody can say now whether a recipient has a certificate
+DirectoryUnavailable (Deferred)  it is unknown now whether a recipient has a certificate
 NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
 """
 
@@ -23,7 +23,7 @@ class Reason(enum.StrEnum):
     LIMIT = "limit"  # more parts, signers, octets or depth than we read
     UNSUPPORTED = "unsupported-algorithm"
     WEAK = "weak-algorithm"  # MD5, SHA-1, RSA under 2048 bits, 3DES ...
-    NO_MESSAGE = "signed-content-no-message"  # a time stamp, a content type nobody mails
+    NO_MESSAGE = "signed-content-no-message"  # a time stamp, or another content type that is not mail
     UNSIGNED = "no-signer"  # SignedData without a signer
     SIGNER_CERTIFICATE = "signer-certificate-missing"
     DIGEST = "content-altered"
@@ -31,7 +31,7 @@ class Reason(enum.StrEnum):
     ATTRIBUTES = "signed-attributes-wrong"
     CONFUSION = "content-confusion"  # two contents for one signature, or content that could be attributes
     AMBIGUOUS = "readers-differ"  # mail programs would show different contents under one signature
-    OUTSIDE = "signature-outside-encryption"  # whoever signed may not know what is inside
+    OUTSIDE = "signature-outside-encryption"  # the signer may not know what is inside
     NAME = "name-shows-another-address"
     NOT_TRUSTED = "certificate-not-trusted"
     TRUST_UNKNOWN = "trust-not-decidable-now"
@@ -50,7 +50,7 @@ class Reason(enum.StrEnum):
 
 
 class SmimeError(Refused):
-    """A message that can't be verified or read. `reason` is the kind, `detail` says where."""
+    """A message that can't be verified or read. `reason` is the kind, `detail` the place."""
 
     default = Reply(554, "5.6.0", "S/MIME content is not acceptable")
 
@@ -60,7 +60,7 @@ class SmimeError(Refused):
 
 
 class Undecryptable(SmimeError):
-    """Decryption failed after a key was found. Nothing says where, on purpose."""
+    """Decryption failed after a key was found. On purpose it never tells why: that would be an oracle."""
 
     def __init__(self) -> None:
         super().__init__(Reason.UNDECRYPTABLE)
@@ -79,7 +79,7 @@ class FileProblem(enum.StrEnum):
     TOO_LARGE = "too-large"
     UNKNOWN_FORMAT = "unknown-format"
     DAMAGED = "damaged"
-    UNSUPPORTED = "unsupported"  # a kind of key or of cipher we have no use for
+    UNSUPPORTED = "unsupported"  # a kind of key or of cipher that we don't use
     NO_KEY = "no-key"
     NO_CERTIFICATE = "no-certificate"
     PASSPHRASE_MISSING = "passphrase-missing"  # noqa: S105 - no passphrase

@@ -60,7 +60,7 @@ def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chai
     found = tuple(dict.fromkeys([*given, *beside.certificates]))
     try:
         if not found:
-            raise beside.problem or KeyFileError(FileProblem.NO_CERTIFICATE)  # a PKCS#12 that stayed shut may hold it
+            raise beside.problem or KeyFileError(FileProblem.NO_CERTIFICATE)  # a PKCS#12 that could not be opened may hold it
         _ = beside.key
         made = _paired(found, beside.keys)
         if not weak:
@@ -79,7 +79,7 @@ def _paired(found: Sequence[Certificate], private: Sequence[Any]) -> Identity:
 
 
 def is_message(body: Body) -> bool:
-    """Whether it begins with header fields, or an empty line. Of a plain text file the first lines would be lost as such."""
+    """Whether it begins with header fields, or an empty line. The first lines of a plain text file would be lost as a header."""
     start = entity.header_end(body)
     if start > MAX_HEADER:
         return False

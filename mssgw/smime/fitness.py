@@ -1,7 +1,7 @@
-"""Whether a certificate is meant for mail: said before it signs or is encrypted to, not by the one who gets the message.
+"""Whether a certificate is meant for mail: checked before it signs or is encrypted to, not left to the readers of the message.
 
 What a profile forbids is refused: a key usage without signatures or encryption (RFC 8550 4.4.2), and, in IGC-Santé, whose
-classes say what a certificate is for, an extended key usage without mail (an ORG_AUTH or SERV_SSL certificate).
+classes define the use of a certificate, an extended key usage without mail (an ORG_AUTH or SERV_SSL certificate).
 What a reader may still accept is a doubt: another PKI's certificate made for something else (RFC 8550 4.4.4), one
 that is not valid today.
 """
@@ -38,7 +38,7 @@ Use = Literal["sign", "encrypt"]
 
 
 class Unfit(SmimeError):
-    """A certificate's profile forbids its use. `message` says which."""
+    """A certificate's profile forbids its use. `message` names it."""
 
     def __init__(self, word: Literal["purpose", "sign", "encrypt"], detail: str = "", **facts: str) -> None:
         said = message(f"smime.unfit.{word}", **facts)
@@ -100,7 +100,7 @@ def author_doubts(one: Certificate, headers: Headers) -> tuple[Doubt, ...]:
 def readers(held: Sequence[Certificate]) -> tuple[Certificate, ...]:
     """Of the certificates in a file those of people and services, all of them: not the authorities above them.
 
-    Who has a certificate that only signs beside another one is read with the other.
+    Of a holder with one certificate that only signs and another one, the other is used.
     """
     issuers = {one.issuer_der for one in held if not one.self_issued}
     people = [one for one in held if not _purposes(one)[2]] or [one for one in held if one.subject_der not in issuers] or list(held[:1])

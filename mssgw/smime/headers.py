@@ -1,11 +1,11 @@
 """Header protection: the message's own fields, repeated under the signature (RFC 9788).
 
-Written as `hp="clear"` or `hp="cipher"` with every field in clear outside as well: MSSanté routes and shows
-by Subject and X-MSS-*. Read in those forms, in the older `protected-headers="v1"` and as a whole message
+Written as `hp="clear"` or `hp="cipher"` with every field in clear outside as well: MSSanté software sorts and displays
+mail by Subject and X-MSS-*. Read in those forms, in the older `protected-headers="v1"` and as a whole message
 inside (`message/rfc822; forwarded=no`, RFC 8551 3.1).
 
-What is inside replaces what is outside only when a bound signature vouches for it, or when the sender said
-(HP-Outer) that he hid it on purpose. From is never replaced: the verdict speaks of the From that is shown
+What is inside replaces what is outside only when a bound signature covers it, or when the sender stated
+(HP-Outer) that it was hidden on purpose. From is never replaced: the verdict is about the From that is shown
 (docs/reference/crypto.md 9.10).
 """
 
@@ -42,12 +42,12 @@ _FROM_SENDER = frozenset(
 _SHOWN = ("from", "sender", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references", "keywords", "comments")
 _USER_FACING = frozenset(("from", "sender", "to", "cc", "reply-to", "subject", "date"))  # RFC 9788 1.1.1
 _KEPT = frozenset(("from", "sender"))
-_HARMLESS = frozenset(("to", "cc", "date"))  # when they stand only outside they are told, and stay: nobody answers to them
+_HARMLESS = frozenset(("to", "cc", "date"))  # fields that stand only outside are remarked and stay: no reply goes to them
 _OBSCURED = frozenset(("...", "[...]", "encrypted message"))
 
 
 def protected(headers: Headers, structural: Headers, hidden: bool) -> Headers:
-    """The entity's fields with a copy of the message's own: everything the sender said, X-MSS-* too.
+    """The entity's fields with a copy of all of the message's own, X-MSS-* too.
 
     Nothing is made confidential: when the entity will be encrypted, HP-Outer repeats each field as it stands outside.
     """
@@ -61,10 +61,10 @@ def protected(headers: Headers, structural: Headers, hidden: bool) -> Headers:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The fields found under the protection. `outer` is what the sender says he wrote outside."""
+    """The fields found under the protection. `outer` is what the sender states to have written outside (HP-Outer)."""
 
     fields: Headers
-    outer: dict[str, list[str]] | None  # None: he says nothing (signed only, or an old form)
+    outer: dict[str, list[str]] | None  # None: not stated (signed only, or an old form)
     old: bool
 
 

@@ -1,4 +1,4 @@
-"""What to think of signatures whose arithmetic is known: trust, binding to From, and what to remark (RFC 8551 3.8, RFC 8550 3).
+"""Judges signatures that are mathematically right: trust, binding to From, and remarks (RFC 8551 3.8, RFC 8550 3).
 
 Path and revocation are `pki.judgement.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
 directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest. A From under the
@@ -25,7 +25,7 @@ from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
 SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (docs/reference/crypto.md 9.31)
 
 Directory = Callable[[bytes], Container[Address]]
-"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it knows nothing."""
+"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it has none."""
 
 
 def no_directory(_certificate: bytes) -> Container[Address]:
@@ -34,7 +34,7 @@ def no_directory(_certificate: bytes) -> Container[Address]:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whom a message says it is from. `problem`: why there is not one address to hold the signers against."""
+    """The claimed author of a message. `problem`: why there is not one address to compare with the signers."""
 
     author: Address | None  # of the header that is seen
     inside: Address | None = None  # of a From under the signature, when it is another
@@ -57,7 +57,7 @@ class Judge:
     directory: Directory
 
     def signer(self, check: SignerCheck, layer: int, claim: Claim) -> SignerVerdict:
-        """Trust and binding of one signer whose arithmetic is already decided."""
+        """Trust and binding of one signer whose signature was checked before."""
         one = check.certificate
         status, reason, detail = SignatureStatus.INVALID, check.problem, check.detail
         evidence: Evidence | None = None
@@ -106,7 +106,7 @@ class Judge:
         return Binding.DIRECTORY if others else Binding.CERTIFICATE
 
     def remarks(self, signers: Sequence[SignerVerdict], claim: Claim) -> Iterator[Reason]:
-        """What is to be said of them."""
+        """The reasons and remarks about them."""
         problem = claim.problem
         if signers and problem:
             yield problem
@@ -134,7 +134,7 @@ class Judge:
 
 
 def innermost(signers: Sequence[SignerVerdict]) -> list[SignerVerdict]:
-    """The signers of the innermost signature: those who vouch for the content itself."""
+    """The signers of the innermost signature: those who signed the content itself."""
     deepest = max((one.layer for one in signers), default=0)
     return [one for one in signers if one.layer == deepest]
 
@@ -159,7 +159,7 @@ def binding_of(signers: Sequence[SignerVerdict]) -> Binding:
 
 
 def claim_of(outside: Headers, inside: Headers | None) -> Claim:
-    """Whom the header says the message is from, and the fields under the signature, if there are any."""
+    """The author that the header claims, with the fields under the signature, if there are any."""
     author, problem = author_of(outside)
     nobody = not any(field.name in _NAMING for headers in (outside, inside or ()) for field in headers)
     within, fault = author, None
@@ -167,7 +167,7 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
         within, fault = author_of(inside)
     sender = None
     seen, signed = _values(outside, "sender"), _values(inside, "sender") if inside is not None else []
-    if [one.split() for one in seen] != [one.split() for one in signed]:  # one that is signed as it is seen is the author's word
+    if [one.split() for one in seen] != [one.split() for one in signed]:  # a Sender that is signed as it is seen comes from the author
         for values in (seen, signed):
             found, wrong = _one_address(values) if values else (None, None)
             fault = fault or (Reason.SENDER if wrong else None)
@@ -229,5 +229,5 @@ def _keys(one: Certificate) -> frozenset[str]:
 
 
 def _why(error: MailError) -> Message:
-    """With what only a log needs behind it. The reply itself tells the holder what to mend; this is for others."""
+    """The sentence with details for the log. The reply itself tells the certificate's holder what to mend; this is for other people."""
     return message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message

@@ -1,4 +1,4 @@
-"""Incoming: take a message's S/MIME apart, layer by layer, and say what was found (RFC 8551 3.7, 3.8).
+"""Incoming: take a message's S/MIME apart, layer by layer, and return what was found (RFC 8551 3.7, 3.8).
 
     clear-signed   hash the first part as it stands, check the signature next to it
     opaque-signed  hash and unwrap
@@ -93,7 +93,7 @@ def open_now(
     most: int = 1 << 30,
     author: Address | None = None,
 ) -> Opened:
-    """`open`, blocking. `author`: whom a message without From and Sender is expected from (a saved CMS structure)."""
+    """`open`, blocking. `author`: the expected author of a message without From and Sender (a saved CMS structure)."""
     return _Opening(body, readers, Judge(validate, now, directory), reading, known, limits, most, author).run()
 
 
@@ -181,7 +181,7 @@ class _Opening:
         return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
 
     def _doubtful(self) -> bool:
-        """Whether programs would show other content than what was judged: then no signature vouches for what people see."""
+        """Whether programs would show other content than what was judged: then no signature covers what people see."""
         for body, root in self.roots:
             if where := mime.ambiguity(body, root):
                 self._note(Reason.AMBIGUOUS, where)
@@ -209,7 +209,7 @@ class _Opening:
     # --- layers
 
     def _peel(self, root: Part) -> tuple[Body, Part]:
-        """Open layer after layer. Answers the body that holds what is readable, and which part of it that is."""
+        """Open layer after layer. Returns the body that holds what is readable, and which part of it that is."""
         best_body, best = self.body, root
         body, part = best_body, best
         while True:
@@ -253,7 +253,7 @@ class _Opening:
         self._note(reason, str(error.detail) if isinstance(error, SmimeError) else str(error))
         if self.layers and self.layers[-1] == "encrypted":
             self.encryption = EncryptionStatus.NO_KEY if reason is Reason.NO_KEY else EncryptionStatus.FAILED
-            if len(self.ciphers) == self.layers.count("encrypted"):  # it only seemed to work
+            if len(self.ciphers) == self.layers.count("encrypted"):  # decryption with a wrong key seemed to work
                 self.ciphers.pop()
                 self.covered.pop()
         else:
@@ -397,7 +397,7 @@ class _Opening:
 
 
 def _once(headers: Headers) -> Headers:
-    """The fields that were judged: the first of each that may stand once, and no line that is no field."""
+    """The fields that were judged: of each that may stand once the first one, without lines that are no field."""
     seen: set[str] = set()
     kept: list[Field] = []
     for one in headers:

@@ -1,7 +1,7 @@
 """Where cryptography runs: never on the event loop, on as many threads as there are cores, no more.
 
 RSA, AES, SHA and base64 release the GIL for their whole run (docs/reference/crypto.md 4.3), so threads are enough. Keys
-that wait for hardware bring an executor of their own, so that a slow token stops nobody else.
+that wait for hardware have an executor of their own, so that a slow token delays nobody else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Outgoing: sign and encrypt one message as the domain's policy says (RFC 8551 3.1 to 3.5).
+"""Outgoing: sign and encrypt one message by the domain's policy (RFC 8551 3.1 to 3.5).
 
-Order: what does each recipient read -> who shares a copy -> sign once per form of the content -> encrypt
+Order: what can each recipient read -> who shares a copy -> sign once per form of the content -> encrypt
 once per copy -> write. All of it happens before 250, so whoever can't be reached under `encrypt = always`
 is named in the refusal, and what is queued is what leaves, octet for octet.
 
@@ -57,7 +57,7 @@ When = Literal["always", "when-possible", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a domain wants. `cipher` is `smime.cipher`."""
+    """The policy of a domain. `cipher` is `smime.cipher`."""
 
     sign: When = "when-possible"
     encrypt: When = "when-possible"
@@ -142,13 +142,13 @@ def protect_now(
 
 
 def _needs_signature(policy: Policy, already: Already) -> bool:
-    """Whether the client signed what it encrypted nobody can see: `always` signs around it."""
+    """Whether to sign around what the client encrypted: yes under `always`, because nobody can see whether it is signed inside."""
     if policy.sign == "never" or already is Already.SIGNED:
         return False
     return policy.sign == "always" or already is Already.NOTHING
 
 
-# --- who reads what -----------------------------------------------------------------------------------------------------
+# --- what each recipient can read ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _copies(recipients: Sequence[Address], readers: dict[Address, _Reader], head
 
 
 def _named(headers: Headers) -> set[str]:
-    """Addresses that To and Cc tell everybody anyway."""
+    """Addresses that To and Cc show to everybody anyway."""
     found = set()
     for field in headers:
         if field.name in ("to", "cc"):
@@ -246,7 +246,7 @@ def prepared(who: Identity, pss: bool) -> Signer:
 
 
 def _signer(who: Identity, policy: Policy) -> Signer:
-    """A certificate of ours that may not sign is our trouble, not the sender's: their mail waits until it is mended."""
+    """When a certificate of ours may not sign, the mistake is ours and not the sender's: mail waits until it is mended."""
     try:
         return prepared(who, policy.pss)
     except SmimeError as error:

@@ -1,13 +1,13 @@
-"""Signed receipts (RFC 2634 2): asked for, made, and held against the message they acknowledge. Pure: nothing is sent.
+"""Signed receipts (RFC 2634 2): requested, made, and compared with the message they acknowledge. Pure: nothing is sent.
 
     original = of_message(body)                    a signed message, content and all its signers
     request  = requested(original)                 what its signers ask for, or None
     receipt  = make(original, identity, at)        a SignedData that holds a Receipt
-    verify(of_message(body), original)             which signer of the original it acknowledges, and who says so
+    verify(of_message(body), original)             which signer of the original it acknowledges, and who made it
 
 A receipt repeats the original's content type, content identifier and signature value, and signs a digest of the original's
-signed attributes: it acknowledges exactly one signature. Whether the receipt's own signer is believed is
-`pki.judgement.Validate`'s affair, as always.
+signed attributes: it acknowledges exactly one signature. Whether the receipt's own signer is trusted is decided by
+`pki.judgement.Validate`, as always.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A receipt that fits. `signer` made the receipt, `number` is the signature of the original it is for, from 0."""
+    """A receipt that matches. `signer` made the receipt, `number` is the signature of the original it is for, from 0."""
 
     signer: SignerCheck
     number: int
@@ -56,7 +56,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class _SignerInfo:
-    """What a receipt says of a signature."""
+    """What a receipt contains about a signature."""
 
     digest: str  # hashlib's name
     attributes: bytes  # SET OF Attribute, as it was signed; b"" when there are none
@@ -116,7 +116,7 @@ def parse(data: bytes) -> Signed:
 
 
 def requested(original: Signed) -> ReceiptRequest | None:
-    """What the signers ask for. Raises SmimeError when one asks wrongly, or two ask for different things (RFC 2634 2.2.1)."""
+    """The signers' request. Raises SmimeError for a wrong request, or for two different ones (RFC 2634 2.2.1)."""
     values = [value for info in _signer_infos(original.cms) if (value := _attribute(info, oids.RECEIPT_REQUEST)) is not None]
     if not values:
         return None
@@ -138,7 +138,7 @@ def history(outermost: Signed) -> ess.ListPolicy | None:
 
 
 def verify(receipt: Signed, original: Signed, known: Sequence[Certificate] = ()) -> Acknowledged:
-    """Hold a receipt against the message it should be for (RFC 2634 2.6). Raises SmimeError with what does not fit.
+    """Compare a receipt with the message it should be for (RFC 2634 2.6). Raises SmimeError with what does not match.
 
     `known` are certificates that may sign without being in the receipt.
     """
@@ -171,7 +171,7 @@ def verify(receipt: Signed, original: Signed, known: Sequence[Certificate] = ())
 def make(original: Signed, who: Identity, at: datetime, known: Sequence[Certificate] = ()) -> bytes:
     """The SignedData of a receipt for the first signer who asks for one, DER, to be sent as smime-type=signed-receipt.
 
-    Only for a signature that holds. Raises SmimeError, KeyUnavailable. Whether one is due is `ess.receivers`' answer.
+    Only for a signature that holds. Raises SmimeError, KeyUnavailable. `ess.receivers` decides whether one is due.
     """
     request = requested(original)
     if request is None:

@@ -20,10 +20,10 @@ from mssgw.smime.keys.certificates import printable
 
 class SignatureStatus(enum.StrEnum):
     NONE = "none"
-    VALID = "valid"  # arithmetic holds and every signer's path leads to an anchor
+    VALID = "valid"  # every signature verifies and every signer's path leads to an anchor
     INVALID = "invalid"  # altered, broken or refused algorithms
-    UNTRUSTED = "untrusted"  # arithmetic holds, the certificate is not believed
-    UNDECIDED = "undecided"  # arithmetic holds, trust can't be judged now
+    UNTRUSTED = "untrusted"  # the signature verifies, the certificate is not trusted
+    UNDECIDED = "undecided"  # the signature verifies, trust can't be judged now
 
 
 class EncryptionStatus(enum.StrEnum):
@@ -41,7 +41,7 @@ class Binding(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignerVerdict:
-    """One signer, and why they are believed or not."""
+    """One signer, and why they are trusted or not."""
 
     subject: str
     issuer: str
@@ -85,7 +85,7 @@ class Verdict:
 
     @property
     def intact(self) -> bool:
-        """Signed, every signature good and trusted, and the structure leaves no doubt what was signed. Says nothing of From."""
+        """Signed, every signature good and trusted, and the structure leaves no doubt what was signed. From is not considered."""
         return self.signature is SignatureStatus.VALID and not _SPOILS & set(self.reasons)
 
     @property
@@ -112,7 +112,7 @@ class Verdict:
         return ";\r\n ".join([*parts, "\r\n  ".join(words)])
 
     def _result(self) -> str:
-        """RFC 8601 2.7.1 words."""
+        """The result in the words of RFC 8601 2.7.1."""
         match self.signature:
             case SignatureStatus.NONE:
                 return "none"
@@ -131,7 +131,7 @@ class Verdict:
         return " ".join(one.text(language) for one in self.sentences())
 
     def sentences(self) -> tuple[Message, ...]:
-        """What the banner is made of."""
+        """The sentences of the banner."""
         sentences = []
         if self.signature is not SignatureStatus.NONE:
             key, why = self._finding()
@@ -146,7 +146,7 @@ class Verdict:
         return (*sentences, *self.warnings())
 
     def _finding(self) -> tuple[str, Reason | None]:
-        """Which sentence tells of the signature, and the reason it names: the cause, and no other."""
+        """The sentence about the signature, and the reason it names: the cause, and no other."""
         match self.signature:
             case SignatureStatus.VALID if self.valid:
                 return "valid", None
@@ -166,7 +166,7 @@ class Verdict:
                 return self.signature.value, None
 
     def _unsigned(self) -> Message:
-        """Neither signed nor encrypted, or not to be told: unreadable, over limits, no signer."""
+        """Neither signed nor encrypted, or unknown: unreadable, over limits, no signer."""
         if not self.reasons:
             return message("smime.none")
         if self.layers[-1:] == ("certificates",):
@@ -176,7 +176,7 @@ class Verdict:
         return message("smime.unjudged", why=message(f"smime.reason.{self.reasons[0]}"))
 
     def warnings(self) -> tuple[Message, ...]:
-        """What the signature says otherwise than the header that is seen: a sentence for each field."""
+        """The fields whose signed value differs from the visible one: a sentence for each."""
         if self.signature is not SignatureStatus.VALID:
             return ()
         return tuple(_changed(name, value) for name, value in self.signed_fields)
@@ -216,7 +216,7 @@ _SPOILS = {
     Reason.LIMIT,
     Reason.MALFORMED,
 }
-_ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # what says that somebody changed it
+_ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # reasons that mean that somebody changed it
 _SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER, Reason.NAME}
 _FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER, Reason.NAME}
 

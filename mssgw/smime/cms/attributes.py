@@ -83,7 +83,7 @@ class Attributes:
         algorithm: der.Tlv,
         signer: Certificate | None,
     ) -> None:
-        """What must agree with what (RFC 5652 5.4, 11; RFC 6211 2; RFC 5035 5.4). Raises SmimeError."""
+        """Checks that attributes, content and certificate agree (RFC 5652 5.4, 11; RFC 6211 2; RFC 5035 5.4). Raises SmimeError."""
         if self.content_type != content_type:
             raise SmimeError(Reason.ATTRIBUTES, "content type attribute missing or different")
         if self.message_digest is None:

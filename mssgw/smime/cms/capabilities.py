@@ -1,6 +1,6 @@
-"""SMIMECapabilities: what we say we can read, what others said, and what follows (RFC 8551 2.5.2, 2.7.1).
+"""SMIMECapabilities: ours, those of others, and the choice that follows from them (RFC 8551 2.5.2, 2.7.1).
 
-Choice per recipient: what their last valid mail said, then what the directory says, then the safe default
+Choice per recipient: the capabilities in their last valid mail, then those in the directory, then the safe default
 that today's NSS and gpgsm read, AES-256-CBC with RSA PKCS#1 v1.5 (docs/reference/crypto.md 2.2).
 """
 
@@ -74,7 +74,7 @@ def read(data: bytes) -> Capabilities:
 
 
 def _with_sha256(parameters: bytes) -> bool:
-    """Whether this is the OAEP we make: who names the default (RFC 3560 5) has told us of SHA-1 only."""
+    """Whether these are the parameters of the OAEP that we make: the default ones (RFC 3560 5) mean SHA-1 only."""
     try:
         return read_oaep(parameters) == Oaep(SHA256, SHA256)
     except (SmimeError, der.DerError):
@@ -82,7 +82,7 @@ def _with_sha256(parameters: bytes) -> bool:
 
 
 def stated(data: bytes | None) -> Capabilities | None:
-    """What stored octets say; None when there are none or they can't be read."""
+    """The capabilities in stored octets; None when there are none or they can't be read."""
     try:
         return None if data is None else read(data)
     except der.DerError:
@@ -90,9 +90,9 @@ def stated(data: bytes | None) -> Capabilities | None:
 
 
 def choose(stated: Capabilities | None, wanted: str = "auto") -> Capabilities:
-    """What to use for a recipient who stated that much, under the setting `smime.cipher`.
+    """What to use for a recipient with these capabilities, under the setting `smime.cipher`.
 
-    `auto`: AES-256-GCM when they said so, else AES-256-CBC. A forced cipher is used as it is.
+    `auto`: AES-256-GCM when they list it, else AES-256-CBC. A forced cipher is used as it is.
     """
     if wanted == "aes256-gcm":
         return MODERN if stated is None else Capabilities((AES256_GCM,), stated.oaep)

@@ -1,7 +1,7 @@
 """EnvelopedData and AuthEnvelopedData, read (RFC 5652 6, 5083, 5084).
 
-Order: find our RecipientInfo by its identifier, unwrap the content key, decrypt as a stream into a sink
-that nobody else sees, check tag or padding last. From the moment a RecipientInfo is ours every failure
+Order: find our RecipientInfo by its identifier, unwrap the content key, decrypt as a stream into a private
+sink, check tag or padding last. From the moment a RecipientInfo is ours every failure
 is the same `Undecryptable`, and a key that can't be unwrapped is replaced by a random one so that the
 content is gone through all the same: no oracle in text or in time (docs/reference/crypto.md 9.2, 9.3, 9.12, 9.13).
 
@@ -71,7 +71,7 @@ def decrypt(source: Callable[[], Stream], readers: Sequence[Identity], write: Ca
 
 
 def _pass(stream: Stream, readers: Sequence[Identity], write: Write, reading: Reading, additional: bytes) -> Decrypted | bytes:
-    """One pass. Answers the authenticated attributes when they are needed and were not given."""
+    """One pass. Returns the authenticated attributes when they are needed and were not given."""
     kind, infos, content_type, cipher, nonce = _read_head(stream, reading)
     ours = find(infos, readers, old=reading.legacy, experimental=reading.experimental)
     key = _content_key(ours, cipher)
@@ -113,7 +113,7 @@ def _read_head(stream: Stream, reading: Reading) -> tuple[bytes, bytes, bytes, C
         raise SmimeError(Reason.UNSUPPORTED, f"content type {_oid_name(kind)}")
     stream.enter(0xA0)
     stream.enter(der.SEQUENCE)
-    stream.element(16)  # version: says nothing the structure doesn't
+    stream.element(16)  # version: follows from the structure
     if stream.peek() == 0xA0:
         stream.element()  # originatorInfo: certificates we don't use
     infos = stream.element()
@@ -149,7 +149,7 @@ def _after_content(stream: Stream, kind: bytes) -> tuple[bytes, bytes]:
 
 
 def _check_attributes(attributes: bytes, content_type: bytes) -> None:
-    """RFC 5083 2.1: a content type attribute must say what the structure says."""
+    """RFC 5083 2.1: a content type attribute must agree with the structure."""
     for one in der.inside(attributes, der.whole(attributes, 0xA1), 0xA1):
         oid, values = der.inside(attributes, one, der.SEQUENCE, 2, 2)
         if attributes[oid[1] : oid[3]] == oids.CONTENT_TYPE and attributes[values[2] : values[3]] != content_type:

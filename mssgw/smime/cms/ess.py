@@ -1,6 +1,6 @@
 """Enhanced security services, read (RFC 2634): receiptRequest and mlExpansionHistory, and what follows from both.
 
-Names are mail addresses where they are; any other kind of name is counted and never asked for anything.
+Names that are mail addresses are used; names of any other kind are only counted.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class ReceiptRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListPolicy:
-    """What the last mail list of mlExpansionHistory says about receipts (RFC 2634 4.4). `policy` "" says nothing."""
+    """The policy of the last mail list of mlExpansionHistory for receipts (RFC 2634 4.4). `policy` "": none."""
 
     policy: Literal["", "none", "instead-of", "in-addition-to"] = ""
     names: Names = ()
 
 
 def read_request(value: bytes) -> ReceiptRequest:
-    """The value of a receiptRequest attribute. Raises SmimeError: it was signed as it is, so nobody broke it on the way."""
+    """The value of a receiptRequest attribute. Raises SmimeError: it is signed, so a wrong one came from the signer."""
     try:
         return _request(value)
     except der.DerError as error:

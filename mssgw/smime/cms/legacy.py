@@ -1,6 +1,6 @@
-"""What old senders hid with 3DES and RC2 (RFC 3370, RFC 3217, RFC 2268): read when `smime.legacy` says so, never made.
+"""3DES and RC2 of old messages (RFC 3370, RFC 3217, RFC 2268): read only with `smime.legacy`, never made.
 
-None of it hides anything today. The library no longer knows RC2 of less than 128 bits, so the cipher stands here; in
+Neither protects anything today. The library no longer has RC2 of less than 128 bits, so the cipher is implemented here; in
 Python it takes a second for 800 kB, and longer messages are refused.
 """
 

@@ -1,8 +1,8 @@
 """SignedData, made (RFC 5652 5, RFC 8551 2).
 
 A `Signer` is prepared once per identity: certificates, identifiers and the attributes that never change
-are DER already, and signing a message is: fill in digest and time, one private operation, one join. The
-content itself is never here; whoever streams it brings its digest.
+are DER already; to sign a message means to fill in digest and time, one private operation, one join. The
+content itself never comes here; the caller streams it and gives its digest.
 
 Signed attributes: content type, signing time, message digest, capabilities, signing certificate v2,
 algorithm protection, encryption key preference.
@@ -85,7 +85,7 @@ class Signer:
         return der.tlv(der.SET, der.sequence(self._signer_head, b"\xa0", size, attributes, self.scheme.identifier, der.octets(signature)))
 
     def opaque(self, size: int, digest: bytes, when: datetime) -> tuple[bytes, bytes]:
-        """What stands before and after `size` octets of content in an opaque SignedData (application/pkcs7-mime)."""
+        """The octets before and after `size` octets of content in an opaque SignedData (application/pkcs7-mime)."""
         infos = self.signer_infos(digest, when)
         content = der.header(der.OCTET_STRING, size)
         wrapped = der.header(0xA0, len(content) + size)

@@ -1,4 +1,4 @@
-"""SignedData, read (RFC 5652 5, RFC 8551 2, RFC 5035, RFC 6211): who signed these octets, or why nobody did.
+"""SignedData, read (RFC 5652 5, RFC 8551 2, RFC 5035, RFC 6211): who signed these octets, or why no signature holds.
 
 `SignedContent.read` takes the structure apart (streaming its content, when it is inside, through the
 digests into a sink), `signatures` then checks every SignerInfo against the digests and its `attributes`. Without
@@ -44,7 +44,7 @@ MAX_SIGNERS = 8
 
 @dataclass(frozen=True, slots=True)
 class SignerCheck:
-    """One SignerInfo. `problem` is None when its arithmetic and its attributes hold."""
+    """One SignerInfo. `problem` is None when its signature and its attributes hold."""
 
     certificate: Certificate | None
     algorithm: str  # "rsa-sha256"; "" when it could not be read
@@ -154,7 +154,7 @@ def _read_rest(stream: Stream, content: SignedContent) -> None:
         found = der.inside(data, der.whole(data, 0xA0), 0xA0, MAX_CERTIFICATES)
         content.certificates = tuple(data[one[1] : one[3]] for one in found if one[0] == der.SEQUENCE)
     if stream.more() and stream.peek() == 0xA1:
-        stream.element()  # revocation lists in a message are nobody's business: trust has its own
+        stream.element()  # revocation lists in a message are ignored: trust has its own
     content.signer_infos = stream.element()
 
 
@@ -173,7 +173,7 @@ def signatures(content: SignedContent, known: Sequence[Certificate] = (), experi
             one = certificate(octets)
             candidates.setdefault(one.issuer_and_serial, one)
         except SmimeError:
-            continue  # one unreadable certificate is its signer's problem, not everybody's
+            continue  # one unreadable certificate affects its own signer alone
     for one in known:
         candidates.setdefault(one.issuer_and_serial, one)
     return tuple(_check(data, info, content, candidates, experimental) for info in infos)
@@ -295,7 +295,7 @@ def parse_detached(data: bytes) -> SignedContent:
 
 
 def _read_definite(data: bytes) -> SignedContent:
-    """The short way for what nearly everybody sends. Raises SmimeError, DerError."""
+    """The fast way for the form that nearly everybody sends. Raises SmimeError, DerError."""
     kind, explicit = der.inside(data, der.whole(data), der.SEQUENCE, 2, 2)
     if data[kind[1] : kind[3]] != oids.SIGNED_DATA:
         raise SmimeError(Reason.MALFORMED, "not SignedData")

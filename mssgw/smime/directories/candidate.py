@@ -1,4 +1,4 @@
-"""Whose certificate may be used: the answer every directory gives."""
+"""A candidate certificate of a recipient: what every source of certificates returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Candidate:
     source: str  # "file", "mail", "ldap": for the log and the audit
     capabilities: bytes | None = None
     seen_at: datetime | None = None
-    unknown: DirectoryUnavailable | None = None  # in place of a certificate: this source could not answer
+    unknown: DirectoryUnavailable | None = None  # instead of a certificate: this source could not answer
 
 
 Lookup = Callable[[Address], Awaitable[Sequence[Candidate]]]

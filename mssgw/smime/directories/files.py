@@ -1,13 +1,13 @@
-"""Certificates and identities in directories of files: what an operator puts there by hand or by script.
+"""Certificates and identities in directories of files that an operator maintains by hand or by script.
 
-A PEM or DER file belongs to the addresses in its certificates; one without an address belongs to whom its name says,
-`jeanne.martin@chu.example.pem`. A file named by a bare domain (`chu.example.pem`) serves every address of that
+A PEM or DER file belongs to the addresses in its certificates; one without an address belongs to the address that is its
+name, `jeanne.martin@chu.example.pem`. A file named by a bare domain (`chu.example.pem`) serves every address of that
 domain: the organisation's own certificate, and what it signs is bound to that domain's addresses. Beside `NAME.pem`,
 `NAME.key` makes it an identity of ours.
 
-A file that comes or goes is seen at the next question. One that can't be read is not one that is not there: whoever it
-was for, or whoever its name says, can't be judged now, and when nothing says whose it is, nobody can. The same holds
-for everybody while the directory itself can't be read. Unknown is temporary: mail waits, it does not leave in clear.
+A file that comes or goes is seen at the next query. A file that can't be read does not count as absent: the certificates of
+those it was for, or of the address that is its name, are unknown, and when neither shows whose it is, those of everybody.
+The same holds while the directory itself can't be read. Unknown is temporary: mail waits, it does not leave in clear.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mssgw.smime.keys.key import identity as make_identity
 
 LOOK_SECONDS = 5.0
 SUFFIXES = {".pem", ".crt", ".cer", ".der"}
-ANYBODY = ""  # the owner of a file that nobody can know
+ANYBODY = ""  # the owner of a file whose owner can't be found out
 
 State = tuple[int, int, int] | None  # None: not even that can be read
 
@@ -51,7 +51,7 @@ NOBODY = Holder()
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What a file held when it was last looked at. With a problem, its owners are those of before, or those its name says."""
+    """What a file held when it was last read. With a problem, its owners are the former ones, or those in its name."""
 
     state: State
     certificates: tuple[Certificate, ...]
@@ -63,7 +63,7 @@ class _File:
 class _Index:
     certificates: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
     holders: Mapping[bytes, Holder] = field(default_factory=dict)
-    unknown: Mapping[str, str] = field(default_factory=dict)  # by owner: why nobody can say now
+    unknown: Mapping[str, str] = field(default_factory=dict)  # by owner: why their certificates are unknown now
 
     @classmethod
     def of(cls, files: Mapping[str, _File]) -> _Index:
@@ -84,7 +84,7 @@ class _Index:
         )
 
     def why(self, address: Address) -> str:
-        """Why we can't say now whether there is a certificate for an address; "" when we can."""
+        """Why it is unknown now whether there is a certificate for an address; "" when it is known."""
         return next((self.unknown[key] for key in (address.key, address.domain, ANYBODY) if key in self.unknown), "")
 
 
@@ -144,7 +144,7 @@ def file_problems(directory: Path) -> list[str]:
 
 
 def _look(path: Path, state: State, before: _File | None) -> _File:
-    """One that failed is tried at each look: what kept it from being read need not show in its state."""
+    """A file that failed is read again each time: what kept it from being read may not show in its time stamp or size."""
     if before and before.state == state and not before.problem:
         return before
     try:
@@ -211,7 +211,7 @@ def _states(directory: Path) -> dict[str, State]:
 def _read(path: Path) -> tuple[Certificate, ...]:
     """Raises OSError, SmimeError."""
     if not path.is_file():
-        path.stat()  # says why
+        path.stat()  # raises with the reason
         raise SmimeError(Reason.MALFORMED, "not a file")
     if path.stat().st_size > MAX_KEY_FILE:
         raise SmimeError(Reason.LIMIT, "file over 1 MB")
@@ -234,7 +234,7 @@ def _owners(certificate: Certificate, stem: str) -> frozenset[str]:
 
 
 def _named(stem: str) -> frozenset[str]:
-    """Whose a file is that was never read. `paul.petit` may be a domain, and may be a person whose certificate says the rest."""
+    """The owner of a file that was never readable. `paul.petit` may be a domain, or a person whose certificate would have the address."""
     try:
         return frozenset((Address.parse(stem).key,))
     except AddressError:

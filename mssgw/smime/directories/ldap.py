@@ -1,14 +1,14 @@
 """LdapDirectory: recipients' certificates from a directory over LDAP (RFC 4511, RFC 4523, RFC 2798 2.8), asked when they are needed.
 
-    answer in memory and young ──▶ it is the answer
-    otherwise                  ──▶ one question per address, whoever waits for it ──▶ servers in order, each with its time
+    fresh answer in memory     ──▶ it is returned
+    otherwise                  ──▶ one query per address, shared by all who wait ──▶ servers in order, each with its time limit
     no server answers          ──▶ the last answer, for `stale_seconds`; none: DirectoryUnavailable, a 451
 
 What is found is only a candidate: `pki.judgement.Validate` judges it as any other. But a certificate that carries addresses
-must carry the recipient's, and one without any is believed to be theirs only when TLS says who told us so and its entry
-is theirs: it says their address itself, or says none and is the only answer.
+must carry the recipient's, and one without any counts as theirs only when TLS has verified the server and the entry
+is theirs: it has their address, or it has none and is the only answer.
 
-A server that fails is left alone for a second, then two, up to a minute; one that refuses our login for five minutes,
+A server that fails is not asked again for a second, then two, up to a minute; one that refuses our login for five minutes,
 because some lock the account.
 """
 
@@ -52,7 +52,7 @@ Found = tuple[Candidate, ...]
 
 @dataclass(slots=True)
 class _Standing:
-    """One server, and how it has been lately."""
+    """One server, and its recent failures."""
 
     server: Server
     failures: int = 0
@@ -92,7 +92,7 @@ class _Known:
 
 
 class LdapDirectory:
-    """One directory with its servers. Belongs to one event loop; `close` lets its connections go."""
+    """One directory with its servers. Belongs to one event loop; `close` closes its connections."""
 
     def __init__(self, settings: Ldap, place: str = "ldap", *, clock: Callable[[], float] = time.monotonic) -> None:
         """`place` is where the settings stand, for messages. Raises ConfigError with everything that is wrong."""
@@ -132,15 +132,15 @@ class LdapDirectory:
     def _landed(self, key: str, flight: asyncio.Task[Found]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # whoever waits gets it; when nobody does any more, that is no error of its own
+            flight.exception()  # those who wait get the error; when nobody waits any more, it is not reported as unhandled
 
     def close(self) -> None:
-        """Let go what is idle. Whoever still waits gets the answer: a reload takes nothing from mail in progress."""
+        """Close idle connections. Queries in progress are finished: a reload takes nothing from mail in progress."""
         for standing in self._servers:
             standing.close()
 
     async def look(self) -> None:
-        """Log what is wrong before the first message meets it. Raises nothing: mail does not stand still for a look."""
+        """Log what is wrong before the first message needs the directory. Raises nothing, and mail does not wait for it."""
         try:
             for problem in await self.problems():
                 log(Event.SMIME_LDAP_FAILED, "error", directory=self._place, reason=problem)
@@ -211,7 +211,7 @@ class LdapDirectory:
                 lost = isinstance(error, LdapError) and not connection.alive
                 connection.close()
                 if reused and lost:
-                    continue  # it went away while nobody used it
+                    continue  # the server closed it while it was idle
                 raise
             standing.keep(connection)
             standing.failures, standing.paused_until = 0, 0.0
@@ -285,8 +285,8 @@ def _server(url: str, context: ssl.SSLContext, starttls: bool) -> Server:
 def candidates(entries: Sequence[Answer], who: Address, vouched: bool, addresses: frozenset[str] = MAIL) -> Found:
     """The certificates in some entries that may be this recipient's, newest first.
 
-    `vouched` says that TLS told us whose answer this is: without it a certificate must carry the address. `addresses` are
-    the attributes (in lower case) where an entry says its own; all others hold certificates.
+    `vouched`: TLS has verified the server; without that a certificate must carry the address. `addresses` are
+    the attributes (in lower case) in which an entry has its address; all others hold certificates.
     """
     found: dict[bytes, Candidate] = {}
     unreadable = 0

@@ -1,8 +1,8 @@
 """One connection to an LDAP server: TLS, bind, one search at a time (RFC 4511, RFC 4513 3).
 
-The server is not believed: messages, entries and octets are bounded, referrals are not followed, what comes in clear
-behind the answer to StartTLS ends the connection, and so does everything nobody asked for. Whoever waits sets the time
-limit; a connection that was left in the middle of something is closed and never used again.
+The server is not trusted: messages, entries and octets are bounded, referrals are not followed, octets in clear
+after the answer to StartTLS end the connection, and so does everything that we did not ask for. The caller sets the time
+limit; a connection that was left in the middle of an exchange is closed and never used again.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def leave(self) -> None:
-        """Say goodbye and close; nobody waits whether it is heard."""
+        """Send UnbindRequest and close, without waiting."""
         if self.alive and self._transport is not None:
             self._transport.write(messages.unbind(self._number + 1))
         self.close()

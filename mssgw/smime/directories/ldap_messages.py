@@ -1,4 +1,4 @@
-"""LDAP messages, made and read (RFC 4511): bind, StartTLS, search, and what a server says to them. No I/O.
+"""LDAP messages, made and read (RFC 4511): bind, StartTLS, search, and their answers. No I/O.
 
 Servers send definite lengths and whole octet strings (RFC 4511 5.1), so `der` reads them, whatever their size of
 length. A filter is parsed once from the operator's text (RFC 4515) and filled with an address as a value: what
@@ -27,7 +27,7 @@ _FALSE: Final = b"\x01\x01\x00"
 
 
 class LdapError(Exception):
-    """What a server said that is not an answer, or why there is none. For the log; it repeats no credentials."""
+    """The server sent what is no answer, or nothing. The text is for the log and repeats no credentials."""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def frame(buffer: bytes | bytearray) -> int:
 def read(data: bytes) -> Answer:
     """One whole message. Raises LdapError."""
     try:
-        fields = der.inside(data, der.whole(data), der.SEQUENCE, 3, 2)  # the third is controls, which nobody asked for
+        fields = der.inside(data, der.whole(data), der.SEQUENCE, 3, 2)  # the third is controls, which we don't request
         number = der.small_integer(data, fields[0])
         operation = fields[1]
         kind = operation[0]

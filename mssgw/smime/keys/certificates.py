@@ -1,6 +1,6 @@
 """Certificate: what S/MIME asks of an X.509 certificate, parsed once and remembered.
 
-The facts are `pki.certificates`', and which keys are accepted stands in `pki.policy`; what is wrong with one is said as SmimeError.
+The facts come from `pki.certificates`, the accepted keys from `pki.policy`; what is wrong with one is raised as SmimeError.
 Nothing here decides about trust: that is `pki.judgement.Validate`, injected.
 """
 
@@ -18,7 +18,7 @@ from mssgw.smime.errors import Reason, SmimeError
 
 MAX_ADDRESSES = 64
 
-# What RFC 4514 leaves as numbers, and people's certificates carry: X.520 names, as the whitelist writes them.
+# Attribute types in people's certificates that RFC 4514 leaves as numbers: their X.520 names, as the whitelist writes them.
 _SHORT = {
     x509.NameOID.SURNAME: "SN",
     x509.NameOID.GIVEN_NAME: "GN",

@@ -7,9 +7,9 @@
     base64     of any of that DER, without the lines around it
     UTF-16     of any of that text, as Windows writes it
 
-`read` takes all of it; what can't be opened is remembered, and told only when it is what was needed: a bundle whose
-key is encrypted still gives its certificates. Files come from strangers too (a recipient's certificate), so all is
-bounded: 1 MB, 100 blocks, ten million iterations. Nothing here says more of a passphrase than "missing" or "wrong".
+`read` takes all of it; what can't be opened is remembered, and raised only when it is needed: a bundle whose
+key is encrypted still gives its certificates. Files come from outside too (a recipient's certificate), so all is
+bounded: 1 MB, 100 blocks, ten million iterations. Errors say no more of a passphrase than "missing" or "wrong".
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Material:
 
     @property
     def key(self) -> Any:
-        """The first private key. Raises KeyFileError, which says why there is none."""
+        """The first private key. Raises KeyFileError with the reason when there is none."""
         if self.keys:
             return self.keys[0]
         raise self.problem or KeyFileError(FileProblem.NO_KEY)
@@ -154,7 +154,7 @@ class _Found:
     # --- DER
 
     def der(self, data: bytes) -> bool:
-        """One DER element, by its first fields. False when it is none we know."""
+        """One DER element, by its first fields. Returns False when it is none that we know."""
         try:
             fields = der.inside(data, der.read(data, 0, len(data)), der.SEQUENCE, 64, 1)
         except (der.DerError, ValueError, IndexError):
@@ -223,7 +223,7 @@ def _opened(data: bytes, passphrase: bytes | None) -> pkcs12.PKCS12KeyAndCertifi
         except ValueError:
             if passphrase is None:
                 raise
-            return pkcs12.load_pkcs12(data, None)  # it has none: the passphrase was meant for another file
+            return pkcs12.load_pkcs12(data, None)  # the key has none: the passphrase was meant for another file
 
 
 def _private(load: Any, data: bytes, passphrase: bytes | None) -> Any:
@@ -242,7 +242,7 @@ def _private(load: Any, data: bytes, passphrase: bytes | None) -> Any:
 
 
 def _unsealed(load: Any, data: bytes, passphrase: bytes | None) -> Any:
-    """An encrypted private key. Of 256 wrong passphrases one gives good padding and a broken key: both have one face."""
+    """An encrypted private key. One wrong passphrase in 256 gives good padding and a broken key: both are the same error."""
     if passphrase is None:
         raise KeyFileError(FileProblem.PASSPHRASE_MISSING)
     require_cheap(data if data[:1] == b"0" else _unarmoured(data.partition(b"-----\n")[2].partition(b"-----")[0]))
@@ -266,7 +266,7 @@ def _with_right_exponents(key: Any) -> Any:
 
 
 def require_cheap(data: bytes) -> None:
-    """What a passphrase goes through is bounded: iterations of PBKDF2 and PKCS#12, memory of scrypt. Raises KeyFileError.
+    """Limits on the key derivation that a file asks for: iterations of PBKDF2 and PKCS#12, memory of scrypt. Raises KeyFileError.
 
     Found by their shape, a salt and then numbers, wherever they stand in definite DER; PKCS#12 nests it in octet strings.
     """

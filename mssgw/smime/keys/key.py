@@ -1,8 +1,8 @@
 """Key: a private key that signs, unwraps and agrees. FileKey here, Pkcs11Key in `tokens`.
 
-A key gets octets and gives octets; it never sees a message. All its methods block (milliseconds for
+A key takes octets and returns octets; it never sees a message. All its methods block (milliseconds for
 RSA): callers are in a thread of `pool`. A key that can't be used now raises KeyUnavailable, which is a
-451: mail waits for it and never leaves unsigned. A key that says no to one ciphertext raises
+451: mail waits for it and never leaves unsigned. A ciphertext that a key can't decrypt raises
 Undecryptable, the same for every cause.
 """
 
@@ -28,11 +28,11 @@ MAX_KEY_FILE = keyfiles.MAX_FILE
 
 
 class Source(Protocol):
-    """Where a secret stands: a file, as the configuration names it. `str()` names the place and never the secret."""
+    """Where a secret is kept: a file, as the configuration names it. `str()` gives the place and never the secret."""
 
     @property
     def path(self) -> Path:
-        """Raises FileNotFoundError: nobody says where it is."""
+        """Raises FileNotFoundError: its place is unknown."""
 
     def read(self) -> bytes:
         """Raises OSError."""
@@ -43,7 +43,7 @@ class Key(Protocol):
 
     @property
     def oaep(self) -> bool:
-        """Whether others may use RSA-OAEP for it: said in our capabilities."""
+        """Whether others may use RSA-OAEP for it, which our capabilities then list."""
 
     @property
     def executor(self) -> Executor | None:

@@ -2,11 +2,11 @@
 
     python -P token_worker.py        (started by `tokens` as a file, to import nothing else of the project)
 
-It speaks on its standard input and output. Frames are 4 octets of length and a msgpack value. First a
-hello with module, token and where the PIN stands (never the PIN itself); then one request after the other.
-Whatever the token answers to a removal or a fault ends the process: the next one starts from nothing, which
-is the only state a fragile module is known to have (docs/reference/crypto.md 1.4, 5). The PIN is tried once; with a
-counter that is low it is not tried at all.
+Requests and answers go over standard input and output. Frames are 4 octets of length and a msgpack value. First a
+hello with module, token and where the PIN is kept (never the PIN itself); then one request after the other.
+A removal or a fault of the token ends the process: the next one starts from nothing, which is the only state
+in which a fragile module is reliable (docs/reference/crypto.md 1.4, 5). The PIN is tried once; when its
+counter is low it is not tried at all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def receive(stream: IO[bytes]) -> Any:
 
 
 class Refusal(Exception):
-    """What can't be done, with the word that `tokens` knows it by."""
+    """A request that can't be done, with the word by which `tokens` recognises it."""
 
     def __init__(self, word: str, text: str = "") -> None:
         self.word, self.text = word, text
@@ -154,7 +154,7 @@ def main() -> int:
     return _serve(session, requests, answers)
 
 
-# What says that this one input is bad, and not that the token is: the session goes on.
+# Errors that concern this one input and not the token: the session goes on.
 _BAD_INPUT = frozenset(
     (
         "EncryptedDataInvalid",

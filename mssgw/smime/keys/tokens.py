@@ -4,8 +4,8 @@
 
 A crash, a removal or a silence of the module kills the worker and nothing else. The operation that met it
 raises KeyUnavailable, a 451: the message waits, it is never sent unsigned. For a short while, longer each
-time, every other operation is told so at once (the circuit is open); then one of them starts a new worker,
-which finds the token again or not. A PIN that was wrong is not tried again until what it stands in
+time, every other operation fails at once (the circuit is open); then one of them starts a new worker,
+which finds the token again or not. A PIN that was wrong is not tried again until the file it is kept in
 has changed (docs/reference/crypto.md 5, 9.33). Every signature is verified before it is used, which costs little
 beside a token and catches a wrong object as well as a faulty one.
 """
@@ -88,7 +88,7 @@ class Token:
                 return data
             if reply["refused"] == "data":
                 raise Undecryptable
-            if reply["refused"] == "mechanism":  # said by what stands outside, so it tells nobody anything
+            if reply["refused"] == "mechanism":  # decided by the input alone, so the error reveals nothing
                 raise SmimeError(Reason.UNSUPPORTED, f"{request['verb']} {reply['text']}, which token {self.place.label} can't do")
             if reply["refused"] == "object":
                 raise KeyUnavailable(detail=f"token {self.place.label}: {reply['text']}")
@@ -153,7 +153,7 @@ class Token:
         worker.wait()
         for pipe in (worker.stdin, worker.stdout):
             if pipe:
-                with contextlib.suppress(OSError):  # what was not flushed has nobody to read it
+                with contextlib.suppress(OSError):  # nobody reads what was not flushed
                     pipe.close()
 
     def _pin_state(self) -> tuple[int, int, int] | None:
@@ -180,7 +180,7 @@ class Pkcs11Key:
         self.token, self._certificate = token, certificate
         self._name = {"label": label, "id": identifier}
 
-    oaep = False  # cards can't do it, SoftHSM only with SHA-1: nobody is invited to it, and what comes is tried
+    oaep = False  # cards can't do it, SoftHSM only with SHA-1: our capabilities don't list it, and what comes is tried
 
     @property
     def executor(self) -> Executor | None:

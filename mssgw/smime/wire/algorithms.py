@@ -1,7 +1,7 @@
 """Algorithms: their identifiers on the wire, what we make, what we accept, what we only read.
 
-One table per kind. Whatever stands in none is refused with its OID named (`Reason.UNSUPPORTED`); whatever
-is known and broken is refused as `Reason.WEAK` (docs/reference/crypto.md 9.16). Parameters are compared octet by octet
+One table for each kind. What stands in none is refused with its OID named (`Reason.UNSUPPORTED`); what
+is known to be broken is refused as `Reason.WEAK` (docs/reference/crypto.md 9.16). Parameters are compared octet by octet
 where only one form is right, and parsed strictly where there is a choice (PSS, OAEP): docs/reference/crypto.md 9.14.
 """
 
@@ -157,13 +157,13 @@ class SignatureKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One way to sign: what the SignerInfo says and which primitive it is."""
+    """One way to sign: its identifiers in the SignerInfo, and its primitive."""
 
     kind: SignatureKind
     digest: Digest
     identifier: bytes  # AlgorithmIdentifier, DER
     name: str
-    salt: int = 0  # octets, PSS read: what the sender says; 0 is as long as the hash
+    salt: int = 0  # octets, PSS read: as the sender gives it; 0 is as long as the hash
 
 
 def _pss_parameters(digest: Digest, salt: int = 0) -> bytes:
@@ -216,7 +216,7 @@ def signature_for(public: Any, pss: bool = False, restricted: bytes | None = Non
 
 
 def require_allowed(scheme: Signature, restricted: bytes | None) -> None:
-    """That an id-RSASSA-PSS key made a signature its parameters allow (RFC 4055 3.3): same hash, no shorter salt. Raises SmimeError."""
+    """Check that a signature keeps to the parameters of an id-RSASSA-PSS key (RFC 4055 3.3): same hash, no shorter salt. Raises SmimeError."""
     if restricted is None:
         return
     if scheme.kind is not SignatureKind.RSA_PSS:

@@ -1,4 +1,4 @@
-"""BER from strangers, as a stream with bounds (X.690 8; docs/reference/crypto.md 9.20).
+"""BER from outside, as a stream with bounds (X.690 8; docs/reference/crypto.md 9.20).
 
 Senders use indefinite lengths and cut the content into thousands of octet strings (OpenSSL, Outlook,
 Bouncy Castle); others send 10^6 of them, nest 1,000 levels or never end. A Stream reads chunks, holds one
@@ -16,7 +16,7 @@ from mssgw.pki.der import OCTET_STRING, DerError, length
 MAX_DEPTH = 32
 MAX_ELEMENT = 4 * 1024 * 1024  # octets of one small piece: certificates, signers, recipients
 MAX_ELEMENTS = 100_000  # elements inside small pieces, whole message
-_INDEFINITE = re.compile(rb"[\x20-\x3f\x60-\x7f\xa0-\xbf\xe0-\xff]\x80")  # what an indefinite length looks like, and random octets too
+_INDEFINITE = re.compile(rb"[\x20-\x3f\x60-\x7f\xa0-\xbf\xe0-\xff]\x80")  # an indefinite length looks so; random octets may, too
 PIECE = 256 * 1024  # octets of content handed on at once: fresh pages for more cost more than the cipher
 _NOWHERE = 1 << 62
 FREE_PIECES, SMALLEST_PIECE = 4096, 64  # content pieces: beyond the free ones they must average that many octets
@@ -31,7 +31,7 @@ class BerError(DerError):
 
 
 def may_be_indefinite(content: bytes) -> bool:
-    """Whether an indefinite length may stand in these octets. Random ones look so now and then, which only costs time."""
+    """Whether an indefinite length may stand in these octets. A false yes only costs time."""
     return b"\0\0" in content and _INDEFINITE.search(content) is not None
 
 
@@ -56,7 +56,7 @@ class Stream:
     def _fill(self, count: int) -> None:
         """Have at least `count` octets in the window. Raises BerError."""
         left = self._window[self._at :]
-        have = [left] if left else []  # a chunk alone is taken as it is, joined it would be copied
+        have = [left] if left else []  # a single chunk is used as it is; joining would copy it
         size = len(left)
         while size < count:
             chunk = next(self._chunks, None)
@@ -75,7 +75,7 @@ class Stream:
         return self._window[start : self._at]
 
     def _some(self, most: int) -> memoryview:
-        """Between 1 and `most` octets, whatever is there, not copied."""
+        """Between 1 and `most` octets, as many as are there, not copied."""
         if self._at == len(self._window):
             self._fill(1)
         start = self._at
