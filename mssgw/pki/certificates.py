@@ -1,4 +1,4 @@
-"""Certificate: a stranger's X.509 certificate read once, into the facts that trust and S/MIME need.
+"""Certificate: an X.509 certificate of any origin, read once into the facts that trust and S/MIME need.
 
 The constructor looks at the outer shape only, and names and serial number stay the octets of the certificate: CMS matches
 signers and readers octet by octet (RFC 5652 10.2.4). `cryptography` supplies everything else, when it is asked for.
@@ -31,7 +31,7 @@ MAX_SERIAL_OCTETS: Final = 20  # RFC 5280 4.1.2.2
 _NEVER_CRITICAL = {"2.5.29.35": "AuthorityKeyIdentifier", "2.5.29.14": "SubjectKeyIdentifier", "1.3.6.1.5.5.7.1.1": "AuthorityInfoAccess"}
 _RSA_PSS: Final = der.oid("1.2.840.113549.1.1.10")
 
-# What `cryptography` raises at names, keys and extensions that strangers made; found by fuzzing, TypeError too.
+# What `cryptography` raises for malformed names, keys and extensions; found by fuzzing, TypeError too.
 BROKEN = (
     ValueError,
     TypeError,
@@ -47,7 +47,7 @@ T = TypeVar("T", bound=x509.ExtensionType)
 
 
 class CertificateError(ValueError):
-    """Not a certificate that can be read, or not one that may be used so. `problem` is the kind, the text says what."""
+    """Not a certificate that can be read, or not one that may be used so. `problem` is the kind, the text gives details."""
 
     def __init__(self, problem: Problem, text: str) -> None:
         super().__init__(text)
@@ -144,7 +144,7 @@ class Certificate:
 
     @cached_property
     def label(self) -> str:
-        """What a person knows it by."""
+        """Its name for people."""
         return self.subject.first("CN") or str(self.subject)
 
     @cached_property
@@ -208,7 +208,7 @@ class Certificate:
         return b"".join(parameters) if oid == _RSA_PSS else None
 
     def require_strong_signature(self) -> None:
-        """Its own signature, its issuer's, is made over a hash that does not collide. Raises the fault WEAK."""
+        """Checks that its issuer signed it over a collision-resistant hash. Raises the fault WEAK."""
         try:
             digest = self.parsed.signature_hash_algorithm
         except UnsupportedAlgorithm:
@@ -290,7 +290,7 @@ class Certificate:
 
     @cached_property
     def needs_delta(self) -> bool:
-        """Whether its complete CRL is not the last word: a delta CRL (RFC 5280 4.2.1.15) that is not over LDAP only."""
+        """Whether its complete CRL is not enough: it names a delta CRL (RFC 5280 4.2.1.15) that is not over LDAP only."""
         found = self._fact(x509.FreshestCRL)
         names = [name.value for point in found.value for name in point.full_name or ()] if found else []
         return bool(found) and not (names and all(str(name).startswith("ldap:") for name in names))

@@ -3,7 +3,7 @@
 Writing is concatenation with lengths computed first, so that a structure around gigabytes can be opened
 before the content is there (`header`). Reading works on offsets into one `bytes` object and never
 recurses; a length that points outside its parent, an overlong length or a high tag number is `DerError`.
-Indefinite lengths and endless content are `ber.py`'s affair, which hands definite pieces to this module.
+Indefinite lengths and endless content are read by `ber.py`, which gives definite pieces to this module.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ T = TypeVar("T")
 
 
 def lasting(most: int, entries: int = 1024) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Remember what was read from the same octets, those of at most `most`: strangers may not fill memory with long ones."""
+    """Remember what was read from the same octets, of at most `most`: others must not fill memory with long ones."""
 
     def decorate(parse: Callable[..., T]) -> Callable[..., T]:
         remembered = lru_cache(maxsize=entries)(parse)

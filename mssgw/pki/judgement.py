@@ -1,6 +1,6 @@
-"""What the layers say to each other about certificates.
+"""The interface between the area that judges certificates and those that use them.
 
-`trust` judges certificates and `smime` uses them, and neighbours don't import each other: `app` hands
+`trust` judges certificates and `smime` uses them, and neighbours don't import each other: the composition root gives
 `smime` a `Validate`. A judgement is evidence or an exception, never a boolean.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime
 
 
 class Purpose(enum.StrEnum):
-    """What a certificate is about to be used for: decides key usage, extended key usage and class."""
+    """What a certificate is to be used for: decides key usage, extended key usage and class."""
 
     RELAY_CLIENT = "relay-client"  # an operator that connects to us (clientAuth)
     RELAY_SERVER = "relay-server"  # an operator we connect to (serverAuth)
@@ -24,7 +24,7 @@ class Purpose(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a certificate was believed. Kept in audit rows and in verdicts."""
+    """Why a certificate was accepted. Kept in audit rows and in verdicts."""
 
     subject: str  # RFC 4514
     fingerprint: str  # SHA-256 of the certificate, hex

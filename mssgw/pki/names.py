@@ -1,13 +1,13 @@
 """Distinguished names: read from a certificate or from the whitelist's text, compared as X.520 says.
 
-The whitelist prints names by hand (RFC 4514, RFC 2253, RFC 1779 and less), so the reader survives what is really
+Names in the whitelist are written by hand (RFC 4514, RFC 2253, RFC 1779 and less), so the reader accepts what is really
 there: quoted and unquoted values, quotes inside a value, commas inside an unquoted value, `, ` and `;` between
 attributes, either order, no-break and repeated spaces, `OID.2.5.4.3=`, `#`-encoded values. A separator counts only
 before a known attribute type and `=`; anything else belongs to the value.
 
 Two names are equal when the multiset of their attributes is equal after caseIgnoreMatch preparation (X.520 6.1,
-RFC 4518): compatibility composition, case folding, one space for many, none at the ends. `lenient` looks at CN and
-OU only. `explain` says which attribute differs.
+RFC 4518): compatibility composition, case folding, one space for many, none at the ends. `lenient` compares CN and
+OU only. `explain` names the attribute that differs.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _STRINGS = {
 
 
 class NameSyntaxError(ValueError):
-    """Not a distinguished name. The text says where."""
+    """Not a distinguished name. The text names the place."""
 
 
 class Match(enum.StrEnum):
@@ -91,7 +91,7 @@ class Match(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One attribute of which the certificate says `presented` and the list says `listed` ("" when it has none)."""
+    """One attribute that is `presented` in the certificate and `listed` in the list ("" when it has none)."""
 
     attribute: str
     presented: str

@@ -1,7 +1,7 @@
-"""Which keys are accepted, for what: one table, asked by trust and by S/MIME (ADR 16).
+"""Which keys are accepted, for what: one table, used by trust and by S/MIME (ADR 16).
 
-Whoever meets a public key of a stranger asks `kind_of` (is it one of the table, and large enough?) and `require` (may it
-do this?). The table is printed in docs/trust.md; tests/rails/test_key_policy.py pins both.
+For every public key from outside `kind_of` decides whether it is one of the table and large enough, and `require` whether
+it may be used so. The table is printed in docs/trust.md; tests/rails/test_key_policy.py pins both.
 
 Sources beside the RFCs: [ANSSI] "Recommandations de sécurité relatives à TLS", SDE-NT-35, v1.2 of 2020-03-26: RSA of 2048
 bits or more, ECDSA, the curves secp256r1, secp384r1, secp521r1 and brainpool, SHA-2. [ANS] what IGC-Santé issues: RSA-2048 with SHA-256.
@@ -25,11 +25,11 @@ ISSUING_HASHES: Final = ("sha256", "sha384", "sha512")  # RFC 8551 2.1, [ANSSI];
 
 
 class Use(enum.StrEnum):
-    """What a key is about to do."""
+    """What a key is to be used for."""
 
     SIGN = "sign"  # S/MIME signatures, ours and strangers'
     ENCRYPT = "encrypt"  # be the reader of an S/MIME message
-    ISSUE = "issue"  # certificates, CRLs, OCSP answers, the whitelist: whatever trust is derived from
+    ISSUE = "issue"  # certificates, CRLs, OCSP answers, the whitelist: everything from which trust is derived
     TLS = "tls"  # be an operator at the other end of mutual TLS
 
 
@@ -44,7 +44,7 @@ class Problem(enum.StrEnum):
 
 
 class KeyRefused(ValueError):
-    """A key that the table does not accept. The text says which and what is, as a noun: "RSA key of 1024 bits (…)"."""
+    """A key that the table does not accept. The text is a noun that names the key: "RSA key of 1024 bits (…)"."""
 
     def __init__(self, problem: Problem, text: str) -> None:
         super().__init__(text)
@@ -63,7 +63,7 @@ class Kind:
 
     @property
     def label(self) -> str:
-        """As algorithm names have it: "p256", "ml-kem-768"."""
+        """Its form in algorithm names: "p256", "ml-kem-768"."""
         return self.name.replace("P-", "p").lower()
 
 

@@ -1,12 +1,12 @@
 """Who may talk to whom: the signed whitelist, the pinned authorities, revocation, and TLS.
 
-names, certificates, der      what stands in certificates and in the list, read without trusting it
+names, certificates, der      the content of certificates and of the list, read without trusting it
 anchors, paths, revocation    the pinned validator
 whitelist, xmlsig, space      the list: verified, read, asked
 fetch, feed, refresh, disk    the background
 tls, contexts                 one context per role
-faults, decisions             why not, in one sentence; every decision told once
-service                       Trust, what everybody else uses
+faults, decisions             the reason of a refusal, in one sentence; every decision reported once
+service                       Trust, the interface for all other areas
 """
 
 from __future__ import annotations

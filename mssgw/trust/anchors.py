@@ -6,7 +6,7 @@ is checked once, here, against RFC 5280 6.1 (signature, BasicConstraints, pathLe
 what fails is left out with its reason. Dates and revocation are judged at each use, because they change.
 
 Name, usage and policy constraints of authorities are not implemented: an authority that carries one is left
-out, so what it meant to forbid stays forbidden. IGC-Santé has none.
+out, so that nothing it forbids is accepted. IGC-Santé has none.
 
 Which PKI (`pki` setting): production authorities are accepted by fingerprint only, and never stand beside others.
 """
@@ -107,8 +107,8 @@ class Anchors:
 
 
 def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str] = ()) -> Anchors:
-    """Read every certificate of the directory, or of one file. `pki` None: whatever stands there is meant (the command line's
-    `--anchors`).
+    """Read every certificate of the directory, or of one file. `pki` None: every authority in it is accepted (the command
+    line's `--anchors`).
 
     Raises ConfigError when there is no root, or an authority that may not be there.
     """
@@ -161,7 +161,7 @@ def build(authorities: Iterable[Certificate], pki: PkiName = "private") -> Ancho
 
 
 def _place(certificate: Certificate, placed: list[Anchor], left_out: list[tuple[str, str]]) -> bool:
-    """Put an intermediate under each authority that issued it. Says whether its place (or none) is known."""
+    """Put an intermediate under each authority that issued it. Returns whether its place (or that it has none) is known."""
     above = [anchor for anchor in placed if anchor.certificate.subject_der == certificate.issuer_der]
     if not above:
         return False
@@ -205,7 +205,7 @@ def _unfit(certificate: Certificate) -> str:
 
 
 def _misplaced(certificate: Certificate, anchor: Anchor) -> str:
-    """What keeps an intermediate from standing under this authority."""
+    """Why an intermediate may not be under this authority; "" when it may."""
     if len(anchor.path) >= MAX_DEPTH:
         return "the path is too deep"
     if certificate.authority_key_id is None or certificate.authority_key_id != anchor.certificate.subject_key_id:

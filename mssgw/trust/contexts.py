@@ -1,8 +1,8 @@
 """The TLS contexts in force in this worker: built once, swapped when what they are made of changes.
 
-A context is asked for at each handshake. New certificate files are taken up without a restart; when they can't be
-read, the old context stays and a log line says why. Server contexts for operators are also swapped at each change of
-CRL or anchors, so that no older session outlives a revocation. The expiry watch is here too: what we show to others.
+The current context is used at each handshake. New certificate files are taken up without a restart; when they can't be
+read, the old context stays and the reason is logged. Server contexts for operators are also swapped at each change of
+CRL or anchors, so that no older session outlives a revocation. The watch for the expiry of our certificates is here too.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Contexts:
     # -- changes ---------------------------------------------------------------------------------------------------
 
     def follow(self, version: object) -> None:
-        """Called now and then: swap what is out of date. `version` changes with every CRL and anchor change."""
+        """Swap what is out of date; called at intervals. `version` changes with every CRL and anchor change."""
         if version != self._version:
             self._version = version
             self._rebuild("relay_server", self._build_relay_server)

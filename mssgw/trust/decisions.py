@@ -1,4 +1,4 @@
-"""Every decision of trust, told once: a metric by reason and, through a function of the caller's, an audit row."""
+"""Every decision of trust is reported once: a metric by reason and, through a function of the caller's, an audit row."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mssgw.trust.faults import fault_of
 
 
 class Step(enum.StrEnum):
-    """Where in the mail's way a question is asked; decides the role of the certificate."""
+    """At which step of a mail trust is asked; decides the role of the certificate."""
 
     MAIL = "mail"  # MAIL FROM domain against the connected peer
     FROM = "from"  # header From domain against the connected peer
     NULL = "null-sender"  # MAIL FROM:<> : any listed operator
-    RCPT = "rcpt"  # is the recipient's domain listed
+    RCPT = "rcpt"  # whether the recipient's domain is listed
     RELAY = "relay"  # recipients' domain against the server we are about to hand mail to
     LIST = "list"  # a new list
 

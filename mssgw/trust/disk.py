@@ -42,7 +42,7 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:
-    """The value, or None when the file is not there or says something else."""
+    """The value, or None when the file is missing or of another form."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError):

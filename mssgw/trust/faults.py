@@ -1,7 +1,7 @@
 """Why somebody is not trusted: a closed list of faults, each with the reply and the one sentence that the peer reads.
 
-A sentence names what is wrong and what to mend, in ASCII, without line ends, short enough for one reply line. What
-stands in a stranger's certificate is quoted only through `spoken`. `fields["fault"]` of the error is the `Fault`:
+A sentence names what is wrong and what to mend, in ASCII, without line ends, short enough for one reply line. Text
+from a foreign certificate is quoted only through `spoken`. `fields["fault"]` of the error is the `Fault`:
 it labels the metric and stands in the audit row.
 """
 
@@ -18,7 +18,7 @@ _NOT_LISTED_ONE = "{Whose} certificate is not the one listed for {domain}: {what
 
 
 class Fault(enum.StrEnum):
-    """Its word (the label of the metric, the end of its key in the catalogues), what the peer's program reads, what its people read."""
+    """Its word (label of the metric, end of its key in the catalogues), the reply codes for programs, the sentence for people."""
 
     code: int
     enhanced: str
@@ -119,7 +119,7 @@ def rewritten(error: MailError, enhanced: str) -> MailError:
 
 
 def spoken(text: str, limit: int = 64) -> str:
-    """A stranger's text, fit for a reply line: ASCII, printable, bounded."""
+    """Text from outside, made fit for a reply line: ASCII, printable, bounded."""
     return ascii_of(text, limit)
 
 

@@ -1,7 +1,7 @@
 """Feeds the ledger with CRLs and OCSP answers, in the background, never in a session.
 
 A CRL's address is known from the settings, from IGC-Santé's own list, or from the certificates that were judged
-(their signature held, so a stranger can't make us fetch). LDAP addresses are ignored. A CRL is asked for again,
+(their signature held, so that outsiders can't make us fetch). LDAP addresses are ignored. A CRL is fetched again,
 conditionally, every `crl_refresh_seconds`, and always before a tenth of its life is left; an OCSP answer at half of
 its life, for certificates seen in the last day. CRLs are kept on disk and read back at a restart; one worker fetches,
 all read. Failures wait by URL (fetch.py); a page of HTML is a failure, because it is no CRL.
@@ -65,7 +65,7 @@ class Feed:
         self._sources: dict[str, Source] = {}
         self._stamps: dict[str, int] = {}
         self._asked: dict[str, datetime] = {}
-        self.answered = False  # an OCSP answer came since it was last told (status.py)
+        self.answered = False  # an OCSP answer came since the last note (status.py)
         self.know(urls)
 
     def know(self, urls: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ class Feed:
         if fetched.content is None:
             TRUST_FETCHES.labels("crl", "unchanged").inc()
             self._fetcher.succeeded(source.url)
-            if source.fetched_at >= source.next_update - source.life / 10:  # the old one again: patience, by the back-off
+            if source.fetched_at >= source.next_update - source.life / 10:  # the old one again: wait longer, by the back-off
                 self._fetcher.failed(source.url, "the old CRL again")
             return
         crl = await self._adopt(source.url, fetched.content, validator)
@@ -183,7 +183,7 @@ class Feed:
     # -- OCSP ------------------------------------------------------------------------------------------------------
 
     async def ask(self, validator: Validator) -> None:
-        """Ask about every certificate seen lately whose answer is missing or past half of its life. Each worker its own."""
+        """Ask about every certificate seen lately whose answer is missing or past half of its life. Each worker asks about its own."""
         if not self._ocsp:
             return
         now = self._clock.now()
@@ -214,7 +214,9 @@ class Feed:
                 if error.tried:
                     self._failed("ocsp", url, str(error))
             except RevocationError as error:
-                if str(error).startswith("not an OCSP response"):  # a page: the host is throttling, not the certificate unknown
+                if str(error).startswith(
+                    "not an OCSP response"
+                ):  # a page of HTML: the host is throttling; nothing is known about the certificate
                     self._fetcher.failed(url, str(error))
                 self._failed("ocsp", url, str(error))
             else:

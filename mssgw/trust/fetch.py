@@ -1,4 +1,4 @@
-"""HTTP for the background: bounded, patient with a throttled source, once per URL at a time.
+"""HTTP for the background: bounded, with a back-off for throttled sources, one request per URL at a time.
 
 The official hosts answer 403 or an HTML page after some requests (docs/reference/mssante.md 2.1), so each URL has its own back-off,
 30 s doubling to 30 min with jitter, and what came is the caller's to check: a page is not DER. `get` is conditional
@@ -27,7 +27,7 @@ SECONDS: Final = 60.0  # for one whole answer
 
 
 class FetchError(Exception):
-    """Not fetched. The text says why; `tried` is False when the URL was still in its back-off."""
+    """Not fetched; the text has the reason. `tried` is False when the URL was still in its back-off."""
 
     def __init__(self, text: str, *, tried: bool = True) -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """`content` is None when the source says that nothing changed."""
+    """`content` is None when nothing changed (304)."""
 
     content: bytes | None
     etag: str = ""
@@ -44,7 +44,7 @@ class Fetched:
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An address that does not give what it should: since how many tries, why, and when it is tried again."""
+    """An address that fails: since how many tries, why, and when it is tried again."""
 
     url: str
     failures: int
@@ -59,7 +59,7 @@ class Fetcher:
     tls: ssl.SSLContext | None = None  # for https; None verifies against the system's authorities
     proxy: str = ""
     seconds: float = SECONDS
-    news: dict[str, Failure | None] = field(default_factory=dict)  # by URL, since it was last told (status.py); None: well again
+    news: dict[str, Failure | None] = field(default_factory=dict)  # by URL, since the last note (status.py); None: works again
     _waits: dict[str, Failure] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
 
@@ -74,7 +74,7 @@ class Fetcher:
         return fetched.content or b""
 
     def failed(self, url: str, problem: str) -> None:
-        """What came from there was no good: the same back-off as for no answer."""
+        """Report that the content was unusable: the same back-off as for no answer."""
         failures = self._waits[url].failures + 1 if url in self._waits else 1
         wait = min(FIRST_WAIT * 2 ** min(failures - 1, 10), LONGEST_WAIT)
         now = self.clock.now()

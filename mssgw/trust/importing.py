@@ -1,6 +1,6 @@
 """`mssgw trust import-anchors`: bring authorities into the directory of anchors, on their fingerprint alone.
 
-From a file (PEM, DER, p7b), or an address; how it came doesn't matter, because only what is pinned is taken.
+From a file (PEM, DER, p7b) or an address; the way doesn't matter, because only pinned authorities are taken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def octets_of(source: str) -> bytes:
 
 
 def take(octets: Iterable[tuple[str, bytes]], directory: Path, pki: PkiName, fingerprints: Sequence[str]) -> Imported:
-    """Write each authority that may stand in this PKI as a PEM file. Leaves are refused, like strangers."""
+    """Write each authority that may stand in this PKI as a PEM file. Leaves and foreign authorities are refused."""
     taken: dict[str, Certificate] = {}
     refused: list[str] = []
     for source, each in octets:

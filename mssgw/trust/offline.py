@@ -1,7 +1,7 @@
-"""Judging without a node: for the command line, where somebody hands us a directory of authorities and a file.
+"""Judging without a node, for the command line: from a directory of authorities and a file.
 
 Every CA certificate of the directory is trusted for this call. Revocation data is fetched when the mode asks for it,
-with little patience: `soft` then says that there was none, `hard` refuses.
+with a short time-out: without data `soft` accepts with a remark, `hard` refuses.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Validator: is this certificate, now, for this purpose, one of ours? Evidence or an exception.
+"""Validator: decides whether a certificate is accepted at a time for a purpose. Returns evidence or raises.
 
 The path has a fixed shape: the leaf, then pinned authorities (anchors.py), found by the leaf's exact issuer name and
-key identifier. Certificates that a peer or a message carried are never looked at, so they can't steer or slow it.
+key identifier. Certificates that a peer or a message carried are never read, so they can't influence or slow it.
 
 Order (docs/reference/crypto.md 3.1; the first failure is the answer): read -> issuer pinned -> signature -> dates at `at` ->
 not an authority, critical extensions -> key and hash by the key policy -> key usage, extended key usage -> policy and class ->
 revocation of the leaf and of every authority below the root. The root is trusted because it is pinned; its dates count.
 
-A good judgement is remembered until the first of: an hour, the end of a date or of revocation data, any news in the
-ledger. A bad one is not remembered.
+A positive judgement is remembered until the first of: an hour, the end of a date or of revocation data, any change in
+the ledger. A negative one is not remembered.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CRITICAL_UNDERSTOOD = {"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.32", "2.5
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a purpose asks of a certificate. `key`: its row of the key policy; one of `usages`; `extended`, which may be absent if
+    """What a purpose requires of a certificate. `key`: its row of the key policy; one of `usages`; `extended`, which may be absent if
     `extended_optional`."""
 
     key: Use
@@ -57,7 +57,7 @@ _EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string
 NEEDS: Final[dict[Purpose, Need]] = {
     Purpose.RELAY_CLIENT: Need(Use.TLS, ("digital_signature",), ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string, organisations=True),
     Purpose.RELAY_SERVER: Need(Use.TLS, ("digital_signature",), ExtendedKeyUsageOID.SERVER_AUTH.dotted_string, organisations=True),
-    # RFC 8550 4.4.2 and 4.4.4: for mail both extensions may be absent, and bind when they are there.
+    # RFC 8550 4.4.2 and 4.4.4: for mail both extensions may be absent; when present they must allow it.
     Purpose.MAIL_SIGN: Need(Use.SIGN, ("digital_signature", "content_commitment"), _EMAIL, extended_optional=True, usage_optional=True),
     Purpose.MAIL_ENCRYPT: Need(Use.ENCRYPT, ("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
     Purpose.LIST_SIGN: Need(Use.ISSUE, ("digital_signature", "content_commitment"), _EMAIL, organisations=True),
@@ -122,7 +122,7 @@ class Validator:
         evidence, since, until = self._judge(encoded, purpose, at)
         if since < until:
             with self._lock:
-                if self._cache_version == version:  # no news came while this was judged
+                if self._cache_version == version:  # the ledger did not change while this was judged
                     self._cache[encoded, purpose] = since, until, evidence
                     if len(self._cache) > CACHE_ENTRIES:
                         self._cache.popitem(last=False)
@@ -204,7 +204,7 @@ class Validator:
 
 
 def read(encoded: bytes, whose: str = "Your") -> Certificate:
-    """A stranger's certificate. Raises NotTrusted."""
+    """The certificate, read. Raises NotTrusted."""
     try:
         leaf = Certificate.read(encoded)
     except CertificateError as error:

@@ -3,13 +3,13 @@
 A new list must pass, in order: signature and signer (whitelist.py) -> not dated in the future -> not older than the
 one in force (rollback) -> not without more than `max_lost_percent` of its domains (it then waits, `mssgw trust
 accept` puts it in force). A list that fails any of these changes nothing: the one in force stays, and a metric and
-an audit row say why. What is in force stands on disk, so a restart with the authority down changes nothing either;
-it is then verified again, its signer judged at the time it was adopted (and revocation no more: what is in force is
-replaced by a newer list, not undone).
+an audit row give the reason. The list in force is on disk, so a restart with the authority down changes nothing either;
+it is then verified again, its signer judged at the time it was adopted, without revocation: a list in force is
+replaced by a newer one, not withdrawn.
 
 Age is the time since the source last confirmed the list (200 or 304), not since it was generated: the real list has
 no end date. Beyond `warn_age_hours` an alarm, beyond `max_age_hours` nobody is trusted (Deferred: peers and our queue
-keep the mail), unless an operator has said otherwise (`mssgw trust override`), which is audited.
+keep the mail), unless an administrator decides otherwise (`mssgw trust override`), which is audited.
 
 Files in the directory: list.xml, list.json (state), pending.xml, pending.json, accepted.json, override.json.
 """
@@ -41,7 +41,7 @@ from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Unjudged, Whitelist
 
 JITTER: Final = 0.1
-AGAIN: Final = timedelta(seconds=30)  # between two looks at a list on disk that can't be used
+AGAIN: Final = timedelta(seconds=30)  # seconds between two readings of a list on disk that can't be used
 
 
 class State(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class State(msgspec.Struct, frozen=True):
 
     sha256: str
     adopted_at: datetime
-    checked_at: datetime  # when the source last said that this is the list
+    checked_at: datetime  # when the source last confirmed the list
     generated_at: datetime
     etag: str = ""
     modified: str = ""
@@ -57,7 +57,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """pending.json: a list that waits for an operator's word."""
+    """pending.json: a list that waits for an administrator."""
 
     sha256: str
     generated_at: datetime
@@ -67,7 +67,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Word(msgspec.Struct, frozen=True):
-    """accepted.json, override.json: what an operator said, and who. `sha256` of a pending list, or `until` when age doesn't count."""
+    """accepted.json, override.json: an administrator's decision. `sha256` of a pending list, or `until` when age doesn't count."""
 
     who: str
     reason: str
@@ -78,7 +78,7 @@ class Word(msgspec.Struct, frozen=True):
 
 
 def accept(directory: Path, who: str, reason: str, at: datetime) -> Pending:
-    """An operator's word that the pending list is right. Raises FileNotFoundError when none is pending."""
+    """Record that an administrator accepts the pending list. Raises FileNotFoundError when none is pending."""
     pending = disk.read_json(directory / "pending.json", Pending)
     if pending is None:
         raise FileNotFoundError("no list waits for a word")
@@ -87,7 +87,7 @@ def accept(directory: Path, who: str, reason: str, at: datetime) -> Pending:
 
 
 def override(directory: Path, who: str, reason: str, at: datetime, hours: int) -> Word:
-    """An operator's word that the age of the list doesn't count for some hours; 0 takes it back."""
+    """Record that an administrator ignores the age of the list for some hours; 0 takes it back."""
     word = Word(who, reason, at, until=at + timedelta(hours=hours))
     disk.write_json(directory / "override.json", word)
     return word
@@ -120,10 +120,10 @@ class ListKeeper:
         self._due: datetime | None = None
         self._refused: str = ""  # sha256 of the last list that was refused: not verified again
         self._warned = False
-        self._floor = datetime.min.replace(tzinfo=UTC)  # no list older than this, even if the one that said so can't be read
+        self._floor = datetime.min.replace(tzinfo=UTC)  # no list older than this is taken, even if the list with that date can't be read
         self._load_again = self._floor
 
-    # -- what sessions ask -----------------------------------------------------------------------------------------
+    # -- for sessions ----------------------------------------------------------------------------------------------
 
     def space(self) -> TrustSpace:
         """The list in force. Raises Deferred when there is none, or none that may still be used."""
@@ -166,14 +166,14 @@ class ListKeeper:
                 validate_adopted = validate
             found = whitelist.judge(unjudged, validate_adopted, self.settings.signer_common_names, state.adopted_at)
         except (MailError, OSError) as error:
-            self._stamps.pop("list.json", None)  # look again, but not at once
+            self._stamps.pop("list.json", None)  # read it again, but not at once
             self._load_again = self._clock.now() + AGAIN
             self._tell_refused(error)
             return
         await self._put_in_force(found, state)
 
     def audit_override(self) -> None:
-        """Tell an override once. For the one worker that holds the lock."""
+        """Report an override once. For the one worker that holds the lock."""
         word = self._override
         if word is None or word.audited or word.until is None:
             return
@@ -193,7 +193,7 @@ class ListKeeper:
 
     async def _put_in_force(self, found: Whitelist, state: State) -> None:
         match = Match(self.settings.match)
-        space = await asyncio.to_thread(TrustSpace.of, found, match)  # 10,000 entries: 60 ms, in slices the loop doesn't feel
+        space = await asyncio.to_thread(TrustSpace.of, found, match)  # 10,000 entries: 60 ms, in slices short enough for the event loop
         self.whitelist, self._space, self._state = found, space, state
         TRUST_LIST_DOMAINS.set(len(space.domains))
         log(
@@ -212,7 +212,7 @@ class ListKeeper:
         return self._due is None or self._clock.now() >= self._due or self._accepted() is not None
 
     def confirmed_elsewhere(self) -> None:
-        """Another worker fetched: ours is due a period later."""
+        """Note that another worker fetched: ours is due a period later."""
         if self._state and (self._due is None or self._due < self._state.checked_at + self._period()):
             self._due = self._state.checked_at + self._period() * random.uniform(1, 1 + JITTER)  # noqa: S311
 
@@ -246,7 +246,7 @@ class ListKeeper:
         self._due = self._fetcher.waits_until(self.settings.whitelist_url) or self._clock.now() + timedelta(seconds=30)
 
     def _confirm(self, state: State) -> None:
-        """The source says that nothing changed."""
+        """Note that the source has nothing newer (304)."""
         self._fetcher.succeeded(self.settings.whitelist_url)
         TRUST_FETCHES.labels("list", "unchanged").inc()
         self._save_state(msgspec.structs.replace(state, checked_at=self._clock.now()))
@@ -254,7 +254,7 @@ class ListKeeper:
     async def _consider(
         self, octets: bytes, etag: str, modified: str, validate: Validate, supply: Callable[[], Awaitable[None]], accepted: Word | None
     ) -> None:
-        """A list came in: adopt it or say why not."""
+        """A list came in: adopt it, or report why not."""
         now = self._clock.now()
         try:
             unjudged = await self._open(octets)
@@ -306,7 +306,7 @@ class ListKeeper:
             raise refusal(Fault.ROLLBACK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", force=f"{self._floor:%Y-%m-%dT%H:%M:%SZ}")
 
     def _require_complete(self, found: Whitelist, accepted: Word | None) -> None:
-        """Too many domains lost at once is a mistake until an operator says that it isn't."""
+        """A list that loses too many domains at once counts as a mistake until an administrator accepts it."""
         if self._space is None or (accepted and accepted.sha256 == found.sha256):
             return
         kept = self._space.domains.keys() & {entry.domain for entry in found.entries}
@@ -321,17 +321,17 @@ class ListKeeper:
             )
 
     def _accepted(self) -> Word | None:
-        """An operator's word for exactly the list that is pending."""
+        """Whether an administrator accepted exactly the list that is pending."""
         word = disk.read_json(self.directory / "accepted.json", Word)
         pending = disk.read_json(self.directory / "pending.json", Pending) if word else None
         return word if word and pending and word.sha256 == pending.sha256 else None
 
     async def _refuse(self, octets: bytes, error: MailError | OSError, accepted: Word | None) -> None:
-        """Keep what is in force. Say it once for one list, not every period."""
+        """Keep what is in force. Reported once for a list, not in every period."""
         TRUST_FETCHES.labels("list", "refused").inc()
         self._fetcher.failed(self.settings.whitelist_url, error.reply.text if isinstance(error, MailError) else str(error))
         self._due = self._fetcher.waits_until(self.settings.whitelist_url)
-        if accepted:  # an operator's word does not make it right; it is used up
+        if accepted:  # accepting does not make it right; the acceptance is used up
             (self.directory / "accepted.json").unlink(missing_ok=True)
         if isinstance(error, MailError) and fault_of(error) is Fault.SHRUNK:
             await asyncio.to_thread(disk.write, self.directory / "pending.xml", octets)

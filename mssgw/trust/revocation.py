@@ -1,4 +1,4 @@
-"""What is known about revoked certificates: a ledger in memory, fed in the background, asked in a session.
+"""What is known about revoked certificates: a ledger in memory, filled in the background, read in sessions.
 
 A CRL is verified once when it comes in and becomes a table of serial numbers; an OCSP answer is verified once and
 becomes one line. `Ledger.require` then costs a dictionary look-up and never waits for the network:
@@ -8,9 +8,9 @@ becomes one line. `Ledger.require` then costs a dictionary look-up and never wai
     neither                      hard: Deferred (the peer keeps its mail); soft: accepted, evidence says so
 
 A CRL counts for the key of the one authority that issued the certificate and signed the CRL. Indirect CRLs, delta
-CRLs and those for some reasons only (RFC 5280 5.2) are refused: taking them for complete would hide revocations.
+CRLs and those for some reasons only (RFC 5280 5.2) are refused: taken for complete they would hide revocations.
 Delta CRLs over LDAP (IGC-Santé's only ones) are ignored; a certificate that points to others is not judged by CRL.
-The CRL number of an authority never goes back, so an old CRL can't be played again.
+The CRL number of an authority never goes back, so an old CRL can't be replayed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Mode = Literal["hard", "soft", "none"]
 
 
 class RevocationError(ValueError):
-    """A CRL or an OCSP answer that can't be used. The text says why."""
+    """A CRL or an OCSP answer that can't be used. The text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Answer:
 
 
 class Ledger:
-    """The CRLs and answers in force. `version` changes whenever something that was believed may no longer be."""
+    """The CRLs and answers in force. `version` changes whenever an earlier judgement may no longer hold."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -121,7 +121,7 @@ class Ledger:
         self.version = 0
 
     def add_crl(self, crl: Crl) -> bool:
-        """Put a CRL in force. False when it says nothing new; raises RevocationError when it goes back."""
+        """Put a CRL in force. Returns False when it has nothing new; raises RevocationError when its number goes back."""
         if crl.this_update > self._clock.now() + SKEW:
             raise RevocationError(f"crl {crl.number} is dated in the future, {crl.this_update:%Y-%m-%dT%H:%MZ}")
         of_issuer = self._crls.setdefault(crl.issuer, {})
@@ -135,7 +135,7 @@ class Ledger:
         return True
 
     def add_answer(self, answer: Answer) -> None:
-        """Take an answer, unless it is older than the one held. A revocation stays, except against newer word."""
+        """Take an answer, unless it is older than the one held. A revocation stays until a newer answer."""
         if answer.this_update > self._clock.now() + SKEW:
             raise RevocationError("the OCSP answer is dated in the future")
         if answer.responder is not None and any(answer.responder in crl.revoked for crl in self._crls.get(answer.issuer, {}).values()):
@@ -186,7 +186,7 @@ class Ledger:
 
 
 def _require_not_revoked(certificate: Certificate, at: datetime | None, crl: Crl | None, answer: Answer | None) -> datetime:
-    """Until when that can be said: for ever, or until a revocation that came after `at`."""
+    """Until when this holds: for ever, or until a revocation that came after `at`."""
     until = FOR_EVER
     seconds = crl.revoked.get(certificate.serial) if crl else None
     listed = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None

@@ -62,7 +62,7 @@ class Trust:
         our_certificates: Iterable[Path] = (),
         audit: Tell | None = None,
     ) -> None:
-        """`directory`: of this node, shared by its workers. `our_certificates`: PEM files whose CRLs we want at hand."""
+        """`directory`: of this node, shared by its workers. `our_certificates`: PEM files whose CRLs are fetched beforehand."""
         self.settings = settings
         self.clock = clock
         self.audit = audit
@@ -178,7 +178,7 @@ class Trust:
         while True:
             try:
                 await self.tick()
-            except Exception as error:  # the background must outlive a bug: what it keeps stays valid meanwhile
+            except Exception as error:  # a bug must not end the background task: what it keeps stays valid meanwhile
                 log_bug(error)
             await self.clock.sleep(TICK)
 
@@ -187,7 +187,7 @@ class Trust:
         await self._load()
         with disk.lock(self._directory) as ours:
             if ours:
-                await self._load()  # what another worker wrote while we came here
+                await self._load()  # what another worker wrote meanwhile
                 self.keeper.audit_override()
                 await self.feed.refresh(self.validator)
                 if self.keeper.due():
@@ -214,7 +214,7 @@ class Trust:
             for certificate in anchors.read_file(path, lenient=True):
                 self.feed.know(certificate.crl_urls)
         except OSError:
-            return  # whoever uses the file says what is wrong with it
+            return  # the code that uses the file reports what is wrong with it
 
     def _watch_expiry(self) -> None:
         now = self.clock.now()
@@ -268,6 +268,6 @@ def _fingerprint(certificate: bytes | None) -> str:
     return _digest(certificate) if certificate else ""
 
 
-@lru_cache(maxsize=256)  # of strangers too, 64 kB each
+@lru_cache(maxsize=256)  # also of unknown peers, 64 kB each
 def _digest(certificate: bytes) -> str:
     return hashlib.sha256(certificate).hexdigest()

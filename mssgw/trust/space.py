@@ -2,7 +2,7 @@
 
 A domain is trusted exactly as it is listed (517 sub-domains are listed beside their parents, so nothing is
 inherited), and its operators are the *subjects* it is listed with, never names in a SAN. One domain may have several
-operators, one operator many domains. Every refusal says which attribute differs and from what.
+operators, one operator many domains. Every refusal names the attribute that differs, and both values.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TrustSpace:
         return found
 
     def require(self, domain: Domain, presented: Name, whose: str = "Your") -> Operator:
-        """The operator of `domain` that has this subject. Raises NotTrusted, saying what differs."""
+        """The operator of `domain` that has this subject. Raises NotTrusted, which names what differs."""
         operators = self.require_listed(domain)
         wanted = self.key(presented)
         for operator in operators:
@@ -107,7 +107,7 @@ def build(
     match: Match = Match.STRICT,
     left_out: tuple[tuple[str, str], ...] = (),
 ) -> TrustSpace:
-    """Index a list. A subject that is no name makes its entry worthless, not the list: it is reported."""
+    """Index a list. An entry whose subject is no name is left out and reported; the others count."""
     operators: dict[str, Operator | str] = {}
     domains: dict[Domain, tuple[Operator, ...]] = {}
     by_subject: dict[Key, set[Domain]] = {}

@@ -1,7 +1,7 @@
-"""What the background of a node last met, on disk, so that `mssgw trust show` can say it: addresses that fail, OCSP answers.
+"""The state of a node's background on disk, for `mssgw trust show`: addresses that fail, OCSP answers.
 
-Each worker notes its own news while it holds the lock (disk.py): fetch.json (an address that is well again leaves it)
-and ocsp.json (the newest answers). CRLs are read where they stand. Nobody decides by these files.
+Each worker writes its own changes while it holds the lock (disk.py): fetch.json (an address that works again is removed)
+and ocsp.json (the newest answers). CRLs are read from their own files. Nothing is decided by these files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mssgw.trust.revocation import Crl, Ledger, RevocationError, read_crl
 
 MOST_FAILURES: Final = 200
 MOST_ANSWERS: Final = 200
-FORGOTTEN: Final = timedelta(days=2)  # an address that nobody asks any more; one that fails is tried every half hour
+FORGOTTEN: Final = timedelta(days=2)  # an address that is not used any more; one that fails is tried every half hour
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -1,16 +1,16 @@
 """TLS: one context per role, built here and nowhere else.
 
-Why peers are let in before they are judged. Between operators a peer must hear *what to mend* ("the certificate
-expired on …"), as an SMTP reply. A refusal inside the handshake can't say it: the peer sees an EOF (TLS 1.2) or a
+Why peers are let in before they are judged. Between operators a peer must learn *what to mend* ("the certificate
+expired on …"), by an SMTP reply. A refusal inside the handshake can't carry that: the peer sees an EOF (TLS 1.2) or a
 connection lost after a handshake it believes complete (TLS 1.3). Python's `ssl` offers three modes: CERT_NONE never
 asks a client for its certificate, CERT_OPTIONAL and CERT_REQUIRED end the handshake when OpenSSL can't verify it. So
 on mutual-TLS contexts OpenSSL's own verification is replaced (SSL_CTX_set_cert_verify_callback, called through
 ctypes, since `ssl` does not expose it) by one that accepts; possession of the private key is still proved by the
-handshake itself. Whoever uses such a context *must* hand `peer_certificate` to `Trust.require…` before a MAIL
+handshake itself. Code that uses such a context *must* give `peer_certificate` to `Trust.require…` before a MAIL
 command or a message goes either way: no certificate, or one that fails, is then a 5xx with a sentence.
 
-This also settles what resumption and caches do to revocation: the judgement is ours, on every connection, from the
-certificate of that connection. Server contexts issue no tickets and keep no session cache, and each change of CRL or
+So resumption and caches can't bypass revocation: we judge every connection from the certificate of that
+connection. Server contexts issue no tickets and keep no session cache, and each change of CRL or
 anchors makes new contexts, so no older session outlives a revocation (RFC 8446 4.6.1, RFC 5077).
 
 Fail closed. The first field after the object header of an `ssl.SSLContext` is the SSL_CTX pointer in every CPython
@@ -93,7 +93,7 @@ def relay_client_context(identity: Identity, anchors: Anchors, *, tls13_only: bo
 
 def client_facing_context(identity: Identity, *, cbc: bool = True, others: Sequence[Identity] = ()) -> ssl.SSLContext:
     """Mail clients and browsers: no client certificate; TLS 1.2 and 1.3, and the two CBC suites that the national
-    list demands (ECO.1.1.3) unless switched off. `others`: shown to whom asks for a DNS name in them (SNI, RFC 6066 3)."""
+    list demands (ECO.1.1.3) unless switched off. `others`: shown to clients that ask for a DNS name in them (SNI, RFC 6066 3)."""
     suites = (*_GCM, *_NATIONAL_CBC) if cbc else _GCM
     context = _server(identity, suites)
     by_name = {name.lower(): other for each in others for other in [_server(each, suites)] for name in dns_names(each)}
@@ -118,7 +118,7 @@ def dns_names(identity: Identity) -> tuple[str, ...]:
 
 
 def hospital_context(identity: Identity, client_ca: Path | None, *, require: bool, cbc: bool = True) -> ssl.SSLContext:
-    """The hospital's own relay: OpenSSL verifies against the hospital's authorities, which are not ours to judge."""
+    """The hospital's own relay: OpenSSL verifies against the hospital's authorities, about which the trust space says nothing."""
     context = _server(identity, (*_GCM, *_NATIONAL_CBC) if cbc else _GCM)
     if client_ca:
         context.load_verify_locations(client_ca)
@@ -147,7 +147,7 @@ def peer_certificate(connection: ssl.SSLObject | ssl.SSLSocket | None) -> bytes 
     return connection.getpeercert(binary_form=True) if connection else None
 
 
-# -- OpenSSL, where `ssl` has no word for it -----------------------------------------------------------------------
+# -- OpenSSL, for what `ssl` does not offer ------------------------------------------------------------------------
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _ACCEPT = _Callback(lambda _store, _argument: 1)  # kept alive for as long as OpenSSL may call it
@@ -178,7 +178,7 @@ def _pointer(context: ssl.SSLContext) -> int:
 
 
 def accept_unverified(context: ssl.SSLContext) -> bool:
-    """Let the handshake finish whatever the peer's certificate is. Says whether it worked; if not, OpenSSL goes on verifying."""
+    """Let the handshake finish whatever the peer's certificate is. Returns whether it worked; if not, OpenSSL goes on verifying."""
     if not mechanism():
         return False
     library = _openssl()

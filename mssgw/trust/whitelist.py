@@ -1,4 +1,4 @@
-"""The signed national list of domains ("liste blanche"): verify it, then read it. Never the other way round.
+"""The signed national list of domains ("liste blanche"): first verified, then read.
 
 Order, the first failure is the answer:
 
@@ -9,9 +9,9 @@ Order, the first failure is the answer:
     -> read *only* the tree that the verifier returns: canonical octets, comments gone                 NOT_A_LIST
     -> the certificate is one that may sign the list: our own validator, subject CN by setting         SIGNER, …
 
-`open_signed` does all but the last step and needs no trust data, so it can run in another process (`open_apart`):
-a hundred megabytes and a tenth of a second that the event loop never sees. What it returns is called Unjudged,
-because anyone can sign a list with a certificate of his own; `judge` turns it into a Whitelist.
+`open_signed` does all but the last step and needs no trust data, so it can run in another process (`open_apart`),
+where its hundred megabytes and tenth of a second don't burden the worker. Its result is called Unjudged,
+because anyone can sign a list with their own certificate; `judge` turns it into a Whitelist.
 
 An entry that can't be read (no domain, no name) is left out and reported; the others count.
 Source: the genuine list of 2025-02-28, measured; there is no public schema.
@@ -67,7 +67,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Unjudged(msgspec.Struct, frozen=True):
-    """A list whose signature holds under the certificate it carries; whose certificate that is, nobody has asked yet."""
+    """A list whose signature holds under the certificate it carries; that certificate has not been judged yet."""
 
     sha256: str
     generated_at: datetime
@@ -94,7 +94,7 @@ def verify(
 
 
 def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collection[str], at: datetime) -> Whitelist:
-    """Ask whether the signer may sign the list at that time. No names given: any that the validator passes for LIST_SIGN.
+    """Check that the signer may sign the list at that time. Without names: any certificate that the validator accepts for LIST_SIGN.
 
     Raises NotTrusted or Deferred.
     """

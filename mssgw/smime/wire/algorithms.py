@@ -216,7 +216,10 @@ def signature_for(public: Any, pss: bool = False, restricted: bytes | None = Non
 
 
 def require_allowed(scheme: Signature, restricted: bytes | None) -> None:
-    """Check that a signature keeps to the parameters of an id-RSASSA-PSS key (RFC 4055 3.3): same hash, no shorter salt. Raises SmimeError."""
+    """Check that a signature keeps to the parameters of an id-RSASSA-PSS key (RFC 4055 3.3): same hash, no shorter salt.
+
+    Raises SmimeError.
+    """
     if restricted is None:
         return
     if scheme.kind is not SignatureKind.RSA_PSS:
