@@ -17,6 +17,7 @@ from typing import Any
 
 from dmp_connector.errors import BadCode, BadSettings
 from dmp_connector.model.code import Code
+from dmp_connector.texts import message
 
 _HERE = Path(__file__).parent
 # In a wheel the tables lie inside the package; in the source tree beside it.
@@ -47,7 +48,7 @@ class ValueSet:
         """The concept, or BadCode naming the code, the set and its version."""
         found = self.find(code, system)
         if found is None:
-            raise BadCode(f"{code} is not in {self.name} {self.version}", fr=f"{code} n'est pas dans {self.name} {self.version}")
+            raise BadCode(message("codes.not", code=code, name=self.name, version=self.version))
         return found
 
     def __contains__(self, code: object) -> bool:
@@ -78,7 +79,7 @@ class CodeTables:
         """classCode from typeCode (ASS_X04). Raises BadCode."""
         found = self.class_of_type.get(type_code)
         if found is None:
-            raise BadCode(f"{type_code} has no document class in ASS_X04", fr=f"{type_code} n'a pas de classe de document dans ASS_X04")
+            raise BadCode(message("codes.no-document-class-ass-x04", type_code=type_code))
         return self.class_code.find(found) or Code(found, "1.2.250.1.213.1.1.4.1")
 
     def format_for(self, template_ids: tuple[str, ...], media_type: str | None) -> Code:
@@ -107,9 +108,9 @@ def _read(own: Path | None, name: str) -> dict[str, Any]:
     try:
         found = json.loads((folder / f"{name}.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise BadSettings(f"code table {name}.json in {folder}: {error}") from error
+        raise BadSettings(message("codes.code-table-json", name=name, folder=folder, error=str(error))) from error
     if not isinstance(found, dict) or not {"name", "version", "date"} <= found.keys():
-        raise BadSettings(f"code table {name}.json in {folder}: name, version and date are required")
+        raise BadSettings(message("codes.code-table-json-name-version", name=name, folder=folder))
     return found
 
 
@@ -117,7 +118,7 @@ def _checked(own: Path | None, name: str) -> ValueSet:
     try:
         return _set(own, name)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"code table {name}.json: concepts are lists of code, system and label ({type(error).__name__})") from error
+        raise BadSettings(message("codes.code-table-json-concepts-lists", name=name, error=type(error).__name__)) from error
 
 
 @cache
@@ -127,7 +128,7 @@ def load(own: Path | None = None) -> CodeTables:
     Raises BadSettings naming the file that is missing or wrong.
     """
     if own is not None and not own.is_dir():
-        raise BadSettings(f"value_sets: {own} is not a folder", fr=f"value_sets : {own} n'est pas un dossier")
+        raise BadSettings(message("codes.value-sets-not-folder", own=own))
     sets: dict[str, Any] = {
         name: _checked(own, file)
         for name, file in (

@@ -22,6 +22,7 @@ from dmp_connector.card.readers import Pair, pair, slots
 from dmp_connector.card.tls_relay import ENGINES
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleKind, VitaleReader
 from dmp_connector.errors import DmpError
+from dmp_connector.texts import Message, message
 from dmp_connector.validate.kit import GENERIC, Kit
 
 
@@ -29,10 +30,10 @@ from dmp_connector.validate.kit import GENERIC, Kit
 class Check:
     """One thing looked at. `holds`: it is as it should be; `seen`: what was found; `needed`: without it the configured acts fail."""
 
-    name: str
+    name: Message
     holds: bool
-    seen: str
-    advice: str = ""
+    seen: Message
+    advice: Message | None = None
     needed: bool = True
 
     @property
@@ -64,7 +65,12 @@ def examine(station: Station, now: datetime) -> tuple[Check, ...]:
 
 
 def _checks(station: Station, now: datetime) -> Iterator[Check]:
-    yield Check("poste", True, f"{platform.system()} {platform.release()}, Python {platform.python_version()}", needed=False)
+    yield Check(
+        message("doctor.workstation"),
+        True,
+        message("words", words=f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
+        needed=False,
+    )
     found, readers = _readers(station)
     yield from readers
     yield from _components(station)
@@ -72,9 +78,9 @@ def _checks(station: Station, now: datetime) -> Iterator[Check]:
         yield _card(station, now)
     yield _vitale(station, found)
     if station.certificate is not None:
-        yield _certificate("certificat TLS", station.certificate, now)
+        yield _certificate(message("doctor.certificate"), station.certificate, now)
     if station.anchors is not None:
-        yield _certificate("autorités du DMP", station.anchors, now)
+        yield _certificate(message("doctor.authorities"), station.anchors, now)
     yield _value_sets(station.value_sets)
 
 
@@ -83,35 +89,41 @@ def _readers(station: Station) -> tuple[Pair | None, list[Check]]:
         seen = slots()
         found = pair(seen, professional=station.card_reader, vitale=station.vitale_reader)
     except DmpError as error:
-        advice = "Branchez un lecteur PC/SC et démarrez le service pcscd."
-        return None, [Check("lecteurs", False, error.sentence("fr"), advice, needed=station.by_card)]
-    kind = "un lecteur bi-fente" if found.bi_slot else f"{len({s.device for s in seen})} lecteur(s)"
-    listed = ", ".join(f"{s.name}{' (carte présente)' if s.atr else ''}" for s in seen)
-    return found, [Check("lecteurs", True, f"{kind} : {listed}", needed=False)]
+        advice = message("doctor.connect-reader")
+        return None, [Check(message("doctor.readers"), False, error.message, advice, needed=station.by_card)]
+    kind = message("doctor.two-slots") if found.bi_slot else message("doctor.readers-seen", count=len({s.device for s in seen}))
+    listed = tuple(message("doctor.slot-with-card", name=s.name) if s.atr else message("words", words=s.name) for s in seen)
+    return found, [Check(message("doctor.readers"), True, message("at", place=kind, what=listed), needed=False)]
 
 
 def _components(station: Station) -> Iterator[Check]:
     module = station.module or next((m for m in KNOWN_MODULES if m.is_file()), None)
     present = module is not None and module.is_file()
-    advice = "Installez la Cryptolib CPS, ou indiquez card_module."
+    advice = message("doctor.install-module")
     configured = station.by_card or station.module is not None
-    yield Check("module PKCS#11", present, str(module or "aucun"), "" if present else advice, needed=configured)
-    for name, spec, extra in (("python-pkcs11", "pkcs11", "hsm"), ("pyscard", "smartcard", "card"), ("saxonche", "saxonche", "validate")):
+    yield Check(message("doctor.module"), present, _seen(module), None if present else advice, needed=configured)
+    for name, spec in (("python-pkcs11", "pkcs11"), ("pyscard", "smartcard"), ("saxonche", "saxonche")):
         there = find_spec(spec) is not None
-        needed = station.by_card and extra != "validate"
-        yield Check(name, there, "installé" if there else "absent", "" if there else f"pip install mssgw[{extra}]", needed=needed)
+        needed = station.by_card and name != "saxonche"
+        get = None if there else message("doctor.install-package", name=name)
+        yield Check(message("words", words=name), there, message("doctor.installed" if there else "doctor.absent"), get, needed=needed)
     program = shutil.which(station.stunnel)
     relay = station.by_card and station.certificate is None  # the card's own key makes the TLS connection
-    yield Check("stunnel", program is not None, program or "absent", "" if program else "Installez le paquet stunnel4.", needed=relay)
+    install = None if program else message("doctor.install-stunnel")
+    yield Check(message("words", words="stunnel"), program is not None, _seen(program), install, needed=relay)
     engine = next((e for e in ENGINES if e.is_file()), None)
     yield Check(
-        "moteur OpenSSL pkcs11",
+        message("doctor.engine"),
         engine is not None,
-        str(engine or "absent"),
-        "" if engine else "Installez libengine-pkcs11-openssl.",
+        _seen(engine),
+        None if engine else message("doctor.install-engine"),
         needed=relay,
     )
     yield _kit(station.kit)
+
+
+def _seen(found: Path | str | None) -> Message:
+    return message("words", words=found) if found else message("doctor.absent")
 
 
 def _value_sets(own: Path | None) -> Check:
@@ -119,27 +131,29 @@ def _value_sets(own: Path | None) -> Check:
     try:
         tables = codes.load(own)
     except DmpError as error:
-        return Check("jeux de valeurs", False, str(own or ""), error.sentence("fr"))
+        return Check(message("doctor.value-sets"), False, message("words", words=own or ""), error.message)
     sets = [s for s in (getattr(tables, f.name) for f in fields(tables)) if isinstance(s, codes.ValueSet)]
     oldest = min(sets, key=lambda s: s.date)
     doubt = ", ".join(f"{s.name} ({len(s.unconfirmed)} codes)" for s in sets if s.unconfirmed)
-    advice = f"Codes repris d'un autre jeu, à confirmer : {doubt}. value_sets les remplace." if doubt else ""
-    seen = f"{len(tables.versions)} tables, la plus ancienne {oldest.name} du {oldest.date}"
-    return Check("jeux de valeurs", True, seen, advice, needed=False)
+    advice = message("doctor.unconfirmed-codes", sets=doubt) if doubt else None
+    seen = message("doctor.value-sets-seen", count=len(tables.versions), oldest=oldest.name, date=oldest.date)
+    return Check(message("doctor.value-sets"), True, seen, advice, needed=False)
 
 
 def _kit(folder: Path | None) -> Check:
     """The parts of the ANS kit, by name: what is not installed is not checked."""
-    name = "kit de validation"
+    name = message("doctor.kit")
     if folder is None:
-        return Check(name, False, "non installé", "Facultatif : validation_kit.", needed=False)
+        return Check(name, False, message("doctor.not-installed"), message("doctor.kit-optional"), needed=False)
     try:
         kit = Kit(folder)
     except DmpError as error:
-        return Check(name, False, str(folder), error.sentence("fr"))
+        return Check(name, False, message("words", words=folder), error.message)
     absent, models = kit.missing_for_all, kit.missing_models
-    seen = f"{folder}, {len(GENERIC) + 1 - len(absent)} parties communes sur {len(GENERIC) + 1}, {len(models)} modèle(s) sans schématron"
-    return Check(name, not absent, seen, f"Il manque : {', '.join((*absent, *models))}." if absent or models else "", needed=False)
+    parts = len(GENERIC) + 1
+    seen = message("doctor.kit-seen", folder=folder, there=parts - len(absent), parts=parts, count=len(models))
+    advice = message("doctor.kit-lacks", names=(*absent, *models)) if absent or models else None
+    return Check(name, not absent, seen, advice, needed=False)
 
 
 def _card(station: Station, now: datetime) -> Check:
@@ -149,15 +163,20 @@ def _card(station: Station, now: datetime) -> Check:
             card = reader.see()
         card.require_valid(now)
     except DmpError as error:
-        return Check("carte professionnelle", False, error.sentence("fr"), needed=station.by_card)
-    tries = "inconnus" if card.tries_left is None else str(card.tries_left)
+        return Check(message("doctor.card"), False, error.message, needed=station.by_card)
+    tries = message("doctor.unknown") if card.tries_left is None else card.tries_left
     who = card.practitioner()
     return Check(
-        "carte professionnelle",
+        message("doctor.card"),
         card.tries_left != 0,
-        f"{who.given} {who.family} ({who.id}), {'CPE' if card.is_staff_card else 'CPS'}, "
-        f"valable jusqu'au {card.valid_until:%d/%m/%Y}, essais restants : {tries}",
-        "Carte bloquée : déblocage par le code PUK." if card.tries_left == 0 else "",
+        message(
+            "doctor.card-seen",
+            who=f"{who.given} {who.family} ({who.id})",
+            kind="CPE" if card.is_staff_card else "CPS",
+            until=card.valid_until.date(),
+            tries=tries,
+        ),
+        message("doctor.card-locked") if card.tries_left == 0 else None,
         needed=station.by_card,
     )
 
@@ -170,29 +189,29 @@ def _vitale(station: Station, found: Pair | None) -> Check:
         slot = found.vitale or found.professional
         reader = PcscVitaleReader(slot) if slot is not None else None
     if reader is None:
-        return Check("carte Vitale", False, "aucun lecteur", "Branchez un lecteur ou indiquez vitale_command.", needed=False)
+        return Check(message("doctor.vitale"), False, message("doctor.no-reader"), message("doctor.vitale-reader"), needed=False)
     try:
         card = reader.read()
     except DmpError as error:
-        return Check("carte Vitale", False, error.sentence("fr"), needed=False)
+        return Check(message("doctor.vitale"), False, error.message, needed=False)
     if station.production and card.kind is not VitaleKind.REAL:
-        return Check("carte Vitale", False, _KINDS[card.kind], "Refusée en production (EX_GEN-1430).")
-    return Check("carte Vitale", True, f"{len(card.beneficiaries)} bénéficiaire(s), {_KINDS[card.kind]}", needed=False)
+        return Check(
+            message("doctor.vitale"), False, message(f"doctor.vitale-{card.kind.name.lower()}"), message("doctor.refused-in-production")
+        )
+    seen = message("doctor.vitale-seen", count=len(card.beneficiaries), kind=message(f"doctor.vitale-{card.kind.name.lower()}"))
+    return Check(message("doctor.vitale"), True, seen, needed=False)
 
 
-_KINDS = {VitaleKind.REAL: "carte réelle", VitaleKind.TEST: "carte de test", VitaleKind.DEMO: "carte de démonstration"}
-
-
-def _certificate(name: str, path: Path, now: datetime) -> Check:
+def _certificate(name: Message, path: Path, now: datetime) -> Check:
     try:
         loaded = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):
-        return Check(name, False, f"{path.name} : illisible", "Indiquez un fichier PEM lisible.")
+        return Check(name, False, message("doctor.unreadable", name=path.name), message("doctor.readable-pem"))
     first_end = min(c.not_valid_after_utc for c in loaded)
     if first_end <= now:
-        return Check(name, False, f"expiré le {first_end:%d/%m/%Y}", "Renouvelez le certificat.")
-    soon = "Renouvelez-le bientôt." if first_end - now < timedelta(days=30) else ""
-    return Check(name, True, f"valable jusqu'au {first_end:%d/%m/%Y}", soon)
+        return Check(name, False, message("doctor.expired", end=first_end.date()), message("doctor.renew"))
+    soon = message("doctor.renew-soon") if first_end - now < timedelta(days=30) else None
+    return Check(name, True, message("doctor.valid-until", end=first_end.date()), soon)
 
 
 __all__ = ["Check", "Station", "examine"]

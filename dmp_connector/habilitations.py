@@ -19,6 +19,7 @@ from dmp_connector.errors import BadAnswer, BadIns, refusal
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Authorisation, AuthorisationStatus, DossierSummary
 from dmp_connector.model.people import Ins, InsKind
+from dmp_connector.texts import message
 
 RIGHTS = "urn:si-dmp-habilitations"
 PATIENTS = "urn:si-dmp-patients"
@@ -107,7 +108,7 @@ def require_ok(root: etree._Element) -> None:
     """Raise the error of any status other than DMPOk (its case varies between sources)."""
     status = _one(root, "status")
     if not status:
-        raise BadAnswer("an answer without status")
+        raise BadAnswer(message("habilitations.answer-without-status"))
     if status.lower() != OK.lower():
         raise refusal(status, _one(root, "context"))
 
@@ -143,7 +144,7 @@ def read_patient_list(root: etree._Element) -> tuple[DossierSummary, ...]:
         try:
             ins = Ins.received(_one(row, "nationalId"), kind if re.fullmatch(r"[0-9.]+", kind) else InsKind.NIR)
         except BadIns as error:
-            raise BadAnswer("a row of the patient list has no readable INS") from error
+            raise BadAnswer(message("habilitations.row-patient-list-no-readable")) from error
         birth = _moment(_one(row, "dateOfBirth"))
         found.append(
             DossierSummary(
@@ -201,5 +202,5 @@ def _moment(text: str) -> datetime | None:
             break
         moment = None
     if moment is None:
-        raise BadAnswer("a date of the answer cannot be read")
+        raise BadAnswer(message("habilitations.date-answer-cannot-read"))
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

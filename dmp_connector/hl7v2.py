@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from dmp_connector import texts
 from dmp_connector.errors import BadDocument, BadInput, BadIns
 from dmp_connector.model.documents import Dtm, Visibility
 from dmp_connector.model.people import Ins, InsKind, LocalId, Patient, Sex
@@ -85,13 +86,13 @@ class Message:
 def parse(data: bytes) -> Message:
     """Raises BadInput when it is not HL7 v2 or too large."""
     if len(data) > _MAX_BYTES:
-        raise BadInput(f"{len(data)} bytes of HL7 v2 where {_MAX_BYTES} are allowed")
+        raise BadInput(texts.message("hl7v2.bytes-hl7-v2-where-allowed", size=len(data), max_bytes=_MAX_BYTES))
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\x0b\r\n ")
     if not data.startswith(b"MSH") or len(data) < 9:
-        raise BadInput("not an HL7 v2 message: it does not begin with MSH")
+        raise BadInput(texts.message("hl7v2.not-hl7-v2-message-does"))
     separator, delimiters = chr(data[3]), data[4:8].decode("latin-1")
     if len({separator, *delimiters}) != 5 or any(c.isalnum() or c.isspace() for c in separator + delimiters):
-        raise BadInput("the delimiters of MSH are not five different signs")
+        raise BadInput(texts.message("hl7v2.delimiters-msh-not-five-different"))
     head = data.splitlines()[0].split(data[3:4])
     charset = head[17] if len(head) > 17 else b""
     text = data.decode("latin-1" if b"8859" in charset else "utf-8", "replace")
@@ -107,7 +108,7 @@ def patient(message: Message) -> Patient:
     """PID: the INS of PID-3, birth name and given names (PID-5 type L), birth place (PID-11 type BDL)."""
     pid = message.first("PID")
     if pid is None:
-        raise BadInput("no PID segment")
+        raise BadInput(texts.message("hl7v2.no-pid-segment"))
     ins, local = None, None
     for text in pid.repetitions(3):
         value, authority = pid.part(text, 1), text.split(pid.delimiters[0])[3] if text.count(pid.delimiters[0]) > 2 else ""
@@ -117,7 +118,7 @@ def patient(message: Message) -> Patient:
         elif pid.part(text, 5) == "PI":
             local = LocalId(value, oid)
     if ins is None:
-        raise BadInput("PID-3 holds no INS")
+        raise BadInput(texts.message("hl7v2.pid-3-holds-no-ins"))
     names = pid.repetitions(5)
     birth = next((n for n in names if pid.part(n, 7) == "L"), names[0] if names else "")
     used = next((pid.part(n, 1) for n in names if pid.part(n, 7) == "D"), None)
@@ -170,7 +171,7 @@ def will(message: Message) -> Will | None:
     try:
         feeding, consultation = FeedingWill(zfa[9] or "NA"), ConsultationWill(zfa[11] or "NA")
     except ValueError as error:
-        raise BadInput(f"ZFA: {error}") from error
+        raise BadInput(texts.message("hl7v2.zfa", error=str(error))) from error
     return Will(feeding, _time(zfa[10]), consultation, _time(zfa[12]), zfa[1] == "ACTIF")
 
 
@@ -192,11 +193,11 @@ def feedback(message: Message) -> Feedback:
     if family == "ACK" and (msa := message.first("MSA")):
         return Feedback("ACK", msa[2], msa[1] in ("AA", "CA"), errors)
     if family != "ZAM":
-        raise BadInput(f"{message.kind}: neither an acknowledgement nor a business feedback")
+        raise BadInput(texts.message("hl7v2.neither-acknowledgement-nor-business-feedback", kind=message.kind))
     seen = [(obx.component(3, 1), obx) for obx in message.all("OBX")]
     told = next(((code, obx) for code, obx in seen if code.startswith("ACK_")), None)
     if told is None:
-        raise BadInput("a ZAM message without ACK_ observation")
+        raise BadInput(texts.message("hl7v2.zam-message-without-ack-observation"))
     recipient = next((obx.component(5, 4) or obx.component(5, 3) for code, obx in seen if code.endswith("_MSS") and "@" in obx[5]), "")
     code, obx = told
     return Feedback(code, obx[4], obx.component(5, 1) == "Y", errors, recipient)
@@ -228,13 +229,13 @@ def transmission(message: Message) -> Transmission:
     flags = {obx.component(3, 1): obx.component(5, 1) == "Y" for obx in message.all("OBX") if obx[2] in ("CWE", "CE")}
     embedded = next((obx for obx in message.all("OBX") if obx[2] == "ED" and not obx.component(3, 1).startswith("CORPSMAIL")), None)
     if embedded is None:
-        raise BadInput("no OBX holds a document")
+        raise BadInput(texts.message("hl7v2.no-obx-holds-document"))
     raw = embedded[5]
     content = raw.rpartition(embedded.delimiters[0])[2] if embedded.delimiters[0] in raw else raw
     try:
         document = base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadDocument("the document of the HL7 v2 message is not base64") from error
+        raise BadDocument(texts.message("hl7v2.document-hl7-v2-message-not")) from error
     return Transmission(
         document=document,
         visibility=frozenset(v for code, v in _VISIBILITY.items() if flags.get(code)),
@@ -250,18 +251,18 @@ def _ins(value: str, oid: str) -> Ins:
     try:
         return Ins.received(value, oid)
     except BadIns as error:
-        raise BadInput(f"PID-3: {error}") from error
+        raise BadInput(texts.message("hl7v2.pid-3", error=error.detail)) from error
 
 
 def _day(text: str) -> date:
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError as error:
-        raise BadInput("PID-7: not a date") from error
+        raise BadInput(texts.message("hl7v2.pid-7-not-date")) from error
 
 
 def _time(text: str) -> Dtm | None:
     try:
         return Dtm.parse(text) if text else None
     except BadDocument as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(error.detail) from error

@@ -19,6 +19,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadInput, BadIns, refusal
 from dmp_connector.model.people import Ins, InsKind, Patient, Sex, plain_name
 from dmp_connector.settings import Limits
+from dmp_connector.texts import message
 from dmp_connector.wire import soap
 from dmp_connector.wire.transport import Exchange
 
@@ -52,10 +53,7 @@ class InsiAnswer:
         """Raise BadInput unless exactly one person answered."""
         if self.patient is None:
             several = self.outcome is Outcome.SEVERAL
-            raise BadInput(
-                "INSi: several persons fit" if several else "INSi: nobody fits",
-                fr="INSi : plusieurs personnes répondent à ces traits" if several else "INSi : personne ne répond à ces traits",
-            )
+            raise BadInput(message("insi.several-persons" if several else "insi.nobody"))
         return self.patient
 
 
@@ -106,10 +104,7 @@ class Insi:
     async def by_vitale(self, card: VitaleIdentity) -> InsiAnswer:
         """rechercherInsAvecCarteVitale. Raises BadInput when the card was read more than 20 minutes ago."""
         if card.read_at and self._now() - card.read_at > _CARD_ASSERTION_LIFE:
-            raise BadInput(
-                "the Vitale card was read more than 20 minutes ago; read it again",
-                fr="la carte Vitale a été lue il y a plus de 20 minutes ; relisez-la",
-            )
+            raise BadInput(message("insi.vitale-card-read-more-than"))
         return await self._call(BY_VITALE, vitale_request(card), context=_coverage(card), assertion=card.assertion)
 
     async def _call(self, action: str, body: etree._Element, *, context: str = "<bam:COUVERTURE/>", assertion: bytes = b"") -> InsiAnswer:
@@ -123,7 +118,7 @@ class Insi:
 def traits_request(family: str, given: str, sex: Sex, birth_date: date, birth_place: str | None) -> etree._Element:
     """One given name; names in capitals without accents as INSi wants them."""
     if sex is Sex.UNKNOWN:
-        raise BadInput("INSi by traits needs the sex", fr="la recherche INSi par traits exige le sexe")
+        raise BadInput(message("insi.insi-traits-needs-sex"))
     root = etree.Element(f"{{{WITHOUT_CARD}}}RECSANSVITALE", nsmap={"ins": WITHOUT_CARD})
     children = [
         ("NomNaissance", plain_name(family)),
@@ -182,7 +177,7 @@ def read_answer(media_type: str, body: bytes, limits: Limits | None = None) -> I
         raise refusal(fault.detail_code or (fault.subcodes[-1] if fault.subcodes else fault.code), fault.text, context=fault.detail)
     root = envelope.payload
     if root is None or etree.QName(root).localname != "RESULTAT":
-        raise BadAnswer("not an INSi answer")
+        raise BadAnswer(message("insi.not-insi-answer"))
     code = _text(root, "CR/CodeCR")
     try:
         outcome = Outcome(code)
@@ -198,12 +193,12 @@ def read_answer(media_type: str, body: bytes, limits: Limits | None = None) -> I
 def _person(person: etree._Element) -> Patient:
     active = person.find(_path("INSACTIF"))
     if active is None:
-        raise BadAnswer("an INSi answer without active INS")
+        raise BadAnswer(message("insi.insi-answer-without-active-ins"))
     sex = _text(person, "TIQ/Sexe")
     try:
         birth = date.fromisoformat(_text(person, "TIQ/DateNaissance"))
     except ValueError as error:
-        raise BadAnswer("the birth date of the INSi answer cannot be read") from error
+        raise BadAnswer(message("insi.birth-date-insi-answer-cannot")) from error
     return Patient(
         ins=_ins(active),
         birth_name=_text(person, "TIQ/NomNaissance"),
@@ -219,7 +214,7 @@ def _ins(element: etree._Element) -> Ins:
     try:
         return Ins.received(value, _text(element, "OID") or InsKind.NIR)
     except BadIns as error:
-        raise BadAnswer("an INS of the INSi answer cannot be read") from error
+        raise BadAnswer(message("insi.ins-insi-answer-cannot-read")) from error
 
 
 def _path(path: str) -> str:

@@ -17,6 +17,7 @@ from dmp_connector.errors import BadSettings
 from dmp_connector.model.code import Code
 from dmp_connector.model.people import InsKind, KeyPolicy
 from dmp_connector.signer import Algorithm
+from dmp_connector.texts import message
 
 _CONSULTATION = Code("07", "1.2.250.1.213.2.2", "Consultation")
 SERVICES = ("patients", "patientsSpecific", "patientsPDQ", "habilitations", "registry", "repository")
@@ -113,18 +114,18 @@ class DmpSettings:
         _require_https(self.url, "url")
         for name, address in self.service_urls.items():
             if name not in SERVICES:
-                raise BadSettings(f"service_urls: no service {name!r}; known: {', '.join(SERVICES)}")
+                raise BadSettings(message("settings.service-urls-no-service-known", name=repr(name), services=", ".join(SERVICES)))
             _require_https(address, f"service_urls.{name}")
         if (self.certificate is None) != (self.key is None):
-            raise BadSettings("certificate and key are given together")
+            raise BadSettings(message("settings.certificate-key-given-together"))
         if bool(self.relay) == bool(self.certificate):
-            raise BadSettings("either certificate and key, or the relay that holds a card's key")
+            raise BadSettings(message("settings.either-certificate-key-relay-holds"))
         if self.relay:
             _require_loopback(self.relay)
         if self.trace and self.production and not self.trace_in_production:
-            raise BadSettings("trace writes patient data: in production it needs trace_in_production, which is audited")
+            raise BadSettings(message("settings.trace-writes-patient-data-production"))
         if not 1 <= self.vihf.lifetime_seconds <= 8 * 3600:
-            raise BadSettings("vihf.lifetime_seconds: 1 to 28800")
+            raise BadSettings(message("settings.vihf-lifetime-seconds-1-28800"))
 
     def service_url(self, service: str) -> str:
         """The address of one service below `url`, or the one set for it."""
@@ -133,7 +134,7 @@ class DmpSettings:
 
 def _require_https(address: str, name: str) -> None:
     if urlsplit(address).scheme != "https" or not urlsplit(address).hostname:
-        raise BadSettings(f"{name}: an https address is needed")
+        raise BadSettings(message("settings.https-address-needed", name=name))
 
 
 def _require_loopback(address: str) -> None:
@@ -146,4 +147,4 @@ def _require_loopback(address: str) -> None:
     except ValueError:
         local = False
     if not local:
-        raise BadSettings("relay: unix:/path or http://127.0.0.1:PORT expected", fr="relay : unix:/chemin ou http://127.0.0.1:PORT attendu")
+        raise BadSettings(message("settings.relay-unix-path-http-127"))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from dmp_connector.errors import BadCertificate
+from dmp_connector.texts import message
 
 
 class Algorithm(enum.StrEnum):
@@ -52,7 +53,7 @@ class FileSigner:
 
     def __init__(self, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
         if certificate.public_key() != key.public_key():
-            raise BadCertificate("the signature key does not belong to the certificate")
+            raise BadCertificate(message("signer.signature-key-does-not-belong"))
         self._certificate = certificate.public_bytes(Encoding.DER)
         self._key = key
 
@@ -63,9 +64,9 @@ class FileSigner:
             loaded = load_pem_private_key(key.read_bytes(), password)
             leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise BadCertificate(f"{certificate.name} / {key.name}: {type(error).__name__}") from error
+            raise BadCertificate(message("at", place=f"{certificate.name} / {key.name}", what=type(error).__name__)) from error
         if not isinstance(loaded, rsa.RSAPrivateKey):
-            raise BadCertificate(f"{key.name}: an RSA key is needed")
+            raise BadCertificate(message("signer.rsa-key-needed", name=key.name))
         return cls(leaf, loaded)
 
     @property
@@ -98,4 +99,4 @@ def _load(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(certificate)
     except ValueError as error:
-        raise BadCertificate("the signing certificate cannot be read") from error
+        raise BadCertificate(message("signer.signing-certificate-cannot-read")) from error

@@ -32,7 +32,7 @@ UNDER = re.compile(r"(?<=\S) (?=[:;?!»](\s|$))|(?<=«) ", re.MULTILINE)
 """Where French typography wants a no-break space and an ordinary one stands."""
 
 
-ENGLISH = re.compile(r"\b(the|is|are|of|not|needs?|must|with|which|this|and|cannot|only|there)\b")
+ENGLISH = re.compile(r"(?<![{\w])(the|is|are|of|not|needs?|must|with|which|this|and|cannot|only|there)(?![}\w])")
 """Words that no French sentence holds: somebody copied the English."""
 
 

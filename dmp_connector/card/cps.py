@@ -17,6 +17,7 @@ from cryptography import x509
 from dmp_connector.errors import CardExpired, CardUnreadable
 from dmp_connector.model.code import Code
 from dmp_connector.model.people import Actor, AuthenticationMode, Practitioner, Structure
+from dmp_connector.texts import message
 
 AUTHENTICATION_ID, SIGNATURE_ID = 0x20, 0x10
 _PROFESSION = "1.2.250.1.71.1.2.7"  # certificate extension and code system G15
@@ -68,7 +69,7 @@ class Card:
         subject = subject_of(self.signature)
         identity = subject.get("common_name", "")
         if not identity:
-            raise CardUnreadable("the card's certificate has no identifier")
+            raise CardUnreadable(message("card.card-s-certificate-no-identifier"))
         family = subject.get("surname") or subject.get("organization_name", identity)
         profession = profession_of(self.signature)
         speciality = Code(self.speciality, _R01) if self.speciality else None
@@ -79,9 +80,9 @@ class Card:
         for certificate in (self.authentication, self.signature):
             loaded = _load(certificate)
             if now > loaded.not_valid_after_utc:
-                raise CardExpired(f"certificate valid until {loaded.not_valid_after_utc:%Y-%m-%d}")
+                raise CardExpired(message("card.certificate-valid-until", day=loaded.not_valid_after_utc.date()))
             if now < loaded.not_valid_before_utc:
-                raise CardExpired(f"certificate valid from {loaded.not_valid_before_utc:%Y-%m-%d}")
+                raise CardExpired(message("card.certificate-valid-from", day=loaded.not_valid_before_utc.date()))
 
     @property
     def valid_until(self) -> datetime:
@@ -91,7 +92,7 @@ class Card:
     def actor(self, activity: int, at: datetime) -> Actor:
         """Who calls the DMP with this card at one of its places of work. Raises CardUnreadable: no such activity."""
         if not 0 <= activity < len(self.activities):
-            raise CardUnreadable(f"the card has {len(self.activities)} activities; number {activity + 1} was asked for")
+            raise CardUnreadable(message("card.card-activities-number-asked", count=len(self.activities), activity=activity + 1))
         return Actor(
             self.practitioner(),
             self.activities[activity].as_structure(),
@@ -106,13 +107,13 @@ def parse_activity(data: bytes) -> Activity:
     """A CPS_ACTIVITY_nn_PS object: tag 0xEE with 0x84 company, 0x85 Struct_IdNat, 0x86 sector. Raises CardUnreadable."""
     tag, value, rest = _tlv(data)
     if tag != _ACTIVITY_TAG or rest.strip(b"\0"):
-        raise CardUnreadable("an activity of the card is not in the known form")
+        raise CardUnreadable(message("card.activity-card-not-known-form"))
     fields: dict[int, str] = {}
     while value:
         inner, content, value = _tlv(value)
         fields[inner] = content.decode("utf-8", "replace").strip()
     if not fields.get(_STRUCTURE):
-        raise CardUnreadable("an activity of the card has no structure")
+        raise CardUnreadable(message("card.activity-card-no-structure"))
     return Activity(fields.get(_COMPANY, ""), fields[_STRUCTURE], fields.get(_SECTOR_TAG, ""))
 
 
@@ -133,15 +134,15 @@ def _encoded(tag: int, value: bytes) -> bytes:
 def _tlv(data: bytes) -> tuple[int, bytes, bytes]:
     """One BER TLV with a one-byte tag and a definite length of at most two octets: (tag, value, rest)."""
     if len(data) < 2:
-        raise CardUnreadable("cut data object on the card")
+        raise CardUnreadable(message("card.cut-data-object-card"))
     tag, length, at = data[0], data[1], 2
     if length & 0x80:
         octets = length & 0x7F
         if octets not in {1, 2} or len(data) < 2 + octets:
-            raise CardUnreadable("cut data object on the card")
+            raise CardUnreadable(message("card.cut-data-object-card"))
         length, at = int.from_bytes(data[2 : 2 + octets], "big"), 2 + octets
     if len(data) < at + length:
-        raise CardUnreadable("cut data object on the card")
+        raise CardUnreadable(message("card.cut-data-object-card"))
     return tag, data[at : at + length], data[at + length :]
 
 
@@ -150,7 +151,7 @@ def subject_of(certificate: bytes) -> Mapping[str, str]:
     try:
         native = asn1_x509.Certificate.load(certificate).subject.native
     except ValueError as error:
-        raise CardUnreadable("the card's certificate cannot be read") from error
+        raise CardUnreadable(message("card.card-s-certificate-cannot-read")) from error
     return {name: " ".join(value) if isinstance(value, list) else str(value).strip() for name, value in native.items()}
 
 
@@ -165,7 +166,7 @@ def profession_of(certificate: bytes) -> Code:
                 if tag == 0x02:
                     return Code(str(int.from_bytes(value, "big")), _PROFESSION)
     except (ValueError, TypeError, KeyError) as error:
-        raise CardUnreadable("the profession in the card's certificate cannot be read") from error
+        raise CardUnreadable(message("card.profession-card-s-certificate-cannot")) from error
     return Code("SECRETARIAT_MEDICAL", "1.2.250.1.213.1.1.4.6")
 
 
@@ -173,4 +174,4 @@ def _load(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(certificate)
     except ValueError as error:
-        raise CardUnreadable("the card's certificate cannot be read") from error
+        raise CardUnreadable(message("card.card-s-certificate-cannot-read")) from error

@@ -18,6 +18,7 @@ from dmp_connector.card.tls_relay import TlsRelay
 from dmp_connector.dossier.consultation import BY_CARD, Consultations
 from dmp_connector.errors import CardRemoved, DmpError
 from dmp_connector.model.people import Actor
+from dmp_connector.texts import message
 
 
 class CardGuard:
@@ -58,7 +59,7 @@ class CardGuard:
     def require_present(self) -> None:
         """Raise CardRemoved once the card was seen to leave."""
         if self._closing is not None:
-            raise CardRemoved("the card left its reader")
+            raise CardRemoved(message("card.card-left-reader"))
 
     async def closed(self) -> int:
         """Wait for the end; how many consultations the pull closed."""

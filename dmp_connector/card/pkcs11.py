@@ -30,6 +30,7 @@ from dmp_connector.errors import (
     WrongPin,
 )
 from dmp_connector.signer import Algorithm
+from dmp_connector.texts import message
 
 _ERRORS: Mapping[str, type[CardError]] = {
     "CardRemoved": CardRemoved,
@@ -54,7 +55,7 @@ class Pkcs11CardReader:
 
     def __init__(self, module: Path, *, reader: str = "") -> None:
         if not module.is_file():
-            raise NoReader(f"PKCS#11 module {module} is not installed")
+            raise NoReader(message("card.pkcs-11-module-not-installed", module=module))
         self._module, self._wanted = module, reader
         self._child: Child | None = None
         self._lock = threading.Lock()
@@ -69,14 +70,14 @@ class Pkcs11CardReader:
         """The card in the reader, without PIN. Raises NoReader, NoCard, CardUnreadable."""
         slots = self.ask("slots")["slots"]
         if not slots:
-            raise NoReader("the module sees no reader")
+            raise NoReader(message("card.module-sees-no-reader"))
         cards = [
             s for s in slots if s["token"] and self._wanted in s["reader"] and _keys(s["certificates"]) >= {AUTHENTICATION_ID, SIGNATURE_ID}
         ]
         if not cards:
-            raise NoCard("no reader holds a professional card")
+            raise NoCard(message("card.no-reader-holds-professional-card"))
         if len(cards) > 1:
-            raise CardUnreadable(f"{len(cards)} professional cards: say which reader")
+            raise CardUnreadable(message("card.professional-cards-say-which-reader", count=len(cards)))
         return _card(cards[0], cards[0]["objects"], with_activities=False)
 
     def open(self, pin: str, now: datetime) -> CardSession:
@@ -84,7 +85,7 @@ class Pkcs11CardReader:
         seen = self.see()
         seen.require_valid(now)
         if seen.tries_left == 0:
-            raise PinLocked("the PIN is locked")
+            raise PinLocked(message("card.pin-locked"))
         opened = self.ask("open", serial=seen.serial, pin=pin)
         activities = _activities(opened["objects"])
         card = replace(seen, activities=activities)
@@ -100,7 +101,7 @@ class Pkcs11CardReader:
                 answer = self._child.ask(json.dumps({"do": verb, **arguments}).encode(), seconds=_SECONDS)
             except ChildGone as error:
                 self._child = None
-                raise CardUnreadable(f"the card module ended: {error}") from error
+                raise CardUnreadable(message("card.card-module-ended", error=str(error))) from error
         return _raise(answer)
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class CardSession:
     def require_present(self) -> None:
         """Raise CardRemoved when the card left its reader."""
         if not self._reader.ask("present")["present"]:
-            raise CardRemoved("the card is no longer in its reader")
+            raise CardRemoved(message("card.card-no-longer-reader"))
 
     def close(self) -> None:
         """Log out and end the session; a second time does nothing."""
@@ -158,7 +159,7 @@ def _raise(answer: dict[str, Any]) -> dict[str, Any]:
         return answer
     if name == "WrongPin":
         raise WrongPin(answer.get("tries"))
-    raise _ERRORS.get(name, CardUnreadable)(str(answer.get("detail", name)))
+    raise _ERRORS.get(name, CardUnreadable)(message("words", words=answer.get("detail", name)))
 
 
 def _keys(certificates: Mapping[str, str]) -> set[int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmp_connector.errors import CardRemoved, CardUnreadable, NoCard, NoReader
+from dmp_connector.texts import message
 
 _SLOT = re.compile(r"\s\d\d(?:\s\d\d)?$")
 
@@ -45,7 +46,7 @@ def slots() -> tuple[Slot, ...]:
     with _context() as (scard, context):
         result, names = scard.SCardListReaders(context, [])
         if result != scard.SCARD_S_SUCCESS or not names:
-            raise NoReader("no reader is connected")
+            raise NoReader(message("card.no-reader-connected"))
         found = []
         for name in names:
             _, states = scard.SCardGetStatusChange(context, 0, [(name, scard.SCARD_STATE_UNAWARE)])
@@ -68,8 +69,12 @@ def pair(found: tuple[Slot, ...], *, professional: str = "", vitale: str = "") -
 def _named(found: tuple[Slot, ...], part: str) -> Slot:
     slot = next((s for s in found if part in s.name), None)
     if slot is None:
-        raise NoReader(f"no reader named {part!r} is connected")
+        raise NoReader(message("card.no-reader-named-connected", part=repr(part)))
     return slot
+
+
+class DriverMissing(NoReader):
+    """The Python side of PC/SC, pyscard, is not installed."""
 
 
 class Connection:
@@ -82,9 +87,9 @@ class Connection:
         """Raises CardRemoved, CardUnreadable."""
         result, answer = self._scard.SCardTransmit(self._handle, self._protocol, list(apdu))
         if result in {self._scard.SCARD_W_REMOVED_CARD, self._scard.SCARD_E_NO_SMARTCARD, self._scard.SCARD_E_READER_UNAVAILABLE}:
-            raise CardRemoved("the card left its reader")
+            raise CardRemoved(message("card.card-left-reader"))
         if result != self._scard.SCARD_S_SUCCESS or len(answer) < 2:
-            raise CardUnreadable("the card did not answer")
+            raise CardUnreadable(message("card.card-did-not-answer"))
         return bytes(answer[:-2]), answer[-2] << 8 | answer[-1]
 
 
@@ -96,9 +101,9 @@ def connect(slot: Slot) -> Iterator[Connection]:
             context, slot.name, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
         )
         if result in {scard.SCARD_E_NO_SMARTCARD, scard.SCARD_W_REMOVED_CARD}:
-            raise NoCard(f"no card in {slot.name}")
+            raise NoCard(message("card.no-card", name=slot.name))
         if result != scard.SCARD_S_SUCCESS:
-            raise CardUnreadable(f"{slot.name}: {scard.SCardGetErrorMessage(result)}")
+            raise CardUnreadable(message("at", place=slot.name, what=scard.SCardGetErrorMessage(result)))
         try:
             yield Connection(scard, handle, protocol)
         finally:
@@ -154,10 +159,10 @@ def _context() -> Iterator[tuple[Any, Any]]:
     try:
         from smartcard import scard
     except ImportError as error:
-        raise NoReader("pyscard is not installed: pip install mssgw[card]") from error
+        raise DriverMissing(message("card.pyscard-not-installed")) from error
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     if result != scard.SCARD_S_SUCCESS:
-        raise NoReader("the PC/SC service (pcscd) does not answer")
+        raise NoReader(message("card.pc-sc-service-pcscd-does"))
     try:
         yield scard, context
     finally:

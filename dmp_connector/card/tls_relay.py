@@ -26,6 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dmp_connector.errors import BadSettings, CardRemoved, CardUnreadable, NotAllowed, Unavailable
+from dmp_connector.texts import message
 
 ENGINES = (
     Path("/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so"),
@@ -42,8 +43,7 @@ _PLAIN = re.compile(r"[\w./:,=%;~ -]*")
 class RelayDown(NotAllowed):
     """The relay ended and may not be started again: card gone, or too many restarts."""
 
-    fr = "La liaison TLS de la carte est fermée. Réinsérez la carte et rouvrez la session."
-    en = "The card's TLS link is closed. Insert the card again and reopen the session."
+    key = "error.relay-down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class TlsRelay:
     @property
     def _socket(self) -> Path:
         if self._folder is None:
-            raise RelayDown("not started")
+            raise RelayDown(log="not started")
         return self._folder / "relay"
 
     @property
@@ -111,13 +111,13 @@ class TlsRelay:
         self.require_running()
         address = urlsplit(url)
         if address.scheme != "https" or not address.hostname:
-            raise BadSettings(f"TLS relay: {url}: an https address is needed", fr=f"relais TLS : {url} : adresse https attendue")
+            raise BadSettings(message("card.tls-relay-https-address-needed", url=url))
         return TlsRelay(replace(self.settings, host=address.hostname, port=address.port or 443, connect=""), self.pin)
 
     async def start(self) -> None:
         """Start and wait until it listens. Raises BadSettings (not installed), CardUnreadable (the token refused)."""
         if self._closed:
-            raise RelayDown("closed")
+            raise RelayDown(log="closed")
         self._folder = _private_folder()
         try:
             await self._launch()
@@ -145,12 +145,12 @@ class TlsRelay:
     def require_running(self) -> None:
         """Raise RelayDown."""
         if not self.running:
-            raise RelayDown(self.last_words or "not running")
+            raise RelayDown(log=self.last_words or "not running")
 
     async def _launch(self) -> None:
         program = shutil.which(self.settings.stunnel)
         if program is None:
-            raise BadSettings(f"{self.settings.stunnel} is not installed (package stunnel4)")
+            raise BadSettings(message("card.not-installed-package-stunnel4", stunnel=self.settings.stunnel))
         self._socket.unlink(missing_ok=True)  # of one that died
         self._process = await asyncio.create_subprocess_exec(
             program,
@@ -181,12 +181,12 @@ class TlsRelay:
                         return
         except TimeoutError as error:
             await self._kill()
-            raise CardUnreadable("stunnel did not start in time") from error
+            raise CardUnreadable(message("card.stunnel-did-not-start-time")) from error
         await process.wait()
         words = self.last_words
         if "pin" in words.lower():
-            raise CardUnreadable(f"the token refused the PIN of the TLS relay: {words}")
-        raise CardUnreadable(f"stunnel did not start: {words}")
+            raise CardUnreadable(message("card.token-refused-pin-tls-relay", words=words))
+        raise CardUnreadable(message("card.stunnel-did-not-start", words=words))
 
     def _note(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").strip()
@@ -221,7 +221,7 @@ class TlsRelay:
         s = self.settings
         engine = s.engine or next((e for e in ENGINES if e.is_file()), None)
         if engine is None:
-            raise BadSettings("the OpenSSL engine pkcs11 is not installed (package libengine-pkcs11-openssl)")
+            raise BadSettings(message("card.openssl-engine-pkcs11-not-installed"))
         key_id = "".join(f"%{s.key_id[i : i + 2]}" for i in range(0, len(s.key_id), 2))
         values = {
             "engine": str(engine),
@@ -236,7 +236,7 @@ class TlsRelay:
         }
         for name, value in values.items():
             if not _PLAIN.fullmatch(value):
-                raise BadSettings(f"TLS relay: {name} has characters that a stunnel configuration cannot carry")
+                raise BadSettings(message("card.tls-relay-characters-stunnel-configuration", name=name))
         return (
             "foreground = yes\nsyslog = no\ndebug = notice\n"
             f"engine = dynamic\nengineCtrl = SO_PATH:{values['engine']}\nengineCtrl = ID:pkcs11\n"
@@ -268,7 +268,7 @@ def _private_folder() -> Path:
             if len(os.fsencode(folder)) < 90 and _PLAIN.fullmatch(str(folder)):
                 return folder
             folder.rmdir()
-    raise BadSettings("TLS relay: no place for its socket", fr="relais TLS : aucun dossier pour son socket")
+    raise BadSettings(message("card.tls-relay-no-place-socket"))
 
 
 __all__ = ["CardRemoved", "RelayDown", "RelaySettings", "TlsRelay"]

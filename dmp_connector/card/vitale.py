@@ -24,6 +24,7 @@ from dmp_connector.card.readers import Slot, connect
 from dmp_connector.errors import BadIns, CardUnreadable, NoCard, NoReader
 from dmp_connector.insi import VitaleIdentity
 from dmp_connector.model.people import Ins, InsKind, Patient, Sex
+from dmp_connector.texts import message
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Beneficiary:
     def as_patient(self, oid: str) -> Patient:
         """The traits untouched, for TD1.1 and for comparing with INSi. Raises BadIns when the card has no own number."""
         if not self.nir:
-            raise BadIns("this beneficiary has no number of her own on the card; ask INSi")
+            raise BadIns(message("card.beneficiary-no-number-her-own"))
         return Patient(
             Ins.received(self.nir, oid), self.birth_name, self.given, self.birth_date, self.sex, used_name=self.used_name or None
         )
@@ -81,7 +82,7 @@ class VitaleCard:
         """The person of this rank, counted from 1. Raises CardUnreadable: nobody has it."""
         found = next((b for b in self.beneficiaries if b.rank == rank), None)
         if found is None:
-            raise CardUnreadable(f"no beneficiary of rank {rank} on this card")
+            raise CardUnreadable(message("card.no-beneficiary-rank-card", rank=rank))
         return found
 
     def identity(self, rank: int) -> VitaleIdentity:
@@ -109,12 +110,12 @@ class PcscVitaleReader:
         with connect(self._slot) as card:
             _, status = card.transmit(bytes((0x00, 0xA4, 0x04, 0x00, len(AID))) + AID)
             if status != 0x9000:
-                raise CardUnreadable("this is not a Vitale card we can read")
+                raise CardUnreadable(message("card.not-vitale-card-we-can"))
             content = b""
             while True:
                 piece, status = card.transmit(bytes((0x00, 0xB0, len(content) >> 8, len(content) & 0xFF, 0xFA)))
                 if status not in {0x9000, 0x6282} or len(content) + len(piece) > MAX_CARD:
-                    raise CardUnreadable(f"the card answered {status:04X}")
+                    raise CardUnreadable(message("card.card-answered", status=f"{status:04X}"))
                 content += piece
                 if status == 0x6282 or len(piece) < 0xFA:
                     return parse_card(content)
@@ -134,45 +135,45 @@ class ExternalVitaleReader:
         try:
             ran = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - the operator's program, from the configuration
         except FileNotFoundError as error:
-            raise NoReader(f"the Vitale program {self._command[0]} is not installed") from error
+            raise NoReader(message("card.vitale-program-not-installed", command=self._command[0])) from error
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise CardUnreadable("the Vitale program gave no answer") from error
+            raise CardUnreadable(message("card.vitale-program-gave-no-answer")) from error
         if ran.returncode == 3:
-            raise NoReader("the Vitale program sees no reader")
+            raise NoReader(message("card.vitale-program-sees-no-reader"))
         if ran.returncode == 4:
-            raise NoCard("no Vitale card in the reader")
+            raise NoCard(message("card.no-vitale-card-reader"))
         if ran.returncode != 0:
-            raise CardUnreadable(f"the Vitale program ended with status {ran.returncode}")
+            raise CardUnreadable(message("card.vitale-program-ended-status", returncode=ran.returncode))
         return parse_card(ran.stdout)
 
 
 def parse_card(content: bytes, *, now: datetime | None = None) -> VitaleCard:
     """The JSON form of a card. Raises CardUnreadable, which names no value of the card."""
     if len(content) > MAX_CARD:
-        raise CardUnreadable("the card's data are too long")
+        raise CardUnreadable(message("card.card-s-data-too-long"))
     try:
         raw = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise CardUnreadable("the card's data are not JSON") from error
+        raise CardUnreadable(message("card.card-s-data-not-json")) from error
     people = tuple(_beneficiary(b, f"beneficiaries[{n}].") for n, b in enumerate(_field(raw, "beneficiaries", list)))
     assertion = str(raw.get("assertion", "")).encode()
     card = VitaleCard(_field(raw, "serial", _word), _field(raw, "kind", VitaleKind), people, now or datetime.now(UTC), assertion)
     if people and not people[0].nir:
         holder = "beneficiaries[0].nir"  # INSi is asked with this number
-        raise CardUnreadable(f"the field {holder} of the card is missing")
+        raise CardUnreadable(message("card.field-card-missing", holder=holder))
     if not 0 < len(people) <= _MAX_BENEFICIARIES or len({b.rank for b in people}) != len(people):
-        raise CardUnreadable("the card has no beneficiary, or two of one rank")
+        raise CardUnreadable(message("card.card-no-beneficiary-two-one"))
     return card
 
 
 def _field(raw: Any, name: str, read: Callable[[Any], T], within: str = "") -> T:
     """One field of the card. Raises CardUnreadable naming the field, never its value."""
     if not isinstance(raw, dict) or name not in raw:
-        raise CardUnreadable(f"the field {within + name} of the card is missing")
+        raise CardUnreadable(message("card.field-card-missing-2", within=within + name))
     try:
         return read(raw[name])
     except (ValueError, TypeError, AttributeError) as error:
-        raise CardUnreadable(f"the field {within + name} of the card cannot be read") from error
+        raise CardUnreadable(message("card.field-card-cannot-read", within=within + name)) from error
 
 
 def _word(value: Any) -> str:

@@ -19,6 +19,7 @@ from dmp_connector.model.code import Code
 from dmp_connector.model.documents import NORMAL, PS_AUTHORITY, STRUCTURE_AUTHORITY
 from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.texts import message
 
 _NSMAP: dict[str | None, str] = {None: V3}
 _TEMPLATES = (
@@ -96,25 +97,21 @@ def _check(wanted: Level1, codes: CodeTables) -> None:
     codes.facility.require((wanted.facility or wanted.structure.sector).code)
     codes.confidentiality.require(wanted.confidentiality.code, wanted.confidentiality.system or None)
     if not wanted.title.strip():
-        raise BadDocument("the title is empty", fr="le titre est vide")
+        raise BadDocument(message("cda.title-empty"))
     for name in ("created", "service_start", "service_stop"):
         moment = getattr(wanted, name)
         if moment is not None and moment.tzinfo is None:
-            raise BadDocument(f"{name}: a moment with its offset is needed", fr=f"{name} : un instant avec son fuseau est nécessaire")
+            raise BadDocument(message("cda.moment-offset-needed", name=name))
     if wanted.service_stop and wanted.service_stop < wanted.service_start:
-        raise BadDocument("the act ends before it starts", fr="l'acte finit avant de commencer")
+        raise BadDocument(message("cda.act-ends-before-starts"))
     if wanted.replaces and wanted.replaces == wanted.unique_id:
-        raise BadDocument("a document cannot replace itself", fr="un document ne peut pas se remplacer lui-même")
+        raise BadDocument(message("cda.document-cannot-replace-itself"))
     patient = wanted.patient
     if not patient.first_given or not patient.birth_name:
-        raise BadDocument(
-            "the patient needs a birth name and a given name", fr="le nom de naissance et un prénom du patient sont nécessaires"
-        )
+        raise BadDocument(message("cda.patient-needs-birth-name-given"))
     # CI-SIS: with an INS the five traits are obligatory, the birth place as COG code (docs/reference/dmp.md 4.3).
     if patient.ins.oid in INS_OIDS and not patient.birth_place:
-        raise BadDocument(
-            "with an INS the birth place (COG code) is obligatory", fr="avec un INS le lieu de naissance (code COG) est obligatoire"
-        )
+        raise BadDocument(message("cda.ins-birth-place-cog-code"))
 
 
 def _put(parent: etree._Element, name: str, **attributes: str) -> etree._Element:
@@ -183,10 +180,7 @@ def _author(root: etree._Element, wanted: Level1, codes: CodeTables) -> None:
     _put(assigned, "id", root=PS_AUTHORITY, extension=wanted.author.id)
     specialty = specialty_of(wanted.author, codes)
     if specialty is None:
-        raise BadDocument(
-            f"the author's profession {wanted.author.profession.code} is not in {codes.specialty.name}",
-            fr=f"la profession {wanted.author.profession.code} de l'auteur n'est pas dans {codes.specialty.name}",
-        )
+        raise BadDocument(message("cda.author-s-profession-not", code=wanted.author.profession.code, name=codes.specialty.name))
     _coded(assigned, "code", specialty)
     _put(assigned, "addr", nullFlavor="NASK")
     _put(assigned, "telecom", nullFlavor="NASK")

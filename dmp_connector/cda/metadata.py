@@ -16,6 +16,7 @@ from dmp_connector.codes import CodeTables, load
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import PS_AUTHORITY, STRUCTURE_AUTHORITY, Author, DocumentEntry, Institution, Person
+from dmp_connector.texts import message
 
 T = TypeVar("T")
 
@@ -32,10 +33,7 @@ def entry_of(document: Cda, *, tables: CodeTables | None = None) -> DocumentEntr
     codes = tables or load()
     ins = document.ins
     if ins is None:
-        raise BadDocument(
-            "patientId: the CDA has no INS (recordTarget/patientRole/id)",
-            fr="patientId : le CDA n'a pas d'INS (recordTarget/patientRole/id)",
-        )
+        raise BadDocument(message("cda.patientid-cda-no-ins-recordtarget"))
     kind = _required(document.type, "typeCode", "code")
     act = _main_act(document)
     return DocumentEntry(
@@ -67,7 +65,7 @@ def entry_of(document: Cda, *, tables: CodeTables | None = None) -> DocumentEntr
 
 def _required(value: T | None, attribute: str, element: str) -> T:
     if value is None:
-        raise BadDocument(f"{attribute}: the CDA does not say it ({element})", fr=f"{attribute} : absent du CDA ({element})")
+        raise BadDocument(message("cda.cda-does-not-say", attribute=attribute, element=element))
     return value
 
 
@@ -93,7 +91,7 @@ def _language(document: Cda) -> str:
 def _author(element: etree._Element) -> Author:
     assigned = element.find("v:assignedAuthor", NS)
     if assigned is None:
-        raise BadDocument("author: assignedAuthor is missing", fr="author : assignedAuthor manque")
+        raise BadDocument(message("cda.author-assignedauthor-missing"))
     role = element.find("v:functionCode", NS)
     specialty = code_of(assigned.find("v:code", NS))
     return Author(

@@ -17,6 +17,7 @@ from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import Dtm
 from dmp_connector.model.people import Ins, InsKind
+from dmp_connector.texts import message
 from dmp_connector.wire.xml import parse
 
 MAX_CDA = 64 * 1024 * 1024
@@ -116,7 +117,7 @@ class Cda:
     def embedded(self) -> bytes:
         """The octets of a level 1 body. Raises BadDocument."""
         if self.unstructured is None:
-            raise BadDocument("the CDA carries no unstructured body", fr="le CDA n'a pas de corps non structuré")
+            raise BadDocument(message("cda.cda-carries-no-unstructured-body"))
         return decode_base64(self.unstructured, "nonXMLBody")
 
     def embedded_pdfs(self) -> list[bytes]:
@@ -130,16 +131,14 @@ def read(content: bytes, *, max_bytes: int = MAX_CDA) -> Cda:
     try:
         root = parse(content, max_bytes=max_bytes, max_depth=200, huge_text=True)
     except BadAnswer as error:
-        raise BadDocument(str(error)) from error
+        raise BadDocument(error.detail) from error
     if root.tag == tag("ClinicalDocument"):
         return Cda(root, self_presenting=False)
     if root.tag == _XSL:
         inside = root.find(f".//{tag('ClinicalDocument')}")
         if inside is not None:
             return Cda(inside, self_presenting=True)
-    raise BadDocument(
-        "not a CDA document: its root is not ClinicalDocument", fr="ce n'est pas un document CDA : sa racine n'est pas ClinicalDocument"
-    )
+    raise BadDocument(message("cda.not-cda-document-root-not"))
 
 
 def text_of(element: etree._Element | None) -> str:
@@ -176,10 +175,10 @@ def moment(element: etree._Element | None) -> Dtm | None:
 def decode_base64(element: etree._Element, where: str) -> bytes:
     """The octets of an element of type ED. Raises BadDocument naming `where`: no base64, compressed, or with markup inside."""
     if element.get("representation") not in {"B64", None} or len(element):
-        raise BadDocument(f"{where}: base64 is expected", fr=f"{where} : du base64 est attendu")
+        raise BadDocument(message("cda.base64-expected", where=where))
     if element.get("compression"):
-        raise BadDocument(f"{where}: compressed content is not accepted", fr=f"{where} : un contenu compressé n'est pas accepté")
+        raise BadDocument(message("cda.compressed-content-not-accepted", where=where))
     try:
         return base64.b64decode("".join("".join(map(str, element.itertext())).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadDocument(f"{where}: not base64", fr=f"{where} : ce n'est pas du base64") from error
+        raise BadDocument(message("cda.not-base64", where=where)) from error

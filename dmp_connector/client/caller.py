@@ -23,6 +23,7 @@ from dmp_connector.proof import vihf
 from dmp_connector.proof.vihf import Call
 from dmp_connector.settings import DmpSettings
 from dmp_connector.signer import Signer
+from dmp_connector.texts import message
 from dmp_connector.wire import mtom, soap
 from dmp_connector.wire.transport import Answer, Exchange, Progress
 
@@ -107,7 +108,7 @@ class Caller:
         if fault := soap.read_fault(envelope.payload):
             raise fault.error()
         if envelope.relates_to and envelope.relates_to != message_id:
-            raise BadAnswer(f"{td}: the answer belongs to another message")
+            raise BadAnswer(message("client.answer-belongs-another-message", td=td))
         return envelope
 
     def _frame(self) -> Frame:
@@ -122,12 +123,12 @@ class Caller:
 def payload_of(td: str, envelope: soap.Envelope) -> etree._Element:
     """The body of an answer. Raises BadAnswer naming the transaction: an empty one."""
     if envelope.payload is None:
-        raise BadAnswer(f"{td}: an empty answer")
+        raise BadAnswer(message("client.empty-answer", td=td))
     return envelope.payload
 
 
 def ins_of(td: str, call: Call) -> Ins:
     """The patient of a call that needs one. Raises BadInput."""
     if call.ins is None:
-        raise BadInput(f"{td} needs the INS of the patient")
+        raise BadInput(message("client.needs-ins-patient", td=td))
     return call.ins

@@ -26,6 +26,7 @@ from dmp_connector.model.documents import (
 )
 from dmp_connector.proof import xades
 from dmp_connector.proof.vihf import Call
+from dmp_connector.texts import message
 from dmp_connector.wire import mtom
 from dmp_connector.wire.transport import Progress
 
@@ -67,7 +68,7 @@ class Documents(Caller):
     ) -> None:
         """TD2.2 - the same by the staff card (CPE) of a structure."""
         if not call.actor.staff_card:
-            raise NotAllowed("TD2.2 is for staff cards (CPE); a professional uses TD2.1")
+            raise NotAllowed(message("client.td2-2-staff-cards-cpe"))
         await self._submit("TD2.2", call, submission, documents, progress)
 
     async def _submit(
@@ -86,24 +87,17 @@ class Documents(Caller):
     def _check_submission(self, td: str, call: Call, submission: SubmissionSet, documents: Sequence[Document]) -> None:
         ins, limit = ins_of(td, call), self.settings.limits.document_bytes
         if not documents:
-            raise BadInput(f"{td} without document")
+            raise BadInput(message("client.without-document", td=td))
         for document in documents:
             if len(document.content) > limit:
                 raise BadDocument(
-                    f"{document.entry.unique_id}: {len(document.content)} bytes where {limit} are allowed",
-                    fr=f"{document.entry.unique_id} : {len(document.content)} octets, {limit} au plus",
+                    message("client.bytes-where-allowed", unique_id=document.entry.unique_id, size=len(document.content), limit=limit)
                 )
             if document.entry.patient != ins or submission.patient != ins:
-                raise BadDocument(
-                    f"{document.entry.unique_id}: it is about another patient than the call",
-                    fr=f"{document.entry.unique_id} : il concerne un autre patient",
-                )
+                raise BadDocument(message("client.about-another-patient-than-call", unique_id=document.entry.unique_id))
             visibility = document.entry.visibility
             if not self.settings.mask_and_hide_together and {Visibility.MASKED, Visibility.HIDDEN_FROM_PATIENT} <= visibility:
-                raise BadDocument(
-                    f"{document.entry.unique_id}: masked and hidden from the patient at once (EX_GEN-1550)",
-                    fr=f"{document.entry.unique_id} : à la fois masqué et invisible au patient (EX_GEN-1550)",
-                )
+                raise BadDocument(message("client.masked-hidden-from-patient-once-2", unique_id=document.entry.unique_id))
 
     def submission_payload(self, submission: SubmissionSet, documents: Sequence[Document]) -> tuple[etree._Element, list[mtom.Part]]:
         """The ITI-41 payload and its binary parts; signs the submission. Blocks while the key signs."""
@@ -181,7 +175,7 @@ class Documents(Caller):
         require_success(answer)
         found = await asyncio.to_thread(read_registry, answer)
         if any(entry.patient.value != ins.value for entry in found.entries):
-            raise BadAnswer(f"{td}: the answer holds documents of another patient")
+            raise BadAnswer(message("client.answer-holds-documents-another-patient", td=td))
         return found
 
     # ---- TD3.2: retrieve
@@ -201,11 +195,11 @@ class Documents(Caller):
         for entry in entries:
             part = received.get(entry.unique_id)
             if part is None:
-                raise BadAnswer(f"TD3.2: {entry.unique_id} is missing in the answer")
+                raise BadAnswer(message("client.td3-2-missing-answer", unique_id=entry.unique_id))
             try:
                 entry.require_matches(part.content)
             except BadDocument as error:
-                raise BadAnswer(f"TD3.2: {entry.unique_id}: {error}") from error
+                raise BadAnswer(message("client.td3-2", unique_id=entry.unique_id, error=error.detail)) from error
             found.append(Retrieved(entry.unique_id, part.mime_type, part.content, entry))
         return tuple(found)
 
@@ -222,9 +216,9 @@ class Documents(Caller):
         """TD3.3b - rendre visible au patient ou aux représentants légaux. Irreversible: `confirmed` says that a person
         was asked (EX_3.3-1045). `to` is the visibility code that is removed."""
         if not confirmed:
-            raise NotAllowed("making a document visible cannot be undone: it needs a confirmation")
+            raise NotAllowed(message("client.making-document-visible-cannot-undone"))
         if to is Visibility.MASKED or to not in entry.visibility:
-            raise BadInput(f"the document is not {to.value}", fr=f"le document n'est pas {to.value}")
+            raise BadInput(message("client.document-not", value=to.value))
         await self._resubmit("TD3.3b", call, entry, entry.visibility - {to})
 
     async def td33c_delete(self, call: Call, entry: DocumentEntry) -> None:
@@ -243,7 +237,7 @@ class Documents(Caller):
 
     async def _status(self, td: str, call: Call, entry: DocumentEntry, new: AvailabilityStatus) -> None:
         if not entry.entry_uuid:
-            raise BadInput(f"{td} needs the entryUUID of the document: find it first (TD3.1)")
+            raise BadInput(message("client.needs-entryuuid-document-find-first", td=td))
         old = entry.status or AvailabilityStatus.APPROVED
         slots = (("OriginalStatus", (old.value,)), ("NewStatus", (new.value,)))
         arrow = Association(Association.UPDATE_STATUS, _SET, entry.entry_uuid, slots=slots)
@@ -252,11 +246,9 @@ class Documents(Caller):
     async def _resubmit(self, td: str, call: Call, entry: DocumentEntry, wanted: frozenset[Visibility]) -> None:
         """ITI-57 Update DocumentEntry Metadata: the whole entry again, as successor of its version."""
         if not entry.entry_uuid:
-            raise BadInput(f"{td} needs the entryUUID of the document: find it first (TD3.1)")
+            raise BadInput(message("client.needs-entryuuid-document-find-first", td=td))
         if not self.settings.mask_and_hide_together and {Visibility.MASKED, Visibility.HIDDEN_FROM_PATIENT} <= wanted:
-            raise BadInput(
-                "masked and hidden from the patient at once (EX_GEN-1550)", fr="à la fois masqué et invisible au patient (EX_GEN-1550)"
-            )
+            raise BadInput(message("client.masked-hidden-from-patient-once"))
         successor = replace(entry.with_visibility(wanted), status=None, logical_id=entry.logical_id or entry.entry_uuid)
         slots = (("SubmissionSetStatus", ("Original",)), ("PreviousVersion", (entry.version or "1",)))
         arrow = Association(Association.HAS_MEMBER, _SET, "Document01", slots=slots)

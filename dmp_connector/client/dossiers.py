@@ -15,6 +15,7 @@ from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, Authorisation, Candidate, Dossier, DossierSummary, IdentityQuery
 from dmp_connector.model.people import AccessMode, Ins, Patient
 from dmp_connector.proof.vihf import Call
+from dmp_connector.texts import message
 
 _ADD = "urn:hl7-org:v3:PRPA_IN201311UV02"
 _REVISE = "urn:hl7-org:v3:PRPA_IN201314UV02"
@@ -49,9 +50,9 @@ class Dossiers(Caller):
     async def td05_search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
         """TD0.5 - recherche sans INS dans le DMP d'un patient. Regulation (centre_15) only."""
         if call.mode is not AccessMode.CENTRE_15:
-            raise NotAllowed("TD0.5 exists for medical regulation (centre_15) only")
+            raise NotAllowed(message("client.td0-5-exists-medical-regulation"))
         if not query.family.strip():
-            raise BadInput("TD0.5 needs a family name")
+            raise BadInput(message("client.td0-5-needs-family-name"))
         payload = write.candidates_query(query, self._frame())
         answer = await self._ask("TD0.5", "patientsPDQ", self.settings.actions.td0_5, call, payload)
         return read.read_candidates(payload_of("TD0.5", answer))
@@ -127,9 +128,9 @@ class Dossiers(Caller):
 
     def _require_legacy(self) -> None:
         if not self.settings.legacy_dossier_management:
-            raise LegacyDisabled("legacy_dossier_management is off")
+            raise LegacyDisabled(log="legacy_dossier_management is off")
 
     @staticmethod
     def _same_patient(td: str, call: Call, data: AdministrativeData) -> None:
         if data.patient.ins != ins_of(td, call):
-            raise BadInput(f"{td}: the data are about another patient than the call")
+            raise BadInput(message("client.data-about-another-patient-than", td=td))

@@ -124,7 +124,7 @@ class Consultations:
         await self.sweep()
         rows = await asyncio.to_thread(self._desk.store.open_consultations, patient=consultation.value.dossier.ins.cx)
         if consultation.id not in {r.id for r in rows}:
-            raise ConsultationClosed("closed meanwhile")
+            raise ConsultationClosed(log="closed meanwhile")
         consultation.value.require_open(self._desk.now())
 
     async def close(self, consultation: OpenConsultation, *, by: str = BY_HAND) -> None:

@@ -54,6 +54,7 @@ from dmp_connector.model.documents import (
 from dmp_connector.model.people import AccessMode, Ins, Patient
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.store import Deposit, DepositState
+from dmp_connector.texts import message
 from dmp_connector.validate import Validator
 
 Progress = Callable[[int, int], None]
@@ -115,14 +116,9 @@ class Deposits:
         await asyncio.to_thread(self._validator.require, request.content)
         entry = self._entry(request)
         if call.ins is None or entry.patient != call.ins:
-            raise BadDocument(
-                "the document is about another patient than the dossier", fr="le document concerne un autre patient que le dossier"
-            )
+            raise BadDocument(message("dossier.document-about-another-patient-than"))
         if "^" in entry.unique_id:  # docs/reference/mssante.md 5.6
-            raise BadDocument(
-                "the DMP takes no document id of the form OID^extension",
-                fr="le DMP n'accepte pas un identifiant de document de la forme OID^extension",
-            )
+            raise BadDocument(message("dossier.dmp-takes-no-document-id"))
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
         await self._identical(call, known, request)
         await self._agreed(call, known, ask)
@@ -168,8 +164,7 @@ class Deposits:
     async def _agreed(self, call: Call, known: Qualified, ask: Ask | None) -> None:
         """Raise NotConfirmed, audited, when whoever files says that this is not the patient."""
         if ask is not None and not ask(known.patient):
-            said = "Nothing was sent: the patient was not confirmed."
-            error = NotConfirmed("not the patient", fr="Rien n'a été envoyé : le patient n'a pas été confirmé.", en=said)
+            error = NotConfirmed(message("dossier.patient-not-confirmed"))
             await self._desk.refused(call, Action.FEED.value, error)
             raise error
 
@@ -208,7 +203,7 @@ class Deposits:
                 return unique_id, row
             if row.state is DepositState.SENT and not request.again and row.accepted >= oldest and await self._still_there(call, row):
                 return unique_id, row
-        raise BadDocument("this PDF was filed too often", fr="ce PDF a été déposé trop de fois")
+        raise BadDocument(message("dossier.pdf-filed-too-often"))
 
     async def _still_there(self, call: Call, row: Deposit) -> bool:
         """Deleted in the DMP meanwhile, it is not filed any more."""
@@ -249,7 +244,7 @@ class Deposits:
                 await self._finished(call, row, None)
                 done.append((row.unique_id, "sent"))
             except (Refused, Unavailable, BadDocument) as error:
-                done.append((row.unique_id, error.sentence()))
+                done.append((row.unique_id, error.message.fr))
         return tuple(done)
 
     async def _finished(self, call: Call, row: Deposit, progress: Progress | None) -> None:
@@ -265,10 +260,8 @@ class Deposits:
         if request.title:
             require_title(request.title)
         if entry.type not in self._codes.type_code:
-            raise BadCode(
-                f"typeCode {entry.type.code} is not in {self._codes.type_code.name} {self._codes.type_code.version}",
-                fr=f"le typeCode {entry.type.code} n'est pas dans {self._codes.type_code.name} {self._codes.type_code.version}",
-            )
+            known = self._codes.type_code
+            raise BadCode(message("dossier.typecode-not", code=entry.type.code, name=known.name, version=known.version))
         return entry.with_visibility(request.visibility)
 
     async def _locate_replaced(self, call: Call, request: DepositRequest) -> str:
@@ -296,7 +289,7 @@ class Deposits:
     async def _send(self, call: Call, row: Deposit, progress: Progress | None) -> None:
         desk = self._desk
         if row.content is None:
-            raise BadDocument("the content of this deposit is gone", fr="le contenu de ce dépôt n'est plus là")
+            raise BadDocument(message("dossier.content-deposit-gone"))
         submission, document = self._compose(call, row)
         await asyncio.to_thread(desk.store.note_attempt, row.unique_id, "")
         send = desk.dmp.td22_submit if call.actor.staff_card else desk.dmp.td21_submit
@@ -366,7 +359,4 @@ class Deposits:
 def _require_seen_alike(row: Deposit, wanted: frozenset[Visibility]) -> None:
     """Raise BadDocument: it is in the DMP already, but seen otherwise than is asked now."""
     if frozenset(Visibility(v) for v in row.submission["visibility"]) != wanted:
-        raise BadDocument(
-            f"filed already as {row.unique_id} with another visibility: use hide or show, or --again for a new document",
-            fr=f"déjà déposé sous {row.unique_id} avec une autre visibilité : utilisez hide ou show, ou --again pour un nouveau document",
-        )
+        raise BadDocument(message("dossier.filed-already-another-visibility-use", unique_id=row.unique_id))

@@ -13,6 +13,7 @@ from dmp_connector.dossier.identity import NOTHING_TYPED, Qualified, Typed
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import Visibility
+from dmp_connector.texts import message
 
 MAX_TITLE = 128  # octets of UTF-8, what the DMP takes of an XDS title
 
@@ -68,24 +69,17 @@ def level1_of(call: Call, request: PdfRequest, known: Qualified, unique_id: str,
 def require_title(title: str) -> None:
     """Raise BadDocument: empty, with control characters, or longer than the DMP takes."""
     if not title.strip():
-        raise BadDocument("the title is empty", fr="le titre est vide")
+        raise BadDocument(message("cda.title-empty"))
     if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for c in title):
-        raise BadDocument(
-            "the title has control characters or line ends", fr="le titre contient des caractères de contrôle ou un saut de ligne"
-        )
+        raise BadDocument(message("dossier.title-control-characters-line-ends"))
     size = len(title.encode())
     if size > MAX_TITLE:
-        raise BadDocument(
-            f"the title has {size} octets in UTF-8, the DMP takes {MAX_TITLE}",
-            fr=f"le titre compte {size} octets en UTF-8, le DMP en accepte {MAX_TITLE} ; raccourcissez-le",
-        )
+        raise BadDocument(message("dossier.title-octets-utf-8-dmp", size=size, max_title=MAX_TITLE))
 
 
 def require_day(act: date | None, *, born: date, today: date) -> None:
     """Raise BadDocument: an act of the future, or before the patient was born."""
     if act is not None and act > today:
-        raise BadDocument("the act lies in the future (--date)", fr="la date de l'acte est dans le futur (--date)")
+        raise BadDocument(message("dossier.act-lies-future-date"))
     if act is not None and act < born:
-        raise BadDocument(
-            "the act lies before the patient's birth (--date)", fr="la date de l'acte précède la naissance du patient (--date)"
-        )
+        raise BadDocument(message("dossier.act-lies-before-patient-s"))

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from dmp_connector.client import Call, IdentityQuery, ListBy, ListMode
 from dmp_connector.dossier.access import NotEntitled
@@ -19,7 +19,6 @@ from dmp_connector.dossier.rights import Action, Right, column_of, possible, rig
 from dmp_connector.errors import (
     BadInput,
     DocumentUnknown,
-    Language,
     ManagedByMes,
     NotAllowed,
     NotConfirmed,
@@ -38,6 +37,7 @@ from dmp_connector.model.dossier import (
     Oppositions,
 )
 from dmp_connector.model.people import AccessMode
+from dmp_connector.texts import Message, message
 
 T = TypeVar("T")
 
@@ -47,27 +47,27 @@ _PAGES = frozenset(
 )  # fmt: skip
 
 
+class HiddenOtherwise(BadInput):
+    """The document is not masked to professionals, but hidden from somebody else. `to`: from whom."""
+
+    def __init__(self, to: Literal["patient", "representatives"]) -> None:
+        super().__init__(message(f"dossier.hidden-from-{to}"))
+        self.to = to
+
+
 class PatientsAct(NotAllowed):
     """Only the patient can do this. `address`: the contextual page where it is done, "" when none is configured."""
 
-    fr = (
-        "Bloquer un professionnel est l'acte du patient : il le fait dans Mon espace santé (www.monespacesante.fr, 3422), "
-        "rubrique des professionnels autorisés. Vous pouvez rendre votre propre autorisation : mssgw dmp authorise --remove."
-    )
-    en = (
-        "To block a professional is the patient's act: it is done in Mon espace santé (www.monespacesante.fr, 3422), "
-        "under authorised professionals. You can give back your own authorisation: mssgw dmp authorise --remove."
-    )
+    key = "error.patients-act"
 
     def __init__(self, address: str) -> None:
-        super().__init__("to block a professional is the patient's act (CSP L1111-19)")
+        super().__init__(log="to block a professional is the patient's act (CSP L1111-19)")
         self.address = address
 
-    def sentence(self, language: Language = "fr") -> str:
+    @property
+    def message(self) -> Message:
         """The sentence, with the page where the patient does it when one is configured."""
-        page = {"fr": "Page contextuelle, avec le patient", "en": "Contextual page, with the patient"}[language]
-        separator = " :" if language == "fr" else ":"
-        return super().sentence(language) + (f" {page}{separator} {self.address}" if self.address else "")
+        return message("error.patients-act-page", address=self.address) if self.address else message(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,7 @@ class DossierService:
         """
         desk = self._desk
         if not confirmed:
-            raise NotConfirmed(
-                "declaring an authorisation needs the user's explicit gesture (EX_0.3-1010)",
-                fr="Rien n'a été déclaré : confirmez que le patient, informé, est d'accord (répondez « oui », ou ajoutez --yes).",
-                en="Nothing was declared: confirm that the patient, informed, agrees (answer yes, or add --yes).",
-            )
+            raise NotConfirmed(message("dossier.nothing-declared-confirm-patient-informed"))
         dossier = await desk.existence(call)
         await desk.decided(call, dossier, Action.DECLARE, confirmed=True)
         now = desk.now()
@@ -172,7 +168,7 @@ class DossierService:
     def web_address(self, base: str, page: str, call: Call) -> str:
         """Contextual web access (docs/reference/dmp.md 1.7): where the patient's decisions are set. Raises BadInput for an unknown page."""
         if page not in _PAGES:
-            raise BadInput(f"no page {page}", fr=f"pas de page {page}")
+            raise BadInput(message("dossier.no-page", page=page))
         return f"{base.rstrip('/')}/AccesDirect/{page}/{call.ins.value if call.ins else ''}"
 
     # -- lists and search
@@ -184,11 +180,7 @@ class DossierService:
     async def search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
         """TD0.5, regulation only. The audit names the kinds of criteria and, one row each, the patients who were shown."""
         if call.mode is not AccessMode.CENTRE_15 or call.actor.structure.id not in self._desk.rules.regulation_structures:
-            error = NotEntitled(
-                "TD0.5 is for regulation structures in mode centre_15",
-                fr="La recherche sans INS (TD0.5) est réservée aux structures de régulation médicale, en mode centre_15.",
-                en="The search without INS (TD0.5) is for medical regulation structures, in mode centre_15.",
-            )
+            error = NotEntitled(message("dossier.search-without-ins-td0-5"))
             await self._desk.refused(call, Action.SEARCH, error)
             raise error
         given = {"family": query.family, "given": query.given, "birth_date": query.birth_date, "sex": query.sex,
@@ -225,11 +217,7 @@ class DossierService:
             return False
         await self._judged(call, Action.MAKE_VISIBLE, entry)
         if not confirmed:
-            raise NotConfirmed(
-                "making a document visible cannot be undone",
-                fr="Rendre un document visible est définitif : répondez « oui », ou ajoutez --yes. Rien n'a été changé.",
-                en="Making a document visible cannot be undone: answer yes, or add --yes. Nothing was changed.",
-            )
+            raise NotConfirmed(message("dossier.making-document-visible-cannot-undone"))
         await self._done(
             call, Action.MAKE_VISIBLE, self._desk.dmp.td33b_make_visible(call, entry, to=to, confirmed=confirmed), document=unique_id
         )
@@ -300,17 +288,9 @@ class DossierService:
     async def close(self, call: Call, *, reason: str, confirmed: bool) -> Dossier:
         """TD1.4 at the patient's request. Raises ManagedByMes for today's dossiers, LegacyDisabled when not configured."""
         if not reason.strip():
-            raise ReasonMissing(
-                "closing needs the patient's reason",
-                fr="La fermeture d'un DMP exige le motif du patient (--reason).",
-                en="Closing a DMP needs the patient's reason (--reason).",
-            )
+            raise ReasonMissing(message("dossier.closing-dmp-needs-patient-s"))
         if not confirmed:
-            raise NotConfirmed(
-                "closing needs a confirmation",
-                fr="Le DMP n'a pas été fermé : confirmez que le patient le demande (répondez « oui », ou ajoutez --yes).",
-                en="The DMP was not closed: confirm that the patient asks for it (answer yes, or add --yes).",
-            )
+            raise NotConfirmed(message("dossier.dmp-not-closed-confirm-patient"))
         await self._managed(call, "TD1.4")
         data = await self._desk.asked(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
         await self._done(call, "TD1.4", self._desk.dmp.td14_close(call, data, reason), reason=reason)
@@ -319,11 +299,7 @@ class DossierService:
     async def reopen(self, call: Call, *, confirmed: bool, consent_at: datetime | None = None) -> Dossier:
         """TD1.2 with the patient's consent (CONSENTEMENT_REACTIVATION_DMP, BB-123)."""
         if not confirmed:
-            raise NotConfirmed(
-                "reopening needs the patient's consent",
-                fr="Le DMP n'a pas été rouvert : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes).",
-                en="The DMP was not reopened: confirm that the patient consents (answer yes, or add --yes).",
-            )
+            raise NotConfirmed(message("dossier.dmp-not-reopened-confirm-patient"))
         await self._managed(call, "TD1.2")
         data = await self._desk.asked(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
         at = consent_at or self._desk.now()
@@ -351,8 +327,4 @@ class DossierService:
 def _require_masked(entry: DocumentEntry) -> None:
     """Raise BadInput: not masked to professionals, but hidden from somebody else."""
     patient = Visibility.HIDDEN_FROM_PATIENT in entry.visibility
-    whom, to = ("du patient", "patient") if patient else ("des représentants légaux", "representatives")
-    raise BadInput(
-        f"the document is not masked to professionals but hidden from the {to}: use --to {to}",
-        fr=f"ce document n'est pas masqué aux professionnels, il est non visible {whom} : utilisez --to {to}",
-    )
+    raise HiddenOtherwise("patient" if patient else "representatives")

@@ -19,6 +19,7 @@ from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabl
 from dmp_connector.model.creation import AccountAccess, Channel, Creation, CreationUnanswered, Step, WebAccess, WrongStep
 from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Dossier, DossierState, Oppositions
 from dmp_connector.model.people import Actor, Patient
+from dmp_connector.texts import message
 
 _OTP = {Channel.EMAIL: OtpChannel.EMAIL, Channel.SMS: OtpChannel.SMS}
 _ACCOUNT_EXISTS = "DMPPatientAccessAlreadyExists"
@@ -50,7 +51,7 @@ class CreationWorkflow:
         """Raises BadInput: unknown, or another professional's."""
         found = await asyncio.to_thread(self._desk.store.creation, identity)
         if found is None or found.practitioner != actor.practitioner.id:
-            raise BadInput("no such creation", fr="cette création n'existe pas")
+            raise BadInput(message("dossier.no-such-creation"))
         return found
 
     async def identify(self, actor: Actor, creation: Creation, vitale: Patient, register: Patient, *, card_for_tests: bool) -> Creation:
@@ -67,7 +68,7 @@ class CreationWorkflow:
     async def consent(self, actor: Actor, creation: Creation, *, means: ConsentMeans, oppositions: Oppositions) -> Creation:
         """3 The agreement is stored before anything is sent."""
         if creation.patient is None:
-            raise WrongStep(f"at {creation.step}, expected informed")
+            raise WrongStep(log=f"at {creation.step}, expected informed")
         now = self._desk.now()
         agreed = Consent(creation.patient.ins, ConsentBasis.EXPLICIT, actor.practitioner, means, now, now + self._desk.rules.consent)
         after = creation.agree(agreed, oppositions)
@@ -88,7 +89,7 @@ class CreationWorkflow:
         a dossier that is there now was made by the call that was never answered.
         """
         if creation.step is not Step.READY or creation.patient is None or creation.consent is None:
-            raise WrongStep(f"at {creation.step}, expected ready")
+            raise WrongStep(log=f"at {creation.step}, expected ready")
         call = Call(actor, creation.patient.ins)
         if creation.asked is not None and (await self._found(call, creation)).state is DossierState.ACTIVE:
             return await self.open_account(actor, await self._made(actor, creation, settled="TD0.2"))
@@ -97,7 +98,7 @@ class CreationWorkflow:
     async def _created(self, actor: Actor, call: Call, before: Creation, data: AdministrativeData) -> Creation:
         """TD1.1. A note that it is on its way is stored before it is sent, and removed when the DMP has answered."""
         if before.consent is None:
-            raise WrongStep("no agreement")
+            raise WrongStep(log="no agreement")
         asking = before.asking(self._desk.now())
         await self._keep(asking)
         try:
@@ -188,9 +189,9 @@ class CreationWorkflow:
         after = creation.confirm(channel)
         recipient = email or mail_address(creation)
         if channel is Channel.EMAIL and not recipient:
-            raise BadInput("the confirmation by e-mail needs an address", fr="la confirmation par courriel demande une adresse")
+            raise BadInput(message("dossier.confirmation-e-mail-needs-address"))
         if creation.patient is None or creation.consent is None:
-            raise WrongStep(f"at {creation.step}, expected created")
+            raise WrongStep(log=f"at {creation.step}, expected created")
         from dmp_connector.paper.letters import Letterhead, creation_letter  # fpdf2 is slow to import
 
         head = Letterhead(actor.practitioner, actor.structure, self._desk.rules.letter_address)

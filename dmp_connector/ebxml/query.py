@@ -18,6 +18,7 @@ from dmp_connector.errors import BadAnswer
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import AvailabilityStatus, Dtm
 from dmp_connector.model.people import Ins
+from dmp_connector.texts import message
 
 ReturnType = Literal["LeafClass", "ObjectRef"]
 
@@ -136,7 +137,7 @@ def read_query(element: etree._Element) -> StoredQuery:
     query = element.find(f"{{{names.RIM}}}AdhocQuery")
     option = element.find(f"{{{names.QUERY}}}ResponseOption")
     if query is None:
-        raise BadAnswer("no AdhocQuery in the request")
+        raise BadAnswer(message("ebxml.no-adhocquery-request"))
     parameters: dict[str, list[str]] = {}
     for node in query.findall(f"{{{names.RIM}}}Slot"):
         values = [plain for value in node.iter(f"{{{names.RIM}}}Value") for plain in _plain(value.text or "")]

@@ -16,6 +16,7 @@ from dmp_connector.errors import BadAnswer, BadDocument, Refused, RegistryError,
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import Association, Author, AvailabilityStatus, DocumentEntry, Dtm, Institution, Person, SubmissionSet
 from dmp_connector.model.people import Ins
+from dmp_connector.texts import message
 from dmp_connector.wire import mtom
 
 _RIM = f"{{{names.RIM}}}"
@@ -195,7 +196,7 @@ def _time(text: str) -> Dtm | None:
     try:
         return Dtm.parse(text)
     except BadDocument as error:
-        raise BadAnswer(str(error)) from error
+        raise BadAnswer(error.detail) from error
 
 
 def _number(text: str) -> int | None:
@@ -225,7 +226,7 @@ def require_success(element: etree._Element) -> None:
     if status == f"{names.STATUS}Success":
         return
     if not status:
-        raise BadAnswer("a registry response without status")
+        raise BadAnswer(message("ebxml.registry-response-without-status"))
     errors = tuple(e for e in read_errors(response) if not e.warning)
     if len(errors) == 1 and status == f"{names.STATUS}Failure":
         known = refusal(errors[0].code, errors[0].context, context=errors[0].location)
@@ -251,7 +252,7 @@ def read_retrieved(element: etree._Element, parts: dict[str, mtom.Part]) -> tupl
     for response in element.iter(f"{ns}DocumentResponse"):
         document = response.find(f"{ns}Document")
         if document is None:
-            raise BadAnswer("a DocumentResponse without Document")
+            raise BadAnswer(message("ebxml.documentresponse-without-document"))
         content, _ = mtom.content_of(document, parts)
         texts = [(response.findtext(f"{ns}{name}") or "").strip() for name in ("RepositoryUniqueId", "DocumentUniqueId", "mimeType")]
         found.append(RetrievedPart(texts[0], texts[1], texts[2], content))

@@ -13,6 +13,7 @@ from dmp_connector.errors import BadAnswer
 from dmp_connector.hl7v3 import names
 from dmp_connector.model.dossier import AdministrativeData, DossierState, Oppositions, Representative
 from dmp_connector.model.people import Actor, Ins, Patient, Sex
+from dmp_connector.texts import message
 
 NIL = {f"{{{names.XSI}}}nil": "true"}
 _TYPE = f"{{{names.XSI}}}type"
@@ -67,7 +68,7 @@ def value(element: etree._Element | None, path: str, attribute: str = "value") -
     return found.get(attribute, "") if found is not None else ""
 
 
-def message(interaction: str, frame: Frame, *, accept: str = "AL") -> etree._Element:
+def new_interaction(interaction: str, frame: Frame, *, accept: str = "AL") -> etree._Element:
     """An empty interaction: MCCI_MT000100UV01 up to the sender. The caller adds what follows."""
     root = etree.Element(f"{{{names.HL7}}}{interaction}", {"ITSVersion": "XML_1.0"}, nsmap=_NSMAP)
     add(root, "id", root=f"{frame.sender_oid}.3", extension=str(uuid.uuid4()))
@@ -213,7 +214,7 @@ def read_day(digits: str) -> date | None:
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
     except ValueError as error:
-        raise BadAnswer("a date cannot be read") from error
+        raise BadAnswer(message("hl7v3.date-cannot-read")) from error
 
 
 def read_person(patient: etree._Element, ins: Ins) -> AdministrativeData:
@@ -256,7 +257,7 @@ def read_person(patient: etree._Element, ins: Ins) -> AdministrativeData:
 def _birth_date(element: etree._Element | None) -> date:
     day = read_day(value(element, "birthTime"))
     if day is None:
-        raise BadAnswer("a person without birth date")
+        raise BadAnswer(message("hl7v3.person-without-birth-date"))
     return day
 
 

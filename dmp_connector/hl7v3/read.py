@@ -14,6 +14,7 @@ from dmp_connector.hl7v3.common import find, hl7, read_day, read_observations, r
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, AuthorisationStatus, Candidate, Closure, Dossier, DossierState
 from dmp_connector.model.people import Ins
+from dmp_connector.texts import message
 
 
 def read_dossier(root: etree._Element, ins: Ins) -> Dossier:
@@ -56,7 +57,7 @@ def read_candidates(root: etree._Element) -> tuple[Candidate, ...]:
         identifiers = [(i.get("root", ""), i.get("extension", "")) for i in patient.findall(hl7("id"))]
         ins = next((Ins(extension, oid) for oid, extension in identifiers if oid.startswith("1.2.250.1.213.1.4.")), None)
         if ins is None:
-            raise BadAnswer("a candidate without INS")
+            raise BadAnswer(message("hl7v3.candidate-without-ins"))
         percent = read_observations(patient).get(names.MATCH, "")
         found.append(Candidate(read_person(patient, ins).patient, int(percent) if percent.isdigit() else None, read_oppositions(patient)))
     return tuple(sorted(found, key=lambda candidate: -(candidate.match or 0)))
@@ -71,14 +72,14 @@ def read_acceptance(root: etree._Element) -> Ins | None:
     try:
         return Ins.received(identifier.get("extension", ""), identifier.get("root", ""))
     except BadIns as error:
-        raise BadAnswer("the answer names an INS that cannot be read") from error
+        raise BadAnswer(message("hl7v3.answer-names-ins-cannot-read")) from error
 
 
 def require_accepted(root: etree._Element) -> None:
     """Raise unless the acknowledgement accepts. `typeCode` is an attribute in NE2009, an element in NE2008."""
     acknowledgement = next(root.iter(f"{{{names.HL7}}}acknowledgement"), None)
     if acknowledgement is None:
-        raise BadAnswer("an answer without acknowledgement")
+        raise BadAnswer(message("hl7v3.answer-without-acknowledgement"))
     kind = acknowledgement.get("typeCode") or value(acknowledgement, "typeCode", "code")
     if kind in ("AA", "CA"):
         return
@@ -94,9 +95,9 @@ def _query_response(root: etree._Element) -> str:
 def _the_patient(root: etree._Element, ins: Ins) -> etree._Element:
     patients = list(root.iter(f"{{{names.HL7}}}patient"))
     if len(patients) != 1:
-        raise BadAnswer(f"{len(patients)} patients in the answer to a question about one")
+        raise BadAnswer(message("hl7v3.patients-answer-question-about-one", count=len(patients)))
     if ins.value not in [identifier.get("extension") for identifier in patients[0].findall(hl7("id"))]:
-        raise BadAnswer("the answer is about another patient")
+        raise BadAnswer(message("hl7v3.answer-about-another-patient"))
     return patients[0]
 
 
@@ -115,7 +116,7 @@ def _authorisation(word: str) -> AuthorisationStatus | None:
     try:
         return AuthorisationStatus(word)
     except ValueError as error:
-        raise BadAnswer(f"unknown authorisation status {word[:40]!r}") from error
+        raise BadAnswer(message("hl7v3.unknown-authorisation-status", word=repr(word[:40]))) from error
 
 
 def _closure(root: etree._Element, patient: etree._Element) -> Closure:

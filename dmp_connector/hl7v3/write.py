@@ -8,7 +8,7 @@ from datetime import datetime
 from lxml import etree
 
 from dmp_connector.hl7v3 import names
-from dmp_connector.hl7v3.common import Frame, add, author, control_act, message, nil, observation, person
+from dmp_connector.hl7v3.common import Frame, add, author, control_act, new_interaction, nil, observation, person
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, DossierState, IdentityQuery
 from dmp_connector.model.people import Actor, Ins, Patient, Sex
@@ -18,7 +18,7 @@ CLOSING_REQUESTED = Code("FERMETURE_DEMANDE_PATIENT", names.CLOSING_REASONS, "Fe
 
 def demographics_query(ins: Ins, reason: names.Reason, frame: Frame) -> etree._Element:
     """TD0.2 (TEST_EXST) and TD1.3a (CNSLT_DATA): PRPA_IN201307UV02."""
-    root = message("PRPA_IN201307UV02", frame)
+    root = new_interaction("PRPA_IN201307UV02", frame)
     nil(root, "attentionLine")
     query = add(control_act(root, reason), "queryByParameter")
     add(query, "queryId", root=f"{frame.sender_oid}.4", extension=str(uuid.uuid4()))
@@ -33,7 +33,7 @@ def demographics_query(ins: Ins, reason: names.Reason, frame: Frame) -> etree._E
 
 def candidates_query(query: IdentityQuery, frame: Frame) -> etree._Element:
     """TD0.5: PRPA_IN201305UV02 (IHE ITI-47)."""
-    root = message("PRPA_IN201305UV02", frame)
+    root = new_interaction("PRPA_IN201305UV02", frame)
     act = add(root, "controlActProcess", classCode="CACT", moodCode="EVN")
     add(act, "code", code="PRPA_TE201305UV02", codeSystem=names.INTERACTIONS)
     body = add(act, "queryByParameter")
@@ -67,7 +67,7 @@ def candidates_query(query: IdentityQuery, frame: Frame) -> etree._Element:
 
 def add_request(data: AdministrativeData, actor: Actor, frame: Frame, *, consent_at: datetime, vitale: Patient | None) -> etree._Element:
     """TD1.1: PRPA_IN201311UV02 with consent, both oppositions, and the untouched traits of the Vitale card."""
-    root = message("PRPA_IN201311UV02", frame)
+    root = new_interaction("PRPA_IN201311UV02", frame)
     request = _registration(control_act(root, names.Reason.CREATE))
     patient = _patient(request, data.patient.ins, DossierState.ACTIVE)
     person(patient, data, vitale=vitale)
@@ -80,7 +80,7 @@ def add_request(data: AdministrativeData, actor: Actor, frame: Frame, *, consent
 
 def reactivate_request(data: AdministrativeData, actor: Actor, frame: Frame, *, consent_at: datetime) -> etree._Element:
     """TD1.2: PRPA_IN201314UV02, REAC, with the consent to reactivation."""
-    root = message("PRPA_IN201314UV02", frame)
+    root = new_interaction("PRPA_IN201314UV02", frame)
     request = _registration(control_act(root, names.Reason.REACTIVATE))
     patient = _patient(request, data.patient.ins, DossierState.ACTIVE)
     person(patient, data)
@@ -92,7 +92,7 @@ def reactivate_request(data: AdministrativeData, actor: Actor, frame: Frame, *, 
 
 def modify_request(data: AdministrativeData, actor: Actor, frame: Frame) -> etree._Element:
     """TD1.3b: PRPA_IN201314UV02, MODIF_DATA."""
-    root = message("PRPA_IN201314UV02", frame)
+    root = new_interaction("PRPA_IN201314UV02", frame)
     request = _registration(control_act(root, names.Reason.MODIFY))
     patient = _patient(request, data.patient.ins, data.state)
     person(patient, data)
@@ -104,7 +104,7 @@ def modify_request(data: AdministrativeData, actor: Actor, frame: Frame) -> etre
 
 def close_request(data: AdministrativeData, actor: Actor, frame: Frame, *, reason: Code, explanation: str) -> etree._Element:
     """TD1.4: PRPA_IN201314UV02, FERM, patient terminated, the reason as a detected issue."""
-    root = message("PRPA_IN201314UV02", frame)
+    root = new_interaction("PRPA_IN201314UV02", frame)
     act = control_act(root, names.Reason.CLOSE)
     request = _registration(act)
     patient = _patient(request, data.patient.ins, DossierState.CLOSED)

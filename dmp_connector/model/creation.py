@@ -25,10 +25,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from dmp_connector.errors import BadInput, ConsentMissing, Language, NotAllowed, TraitsDiffer, Unavailable, trait_fr
+from dmp_connector.errors import BadInput, ConsentMissing, NotAllowed, TraitsDiffer, Unavailable, traits
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Consent, ConsentBasis, ConsentMeans, Oppositions
 from dmp_connector.model.people import Ins, Patient, Practitioner, Sex, plain_name
+from dmp_connector.texts import Message, message
 
 
 class Step(enum.StrEnum):
@@ -56,67 +57,44 @@ class Channel(enum.StrEnum):
 class WrongStep(NotAllowed):
     """A step out of its order. `expected` is where the workflow stands."""
 
-    fr = "Cette étape n'est pas la suivante dans la création du DMP."
-    en = "This is not the next step of the creation."
+    key = "error.wrong-step"
 
 
 class VitaleForTests(BadInput):
     """EX_GEN-1430: test (white) and demonstration (green) cards are blocked in production."""
 
-    fr = "Carte Vitale de test ou de démonstration : elle est refusée en production. ({0})"
-    en = "Vitale card for tests or demonstrations: refused in production. ({0})"
+    key = "error.vitale-for-tests"
+
+    def __init__(self) -> None:
+        super().__init__(message("words", words="EX_GEN-1430"))
 
 
 class OtherPatient(BadInput):
     """The Vitale given with a creation already begun is another person's. `fields`: names of the traits, never values."""
 
-    fr = (
-        "La carte Vitale n'est pas celle du patient de cette création ({0}). Rien n'a été envoyé : "
-        "reprenez avec la carte de ce patient, ou commencez une autre création sans --resume."
-    )
-    en = (
-        "The Vitale card is not that of this creation's patient ({0}). Nothing was sent: "
-        "go on with that patient's card, or begin another creation without --resume."
-    )
+    key = "error.other-patient"
 
     def __init__(self, fields: tuple[str, ...]) -> None:
-        super().__init__(", ".join(fields), fr=", ".join(trait_fr(name) for name in fields))
+        super().__init__(message("words", words=traits(fields)))
         self.fields = fields
 
 
 class CreationUnanswered(Unavailable):
     """The DMP was asked and nothing came back. `creation`: what `load` takes to settle it."""
 
-    fr = (
-        "Le DMP ne répond pas : la création {creation} n'est pas terminée, et peut-être déjà faite dans le DMP. Elle se reprend par "
-        "--resume {creation} : le DMP est alors interrogé avant tout nouvel envoi."
-    )
-    en = (
-        "The DMP does not answer: the creation {creation} is not finished, and perhaps made in the DMP already. It goes on with "
-        "--resume {creation}: the DMP is then asked before anything is sent again."
-    )
+    key = "error.creation-unanswered"
 
     def __init__(self, creation: str, cause: Unavailable) -> None:
         super().__init__(str(cause), sent=cause.sent, retry_after=cause.retry_after)
         self.creation, self.audited = creation, cause.audited
 
-    def sentence(self, language: Language = "fr") -> str:
+    @property
+    def message(self) -> Message:
         """The sentence, and the creation that can be resumed."""
-        return (self.fr if language == "fr" else self.en).format(creation=self.creation)
+        return message(self.key, creation=self.creation)
 
 
-MANAGED_SENTENCES = {
-    "fr": (
-        "Ce dossier est géré par Mon espace santé. Depuis le 1er juillet 2021, un professionnel ne crée, ne ferme et ne rouvre "
-        "plus de DMP : il est créé par l'Assurance maladie avec Mon espace santé, sauf opposition de la personne. "
-        "Le patient peut agir sur www.monespacesante.fr ou au 3422."
-    ),
-    "en": (
-        "This dossier is managed by Mon espace santé. Since 1 July 2021 professionals no longer create, close or reopen a DMP: "
-        "the health insurance creates it with Mon espace santé unless the person objects. "
-        "The patient can act on www.monespacesante.fr or by phone (3422)."
-    ),
-}
+MANAGED = message("model.managed-by-mes")
 
 
 NOT_OPPOSED = Oppositions(False, False)
@@ -163,13 +141,13 @@ class Creation:
 
     def _require(self, *steps: Step) -> None:
         if self.step not in steps:
-            raise WrongStep(f"at {self.step}, expected {' or '.join(steps)}")
+            raise WrongStep(log=f"at {self.step}, expected {' or '.join(steps)}")
 
     def identify(self, vitale: Patient, register: Patient, *, card_for_tests: bool = False, production: bool = False) -> Creation:
         """Step 1. Raises TraitsDiffer when INSi knows the beneficiary under other traits, VitaleForTests."""
         self._require(Step.STARTED, Step.IDENTIFIED)
         if card_for_tests and production:
-            raise VitaleForTests("EX_GEN-1430")
+            raise VitaleForTests()
         _require_coherent(vitale, register)
         return replace(self, step=Step.IDENTIFIED, vitale=vitale, patient=register)
 
@@ -187,16 +165,16 @@ class Creation:
         """Step 2. `information`: the text that was explained, by its reference."""
         self._require(Step.IDENTIFIED, Step.INFORMED)
         if not information.strip():
-            raise BadInput("say which information the patient was given", fr="indiquez quelle information a été donnée au patient")
+            raise BadInput(message("model.say-which-information-patient-given"))
         return replace(self, step=Step.INFORMED, information=information)
 
     def agree(self, consent: Consent, oppositions: Oppositions) -> Creation:
         """Step 3. Raises ConsentMissing unless the agreement is explicit and about this patient."""
         self._require(Step.INFORMED, Step.CONSENTED)
         if consent.basis is not ConsentBasis.EXPLICIT:
-            raise ConsentMissing("creation needs an explicit agreement (EX_1.1-1010)")
+            raise ConsentMissing(log="creation needs an explicit agreement (EX_1.1-1010)")
         if self.patient is None or consent.ins != self.patient.ins:
-            raise ConsentMissing("the agreement is of another person")
+            raise ConsentMissing(log="the agreement is of another person")
         stated = Oppositions(bool(oppositions.bris_de_glace), bool(oppositions.centre_15))
         return replace(self, step=Step.CONSENTED, consent=consent, oppositions=stated)
 
@@ -204,7 +182,7 @@ class Creation:
         """Step 4. Raises BadInput: a channel without address."""
         self._require(Step.CONSENTED, Step.READY)
         if account.channel is not None and not account.address.strip():
-            raise BadInput(f"the channel {account.channel} needs an address", fr=f"le canal {account.channel} demande une adresse")
+            raise BadInput(message("model.channel-needs-address", channel=account.channel))
         return replace(self, step=Step.READY, account=account)
 
     def asking(self, at: datetime | None) -> Creation:
@@ -237,7 +215,7 @@ class Creation:
         """Step 5: the confirmation was sent or printed."""
         self._require(Step.CREATED, Step.CONFIRMED)
         if channel is Channel.SMS:
-            raise BadInput("the confirmation goes by e-mail or letter", fr="la confirmation part par courriel ou par courrier")
+            raise BadInput(message("model.confirmation-goes-e-mail-letter"))
         return replace(self, step=Step.CONFIRMED, confirmation=channel)
 
     def abandon(self) -> Creation:

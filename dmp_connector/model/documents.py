@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.people import Ins, Practitioner, Structure
+from dmp_connector.texts import message
 
 _DTM = re.compile(r"(\d{4}(?:\d{2}){0,5})(?:\.\d{1,4})?(Z|[+-]\d{2}:?\d{2})?")
 
@@ -37,7 +38,7 @@ class Dtm:
         """Read a DTM, with or without offset; without one it is UTC (ITI TF-3 4.2.3.1.7). Raises BadDocument."""
         found = _DTM.fullmatch(text.strip())
         if not found:
-            raise BadDocument(f"not a date and time in HL7 form: {text[:40]!r}")
+            raise BadDocument(message("model.not-date-time-hl7-form", text=repr(text[:40])))
         digits, zone = found[1], found[2]
         fields = [int(digits[:4]), *(int(digits[i : i + 2]) for i in range(4, len(digits), 2))]
         fields += [1] * (3 - len(fields)) if len(fields) < 3 else []
@@ -45,7 +46,7 @@ class Dtm:
             moment = datetime(*fields, tzinfo=_zone(zone) if len(digits) > 8 else UTC)  # type: ignore[misc, arg-type]
             return cls(moment.astimezone(UTC), len(digits))
         except (ValueError, OverflowError) as error:
-            raise BadDocument(f"not a date: {text[:40]!r}") from error
+            raise BadDocument(message("model.not-date", text=repr(text[:40]))) from error
 
     def __str__(self) -> str:
         return self.at.strftime("%Y%m%d%H%M%S").rjust(14, "0")[: self.digits]
@@ -224,9 +225,9 @@ class DocumentEntry:
     def require_matches(self, content: bytes) -> None:
         """Raise BadDocument unless `content` has the hash and size announced."""
         if self.size is not None and self.size != len(content):
-            raise BadDocument(f"{len(content)} bytes where the metadata say {self.size}")
+            raise BadDocument(message("model.bytes-where-metadata-say", size=len(content), size2=self.size))
         if self.hash and self.hash.lower() != content_hash(content):
-            raise BadDocument("the content does not have the hash the metadata say")
+            raise BadDocument(message("model.content-does-not-hash-metadata"))
 
     def __repr__(self) -> str:
         return f"DocumentEntry({self.unique_id}, {self.type.code})"

@@ -97,7 +97,7 @@ class Consent:
     def require(self, now: datetime) -> None:
         """Raise ConsentExpired unless `now` lies in [at, until)."""
         if not self.at <= now < self.until:
-            raise ConsentExpired(f"consent of {self.at:%Y-%m-%d} until {self.until:%Y-%m-%dT%H:%MZ}")
+            raise ConsentExpired(log=f"consent of {self.at:%Y-%m-%d} until {self.until:%Y-%m-%dT%H:%MZ}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Consultation:
     def require_open(self, now: datetime) -> None:
         """Raise ConsultationClosed when its time is over or it was closed."""
         if self.closed is not None or not self.opened <= now <= self.closes:
-            raise ConsultationClosed(f"opened {self.opened:%H:%M:%S}, ended {min(self.closed or self.closes, self.closes):%H:%M:%S}")
+            raise ConsultationClosed(log=f"opened {self.opened:%H:%M:%S}, ended {min(self.closed or self.closes, self.closes):%H:%M:%S}")
 
     def close(self, now: datetime) -> Consultation:
         """Closed at `now`, or when it was already."""

@@ -15,6 +15,7 @@ from datetime import date, datetime
 
 from dmp_connector.errors import BadIns, TraitsDiffer
 from dmp_connector.model.code import Code
+from dmp_connector.texts import message
 
 
 class InsKind(enum.StrEnum):
@@ -56,10 +57,7 @@ class Ins:
     def received(cls, value: str, oid: str = InsKind.NIR) -> Ins:
         """From INSi, the DMP or a document: shape checked, key not. Raises BadIns."""
         if not _INS.fullmatch(value):
-            raise BadIns(
-                "15 characters expected: 13 of the number (digits, 2A or 2B) and 2 key digits",
-                fr="15 caractères attendus : les 13 du numéro (chiffres, 2A ou 2B) et les 2 de la clé",
-            )
+            raise BadIns(message("model.15-characters-expected-13-number"))
         return cls(value, oid)
 
     @classmethod
@@ -67,10 +65,7 @@ class Ins:
         """From a keyboard: blanks dropped, shape and key checked. Raises BadIns."""
         ins = cls.received(re.sub(r"[\s.\u00a0-]", "", text).upper(), oid)
         if not ins.key_holds and (policy or {}).get(oid, KeyPolicy.REFUSE) is KeyPolicy.REFUSE:
-            raise BadIns(
-                "the key does not match the number; compare it with the card",
-                fr="la clé ne correspond pas au numéro ; comparez avec la carte",
-            )
+            raise BadIns(message("model.key-does-not-match-number"))
         return ins
 
     @classmethod
@@ -78,7 +73,7 @@ class Ins:
         """Read `INS^^^&OID&ISO^NH` (IHE CX). Raises BadIns."""
         found = _CX_INS.fullmatch(cx)
         if not found:
-            raise BadIns("not an INS in CX form (INS^^^&OID&ISO^NH)", fr="ce n'est pas un INS sous la forme INS^^^&OID&ISO^NH")
+            raise BadIns(message("model.not-ins-cx-form-ins"))
         return cls.received(found[1], found[2])
 
     @classmethod

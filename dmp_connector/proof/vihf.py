@@ -20,6 +20,7 @@ from dmp_connector.model.people import AccessMode, Actor, AuthenticationMode, In
 from dmp_connector.proof import dsig
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import Signer, subject_text
+from dmp_connector.texts import message
 from dmp_connector.wire.xml import serialise
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
@@ -240,5 +241,5 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadAnswer("an instant of the assertion cannot be read") from error
+        raise BadAnswer(message("proof.instant-assertion-cannot-read")) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

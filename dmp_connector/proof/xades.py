@@ -20,6 +20,7 @@ from dmp_connector.model.code import Code
 from dmp_connector.model.documents import NORMAL, Author, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
 from dmp_connector.proof import dsig
 from dmp_connector.signer import Algorithm, Signer
+from dmp_connector.texts import message
 from dmp_connector.wire.xml import parse, serialise
 
 XADES: Final = "http://uri.etsi.org/01903/v1.1.1#"
@@ -105,7 +106,7 @@ def _document_reference(document: Document, algorithm: Algorithm, *, canonical: 
         try:
             root = parse(content, max_bytes=len(content), max_depth=1000, huge_text=True)
         except BadAnswer as error:
-            raise BadDocument(f"{document.entry.unique_id}: {error}") from error
+            raise BadDocument(message("at", place=document.entry.unique_id, what=error.detail)) from error
         content = etree.tostring(root.getroottree(), method="c14n", with_comments=True)
         return dsig.reference(uri, dsig.digest(content, algorithm), algorithm, dsig.INCLUSIVE_WITH_COMMENTS)
     return dsig.reference(uri, dsig.digest(content, algorithm), algorithm)

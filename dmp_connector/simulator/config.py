@@ -11,6 +11,7 @@ import msgspec
 
 from dmp_connector.errors import BadSettings
 from dmp_connector.model.people import InsKind
+from dmp_connector.texts import message
 
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +65,7 @@ def load(path: Path) -> SimulatorConfig:
         table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         config = msgspec.convert(table, SimulatorConfig, dec_hook=_path)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BadSettings(f"{path.name}: {error}") from error
+        raise BadSettings(message("at", place=path.name, what=str(error))) from error
     base = path.parent
     return msgspec.structs.replace(
         config,

@@ -15,7 +15,7 @@ from dmp_connector.hl7v3.common import (
     Frame,
     add,
     find,
-    message,
+    new_interaction,
     nil,
     observation,
     person,
@@ -201,7 +201,7 @@ class Gdp:
             processing=value(request, "processingCode", "code") or "P",
             now=self._world.now(),
         )
-        return message(interaction, frame, accept="NE"), (value(request, "id", "root"), value(request, "id", "extension"))
+        return new_interaction(interaction, frame, accept="NE"), (value(request, "id", "root"), value(request, "id", "extension"))
 
     def _acknowledge(self, root: etree._Element, target: tuple[str, str]) -> None:
         acknowledgement = add(root, "acknowledgement", typeCode="AA")

@@ -13,6 +13,7 @@ import msgspec
 
 from dmp_connector.errors import BadSettings
 from dmp_connector.simulator.world import Record
+from dmp_connector.texts import message
 
 
 def load(path: Path) -> dict[str, Record]:
@@ -22,7 +23,7 @@ def load(path: Path) -> dict[str, Record]:
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=dict[str, Record])
     except (msgspec.DecodeError, OSError) as error:
-        raise BadSettings(f"{path.name}: not a state of the simulator ({error}); remove it to start afresh") from error
+        raise BadSettings(message("simulator.not-a-state", name=path.name, error=str(error))) from error
 
 
 def save(path: Path, records: dict[str, Record]) -> None:

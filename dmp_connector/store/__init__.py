@@ -34,6 +34,7 @@ from dmp_connector.store import tables as t
 from dmp_connector.store.rewrite import from_version_1, rewrite, rotated, streamed
 from dmp_connector.store.rows import ConsultationRow, Deposit, DepositState, text
 from dmp_connector.store.sealing import SealBroken, StoreKeys, Vault, Wrapped, new_vault, open_vault
+from dmp_connector.texts import message
 
 VERSION = 2
 
@@ -161,7 +162,7 @@ class DmpStore:
             inserted = connection.execute(_insert(connection, t.deposits).values(**fresh).on_conflict_do_nothing()).rowcount
             known = rows.deposit_value(vault, connection.execute(_of_id(deposit.unique_id)).one())
             if inserted != 1 and known.hash != deposit.hash:
-                raise BadDocument("another document was already deposited under this uniqueId")
+                raise BadDocument(message("store.another-document-already-deposited-under"))
             if known.state is DepositState.REFUSED:  # asked for again: pending again
                 self._change(connection, deposit.unique_id, state=DepositState.PENDING.value, content=fresh["content"], finished=None)
                 known = replace(known, state=DepositState.PENDING, content=deposit.content, finished=None)
@@ -243,13 +244,11 @@ def _opened(connection: sa.Connection, keys: StoreKeys) -> tuple[Vault, bool]:
     """The vault, and whether a store in clear was sealed just now."""
     found = connection.scalar(sa.select(t.version.c.version)) if sa.inspect(connection).has_table(t.version.name) else None
     if found not in {None, 1, VERSION}:
-        raise BadSettings(f"the store has version {found}, this program knows version {VERSION}")
+        raise BadSettings(message("store.store-version-program-knows-version", found=found, version=VERSION))
     if found == VERSION:
         wrapped = _wrapped(connection)
         if not wrapped:
-            raise BadSettings(
-                "the store has lost its own keys: restore a backup", fr="le registre a perdu ses clés : restaurez une sauvegarde"
-            )
+            raise BadSettings(message("store.store-lost-own-keys-restore"))
         vault, again = open_vault(keys, wrapped)
         for row in again:
             where = (t.keys.c.number == row.number) & (t.keys.c.kind == row.kind)

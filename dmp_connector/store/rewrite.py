@@ -21,6 +21,7 @@ from dmp_connector.store import rows
 from dmp_connector.store import tables as t
 from dmp_connector.store.rows import ConsultationRow, Deposit, DepositState, time
 from dmp_connector.store.sealing import Vault
+from dmp_connector.texts import message
 
 Again = Callable[[Any], dict[str, Any]]
 """A row as it was -> the columns to insert (an automatic `id` is left to the database)."""
@@ -44,10 +45,7 @@ def _readable(table: sa.Table, renewed: Again, row: Any) -> dict[str, Any]:
     try:
         return renewed(row)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise BadSettings(
-            f"{table.name}: a row of the store cannot be read ({type(error).__name__}); nothing was changed",
-            fr=f"{table.name} : une ligne du registre est illisible ({type(error).__name__}) ; rien n'a été modifié",
-        ) from error
+        raise BadSettings(message("store.row-store-cannot-read-nothing", name=table.name, error=type(error).__name__)) from error
 
 
 def streamed(connection: sa.Connection, query: sa.Executable) -> sa.Result[Any]:

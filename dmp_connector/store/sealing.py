@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dmp_connector.errors import BadSettings, DmpError
+from dmp_connector.texts import message
 
 KEY_OCTETS = 32
 _NONCE = 12
@@ -38,8 +39,7 @@ _VERSION = 1
 class SealBroken(DmpError):
     """A value that does not open: changed, moved to another row, or cut. Nothing was changed; a backup may have the right one."""
 
-    fr = "Une donnée protégée du registre DMP local est illisible. Restaurez une sauvegarde ; rien n'a été modifié."
-    en = "A sealed value of the local DMP store cannot be read. Restore a backup; nothing was changed."
+    key = "error.seal-broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,7 @@ class StoreKeys:
 
     def __post_init__(self) -> None:
         if any(len(key) != KEY_OCTETS for key in (self.current, *self.former)):
-            raise BadSettings(
-                f"the key of the store has {KEY_OCTETS} octets", fr=f"la clé du registre DMP local compte {KEY_OCTETS} octets"
-            )
+            raise BadSettings(message("store.key-store-octets", key_octets=KEY_OCTETS))
 
 
 class Wrapped(NamedTuple):
@@ -88,13 +86,13 @@ class Vault:
         try:
             version, number, nonce = _HEAD.unpack_from(sealed)
         except struct.error:
-            raise SealBroken(f"{where}: too short") from None
+            raise SealBroken(log=f"{where}: too short") from None
         if (version, number) != (_VERSION, self.number):
-            raise SealBroken(f"{where}: sealed in form {version} under key {number}")
+            raise SealBroken(log=f"{where}: sealed in form {version} under key {number}")
         try:
             return self._cipher.decrypt(nonce, sealed[_HEAD.size :], _joined(bound))
         except InvalidTag:
-            raise SealBroken(f"{where}: does not open") from None
+            raise SealBroken(log=f"{where}: does not open") from None
 
 
 def new_vault(keys: StoreKeys, number: int) -> tuple[Vault, tuple[Wrapped, Wrapped]]:
@@ -112,9 +110,7 @@ def open_vault(keys: StoreKeys, rows: Sequence[Wrapped]) -> tuple[Vault, tuple[W
     number = max(row.number for row in rows)
     kept = {row.kind: row.wrapped for row in rows if row.number == number}
     if kept.keys() != {VALUES, TOKENS}:
-        raise BadSettings(
-            "the store's own keys are incomplete: restore a backup", fr="clés du registre incomplètes : restaurez une sauvegarde"
-        )
+        raise BadSettings(message("store.store-s-own-keys-incomplete"))
     for master in (keys.current, *keys.former):
         try:
             values, tokens = (_unwrap(master, kind, kept[kind]) for kind in (VALUES, TOKENS))
@@ -122,10 +118,7 @@ def open_vault(keys: StoreKeys, rows: Sequence[Wrapped]) -> tuple[Vault, tuple[W
             continue
         again = [Wrapped(number, VALUES, _wrap(keys.current, VALUES, values)), Wrapped(number, TOKENS, _wrap(keys.current, TOKENS, tokens))]
         return Vault(number, values, tokens), () if master == keys.current else tuple(again)
-    raise BadSettings(
-        "this is not the key that seals the DMP store; put the right one back, nothing was changed",
-        fr="cette clé n'est pas celle qui protège le registre DMP local ; remettez la bonne, rien n'a été modifié",
-    )
+    raise BadSettings(message("store.not-key-seals-dmp-store"))
 
 
 def _wrapping(master: bytes) -> AESGCM:

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dmp_connector.errors import BadSettings
+from dmp_connector.texts import message
 
 BUSY_SECONDS = 10  # how long another writer is waited for
 
@@ -120,12 +121,12 @@ def open_engine(url: str) -> sa.Engine:
     try:
         engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
-        raise BadSettings(f"store: {error}") from error
+        raise BadSettings(message("store.store", error=str(error))) from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _sqlite_connect)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     elif engine.dialect.name != "postgresql":
-        raise BadSettings("store: sqlite or postgresql")
+        raise BadSettings(message("store.store-sqlite-postgresql"))
     return engine
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from dmp_connector.cda.read import Cda, tag
+from dmp_connector.texts import Message, message
 
 _RUNS = {"script", "iframe", "frame", "embed", "applet"}
 _ADDRESSES = {"href", "src", "action", "formaction", "data", "background", "poster"}
@@ -22,11 +23,11 @@ _CSS_OUTSIDE = re.compile(r"@import|url\(\s*['\"]?\s*(?!['\"]|#|data:image/)|exp
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _PSEUDO = re.compile(r"""href\s*=\s*["']([^"']*)["']""")
 
-SCRIPT = "a document carries no script (EX_2.1-1115)"
-LINK = "a document carries no external link (EX_2.1-1115)"
+SCRIPT = message("validate.no-script")
+LINK = message("validate.no-external-link")
 
 
-def active_content(document: Cda) -> Iterator[tuple[str, str]]:
+def active_content(document: Cda) -> Iterator[tuple[str, Message]]:
     """(where, message) for each script, and each link that leads outside."""
     root = document.root.getroottree().getroot()
     for before in root.itersiblings(etree.ProcessingInstruction, preceding=True):
@@ -34,11 +35,11 @@ def active_content(document: Cda) -> Iterator[tuple[str, str]]:
         if target and _ABSOLUTE.match(_bare(target.group(1))):
             yield f"xml-stylesheet (l. {before.sourceline})", LINK
     for element in root.iter(etree.Element):
-        for message in dict.fromkeys(_of(element)):
-            yield _where(element), message
+        for found in dict.fromkeys(_of(element)):
+            yield _where(element), found
 
 
-def _of(element: etree._Element) -> Iterator[str]:
+def _of(element: etree._Element) -> Iterator[Message]:
     name = etree.QName(element).localname.lower()
     if name in _RUNS:
         yield SCRIPT

@@ -5,25 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dmp_connector.french import french
+from dmp_connector.texts import Message, message
 
 Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`source`: xsd, header, or the name of a schematron; `where`: a path in the document; never patient data of ours."""
+    """`source`: xsd, header, or the name of a schematron; `where`: a path in the document; never patient data of ours.
+
+    `said`: ours, or the words of the schematron and of libxml2 as they came.
+    """
 
     source: str
     severity: Severity
     where: str
-    message: str
-    message_fr: str = ""  # where the catalogue `french` cannot know it
+    said: Message
 
     def __str__(self) -> str:
-        return f"[{self.source}] {self.where}: {self.message}"
+        return str(self.message)
 
     @property
-    def in_french(self) -> str:
-        """Source, place and sentence, for people."""
-        return f"[{self.source}] {self.where} : {self.message_fr or french(self.message)}"
+    def message(self) -> Message:
+        """With its source and its place."""
+        return message("validate.finding", source=self.source, where=self.where, said=self.said)

@@ -15,10 +15,11 @@ from dmp_connector.cda.read import INS_OIDS, NS, Cda, tag, text_of
 from dmp_connector.errors import BadDocument, BadIns
 from dmp_connector.model.people import Ins
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
+from dmp_connector.texts import Message, message
 from dmp_connector.validate.active import active_content
 from dmp_connector.validate.findings import Finding, Severity
 
-Rule = Callable[[Cda], Iterator[tuple[str, str]]]  # (where, message)
+Rule = Callable[[Cda], Iterator[tuple[str, Message]]]  # (where, message)
 
 _HL7_FRANCE, _CI_SIS, _XDS_SD = "2.16.840.1.113883.2.8.2.1", "1.2.250.1.213.1.1.1.1", "1.3.6.1.4.1.19376.1.2.20"
 _CUSTODIANS = {"1.2.250.1.71.4.2.2", "1.2.250.1.213.4.1"}
@@ -43,71 +44,71 @@ _RELATED_CLASSES = {"ECON", "NOK", "CON", "CAREGIVER", "PAT"}
 
 def check_header(document: Cda, *, max_pdf: int = MAX_PDF) -> tuple[Finding, ...]:
     """Every finding, in the order of the header. Empty: the header holds."""
-    found = [_finding("error", where, message) for rule in _RULES for where, message in rule(document)]
+    found = [_finding("error", where, said) for rule in _RULES for where, said in rule(document)]
     found += _embedded_pdf(document, max_pdf)
-    found += [_finding("warning", where, message) for where, message in _ins_key(document)]
+    found += [_finding("warning", where, said) for where, said in _ins_key(document)]
     return tuple(found)
 
 
-def _finding(severity: Severity, where: str, message: str) -> Finding:
-    return Finding("header", severity, where, message)
+def _finding(severity: Severity, where: str, said: Message) -> Finding:
+    return Finding("header", severity, where, said)
 
 
 def _null(element: etree._Element) -> bool:
     return element.get("nullFlavor") is not None
 
 
-def _mandatory(parent: etree._Element, path: str, where: str) -> Iterator[tuple[str, str]]:
+def _mandatory(parent: etree._Element, path: str, where: str) -> Iterator[tuple[str, Message]]:
     found = parent.find("/".join(f"v:{step}" for step in path.split("/")), NS)
     if found is None:
-        yield where, f"{path} is missing"
+        yield where, message("validate.missing", path=path)
     elif _null(found):
-        yield where, f"{path} must not be a nullFlavor"
+        yield where, message("validate.must-not-nullflavor", path=path)
 
 
-def _top(document: Cda) -> Iterator[tuple[str, str]]:
+def _top(document: Cda) -> Iterator[tuple[str, Message]]:
     root = document.root
     for attribute, value in (("classCode", "DOCCLIN"), ("moodCode", "EVN")):
         if root.get(attribute, value) != value:
-            yield "ClinicalDocument", f"{attribute} must be {value}"
+            yield "ClinicalDocument", message("validate.must", attribute=attribute, value=value)
     realm = document.find("realmCode")
     if realm is None or realm.get("code") != "FR":
-        yield "realmCode", "must be FR"
+        yield "realmCode", message("validate.must-fr")
     kind = document.find("typeId")
     if kind is None or (kind.get("root"), kind.get("extension")) != ("2.16.840.1.113883.1.3", "POCD_HD000040"):
-        yield "typeId", "must be 2.16.840.1.113883.1.3 / POCD_HD000040"
+        yield "typeId", message("validate.must-2-16-840-1")
     for name in _MANDATORY:
         yield from _mandatory(root, name, name)
 
 
-def _templates(document: Cda) -> Iterator[tuple[str, str]]:
+def _templates(document: Cda) -> Iterator[tuple[str, Message]]:
     templates = set(document.templates)
     for wanted, who in ((_HL7_FRANCE, "HL7 France"), (_CI_SIS, "CI-SIS")):
         if wanted not in templates:
-            yield "templateId", f"{wanted} ({who}) is missing"
+            yield "templateId", message("validate.missing-3", wanted=wanted, who=who)
     if not templates - {_HL7_FRANCE, _CI_SIS}:
-        yield "templateId", "the template of the document model is missing"
+        yield "templateId", message("validate.template-document-model-missing")
     if document.unstructured is not None and _XDS_SD not in templates:
-        yield "templateId", f"{_XDS_SD} is obligatory for an unstructured body"
+        yield "templateId", message("validate.obligatory-unstructured-body", xds_sd=_XDS_SD)
 
 
-def _codes(document: Cda) -> Iterator[tuple[str, str]]:
+def _codes(document: Cda) -> Iterator[tuple[str, Message]]:
     confidentiality = document.find("confidentialityCode")
     if confidentiality is not None and confidentiality.get("code") not in {"N", "R", "V"}:
-        yield "confidentialityCode", "must be N, R or V; masking belongs in the XDS metadata"
+        yield "confidentialityCode", message("validate.must-n-r-v-masking")
     language = document.find("languageCode")
     if language is not None and not re.fullmatch(r"[a-z]{2}-[A-Z]{2}", language.get("code", "")):
-        yield "languageCode", "must have the form ll-CC, e.g. fr-FR"
+        yield "languageCode", message("validate.must-form-ll-cc-e")
     version = document.find("versionNumber")
     if version is not None and not re.fullmatch(r"[1-9][0-9]*", version.get("value", "")):
-        yield "versionNumber", "must be a positive integer"
+        yield "versionNumber", message("validate.must-positive-integer")
     for related in document.all("relatedDocument"):
         if related.get("typeCode") != "RPLC":
-            yield "relatedDocument", "typeCode must be RPLC"
+            yield "relatedDocument", message("validate.typecode-must-rplc")
         yield from _mandatory(related, "parentDocument/id", "relatedDocument")
 
 
-def _patient(document: Cda) -> Iterator[tuple[str, str]]:
+def _patient(document: Cda) -> Iterator[tuple[str, Message]]:
     role = document.find("recordTarget/patientRole")
     if role is None:
         return
@@ -117,18 +118,18 @@ def _patient(document: Cda) -> Iterator[tuple[str, str]]:
     yield from _mandatory(role, "patient/name/given", where)
     for required in ("administrativeGenderCode", "birthTime"):
         if role.find(f"v:patient/v:{required}", NS) is None:
-            yield where, f"patient/{required} is missing"
+            yield where, message("validate.patient-missing", required=required)
     birthplace = role.find("v:patient/v:birthplace", NS)
     if birthplace is not None and birthplace.find("v:place", NS) is None:
-        yield where, "patient/birthplace has no place"
+        yield where, message("validate.patient-birthplace-no-place")
     for part in role.iterfind("v:patient/v:name/*", NS):
         if part.tag in {tag("family"), tag("given")} and part.get("qualifier") not in {None, "BR", "CL"}:
-            yield f"{where}/patient/name", "only the qualifiers BR and CL are allowed (RNIV)"
+            yield f"{where}/patient/name", message("validate.only-qualifiers-br-cl-allowed")
     if len(document.all("recordTarget")) > 1:
-        yield "recordTarget", "a document is about one patient"
+        yield "recordTarget", message("validate.document-about-one-patient")
 
 
-def _ins(document: Cda) -> Iterator[tuple[str, str]]:
+def _ins(document: Cda) -> Iterator[tuple[str, Message]]:
     """With an INS the five traits are obligatory."""
     role = document.find("recordTarget/patientRole")
     if role is None:
@@ -141,47 +142,47 @@ def _ins(document: Cda) -> Iterator[tuple[str, str]]:
         try:
             Ins.received(found.get("extension", ""), found.get("root", ""))
         except BadIns as error:
-            yield where, str(error)
+            yield where, error.detail
     if len({i.get("extension") for i in ids}) > 1:
-        yield where, "two INS in one document"
+        yield where, message("validate.two-ins-one-document")
     name = role.find("v:patient/v:name", NS)
     parts = {(p.tag, p.get("qualifier")) for p in name} if name is not None else set()
     for kind, qualifier, what in (
-        ("family", "BR", "birth name"),
-        ("given", "BR", "first given name"),
-        ("given", None, "list of given names"),
+        ("family", "BR", "trait.birth name"),
+        ("given", "BR", "trait.first given name"),
+        ("given", None, "trait.list of given names"),
     ):
         if (tag(kind), qualifier) not in parts:
-            yield where, f"{what} is missing ({kind}{f'@qualifier={qualifier}' if qualifier else ''})"
+            yield where, message("validate.missing-4", what=what, kind=kind, what2=f"@qualifier={qualifier}" if qualifier else "")
     county = role.find("v:patient/v:birthplace/v:place/v:addr/v:county", NS)
     if not text_of(county):
-        yield where, "birth place (COG code in birthplace/place/addr/county) is missing"
+        yield where, message("validate.birth-place-cog-code-birthplace")
     for required in ("birthTime", "administrativeGenderCode"):
         found_trait = role.find(f"v:patient/v:{required}", NS)
         if found_trait is not None and _null(found_trait):
-            yield where, f"{required} must not be a nullFlavor"
+            yield where, message("validate.must-not-nullflavor-2", required=required)
 
 
-def _authors(document: Cda) -> Iterator[tuple[str, str]]:
+def _authors(document: Cda) -> Iterator[tuple[str, Message]]:
     for author in document.all("author"):
         if author.find("v:time", NS) is None:
-            yield "author", "time is missing"
+            yield "author", message("validate.time-missing")
         yield from _mandatory(author, "assignedAuthor", "author")
         assigned = author.find("v:assignedAuthor", NS)
         if assigned is None or _null(assigned):
             continue
         if assigned.find("v:id", NS) is None:
-            yield "author", "id is missing"
+            yield "author", message("validate.id-missing")
         device = assigned.find("v:assignedAuthoringDevice", NS)
         if device is not None:
             for part in ("manufacturerModelName", "softwareName"):
                 if device.find(f"v:{part}", NS) is None:
-                    yield "author", f"the device's {part} is missing"
+                    yield "author", message("validate.device-s-missing", part=part)
         elif assigned.find("v:assignedPerson/v:name/v:family", NS) is None:
-            yield "author", "assignedPerson/name/family is missing"
+            yield "author", message("validate.assignedperson-name-family-missing")
 
 
-def _custodian(document: Cda) -> Iterator[tuple[str, str]]:
+def _custodian(document: Cda) -> Iterator[tuple[str, Message]]:
     custodian = document.find("custodian")
     if custodian is None:
         return
@@ -189,76 +190,76 @@ def _custodian(document: Cda) -> Iterator[tuple[str, str]]:
     yield from _mandatory(custodian, path, "custodian")
     found = document.find(f"custodian/{path}")
     if found is not None and found.get("root") not in _CUSTODIANS:
-        yield "custodian", f"id@root must be one of {', '.join(sorted(_CUSTODIANS))}"
+        yield "custodian", message("validate.id-root-must-one", custodians=", ".join(sorted(_CUSTODIANS)))
 
 
-def _authenticators(document: Cda) -> Iterator[tuple[str, str]]:
+def _authenticators(document: Cda) -> Iterator[tuple[str, Message]]:
     if document.find("legalAuthenticator") is None:
-        yield "legalAuthenticator", "is missing"
+        yield "legalAuthenticator", message("validate.missing-2")
     for name in ("legalAuthenticator", "authenticator"):
         for element in document.all(name):
             if element.find("v:time", NS) is None:
-                yield name, "time is missing"
+                yield name, message("validate.time-missing")
             signed = element.find("v:signatureCode", NS)
             if signed is None or signed.get("code") != "S":
-                yield name, "signatureCode must be S"
+                yield name, message("validate.signaturecode-must-s")
             yield from _mandatory(element, "assignedEntity/id", name)
             if name == "legalAuthenticator":
                 yield from _mandatory(element, "assignedEntity/assignedPerson/name/family", name)
             entity = element.find("v:assignedEntity/v:id", NS)
             if name == "authenticator" and entity is not None and entity.get("root") != "1.2.250.1.71.4.2.1":
-                yield name, "assignedEntity/id@root must be 1.2.250.1.71.4.2.1"
+                yield name, message("validate.assignedentity-id-root-must-1")
 
 
-def _context(document: Cda) -> Iterator[tuple[str, str]]:
+def _context(document: Cda) -> Iterator[tuple[str, Message]]:
     acts = document.all("documentationOf/serviceEvent")
     if document.find("documentationOf") is not None and not acts:
-        yield "documentationOf", "serviceEvent is missing"
+        yield "documentationOf", message("validate.serviceevent-missing")
     if acts and all(a.find("v:effectiveTime/v:low", NS) is None for a in acts):
-        yield "documentationOf/serviceEvent", "effectiveTime/low is missing"
+        yield "documentationOf/serviceEvent", message("validate.effectivetime-low-missing")
     practice = "v:performer/v:assignedEntity/v:representedOrganization/v:standardIndustryClassCode"
     if acts and all(a.find(practice, NS) is None for a in acts):
-        yield "documentationOf/serviceEvent/performer", "standardIndustryClassCode is missing"
+        yield "documentationOf/serviceEvent/performer", message("validate.standardindustryclasscode-missing")
     for act in acts:
         for performer in act.findall("v:performer", NS):
             if performer.find("v:assignedEntity/v:id", NS) is None:
-                yield "documentationOf/serviceEvent/performer", "assignedEntity/id is missing"
+                yield "documentationOf/serviceEvent/performer", message("validate.assignedentity-id-missing")
     encounter = document.find("componentOf/encompassingEncounter")
     if encounter is None:
         if document.find("componentOf") is not None:
-            yield "componentOf", "encompassingEncounter is missing"
+            yield "componentOf", message("validate.encompassingencounter-missing")
         return
     if encounter.find("v:effectiveTime", NS) is None:
-        yield "componentOf/encompassingEncounter", "effectiveTime is missing"
+        yield "componentOf/encompassingEncounter", message("validate.effectivetime-missing")
     yield from _mandatory(encounter, "location/healthCareFacility/code", "componentOf/encompassingEncounter")
 
 
-def _others(document: Cda) -> Iterator[tuple[str, str]]:
+def _others(document: Cda) -> Iterator[tuple[str, Message]]:
     for participant in document.all("participant"):
         if participant.find("v:time", NS) is None:
-            yield "participant", "time is missing"
+            yield "participant", message("validate.time-missing")
         entity = participant.find("v:associatedEntity", NS)
         if entity is not None and entity.get("classCode") not in {"PROV", "AGNT"}:
-            yield "participant", "associatedEntity@classCode must be PROV or AGNT"
+            yield "participant", message("validate.associatedentity-classcode-must-prov-agnt")
     for consent in document.all("authorization/consent"):
         yield from _mandatory(consent, "code", "authorization/consent")
         status = consent.find("v:statusCode", NS)
         if status is None or status.get("code") != "completed":
-            yield "authorization/consent", "statusCode must be completed"
+            yield "authorization/consent", message("validate.statuscode-must-completed")
     for informant in document.all("informant/relatedEntity"):
         if informant.get("classCode") not in _RELATED_CLASSES:
-            yield "informant/relatedEntity", f"classCode must be one of {', '.join(sorted(_RELATED_CLASSES))}"
+            yield "informant/relatedEntity", message("validate.classcode-must-one", related_classes=", ".join(sorted(_RELATED_CLASSES)))
     header = [e for e in document.root if e.tag != tag("component")]
     for telecom in (t for e in header for t in e.iter(tag("telecom"))):
         if (telecom.get("value") is None) == (telecom.get("nullFlavor") is None):
-            yield "telecom", "exactly one of value and nullFlavor is needed"
+            yield "telecom", message("validate.exactly-one-value-nullflavor-needed")
         if telecom.get("use") is not None and not set(telecom.get("use", "").split()) <= _USES:
-            yield "telecom", "unknown use"
+            yield "telecom", message("validate.unknown-use")
 
 
-def _body(document: Cda) -> Iterator[tuple[str, str]]:
+def _body(document: Cda) -> Iterator[tuple[str, Message]]:
     if document.find("component/structuredBody") is None and document.unstructured is None:
-        yield "component", "the document has no body"
+        yield "component", message("validate.document-no-body")
 
 
 def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
@@ -268,17 +269,17 @@ def _embedded_pdf(document: Cda, max_pdf: int) -> Iterator[Finding]:
     try:
         require_pdfa1(document.embedded(), max_bytes=max_pdf)
     except BadDocument as error:
-        yield Finding("header", "error", "component/nonXMLBody", str(error), error.detail_fr)
+        yield Finding("header", "error", "component/nonXMLBody", error.detail)
 
 
-def _ins_key(document: Cda) -> Iterator[tuple[str, str]]:
+def _ins_key(document: Cda) -> Iterator[tuple[str, Message]]:
     """A wrong key in a received document is a warning, never an error (docs/reference/dmp.md 3.3)."""
     try:
         ins = document.ins
     except BadIns:
         return
     if ins is not None and not ins.key_holds:
-        yield "recordTarget/patientRole (INS)", "the key does not match the number"
+        yield "recordTarget/patientRole (INS)", message("validate.key-does-not-match-number")
 
 
 _RULES: tuple[Rule, ...] = (

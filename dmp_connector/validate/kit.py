@@ -17,6 +17,7 @@ from pathlib import Path
 from dmp_connector import codes
 from dmp_connector.cda.read import NS, Cda
 from dmp_connector.errors import BadSettings
+from dmp_connector.texts import message
 
 GENERIC = (
     "profils/structurationMinimale/ASIP-STRUCT-MIN-StrucMin.sch",
@@ -42,10 +43,7 @@ class Models:
             return cls(frozenset())
         known = {name for versions in codes.load().schematrons_of_model.values() for name in versions}
         if strange := sorted(set(names) - known):
-            raise BadSettings(
-                f"validation_models: {', '.join(strange)}: no model of the kit; auto, none, or names such as VSM_2023.01",
-                fr=f"validation_models : {', '.join(strange)} : pas de modèle de ce nom ; auto, none, ou des noms comme VSM_2023.01",
-            )
+            raise BadSettings(message("validate.validation-models-no-model-kit", strange=", ".join(strange)))
         return cls(frozenset(names))
 
     def __contains__(self, name: str) -> bool:
@@ -60,9 +58,7 @@ class Kit:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise BadSettings(
-                f"validation kit: {self.folder} is not a folder", fr=f"kit de validation : {self.folder} n'est pas un dossier"
-            )
+            raise BadSettings(message("validate.validation-kit-not-folder", folder=self.folder))
 
     @property
     def xsd(self) -> Path | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from lxml import etree
 
 from dmp_connector.errors import BadSettings
+from dmp_connector.texts import message
 
 SCH = "http://purl.oclc.org/dsdl/schematron"
 XSL = "http://www.w3.org/1999/XSL/Transform"
@@ -57,7 +58,7 @@ def _load(path: Path) -> etree._Element:
     try:
         return etree.parse(str(path), parser).getroot()
     except (OSError, etree.XMLSyntaxError) as error:
-        raise BadSchematron(f"{path.name}: {error}") from error
+        raise BadSchematron(message("at", place=path.name, what=str(error))) from error
 
 
 def _children(element: etree._Element, name: str) -> list[etree._Element]:
@@ -69,13 +70,13 @@ def _resolve_includes(element: etree._Element, folder: Path, count: list[int]) -
     for include in list(element.iter(f"{{{SCH}}}include")):
         count[0] += 1
         if count[0] > _MAX_INCLUDES:
-            raise BadSchematron(f"more than {_MAX_INCLUDES} includes")
+            raise BadSchematron(message("validate.more-than-includes", max_includes=_MAX_INCLUDES))
         target = _existing(folder, include.get("href", ""))
         included = _load(target)
         _resolve_includes(included, target.parent, count)
         parent = include.getparent()
         if parent is None:
-            raise BadSchematron("an include cannot be the root")
+            raise BadSchematron(message("validate.include-cannot-root"))
         included.tail = include.tail
         parent.replace(include, included)
 
@@ -94,7 +95,7 @@ def _existing(folder: Path, href: str) -> Path:
             exact = next((p for p in here.iterdir() if p.name.casefold() == step.casefold()), exact) if here.is_dir() else exact
         here = exact
     if not here.is_file():
-        raise BadSchematron(f"include {href} does not exist")
+        raise BadSchematron(message("validate.include-does-not-exist", href=href))
     return here
 
 
@@ -105,7 +106,7 @@ def _instantiate_patterns(schema: etree._Element, path: Path) -> None:
         if name is None:
             continue
         if name not in abstract:
-            raise BadSchematron(f"{path.name}: pattern {pattern.get('id')} is-a {name}, which is not there")
+            raise BadSchematron(message("validate.pattern-which-not-there", name=path.name, what=pattern.get("id"), name2=name))
         values = {p.get("name", ""): p.get("value", "") for p in _children(pattern, "param")}
         concrete = deepcopy(abstract[name])
         concrete.attrib.pop("abstract")
@@ -148,7 +149,7 @@ def _active(schema: etree._Element) -> list[etree._Element]:
         return patterns
     chosen = next((p for p in _children(schema, "phase") if p.get("id") == phase), None)
     if chosen is None:
-        raise BadSchematron(f"phase {phase} is not there")
+        raise BadSchematron(message("validate.phase-not-there", phase=phase))
     wanted = {a.get("pattern") for a in _children(chosen, "active")}
     return [p for p in patterns if p.get("id") in wanted]
 
@@ -181,10 +182,10 @@ def _parts(abstract: _Rules, rule: etree._Element, inside: tuple[str, ...]) -> I
             continue
         name = part.get("rule", "")
         if name in inside:
-            raise BadSchematron(f"rule {name} extends itself")
+            raise BadSchematron(message("validate.rule-extends-itself", name=name))
         base = abstract.get(name)
         if base is None:
-            raise BadSchematron(f"abstract rule {name} is not there")
+            raise BadSchematron(message("validate.abstract-rule-not-there", name=name))
         yield from _parts(abstract, base, (*inside, name))
 
 

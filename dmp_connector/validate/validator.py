@@ -20,6 +20,7 @@ from dmp_connector.cda.read import MAX_CDA, Cda, read
 from dmp_connector.child import Child, ChildGone
 from dmp_connector.errors import BadDocument, Unavailable
 from dmp_connector.paper.pdf import MAX_PDF
+from dmp_connector.texts import message
 from dmp_connector.validate.findings import Finding
 from dmp_connector.validate.header import check_header
 from dmp_connector.validate.kit import Kit, Models, versions_for
@@ -61,7 +62,7 @@ class Validator:
     def _absent(self) -> tuple[Finding, ...]:
         """The checks that every document needs and that are not installed: shown with each result, so that it is not taken for complete."""
         parts = self._kit.missing_for_all if self._kit else ()
-        return tuple(Finding("kit", "warning", part, "is not installed: not checked", "n'est pas installé : non vérifié") for part in parts)
+        return tuple(Finding("kit", "warning", part, message("validate.not-installed")) for part in parts)
 
     def require(self, content: bytes, *, schematron: bool = True) -> tuple[Finding, ...]:
         """Warnings, or BadDocument with the first three errors and their number."""
@@ -69,10 +70,8 @@ class Validator:
         errors = [f for f in found if f.severity == "error"]
         if errors:
             more = len(errors) - 3
-            raise BadDocument(
-                "; ".join(str(f) for f in errors[:3]) + (f" (and {more} more)" if more > 0 else ""),
-                fr=" ; ".join(f.in_french for f in errors[:3]) + (f" (et {more} de plus)" if more > 0 else ""),
-            )
+            first = tuple(f.message for f in errors[:3])
+            raise BadDocument(message("validate.more", first=first, count=more) if more > 0 else message("words", words=first))
         return found
 
     def _check_xsd(self, document: Cda) -> list[Finding]:
@@ -80,7 +79,7 @@ class Validator:
         # A copy as its own tree: inside a self-presenting document the schema would see the stylesheet.
         if schema is None or schema.validate(etree.fromstring(etree.tostring(document.root), etree.XMLParser(huge_tree=True))):
             return []
-        return [Finding("xsd", "error", f"line {e.line}", e.message) for e in schema.error_log]  # type: ignore[attr-defined]
+        return [Finding("xsd", "error", f"line {e.line}", message("words", words=e.message)) for e in schema.error_log]  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """End the schematron process, when one runs."""
@@ -99,10 +98,10 @@ class SchematronWorker:
     def check(self, document: bytes, models: Sequence[Sequence[str]] = ()) -> list[Finding]:
         """Findings of every generic schema, and of each model's best version (`models`: paths). Raises Unavailable: no
         saxonche, a generic schema that does not compile, a hang."""
-        message = json.dumps([list(map(str, versions)) for versions in models]).encode() + b"\n" + document
+        request = json.dumps([list(map(str, versions)) for versions in models]).encode() + b"\n" + document
         with self._lock:
-            answer = self._ask(self._child or self._start(), message, _CHECK_SECONDS)
-        return [Finding(name, severity, where, message) for name, severity, where, message in answer["findings"]]
+            answer = self._ask(self._child or self._start(), request, _CHECK_SECONDS)
+        return [Finding(name, severity, where, message("words", words=said)) for name, severity, where, said in answer["findings"]]
 
     def close(self) -> None:
         """End the process; the next question starts another."""
@@ -118,10 +117,10 @@ class SchematronWorker:
             raise
         return self._child
 
-    def _ask(self, child: Child, message: bytes, seconds: float) -> dict[str, Any]:
+    def _ask(self, child: Child, request: bytes, seconds: float) -> dict[str, Any]:
         """Raises Unavailable. A document that Saxon cannot judge leaves the worker warm."""
         try:
-            answer: dict[str, Any] = child.ask(message, seconds=seconds)
+            answer: dict[str, Any] = child.ask(request, seconds=seconds)
         except ChildGone as error:
             self._stop()
             raise Unavailable(f"schematron worker: {error}", sent=False) from error

@@ -18,6 +18,7 @@ import pybase64
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer
+from dmp_connector.texts import message
 
 XOP = "http://www.w3.org/2004/08/xop/include"
 _INCLUDE = f"{{{XOP}}}Include"
@@ -67,17 +68,17 @@ def decode(content_type: str, body: bytes, *, max_parts: int = 200) -> tuple[byt
     parameters = _parameters(content_type)
     boundary = parameters.get("boundary", "")
     if not 1 <= len(boundary) <= 200:
-        raise BadAnswer("multipart answer without boundary")
+        raise BadAnswer(message("mtom.multipart-answer-without-boundary"))
     parts = _split(body, boundary.encode("latin-1"), max_parts)
     start = parameters.get("start", "").strip().strip("<>")
     by_cid: dict[str, Part] = {}
     for part in parts:
         if part.cid and part.cid in by_cid:
-            raise BadAnswer(f"two parts with Content-ID {part.cid[:80]!r}")
+            raise BadAnswer(message("mtom.two-parts-content-id", cid=repr(part.cid[:80])))
         by_cid[part.cid] = part
     root = by_cid.get(start) if start else parts[0]
     if root is None:
-        raise BadAnswer("the start part is missing")
+        raise BadAnswer(message("mtom.start-part-missing"))
     return root.content, {cid: part for cid, part in by_cid.items() if part is not root}
 
 
@@ -91,7 +92,7 @@ def _split(body: bytes, boundary: bytes, max_parts: int) -> list[Part]:
     delimiter = b"--" + boundary
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
     if at == 1:  # find said -1
-        raise BadAnswer("the boundary does not occur in the multipart")
+        raise BadAnswer(message("mtom.boundary-does-not-occur-multipart"))
     parts: list[Part] = []
     while True:
         at += len(delimiter)
@@ -99,14 +100,14 @@ def _split(body: bytes, boundary: bytes, max_parts: int) -> list[Part]:
             break
         line_end = body.find(b"\n", at, at + 200)
         if line_end < 0 or body[at:line_end].strip():
-            raise BadAnswer("a boundary line is malformed")
+            raise BadAnswer(message("mtom.boundary-line-malformed"))
         end = _next_delimiter(body, delimiter, line_end)
         parts.append(_part(body, line_end + 1, end[0]))
         if len(parts) > max_parts:
-            raise BadAnswer(f"more than {max_parts} parts")
+            raise BadAnswer(message("mtom.more-than-parts", max_parts=max_parts))
         at = end[1]
     if not parts:
-        raise BadAnswer("an empty multipart")
+        raise BadAnswer(message("mtom.empty-multipart"))
     return parts
 
 
@@ -114,7 +115,7 @@ def _next_delimiter(body: bytes, delimiter: bytes, at: int) -> tuple[int, int]:
     """(end of content, start of delimiter); the line break before a delimiter belongs to it (RFC 2046 5.1.1)."""
     found = body.find(b"\n" + delimiter, at)
     if found < 0:
-        raise BadAnswer("the multipart ends before its last boundary")
+        raise BadAnswer(message("mtom.multipart-ends-before-last-boundary"))
     return (found - 1 if body[found - 1 : found] == b"\r" else found), found + 1
 
 
@@ -122,14 +123,14 @@ def _part(body: bytes, start: int, end: int) -> Part:
     window = body[start : min(end, start + _HEAD_LIMIT)]
     cut = re.search(rb"\r?\n\r?\n", window) if not window.startswith((b"\r\n", b"\n")) else None
     if cut is None:
-        raise BadAnswer("a part without header")
+        raise BadAnswer(message("mtom.part-without-header"))
     headers = _headers(window[: cut.start()])
     content = body[start + cut.end() : end]
     encoding = headers.get("content-transfer-encoding", "binary").lower()
     if encoding == "base64":
         content = _from_base64(content)
     elif encoding not in ("binary", "8bit", "7bit"):
-        raise BadAnswer(f"transfer encoding {encoding[:40]!r} is not used by MTOM")
+        raise BadAnswer(message("mtom.transfer-encoding-not-used-mtom", encoding=repr(encoding[:40])))
     return Part(headers.get("content-id", "").strip("<>"), headers.get("content-type", "application/octet-stream"), content)
 
 
@@ -143,7 +144,7 @@ def _from_base64(text: bytes) -> bytes:
     try:
         return pybase64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error as error:
-        raise BadAnswer("a base64 part cannot be decoded") from error
+        raise BadAnswer(message("mtom.base64-part-cannot-decoded")) from error
 
 
 def content_of(element: etree._Element, parts: dict[str, Part]) -> tuple[bytes, str | None]:
@@ -154,5 +155,5 @@ def content_of(element: etree._Element, parts: dict[str, Part]) -> tuple[bytes, 
     href = child.get("href", "")
     part = parts.get(unquote(href[4:])) if href.startswith("cid:") else None
     if part is None:
-        raise BadAnswer(f"the part {href[:80]!r} is missing")
+        raise BadAnswer(message("mtom.part-missing", href=repr(href[:80])))
     return part.content, part.media_type

@@ -15,6 +15,7 @@ from lxml import etree
 
 from dmp_connector.errors import BadAnswer, Refused, refusal
 from dmp_connector.settings import Limits
+from dmp_connector.texts import message
 from dmp_connector.wire import mtom
 from dmp_connector.wire.xml import parse, serialise
 
@@ -86,10 +87,10 @@ def read(media_type: str, body: bytes, limits: Limits) -> Envelope:
     root = parse(body, max_bytes=limits.xml_bytes, max_depth=limits.xml_depth)
     ns = etree.QName(root).namespace
     if etree.QName(root).localname != "Envelope" or ns not in (SOAP12, SOAP11):
-        raise BadAnswer("not a SOAP envelope")
+        raise BadAnswer(message("soap.not-soap-envelope"))
     payloads = root.findall(f"{{{ns}}}Body/*")
     if len(payloads) > 1:
-        raise BadAnswer("more than one element in the SOAP body")
+        raise BadAnswer(message("soap.more-than-one-element-soap"))
     header = root.find(f"{{{ns}}}Header")
     return Envelope(
         payload=payloads[0] if payloads else None,

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dmp_connector.errors import BadSettings
-from dmp_connector.french import french
+from dmp_connector.texts import message
 
 Headers = Iterable[tuple[bytes, bytes]]
 _NUMBERED = re.compile(r"(\d{4,})-")
@@ -83,7 +83,4 @@ def _said(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadSettings(
-            f"trace: {directory}: {error.strerror}; nothing goes out untraced",
-            fr=f"trace : {directory} : {french(error.strerror or '')} ; rien ne part sans trace",
-        ) from error
+        raise BadSettings(message("trace.trace-nothing-goes-out-untraced", directory=directory, why=error.strerror)) from error

@@ -20,6 +20,7 @@ import httpx2
 
 from dmp_connector.errors import BadCertificate, BadSettings, Unavailable
 from dmp_connector.settings import DmpSettings, Limits
+from dmp_connector.texts import message
 from dmp_connector.wire.trace import TraceSink
 
 Progress = Callable[[int, int], None]
@@ -110,10 +111,7 @@ class Exchange:
     def _addressed(self, url: str, media_type: str, length: int) -> tuple[str, list[tuple[str, str]]]:
         parts = urlsplit(url)
         if self._relay and self._relayed not in {"", parts.netloc}:
-            raise BadSettings(
-                f"the card's TLS relay leads to {self._relayed}, not to {parts.netloc}",
-                fr=f"le relais TLS de la carte mène à {self._relayed}, pas à {parts.netloc}",
-            )
+            raise BadSettings(message("transport.card-s-tls-relay-leads", relayed=self._relayed, netloc=parts.netloc))
         target = f"{self._relay}{parts.path}" if self._relay else url
         headers = [("Host", parts.netloc), ("Content-Type", media_type), ("Content-Length", str(length)), ("Accept-Encoding", "identity")]
         return target, headers
@@ -199,5 +197,7 @@ def client_context(settings: DmpSettings) -> ssl.SSLContext:
         if settings.certificate and settings.key:
             context.load_cert_chain(settings.certificate, settings.key)
     except (OSError, ssl.SSLError) as error:
-        raise BadCertificate(f"{settings.anchors} / {settings.certificate} / {settings.key}: {error.strerror or error}") from error
+        raise BadCertificate(
+            message("at", place=f"{settings.anchors} / {settings.certificate} / {settings.key}", what=error.strerror or error)
+        ) from error
     return context

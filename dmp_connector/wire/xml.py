@@ -12,6 +12,7 @@ from typing import Final
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, HostileXml
+from dmp_connector.texts import message
 
 _PROLOG: Final = re.compile(rb"\s+|<\?[^>]{0,4096}?\?>|<!--.{0,65536}?-->", re.DOTALL)
 _WIDE: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00", b"<\x00")
@@ -23,7 +24,7 @@ def parse(data: bytes, *, max_bytes: int = 16 * 1024 * 1024, max_depth: int = 10
     Raises HostileXml (DTD, too large, too deep, not UTF-8 compatible) or BadAnswer (not well-formed).
     """
     if len(data) > max_bytes:
-        raise HostileXml(f"{len(data)} bytes of XML where {max_bytes} are allowed")
+        raise HostileXml(message("xml.bytes-xml-where-allowed", size=len(data), max_bytes=max_bytes))
     _refuse_doctype(data)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, attribute_defaults=False,
@@ -34,31 +35,31 @@ def parse(data: bytes, *, max_bytes: int = 16 * 1024 * 1024, max_depth: int = 10
     except etree.XMLSyntaxError as error:
         text = str(error.msg)
         if "xcessive depth" in text:
-            raise HostileXml("nested too deep") from error
+            raise HostileXml(message("xml.nested-too-deep")) from error
         if "huge" in text or "HUGE" in text:
-            raise HostileXml("a text or an attribute is too long") from error
+            raise HostileXml(message("xml.text-attribute-too-long")) from error
         if "ntity" in text:
-            raise HostileXml(text) from error
-        raise BadAnswer(f"not well-formed XML: {text}") from error
+            raise HostileXml(message("words", words=text)) from error
+        raise BadAnswer(message("xml.not-well-formed-xml", text=text)) from error
     except ValueError as error:
-        raise BadAnswer(f"not readable as XML: {error}") from error
+        raise BadAnswer(message("xml.not-readable-xml", error=str(error))) from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise HostileXml("a DTD is not accepted")
+        raise HostileXml(message("xml.dtd-not-accepted"))
     if _deeper_than(max_depth)(root):
-        raise HostileXml(f"nested deeper than {max_depth}")
+        raise HostileXml(message("xml.nested-deeper-than", max_depth=max_depth))
     return root
 
 
 def _refuse_doctype(data: bytes) -> None:
     if data.startswith(_WIDE):
-        raise HostileXml("only UTF-8 is accepted")
+        raise HostileXml(message("xml.only-utf-8-accepted"))
     at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     while found := _PROLOG.match(data, at):
         at = found.end()
     if data[at : at + 2] == b"<!":
-        raise HostileXml("a DTD is not accepted")
+        raise HostileXml(message("xml.dtd-not-accepted"))
     if data[at : at + 1] not in {b"<", b""}:  # also EBCDIC and UTF-7, in which this search would miss a DTD
-        raise HostileXml("only UTF-8 is accepted")
+        raise HostileXml(message("xml.only-utf-8-accepted"))
 
 
 _depth_tests: dict[int, etree.XPath] = {}

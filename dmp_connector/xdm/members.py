@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmp_connector.errors import BadArchive
+from dmp_connector.texts import message
 
 _LOCAL_HEADER = 30  # fixed part, APPNOTE 4.3.7
 _ENCRYPTED = 0x1 | 0x40
@@ -36,62 +37,51 @@ class XdmLimits:
 def members(data: bytes, limits: XdmLimits) -> Mapping[str, bytes]:
     """Path (with `/`, as the archive says) to octets, folders left out. Raises BadArchive."""
     if len(data) > limits.archive_bytes:
-        raise BadArchive(
-            f"archive of {len(data)} bytes; at most {limits.archive_bytes} are taken",
-            fr=f"archive de {len(data)} octets ; au plus {limits.archive_bytes} sont acceptés",
-        )
+        raise BadArchive(message("xdm.archive-bytes-most-taken", size=len(data), archive_bytes=limits.archive_bytes))
     if data[:4] != b"PK\x03\x04":
-        raise BadArchive("not a ZIP archive", fr="ce n'est pas une archive ZIP")
+        raise BadArchive(message("xdm.not-zip-archive"))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             _check_directory(infos, limits)
             return _contents(archive, [i for i in infos if not i.is_dir()], limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, UnicodeDecodeError) as error:
-        raise BadArchive("the ZIP archive is damaged", fr="l'archive ZIP est endommagée") from error
+        raise BadArchive(message("xdm.zip-archive-damaged")) from error
 
 
 def _check_directory(infos: list[zipfile.ZipInfo], limits: XdmLimits) -> None:
     if len(infos) > limits.members:
-        raise BadArchive(
-            f"{len(infos)} members; at most {limits.members} are taken",
-            fr=f"{len(infos)} fichiers ; au plus {limits.members} sont acceptés",
-        )
+        raise BadArchive(message("xdm.members-most-taken", count=len(infos), members=limits.members))
     seen: set[str] = set()
     end = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
         name = _require_safe_path(info)
         if name.casefold() in seen:
-            raise BadArchive("two members have the same name", fr="deux fichiers ont le même nom")
+            raise BadArchive(message("xdm.two-members-same-name"))
         seen.add(name.casefold())
         if info.flag_bits & _ENCRYPTED:
-            raise BadArchive("encrypted members are not accepted", fr="les fichiers chiffrés ne sont pas acceptés")
+            raise BadArchive(message("xdm.encrypted-members-not-accepted"))
         if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise BadArchive("unknown compression", fr="compression inconnue")
+            raise BadArchive(message("xdm.unknown-compression"))
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise BadArchive(
-                "symbolic links and devices are not accepted", fr="les liens symboliques et les fichiers spéciaux ne sont pas acceptés"
-            )
+            raise BadArchive(message("xdm.symbolic-links-devices-not-accepted"))
         if info.header_offset < end:
-            raise BadArchive("members overlap: a bomb", fr="des fichiers se chevauchent : bombe de décompression")
+            raise BadArchive(message("xdm.members-overlap-bomb"))
         end = info.header_offset + _LOCAL_HEADER + info.compress_size
     announced = sum(i.file_size for i in infos)
     if announced > limits.total_bytes:
-        raise BadArchive(
-            f"{announced} bytes once unpacked; at most {limits.total_bytes} are taken",
-            fr=f"{announced} octets une fois décompressée ; au plus {limits.total_bytes} sont acceptés",
-        )
+        raise BadArchive(message("xdm.bytes-once-unpacked-most-taken", announced=announced, total_bytes=limits.total_bytes))
 
 
 def _require_safe_path(info: zipfile.ZipInfo) -> str:
     # zipfile cuts a name at NUL; the original name has what was really written.
     name = info.orig_filename.replace("\\", "/")
     if "\0" in name or any(ord(c) < 32 for c in name):
-        raise BadArchive("a member's name has control characters", fr="le nom d'un fichier a des caractères de contrôle")
+        raise BadArchive(message("xdm.member-s-name-control-characters"))
     parts = name.rstrip("/").split("/")
     if not name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts or "" in parts or len(name) > 300:
-        raise BadArchive("a member's path leaves the archive", fr="le chemin d'un fichier sort de l'archive")
+        raise BadArchive(message("xdm.member-s-path-leaves-archive"))
     return "/".join(part for part in parts if part != ".")
 
 
@@ -103,14 +93,9 @@ def _contents(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], limits: Xd
         with archive.open(info) as member:
             content = member.read(allowed + 1)
         if len(content) > allowed:
-            raise BadArchive(
-                f"a member is larger than {allowed} bytes once unpacked", fr=f"un fichier dépasse {allowed} octets une fois décompressé"
-            )
+            raise BadArchive(message("xdm.member-larger-than-bytes-once", allowed=allowed))
         if len(content) > 1_000_000 and len(content) > limits.ratio * max(info.compress_size, 1):
-            raise BadArchive(
-                f"a member unpacks to more than {limits.ratio} times its size: a bomb",
-                fr=f"un fichier décompressé dépasse {limits.ratio} fois sa taille : bombe de décompression",
-            )
+            raise BadArchive(message("xdm.member-unpacks-more-than-times", ratio=limits.ratio))
         total += len(content)
         found[_require_safe_path(info)] = content
     return found

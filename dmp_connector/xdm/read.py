@@ -18,6 +18,7 @@ from dmp_connector.ebxml import read_registry
 from dmp_connector.errors import BadAnswer, BadArchive, BadDocument, BadInput
 from dmp_connector.model.documents import Association, DocumentEntry, SubmissionSet
 from dmp_connector.model.people import Ins
+from dmp_connector.texts import Message, message
 from dmp_connector.wire.xml import parse
 from dmp_connector.xdm.members import XdmLimits, members
 from dmp_connector.xdm.write import SIGNATURE_CLASS
@@ -53,7 +54,7 @@ class XdmArchive:
 
     sets: tuple[XdmSet, ...]
     patient: Ins | None
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
 
     @property
     def documents(self) -> tuple[XdmDocument, ...]:
@@ -65,69 +66,66 @@ def read(data: bytes, *, limits: XdmLimits | None = None) -> XdmArchive:
     """The archive, checked. Raises BadArchive."""
     bounds = limits or XdmLimits()
     files = members(data, bounds)
-    notes: list[str] = []
+    notes: list[Message] = []
     described = sorted(path for path in files if path.casefold().endswith("metadata.xml"))
     if not described:
-        raise BadArchive("no METADATA.XML", fr="pas de METADATA.XML")
+        raise BadArchive(message("xdm.no-metadata-xml"))
     sets = tuple(_read_set(path, files, bounds, notes) for path in described)
     if not any(s.documents for s in sets):
-        raise BadArchive("no document is described in METADATA.XML", fr="aucun document n'est décrit dans METADATA.XML")
+        raise BadArchive(message("xdm.no-document-described-metadata-xml"))
     return XdmArchive(sets, _one_patient(sets), tuple(dict.fromkeys(notes)))
 
 
-def _read_set(path: str, files: Mapping[str, bytes], limits: XdmLimits, notes: list[str]) -> XdmSet:
+def _read_set(path: str, files: Mapping[str, bytes], limits: XdmLimits, notes: list[Message]) -> XdmSet:
     folder = _folder(path, notes)
     try:
         registry = read_registry(parse(files[path], max_bytes=limits.metadata_bytes))
     except BadAnswer as error:
-        raise BadArchive(f"METADATA.XML: {error}") from error
+        raise BadArchive(message("xdm.metadata-xml", error=error.detail)) from error
     if len(registry.submission_sets) != 1:
-        notes.append(f"{len(registry.submission_sets)} submission sets in one METADATA.XML")
+        notes.append(message("xdm.submission-sets-one-metadata-xml", count=len(registry.submission_sets)))
     documents = tuple(_read_document(entry, path, folder, files, notes) for entry in registry.entries)
     return XdmSet(folder, next(iter(registry.submission_sets), None), documents, registry.associations)
 
 
-def _folder(path: str, notes: list[str]) -> str:
+def _folder(path: str, notes: list[Message]) -> str:
     """The prefix of document URIs: a path that ends in `/` or, when the separator was lost, without it."""
     base = re.split(r"(?i)metadata\.xml$", path)[0]
     if not path.endswith("METADATA.XML"):
-        notes.append("names are not in upper case")
+        notes.append(message("xdm.names-not-upper-case"))
     if base and not base.endswith("/"):
-        notes.append("the separator between folder and file was lost")
+        notes.append(message("xdm.separator-between-folder-file-lost"))
     steps = path.split("/")
     upper = [s.upper() for s in steps]
     if "IHE_XDM" not in upper:
-        notes.append("no IHE_XDM folder")
+        notes.append(message("xdm.no-ihe-xdm-folder"))
     elif upper.index("IHE_XDM") > 0:
-        notes.append("the tree lies under an extra folder")
+        notes.append(message("xdm.tree-lies-under-extra-folder"))
     return base
 
 
-def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[str]) -> XdmDocument:
+def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[Message]) -> XdmDocument:
     path = _locate(entry, metadata, folder, files, notes)
     content = files[path]
     if not entry.hash or entry.size is None:
-        notes.append("a document has no hash or no size")
+        notes.append(message("xdm.document-no-hash-no-size"))
     try:
         entry.require_matches(content)
     except BadDocument as error:
-        raise BadArchive(
-            f"a document is not the one METADATA.XML announces: {error}",
-            fr=f"un document n'est pas celui que METADATA.XML annonce : {error.detail_fr}",
-        ) from error
+        raise BadArchive(message("xdm.document-not-one-metadata-xml", error=error.detail)) from error
     document = XdmDocument(path, entry, content)
     _check_against_cda(document)
     return document
 
 
-def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[str]) -> str:
+def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[Message]) -> str:
     """The member a URI means. Tried in order: beside METADATA.XML, below IHE_XDM, from the top, by base name or object id."""
     uri = entry.uri.replace("\\", "/")
     if not uri:
-        notes.append("a document has no URI")
+        notes.append(message("xdm.document-no-uri"))
         uri = entry.entry_uuid
     if uri.startswith("/") or ".." in uri.split("/") or ":" in uri:
-        raise BadArchive("a document's URI leaves the archive", fr="l'URI d'un document sort de l'archive")
+        raise BadArchive(message("xdm.document-s-uri-leaves-archive"))
     by_name = {path.casefold(): path for path in files if path != metadata}
     above = folder.rstrip("/").rpartition("/")[0]
     candidates = (folder + uri, f"{above}/{uri}" if above else uri, uri)
@@ -135,16 +133,14 @@ def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str
         found = by_name.get(candidate.casefold())
         if found:
             if found not in candidates:
-                notes.append("a document's name differs in case from its URI")
+                notes.append(message("xdm.document-s-name-differs-case"))
             return found
     base = uri.rpartition("/")[2].casefold()
     near = [p for p in by_name.values() if base and base in {_base(p, folder), _base(p, folder).rpartition(".")[0]}]
     if len(near) == 1:
-        notes.append("a document was found by its name only")
+        notes.append(message("xdm.document-found-name-only"))
         return near[0]
-    raise BadArchive(
-        "a document named in METADATA.XML is not in the archive", fr="un document nommé dans METADATA.XML n'est pas dans l'archive"
-    )
+    raise BadArchive(message("xdm.document-named-metadata-xml-not"))
 
 
 def _base(path: str, folder: str) -> str:
@@ -162,21 +158,16 @@ def _check_against_cda(document: XdmDocument) -> None:
         ins = cda.ins
     except BadDocument as error:
         if entry.class_code.code:
-            raise BadArchive(
-                f"a document announced as CDA cannot be read: {error}",
-                fr=f"un document annoncé comme CDA est illisible : {error.detail_fr}",
-            ) from error
+            raise BadArchive(message("xdm.document-announced-cda-cannot-read", error=error.detail)) from error
         return
     except BadInput as error:
-        raise BadArchive(
-            f"the INS in a document is malformed: {error}", fr=f"l'INS d'un document est mal formé : {error.detail_fr}"
-        ) from error
+        raise BadArchive(message("xdm.ins-document-malformed", error=error.detail)) from error
     if ins is None:
         return
     if ins != entry.patient:
-        raise BadArchive("a document and its metadata name two patients", fr="un document et ses métadonnées désignent deux patients")
+        raise BadArchive(message("xdm.document-metadata-name-two-patients"))
     if cda.unique_id != entry.unique_id:
-        raise BadArchive("a document and its metadata have two ids", fr="un document et ses métadonnées ont deux identifiants")
+        raise BadArchive(message("xdm.document-metadata-two-ids"))
 
 
 def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
@@ -184,6 +175,6 @@ def _one_patient(sets: tuple[XdmSet, ...]) -> Ins | None:
     known = {d.entry.patient for s in sets for d in s.documents} | {s.submission.patient for s in sets if s.submission}
     known = {ins for ins in known if ins.value and ins.oid}  # a malformed CX identifies nobody
     if len(known) > 1:
-        raise BadArchive("the archive holds documents of two patients", fr="l'archive contient des documents de deux patients")
+        raise BadArchive(message("xdm.archive-holds-documents-two-patients"))
     found = next(iter(known), None)
     return found if found is not None and found.oid in INS_OIDS else None

@@ -21,6 +21,7 @@ from dmp_connector.ebxml.write import members as set_members
 from dmp_connector.errors import BadArchive
 from dmp_connector.model.documents import Association, Document, Dtm, SubmissionSet
 from dmp_connector.model.people import Patient
+from dmp_connector.texts import message
 
 SIGNATURE_CLASS = "urn:oid:1.3.6.1.4.1.19376.1.2.1.1.1"
 _SUBSET = "SUBSET01"
@@ -54,14 +55,11 @@ def write(submission: SubmissionSet, documents: Sequence[Document], *, sender: S
     Raises BadArchive: no document, two patients, or two documents of one id.
     """
     if not documents:
-        raise BadArchive("an archive needs a document", fr="une archive doit contenir un document")
+        raise BadArchive(message("xdm.archive-needs-document"))
     if {d.entry.patient for d in documents} != {submission.patient}:
-        raise BadArchive(
-            "every document and the submission set must be of one patient",
-            fr="les documents et le lot de soumission doivent concerner un seul patient",
-        )
+        raise BadArchive(message("xdm.every-document-submission-set-must"))
     if len({d.entry.unique_id for d in documents}) != len(documents):
-        raise BadArchive("two documents have the same id", fr="deux documents ont le même identifiant")
+        raise BadArchive(message("xdm.two-documents-same-id"))
     named = [_named(d, number) for number, d in enumerate(documents, 1)]
     entries = [(f"Document{number:02d}", d.entry) for number, d in enumerate(named, 1)]
     metadata = submit_objects(submission, entries, _associations(named))

@@ -17,12 +17,12 @@ from dmp_connector import codes, xdm
 from dmp_connector.cda import Cda, describe
 from dmp_connector.cda import read as read_cda
 from dmp_connector.dossier.identity import same_person, told_otherwise
-from dmp_connector.errors import BadArchive, BadDocument, BadInput, DmpError, trait_fr
-from dmp_connector.french import french
+from dmp_connector.errors import BadArchive, BadDocument, BadInput, DmpError, traits
 from dmp_connector.model import Document, Dtm, SubmissionSet
 from mssgw.cli.dmp.documents import Overwrite, entry_json, require_new, shown, write_file
 from mssgw.cli.dmp.session import Options, Session, refused, verb
 from mssgw.cli.frame import Family, Json, of_os, output
+from mssgw.core.texts import Message, message
 
 app = Family(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
 
@@ -54,7 +54,7 @@ def read(
             _require_identity(config, address, _cdas(archive), json=json)
         written = _extract([d for a in archives for d in a.documents], extract, overwrite=overwrite) if extract else []
     except OSError as error:
-        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json, program="mssgw xdm")
+        refused(BadInput(of_os(error)), json=json, program="mssgw xdm")
     except DmpError as error:
         refused(error, json=json, program="mssgw xdm")
     lines = []
@@ -64,7 +64,7 @@ def read(
             f"  {shown(d.entry.title or d.path)}  {shown(d.entry.type.label)}  {shown(d.entry.mime_type)}  {len(d.content)} octets"
             for d in archive.documents
         ]
-        lines += [f"  remarque : {shown(note)}" for note in map(french, (*archive.notes, *_doubts(archive)))]
+        lines += [f"  remarque : {shown(note.fr)}" for note in (*archive.notes, *_doubts(archive))]
     document: dict[str, Any] = {"ok": True, "archives": [_archive_json(a) for a in archives], "written": written}
     if len(archives) == 1:
         document |= _archive_json(archives[0])
@@ -85,7 +85,7 @@ def _archive_json(archive: xdm.XdmArchive) -> dict[str, Any]:
             }
             for s in archive.sets
         ],
-        "notes": [*archive.notes, *_doubts(archive)],
+        "notes": [note.en for note in (*archive.notes, *_doubts(archive))],
     }
 
 
@@ -104,7 +104,7 @@ def _cda(content: bytes) -> Cda | None:
     return document if document.ins is not None else None
 
 
-def _doubts(archive: xdm.XdmArchive) -> list[str]:
+def _doubts(archive: xdm.XdmArchive) -> list[Message]:
     """Who the patient is, said in two ways: between two documents, and between a document and its metadata."""
     cdas = _cdas(archive)
     doubts = [names for other in cdas[1:] if (names := same_person(cdas[0], other))]
@@ -112,7 +112,7 @@ def _doubts(archive: xdm.XdmArchive) -> list[str]:
         document = _cda(found.content) if not found.is_signature and found.entry.mime_type.endswith("xml") else None
         if document is not None and (names := told_otherwise(found.entry.source_patient_info, document)):
             doubts.append(names)
-    return [f"doubtful identity, traits that differ: {', '.join(names)}" for names in doubts]
+    return [message("xdm.doubtful-identity", names=traits(names)) for names in doubts]
 
 
 def _require_identity(config: Path | None, address: str, documents: list[Cda], *, json: bool) -> None:
@@ -131,10 +131,10 @@ def _archives(file: Path) -> Iterator[bytes]:
     """The archive, or every archive attached to a mail. Raises BadArchive."""
     try:
         if file.stat().st_size > _MAX_FILE:
-            raise BadArchive(f"{file.name}: larger than {_MAX_FILE} bytes", fr=f"{file.name} : plus de {_MAX_FILE} octets")
+            raise BadArchive(message("dmp.larger-than-bytes", name=file.name, max_file=_MAX_FILE))
         octets = file.read_bytes()
     except OSError as error:
-        raise BadArchive(f"{file}: {error.strerror}", fr=of_os(error).fr) from error
+        raise BadArchive(of_os(error)) from error
     if octets[:2] == b"PK" or file.suffix.lower() == ".zip":
         yield octets
         return
@@ -146,7 +146,7 @@ def _archives(file: Path) -> Iterator[bytes]:
             payload = part.get_payload(decode=True)
             yield payload if isinstance(payload, bytes) else b""
     if not found:
-        raise BadArchive("no IHE_XDM.ZIP is attached", fr="aucun IHE_XDM.ZIP n'est joint")
+        raise BadArchive(message("dmp.no-ihe-xdm-zip-attached"))
 
 
 _KINDS = {"text/xml": "xml", "application/xslt+xml": "xml", "application/pdf": "pdf", "text/plain": "txt"}
@@ -198,7 +198,7 @@ def write(
         archive = xdm.write(submission, documents, sender=xdm.Sender(sender))
         target.write_bytes(archive)
     except OSError as error:
-        refused(BadInput(f"{error.filename}: {error.strerror}", fr=of_os(error).fr), json=json, program="mssgw xdm")
+        refused(BadInput(of_os(error)), json=json, program="mssgw xdm")
     except DmpError as error:
         refused(error, json=json, program="mssgw xdm")
     else:
@@ -213,26 +213,18 @@ _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 def _require_oid(root: str) -> None:
     """Room is left for the number that makes an id of it: 64 characters in all. Raises BadInput."""
     if not _OID.fullmatch(root) or len(root) > 48:
-        raise BadInput(
-            "--root is not an OID, digits and points of at most 48 characters, as 1.2.250.1.213.1.1.9.1",
-            fr="--root n'est pas un OID : des chiffres et des points, 48 caractères au plus, comme 1.2.250.1.213.1.1.9.1",
-        )
+        raise BadInput(message("dmp.root-not-oid-digits-points"))
 
 
 def _moment(at: str) -> datetime:
     try:
         return datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC)
     except ValueError as error:
-        raise BadInput(
-            "--at is not ISO 8601, as 2026-11-22T10:00:00+01:00", fr="--at n'est pas au format ISO 8601, comme 2026-11-22T10:00:00+01:00"
-        ) from error
+        raise BadInput(message("dmp.not-iso-8601-2026-11")) from error
 
 
 def _require_one_person(documents: list[Cda]) -> None:
     """One INS under two sets of traits is two persons. Raises BadDocument naming the traits."""
     for other in documents[1:]:
         if names := same_person(documents[0], other):
-            raise BadDocument(
-                f"the documents name their patient differently: {', '.join(names)}",
-                fr=f"les documents ne désignent pas leur patient de la même façon : {', '.join(trait_fr(name) for name in names)}",
-            )
+            raise BadDocument(message("dmp.documents-name-their-patient-differently", names=traits(names)))

@@ -14,6 +14,7 @@ from dmp_connector.dossier.workflow import CreationWorkflow, mail_address
 from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import Patient
 from dmp_connector.model.creation import Channel, Creation, Step
+from mssgw.core.texts import message
 from mssgw.dossier.session import Session
 from mssgw.dossier.values import CreationEvent, CreationOrder, CreationOutcome, Gesture, given
 
@@ -66,7 +67,7 @@ class Creations:
         if order.channel is Channel.EMAIL and not order.email and not order.resume:
             raise _no_email()
         if order.channel is Channel.SMS:
-            raise BadInput("--confirm is letter or email: no confirmation goes by SMS", fr="--confirm vaut letter ou email : pas de SMS")
+            raise BadInput(message("dmp.confirm-letter-email-no-confirmation"))
 
     async def begun(self, order: CreationOrder, told: Told) -> Creation:
         """A new creation, or the one to go on with. A card that is there must be its patient's: raises OtherPatient."""
@@ -110,9 +111,9 @@ class Creations:
     async def _consented(self, creation: Creation, order: CreationOrder, agreed: Gesture) -> Creation:
         """Step 3."""
         if order.means is None or creation.patient is None:
-            raise ConsentMissing("how the patient consented was not said (EX_1.1-1010)")
+            raise ConsentMissing(log="how the patient consented was not said (EX_1.1-1010)")
         if not given(agreed, creation.patient):
-            raise NotConfirmed("creation not confirmed")
+            raise NotConfirmed(log="creation not confirmed")
         return await self._flow.consent(self._session.actor, creation, means=order.means, oppositions=order.oppositions)
 
     async def _sent(self, creation: Creation, order: CreationOrder) -> Creation:
@@ -153,9 +154,9 @@ class Creations:
         found = pair(slots(), professional=table.card_reader, vitale=table.vitale_reader)
         slot = found.vitale or found.professional
         if slot is None:
-            raise NoReader("no reader is connected")
+            raise NoReader(message("dmp.no-reader-connected"))
         return PcscVitaleReader(slot).read()
 
 
 def _no_email() -> BadInput:
-    return BadInput("--confirm email needs --email", fr="--confirm email demande --email")
+    return BadInput(message("dmp.confirm-email-needs-email"))

@@ -17,6 +17,7 @@ from dmp_connector.dossier.rights import Action
 from dmp_connector.dossier.service import DossierService
 from dmp_connector.errors import BadDocument, NoReader
 from dmp_connector.model import AvailabilityStatus, DocumentEntry, Dtm, Visibility
+from mssgw.core.texts import message
 from mssgw.dossier.session import Session
 from mssgw.dossier.values import Access, Audience, Copy, Form, Progress, Search
 
@@ -129,14 +130,14 @@ def _in_form(content: bytes, form: Form) -> bytes:
         return to_html(document).encode()
     pdfs = document.embedded_pdfs()
     if not pdfs:
-        raise BadDocument("the document has no PDF inside", fr="le document ne contient pas de PDF")
+        raise BadDocument(message("dmp.document-no-pdf-inside"))
     return pdfs[0]
 
 
 def _slot(part: str) -> Slot:
     found = pair(slots(), professional=part).professional
     if found is None:
-        raise NoReader("no reader is connected")
+        raise NoReader(message("dmp.no-reader-connected"))
     return found
 
 

@@ -16,6 +16,7 @@ from dmp_connector.errors import BadDocument
 from dmp_connector.model import Ins
 from dmp_connector.store import Deposit
 from dmp_connector.validate import Validator
+from mssgw.core.texts import message
 from mssgw.dossier.session import Session
 from mssgw.dossier.values import Access, Filing, Gesture, Progress, Resumed, given
 
@@ -53,8 +54,7 @@ class Filings:
         """Raise BadDocument: more than `largest`."""
         limit = self._session.setup.table.max_pdf_octets
         if size > self.largest:
-            fr = f"{name} : {size} octets ; au plus {limit} sont acceptés"
-            raise BadDocument(f"{name}: {size} bytes; at most {limit} are taken", fr=fr)
+            raise BadDocument(message("dmp.bytes-most-taken", name=name, size=size, limit=limit))
 
     async def submit(self, access: Access, filing: Filing, *, right_patient: Gesture, progress: Progress | None = None) -> Receipt:
         """TD2.1: file a document once and only once; the same CDA or PDF again is the same document.
@@ -72,7 +72,7 @@ class Filings:
 
     def _pdf(self, access: Access, filing: Filing) -> PdfRequest:
         if not filing.title or not filing.type_code:
-            raise BadDocument("a PDF needs --title and --type", fr="un PDF demande --title et --type")
+            raise BadDocument(message("dmp.pdf-needs-title-type"))
         tables = self._session.tables
         return PdfRequest(
             filing.content,
@@ -127,10 +127,7 @@ class Filings:
 
 def _cda(access: Access, filing: Filing) -> DepositRequest:
     if filing.again or filing.act is not None:
-        raise BadDocument(
-            "--again and --date are for a PDF; a CDA carries its own id and dates",
-            fr="--again et --date sont pour un PDF ; un CDA porte son identifiant et ses dates",
-        )
+        raise BadDocument(message("dmp.again-date-pdf-cda-carries"))
     return DepositRequest(
         filing.content,
         filing.visibility,
@@ -151,10 +148,8 @@ def _resumed(unique_id: str, row: Deposit | None, outcome: str) -> Resumed:
 def require_format(content: bytes, name: str) -> None:
     """Raise BadDocument: neither a PDF nor XML, by its first octets and its name."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff", b"<\x00", b"\x00<")):
-        raise BadDocument(f"{name}: UTF-16; a CDA is written in UTF-8", fr=f"{name} : UTF-16 ; un CDA s'écrit en UTF-8")
+        raise BadDocument(message("dmp.utf-16-cda-written-utf", name=name))
     if not content.startswith(_PDF) and not content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        fr = "le fichier est vide" if not content.strip() else "il ne commence ni par %PDF- ni par <"
-        en = "the file is empty" if not content.strip() else "it begins neither with %PDF- nor with <"
-        raise BadDocument(f"{name}: neither a PDF nor a CDA: {en}", fr=f"{name} : ni un PDF ni un CDA : {fr}")
+        raise BadDocument(message("dmp.neither-pdf-nor-cda" if content.strip() else "dmp.empty-file", name=name))
     if name.lower().endswith(".pdf") and not content.startswith(_PDF):
-        raise BadDocument(f"{name}: not a PDF but XML or HTML", fr=f"{name} : ce n'est pas un PDF, mais du XML ou du HTML")
+        raise BadDocument(message("dmp.not-pdf-but-xml-html", name=name))

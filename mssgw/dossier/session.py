@@ -21,6 +21,7 @@ from dmp_connector.insi import Insi, InsiSettings
 from dmp_connector.model import AccessMode, Actor, Ins, InsKind
 from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
+from mssgw.core.texts import message
 from mssgw.dossier.setup import Setup
 from mssgw.dossier.values import Access, Progress
 
@@ -61,10 +62,7 @@ class Session:
         """Typed by a person, so its key is checked. Raises BadIns."""
         oid = access.oid or (InsKind.NIR.value if self.setup.table.production else InsKind.NIR_TEST.value)
         if oid not in INS_OIDS:
-            raise BadIns(
-                f"--oid: no INS is issued under {oid}; known: {', '.join(INS_OIDS)}",
-                fr=f"--oid : aucun INS n'est émis sous {oid} ; connus : {', '.join(INS_OIDS)}",
-            )
+            raise BadIns(message("dmp.oid-no-ins-issued-under", oid=oid, ins_oids=", ".join(INS_OIDS)))
         return Ins.typed(access.patient, oid)
 
     @asynccontextmanager
@@ -119,7 +117,7 @@ class Session:
         """The identity teleservice over the same key. Raises NoReader when it is not configured."""
         table = self.setup.table
         if not table.insi_url:
-            raise NoReader("insi_url is not configured")
+            raise NoReader(message("dmp.insi-url-not-configured"))
         settings = InsiSettings(table.insi_url, table.insi_authorisation, self.actor.practitioner.id, version=__version__)
         async with AsyncExitStack() as stack:
             wanted = self.desk.dmp.settings

@@ -13,7 +13,7 @@ from dmp_connector import codes
 from dmp_connector.card.pkcs11 import KNOWN_MODULES
 from dmp_connector.doctor import Station
 from dmp_connector.dossier.desk import DeskRules
-from dmp_connector.errors import DmpError, Language
+from dmp_connector.errors import DmpError
 from dmp_connector.model import Actor, AuthenticationMode, Code, Practitioner, Structure
 from dmp_connector.settings import DmpSettings, Limits, Software
 from dmp_connector.store import DmpStore, StoreKeys, tables
@@ -37,11 +37,11 @@ class NotSetUp(DmpError):
     """The configuration lacks what is asked for. `message`: the sentence."""
 
     def __init__(self, said: Message) -> None:
-        super().__init__(str(said))
-        self.message = said
+        super().__init__(said)
 
-    def sentence(self, language: Language = "fr") -> str:
-        return self.message.text(language)
+    @property
+    def message(self) -> Message:
+        return self.detail or super().message
 
 
 @dataclass(frozen=True, slots=True)

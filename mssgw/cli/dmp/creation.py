@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from dmp_connector.dossier.workflow import Confirmation
-from dmp_connector.errors import BadInput, ConsentMissing, DmpError, Language, NotConfirmed
+from dmp_connector.errors import BadInput, ConsentMissing, DmpError, NotConfirmed
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
-from dmp_connector.model.creation import MANAGED_SENTENCES, AccountAccess, Channel, Creation, WebAccess
+from dmp_connector.model.creation import MANAGED, AccountAccess, Channel, Creation, WebAccess
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, Said, of_os, say
-from mssgw.core.texts import Message
+from mssgw.cli.frame import ConfigFile, Json, of_os, say
+from mssgw.core.texts import Message, message
 from mssgw.dossier import CreationOrder
 from mssgw.dossier.values import CreationEvent
 
@@ -97,33 +97,20 @@ def _resumable(s: Session, means: ConsentMeans | None) -> Iterator[None]:
     except ConsentMissing as error:
         if means is not None:
             raise
-        raise ConsentMissing(
-            str(error),
-            fr="Le DMP n'est pas créé sans le consentement du patient : dites comment il l'a donné (--consent oral). "
-            f"La création se reprend par --resume {s.resume}.",
-            en="No DMP is created without the patient's consent: say how it was given (--consent oral). "
-            f"The creation goes on with --resume {s.resume}.",
-        ) from error
+        raise ConsentMissing(message("dmp.no-dmp-created-without-patient", id=s.resume)) from error
     except NotConfirmed as error:
-        raise NotConfirmed(
-            str(error),
-            fr="Le DMP n'est pas créé : confirmez que le patient y consent (répondez « oui », ou ajoutez --yes). "
-            f"La création se reprend par --resume {s.resume}.",
-            en="No DMP was created: confirm that the patient consents (answer yes, or add --yes). "
-            f"The creation goes on with --resume {s.resume}.",
-        ) from error
+        raise NotConfirmed(message("dmp.no-dmp-created-confirm-patient", id=s.resume)) from error
 
 
 class LetterNotWritten(DmpError):
     """The DMP is created, its letter is nowhere: the last step is to be done again."""
 
     def __init__(self, creation: str, why: Message) -> None:
-        super().__init__(why.en)
-        self._creation, self._why = creation, why
+        super().__init__(message("dmp.create.letter.lost", id=creation, why=why))
 
-    def sentence(self, language: Language = "fr") -> str:
-        said = say("dmp.create.letter.lost", id=self._creation, why=self._why.fr if language == "fr" else self._why.en)
-        return said.fr if language == "fr" else said.en
+    @property
+    def message(self) -> Message:
+        return self.detail or super().message
 
 
 def _place(s: Session, letter: Path | None, *, overwrite: bool) -> Path:
@@ -131,15 +118,15 @@ def _place(s: Session, letter: Path | None, *, overwrite: bool) -> Path:
     if letter is None:
         if not s.dmp.creations.possible:  # nothing is going to be created, so nothing is confirmed
             return Path(os.devnull)
-        raise BadInput("-o FILE is needed: where to put the letter", fr="-o FICHIER est nécessaire : où mettre la lettre de confirmation")
+        raise BadInput(message("dmp.o-file-needed-where-put"))
     if letter.is_dir() or not letter.name:
-        raise BadInput(f"-o {letter} is a directory, not a file", fr=f"-o {letter} est un répertoire, pas un fichier")
+        raise BadInput(message("dmp.o-directory-not-file", letter=letter))
     if not letter.parent.is_dir():
-        raise BadInput(f"-o: there is no directory {letter.parent}", fr=f"-o : le répertoire {letter.parent} n'existe pas")
+        raise BadInput(message("dmp.o-there-no-directory", parent=letter.parent))
     if not overwrite:
         require_new(letter)
     if not os.access(letter if letter.exists() else letter.parent, os.W_OK):
-        raise BadInput(f"-o {letter}: no permission to write there", fr=f"-o {letter} : pas le droit d'écrire à cet endroit")
+        raise BadInput(message("dmp.o-no-permission-write-there", letter=letter))
     return letter
 
 
@@ -152,23 +139,23 @@ def _written(s: Session, target: Path, content: bytes, *, overwrite: bool) -> No
     except OSError as error:
         raise LetterNotWritten(s.resume, of_os(error)) from error
     except BadInput as error:  # a file of that name came meanwhile
-        raise LetterNotWritten(s.resume, Said(error.detail_fr, str(error))) from error
+        raise LetterNotWritten(s.resume, error.detail) from error
 
 
 def _tell(s: Session, creation: Creation, done: Confirmation | None, target: Path) -> None:
     """Step 5: where the letter is, and that it is for the caller to send; or that Mon espace santé manages the dossier."""
     if done is None:
-        fr, en = MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]
         outcome = {"outcome": creation.step.value, "creation": creation.id}
-        s.tell(Said(fr, en), {"ok": False} | outcome | {"sentence": fr, "sentence_en": en})
+        s.tell(MANAGED, {"ok": False} | outcome | {"sentence": MANAGED.fr, "sentence_en": MANAGED.en})
         raise typer.Exit(1)
     said = say(f"dmp.create.5.{done.channel.value}", file=target, to=done.address, **named(creation))
     document: dict[str, Any] = {"ok": True, "outcome": creation.step.value, "creation": creation.id, "letter": str(target)}
     document["ins"] = creation.patient.ins.value if creation.patient else None
     if done.channel is Channel.EMAIL:
-        said = Said(f"{said.fr}\n\n{done.subject}\n\n{done.text}", said.en)
         document["email"] = {"to": done.address, "subject": done.subject, "text": done.text}
-    s.tell(said, document)
+        s.tell(f"{said.fr}\n\n{done.subject}\n\n{done.text}\n{said.en}", document)
+    else:
+        s.tell(said, document)
 
 
 def named(creation: Creation) -> dict[str, str]:

@@ -22,6 +22,7 @@ from dmp_connector.errors import BadInput
 from dmp_connector.model import AccessMode, DocumentEntry, Visibility
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, say
+from mssgw.core.texts import message
 from mssgw.dossier import Audience, Form, Search
 from mssgw.dossier.values import Copy, Progress
 
@@ -192,10 +193,7 @@ def write_file(target: Path, content: bytes, *, overwrite: bool) -> None:
 
 
 def _exists(target: Path) -> BadInput:
-    return BadInput(
-        f"{target} exists already and is left as it is; choose another name, or add --overwrite",
-        fr=f"{target} existe déjà et reste tel quel ; choisissez un autre nom, ou ajoutez --overwrite",
-    )
+    return BadInput(message("dmp.exists-already-left-choose-another", target=target))
 
 
 def shown(text: str) -> str:

@@ -12,9 +12,9 @@ from dmp_connector.client import IdentityQuery, ListMode
 from dmp_connector.dossier.service import AdministrativeChange
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
 from dmp_connector.model import AccessMode, AdministrativeData, Candidate, ConsentMeans, Dossier, DossierState, DossierSummary, Sex
-from dmp_connector.model.creation import MANAGED_SENTENCES
+from dmp_connector.model.creation import MANAGED
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, Said, say
+from mssgw.cli.frame import ConfigFile, Json, say
 
 app = typer.Typer()
 
@@ -314,7 +314,7 @@ async def managed(s: Session, outcome: Awaitable[Dossier]) -> None:
     try:
         dossier = await outcome
     except (ManagedByMes, LegacyDisabled):
-        s.notice(Said(MANAGED_SENTENCES["fr"], MANAGED_SENTENCES["en"]))
+        s.notice(MANAGED)
         raise
     s.tell(dossier_text(dossier), dossier_json(dossier))
 

@@ -155,7 +155,7 @@ def _read_bounded(file: Path, filings: Filings) -> bytes:
         filings.require_size(file.stat().st_size, file.name)
         content = file.read_bytes()
     except OSError as error:
-        raise BadDocument(f"{file}: {error.strerror}", fr=of_os(error).fr) from error
+        raise BadDocument(of_os(error)) from error
     filings.require_document(content, file.name)
     return content
 

@@ -17,8 +17,9 @@ from dmp_connector.dossier.access import MIN_REASON
 from dmp_connector.errors import DmpError, Refused
 from dmp_connector.model import AccessMode, Patient
 from mssgw.cli.config import loaded
+from mssgw.cli.dmp.hints import hint_of
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
-from mssgw.cli.frame import Said, at, both, failure, of_os, output, say, warn
+from mssgw.cli.frame import at, both, failure, of_os, output, say, warn
 from mssgw.cli.opened import acting
 from mssgw.core.texts import Message
 from mssgw.dossier import Access, DmpService, DmpSession, Gesture, NotSetUp
@@ -197,16 +198,19 @@ def _ended(by: Interrupted, resume: str) -> typer.Exit:
 
 def refused(error: DmpError, *, json: bool, program: str = "mssgw dmp") -> NoReturn:
     """Print a refusal, every reason of it, and end with status 1."""
-    fr, en = error.sentence("fr"), error.sentence("en")
     if isinstance(error, NotSetUp):
         raise failure(error.message) from error
+    said = error.message
+    if (hint := hint_of(error)) is not None:
+        said = say("sentences", first=said, then=hint)
     if json:
-        document = {"ok": False, "error": type(error).__name__, "sentence": fr, "sentence_en": en, "detail": str(error)}
-        document["reasons"] = [list(reason) for reason in error.reasons]
+        document = {"ok": False, "error": type(error).__name__, "sentence": said.fr, "sentence_en": said.en, "detail": str(error)}
+        document["reasons"] = [[name, holds, why.fr] for name, holds, why in error.reasons]
+        document["reasons_en"] = [[name, holds, why.en] for name, holds, why in error.reasons]
         if isinstance(error, Refused):
             document |= {"code": error.code, "text": error.text}
         output("", json=True, document=document)
         raise typer.Exit(1)
-    several = len({text for _, _, text in error.reasons}) > 1
-    reasons = "".join(f"\n  ✘ {name} : {text}" for name, _, text in error.reasons) if several else ""
-    raise failure(at(program, Said(fr + reasons, en)))
+    several = len({why for _, _, why in error.reasons}) > 1
+    reasons = [say("dmp.reason", name=name, why=why) for name, _, why in error.reasons] if several else []
+    raise failure(at(program, said), *reasons)

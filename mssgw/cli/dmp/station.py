@@ -9,17 +9,30 @@ from typing import Annotated, Any
 
 import typer
 
+from dmp_connector.doctor import Check
 from dmp_connector.errors import DmpError
 from dmp_connector.model import AccessMode
 from mssgw.cli.dmp.documents import entry_json, entry_line, opened
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, refused, service, verb
-from mssgw.cli.frame import ConfigFile, Json, failure, output, run, say
+from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
+from mssgw.core.texts import Message
 from mssgw.dossier.service import CardSeen
 
 app = typer.Typer()
 
 
 Who = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="For this dmp_actor of the configuration; else for all of them.")]
+
+
+def _line(one: Check) -> Message:
+    values = {"mark": one.mark, "name": one.name, "seen": one.seen}
+    return say("dmp.check-advice", **values, advice=one.advice) if one.advice else say("dmp.check", **values)
+
+
+def _check(one: Check) -> dict[str, Any]:
+    words = {"name": one.name, "seen": one.seen, "advice": one.advice}
+    french = {name: said.fr if said else "" for name, said in words.items()}
+    return french | {"holds": one.holds, "needed": one.needed} | {f"{name}_en": said.en if said else "" for name, said in words.items()}
 
 
 @app.command()
@@ -29,8 +42,8 @@ def doctor(config: ConfigFile, address: Who = "", json: Json = False) -> None:
         checks = run(service(config).doctor(address))
     except DmpError as error:
         refused(error, json=json)
-    text = "\n".join(f"{c.mark} {c.name} : {c.seen}{f' — {c.advice}' if c.advice else ''}" for c in checks)
-    document = [{"name": c.name, "holds": c.holds, "seen": c.seen, "advice": c.advice, "needed": c.needed} for c in checks]
+    text = both(*map(_line, checks))
+    document = [_check(c) for c in checks]
     bad = [c for c in checks if c.needed and not c.holds]
     output(text, json=json, document={"ok": not bad, "checks": document})
     raise typer.Exit(1 if bad else 0)

@@ -11,7 +11,7 @@ from typing import Final
 import bilingual
 from bilingual import LANGUAGES, Language, Message
 
-__all__ = ["LANGUAGES", "Language", "Message", "either", "has", "message", "named", "text"]
+__all__ = ["LANGUAGES", "PACKAGE", "Language", "Message", "either", "has", "message", "named", "text"]
 
 PACKAGE: Final = "mssgw"
 

@@ -79,7 +79,7 @@ def test_a_wrong_pin_says_how_many_tries_are_left_and_is_not_repeated(cps):
         with pytest.raises(WrongPin) as raised:
             reader.open("9999", NOW)
         assert raised.value.tries_left is not None
-        assert "Essais restants" in raised.value.sentence("fr")
+        assert "Essais restants" in raised.value.message.fr
         reader.open(cps.pin, NOW)
 
 

@@ -47,8 +47,9 @@ class Mssgw:
         ran = CliRunner().invoke(app, [*command, *arguments], input=stdin)
         if ran.exception is not None and not isinstance(ran.exception, SystemExit):
             raise ran.exception
-        lines = [line for line in ran.stdout.splitlines() if line]
-        return Outcome(ran.exit_code, None if text else json.loads(lines[-1]) if lines else None, ran.stderr, ran.stdout)
+        stdout, stderr = (output.replace("\N{NO-BREAK SPACE}", " ") for output in (ran.stdout, ran.stderr))  # easier to compare with
+        lines = [line for line in stdout.splitlines() if line]
+        return Outcome(ran.exit_code, None if text else json.loads(lines[-1]) if lines else None, stderr, stdout)
 
     def done(self, name: str, *arguments: str, **options: Any) -> Any:
         outcome = self(name, *arguments, **options)

@@ -92,7 +92,7 @@ def outcomes(mssgw: Mssgw, what: str = "creation") -> list[str]:
 def resumable(refused) -> str:
     assert refused.document["error"] == "CreationUnanswered"
     sentence = refused.document["sentence"]
-    return sentence.partition("--resume ")[2].partition(" ")[0]
+    return sentence.partition("--resume ")[2].partition(" ")[0].rstrip(".")
 
 
 @pytest.mark.parametrize("delivers", [True, False])
@@ -193,7 +193,7 @@ def test_a_creation_is_confirmed_only_when_its_letter_is_on_the_disk(mssgw, card
     assert lost.document["error"] == "LetterNotWritten"
     assert "le disque est plein" in lost.document["sentence"]
     assert outcomes(mssgw)[-1] == "created"
-    creation = lost.document["sentence"].partition("--resume ")[2].partition(" ")[0]
+    creation = lost.document["sentence"].partition("--resume ")[2].partition(" ")[0].rstrip(".")
     assert mssgw.done("create", "--resume", creation, "-o", str(letter))["letter"] == str(letter)
     assert letter.read_bytes().startswith(b"%PDF")
     assert outcomes(mssgw)[-1] == "confirmed"

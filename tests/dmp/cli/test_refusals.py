@@ -31,8 +31,8 @@ def hidden(mssgw, tmp_path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("--yes",), "ReasonMissing", "au moins 10 caractères (--reason) ; aucun n'est donné"),
-        (("--reason", "urgent", "--yes"), "ReasonMissing", "au moins 10 caractères (--reason) ; celui-ci en compte 6"),
+        (("--yes",), "ReasonMissing", "au moins 10 caractères ; aucun n'est donné"),
+        (("--reason", "urgent", "--yes"), "ReasonMissing", "au moins 10 caractères ; celui-ci en compte 6"),
         (("--reason", WHY), "NotConfirmed", "n'a pas été confirmé"),
     ],
 )
@@ -63,7 +63,7 @@ def answered(mssgw, words: str, *arguments: str) -> tuple[int, str]:
         os.write(person, words.encode())
         shown, _ = ran.communicate(timeout=60)
         os.close(person)
-    return ran.returncode, shown
+    return ran.returncode, shown.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_yes_is_typed_at_a_terminal_and_any_other_word_is_asked_about_again(mssgw):

@@ -201,7 +201,7 @@ async def test_a_server_that_says_when_to_come_back_is_not_asked_again(dmp_runni
         with pytest.raises(Unavailable) as error:
             await exchange.post("TD", server.url, "text/xml", b"<a/>")
         assert (error.value.sent, error.value.retry_after, server.requests) == (False, 120, 1)
-    assert error.value.sentence("fr") == "Le DMP est indisponible. Réessayez dans 120 secondes."
+    assert error.value.message.fr == "Le DMP est indisponible. Réessayez dans 120 secondes."
 
 
 @pytest.mark.parametrize("header", [b"soon", b"-5", b"99999999999999999999", b"\xd9\xa3", b"Wed, 21 Oct 2026 07:28:00 GMT", b"", b"12 34"])

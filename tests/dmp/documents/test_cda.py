@@ -284,7 +284,7 @@ def test_the_ins_of_two_oids_is_not_one_patient(wanted):
     twice = '<id root="1.2.250.1.213.1.4.10" extension="279035121518989"/>'
     other = '<id root="1.2.250.1.213.1.4.10" extension="109076322083489"/>'
     findings = check_header(read(edited(wanted, twice, twice + other)))
-    assert "two INS in one document" in {f.message for f in findings}
+    assert "two INS in one document" in {str(f.said) for f in findings}
     assert Ins.received("109076322083489")
 
 

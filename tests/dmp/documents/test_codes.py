@@ -46,8 +46,8 @@ def test_codes_taken_from_another_set_are_marked_and_the_doctor_says_so():
     facility = codes.load().facility
     assert {c.code for c in facility.unconfirmed} == {"SA64", "SA65", "SA66", "SA67", "SA68", "SA69"}
     assert facility.require("SA11", R02) not in facility.unconfirmed
-    (said,) = [c for c in examine(Station(), datetime.now(UTC)) if c.name == "jeux de valeurs"]
-    assert "JDV_J61_HealthcareFacilityTypeCode_DMP (6 codes)" in said.advice
+    (said,) = [c for c in examine(Station(), datetime.now(UTC)) if c.name.fr == "jeux de valeurs"]
+    assert "JDV_J61_HealthcareFacilityTypeCode_DMP (6 codes)" in said.advice.fr
 
 
 def test_an_operators_file_replaces_ours_and_the_others_stay(tmp_path):

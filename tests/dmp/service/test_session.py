@@ -45,8 +45,8 @@ async def test_who_is_not_an_actor_is_told_so_in_both_languages(house):
     with pytest.raises(NotSetUp) as refused:
         async with house.session("nobody@alpha.test"):
             pass
-    assert "nobody@alpha.test" in refused.value.sentence("fr")
-    assert refused.value.sentence("fr") != refused.value.sentence("en")
+    assert "nobody@alpha.test" in refused.value.message.fr
+    assert refused.value.message.fr != refused.value.message.en
 
 
 async def test_a_node_without_dmp_has_no_session(house, tmp_path):
