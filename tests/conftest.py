@@ -18,6 +18,7 @@ import pytest
 from mssgw import store as store_package
 from mssgw.core.config import Config, parse
 from tests import fuzz, groups, needs, postgres
+from tests.cli.desk import Node
 from tests.configurations import alpha
 
 fuzz.load_profile()
@@ -164,3 +165,10 @@ async def _check_and_close(opened: store_package.Store) -> None:
     finally:
         await opened.close()
     assert not problems, "\n".join(map(str, problems))
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A directory as an administrator has it, where the verbs are run."""
+    monkeypatch.chdir(tmp_path)
+    return Node(tmp_path)

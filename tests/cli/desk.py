@@ -31,12 +31,14 @@ def mssgw(*arguments: object, given: bytes = b"") -> subprocess.CompletedProcess
 
 
 class Node:
-    """A directory with a configuration, and the verbs on it. `called` has the last call whole."""
+    """A directory with a configuration and a master key, and the verbs on it. `called` has the last call whole."""
 
     def __init__(self, directory: Path) -> None:
         self.config = directory / "mssgw.toml"
         self.config.write_text(alpha())
         (directory / "anchors").mkdir()
+        (directory / "master.key").write_bytes(bytes(range(32)))
+        (directory / "master.key").chmod(0o600)
         self.called = subprocess.CompletedProcess[bytes]([], 0, b"", b"")
 
     def __call__(self, *arguments: str, status: int = 0, given: str = "") -> Any:

@@ -9,16 +9,11 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
 from mssgw.store import queue
 from mssgw.store.queue import Outcome, State
-from tests.cli.desk import Node
 from tests.store.messages import enqueue
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    node = Node(tmp_path)
-    (tmp_path / "master.key").write_bytes(bytes(32))
-    (tmp_path / "master.key").chmod(0o600)
+def run(node):
     config = load(node.config)
     store_package.migrate(config)
 

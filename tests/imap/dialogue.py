@@ -35,15 +35,18 @@ class Client:
 
     async def response(self) -> bytes:
         """One response, literals included, without the final CRLF; b"" at the end of the connection."""
-        async with asyncio.timeout(PATIENCE):
-            whole = b""
-            while True:
-                line = await self.reader.readline()
-                whole += line
-                literal = re.search(rb"\{(\d+)\}\r\n\Z", line)
-                if not literal:
-                    break
-                whole += await self.reader.readexactly(int(literal[1]))
+        whole = b""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    line = await self.reader.readline()
+                    whole += line
+                    literal = re.search(rb"\{(\d+)\}\r\n\Z", line)
+                    if not literal:
+                        break
+                    whole += await self.reader.readexactly(int(literal[1]))
+        except TimeoutError:
+            raise AssertionError(f"no response in {PATIENCE} s, only {whole[:200]!r}\n{self}") from None
         self.log.append(f"S: {whole[:200]!r}")
         return whole.removesuffix(b"\r\n")
 

@@ -33,7 +33,7 @@ def postfix(world):
 
 
 @pytest.mark.peer("postfix", "sendmail")
-@pytest.mark.skipif(os.geteuid() != 0, reason="Postfix wants root")
+@pytest.mark.root
 def test_postfix_hands_over_and_beta_reads(world, postfix):
     sent = []
     before = set(world.received(local="anne.leroy"))

@@ -1,7 +1,6 @@
 """We hand mail to a real Postfix over mutual TLS, and read the reports it writes."""
 
 import asyncio
-import os
 import pwd
 import socket
 import tempfile
@@ -17,7 +16,7 @@ from tests.fakes import address
 from tests.peers.postfix import running
 from tests.smtp_peer import Pki, envelope, relay_settings
 
-pytestmark = [pytest.mark.peer("postfix"), pytest.mark.skipif(os.geteuid() != 0, reason="Postfix wants root")]
+pytestmark = [pytest.mark.peer("postfix"), pytest.mark.root()]
 
 MAIN_CF = """\
 myhostname = mx.beta.test

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mssgw.core.envelope import Recipient
 from mssgw.flow.transaction import Client
 from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
 
+T = TypeVar("T")
 PATIENCE = 20  # seconds until a test fails; only a hang takes that long
 
 
@@ -33,19 +35,22 @@ class Dialogue:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.log: list[str] = []
 
     @classmethod
     async def open(cls, address: tuple[str, int], **named: Any) -> Dialogue:
         return cls(*await asyncio.open_connection(*address, limit=2**20, **named))
 
     async def send(self, octets: bytes) -> None:
+        self.log.append(f"C: {octets[:200]!r}")
         self.writer.write(octets)
         await self.writer.drain()
 
     async def reply(self) -> Reply:
         lines: list[str] = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readuntil(b"\r\n"), PATIENCE)).decode()
+            line = (await self._in_time(self.reader.readuntil(b"\r\n"))).decode()
+            self.log.append(f"S: {line[:200]!r}")
             lines.append(line[4:].rstrip())
             if line[3] == " ":
                 return Reply(int(line[:3]), lines)
@@ -64,7 +69,8 @@ class Dialogue:
         await self.upgrade(context)
 
     async def upgrade(self, context: ssl.SSLContext) -> None:
-        await asyncio.wait_for(self.writer.start_tls(context, server_hostname="mx.alpha.mssante.test"), PATIENCE)
+        self.log.append("C: (handshake)")
+        await self._in_time(self.writer.start_tls(context, server_hostname="mx.alpha.mssante.test"))
 
     async def envelope(self, sender: str = "a@b.fr", *recipients: str) -> None:
         assert (await self.say(f"MAIL FROM:<{sender}>")).code == 250
@@ -78,7 +84,16 @@ class Dialogue:
 
     async def ended(self) -> bytes:
         """What is left until the server closes."""
-        return await asyncio.wait_for(self.reader.read(), PATIENCE)
+        return await self._in_time(self.reader.read())
+
+    async def _in_time(self, what: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(what, PATIENCE)
+        except TimeoutError:
+            raise AssertionError(f"nothing in {PATIENCE} s\n{self}") from None
+
+    def __str__(self) -> str:
+        return "\n".join(self.log[-40:])
 
     async def close(self) -> None:
         self.writer.close()

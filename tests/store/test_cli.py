@@ -7,75 +7,68 @@ import pytest
 
 from mssgw import store as store_package
 from mssgw.core.clock import SystemClock
-from tests.cli.desk import Node
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    node = Node(tmp_path)
-    node("seal", "new-key", "master.key")
-    return node
-
-
-def test_master_key_is_private_and_never_overwritten(run, tmp_path):
+def test_master_key_is_private_and_never_overwritten(node, tmp_path):
     key = tmp_path / "master.key"
+    key.unlink()
+    node("seal", "new-key", "master.key")
     before = key.read_bytes()
     assert len(before) == 32
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
-    assert "never overwritten" in run("seal", "new-key", "master.key", status=1)
+    assert "never overwritten" in node("seal", "new-key", "master.key", status=1)
     assert key.read_bytes() == before
 
 
-def test_life_of_an_account(run):
-    run("account", "add", "alice@alpha.mssante.test", "--name", "Dr Alice Test", "--admin", "--password-stdin", given="correct horse\n")
-    run("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
-    assert "already in use" in run("account", "add", "ALICE@alpha.mssante.test", "--no-password", status=1)
-    assert "does not live here" in run("account", "add", "x@elsewhere.test", "--no-password", status=1)
-    run("account", "suspend", "alice@alpha.mssante.test")
-    listed = {one["address"]: one for one in run("account", "list", "--json")}
+def test_life_of_an_account(node):
+    node("account", "add", "alice@alpha.mssante.test", "--name", "Dr Alice Test", "--admin", "--password-stdin", given="correct horse\n")
+    node("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
+    assert "already in use" in node("account", "add", "ALICE@alpha.mssante.test", "--no-password", status=1)
+    assert "does not live here" in node("account", "add", "x@elsewhere.test", "--no-password", status=1)
+    node("account", "suspend", "alice@alpha.mssante.test")
+    listed = {one["address"]: one for one in node("account", "list", "--json")}
     assert listed["alice@alpha.mssante.test"]["status"] == "SUSPENDED"
     assert listed["alice@alpha.mssante.test"]["role"] == "ADMIN"
     assert listed["cabinet@alpha.mssante.test"]["password"] is False
-    run("account", "resume", "alice@alpha.mssante.test")
-    run("account", "passwd", "alice@alpha.mssante.test", "--password-stdin", given="another horse\n")
-    assert "active" in run("account", "list")
+    node("account", "resume", "alice@alpha.mssante.test")
+    node("account", "passwd", "alice@alpha.mssante.test", "--password-stdin", given="another horse\n")
+    assert "active" in node("account", "list")
 
 
-def test_members_of_an_organisation(run):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    run("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
-    run("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
-    assert "alice@" in run("account", "members", "list", "cabinet@alpha.mssante.test")
-    run("account", "members", "remove", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
-    assert "no members" in run("account", "members", "list", "cabinet@alpha.mssante.test")
+def test_members_of_an_organisation(node):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    node("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
+    node("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
+    assert "alice@" in node("account", "members", "list", "cabinet@alpha.mssante.test")
+    node("account", "members", "remove", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
+    assert "no members" in node("account", "members", "list", "cabinet@alpha.mssante.test")
 
 
-def test_folders(run):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    run("mailbox", "create", "alice@alpha.mssante.test", "Patients/2026")
-    run("mailbox", "rename", "alice@alpha.mssante.test", "Patients", "Dossiers")
-    names = [box["name"] for box in run("mailbox", "list", "alice@alpha.mssante.test", "--json")]
+def test_folders(node):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    node("mailbox", "create", "alice@alpha.mssante.test", "Patients/2026")
+    node("mailbox", "rename", "alice@alpha.mssante.test", "Patients", "Dossiers")
+    names = [box["name"] for box in node("mailbox", "list", "alice@alpha.mssante.test", "--json")]
     assert "Dossiers/2026" in names
-    run("mailbox", "delete", "alice@alpha.mssante.test", "Dossiers/2026", "--yes")
-    assert "Dossiers/2026" not in run("mailbox", "list", "alice@alpha.mssante.test")
+    node("mailbox", "delete", "alice@alpha.mssante.test", "Dossiers/2026", "--yes")
+    assert "Dossiers/2026" not in node("mailbox", "list", "alice@alpha.mssante.test")
 
 
-def test_check_says_ok_and_what_is_wrong(run, tmp_path):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert run("check", "--sweep", "--json") == {"problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
+def test_check_says_ok_and_what_is_wrong(node, tmp_path):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    assert node("check", "--sweep", "--json") == {"problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
     import sqlite3
 
     with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
         connection.execute("UPDATE mailbox SET messages = 5 WHERE name = 'INBOX'")
     connection.close()
-    assert "messages is 5, counted 0" in run("check", status=1)
+    assert "messages is 5, counted 0" in node("check", status=1)
 
 
-def test_a_wrong_master_key_is_an_error(run, tmp_path):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+def test_a_wrong_master_key_is_an_error(node, tmp_path):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").write_bytes(bytes(32))
-    assert "not the key that seals this store" in run("account", "list", status=1)
+    assert "not the key that seals this store" in node("account", "list", status=1)
 
 
 READS = [
@@ -92,11 +85,11 @@ READS = [
 
 @pytest.mark.parametrize("verb", READS, ids=" ".join)
 @pytest.mark.parametrize("lost", ["never made", "deleted", "emptied", "without tables"])
-def test_a_lost_store_is_an_error_and_never_made_anew(run, tmp_path, verb, lost):
+def test_a_lost_store_is_an_error_and_never_made_anew(node, tmp_path, verb, lost):
     """Regression: `mssgw check` created an empty store in place of a deleted one and called it ok."""
     database = tmp_path / "data" / "store.db"
     if lost != "never made":
-        run("account", "add", "alice@alpha.mssante.test", "--no-password")
+        node("account", "add", "alice@alpha.mssante.test", "--no-password")
         for file in database.parent.glob("store.db*"):
             file.unlink()
     if lost == "emptied":
@@ -108,31 +101,31 @@ def test_a_lost_store_is_an_error_and_never_made_anew(run, tmp_path, verb, lost)
             connection.execute("CREATE TABLE foreigner (id INTEGER)")
         connection.close()
     before = database.read_bytes() if database.exists() else None
-    said = run(*verb, status=1)
+    said = node(*verb, status=1)
     assert f"no store at {database}" in said
     assert "restore it from its copy" in said
-    assert run.called.stdout == b""
+    assert node.called.stdout == b""
     assert (database.read_bytes() if database.exists() else None) == before if lost != "without tables" else True
 
 
-def test_check_does_not_migrate(run, tmp_path):
+def test_check_does_not_migrate(node, tmp_path):
     import sqlite3
 
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
     with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    assert "written by a newer mssgw (schema 9999)" in run("check", status=1)
+    assert "written by a newer mssgw (schema 9999)" in node("check", status=1)
 
 
-def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path):
+def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(node, tmp_path):
     """Regression: the error advised to make a new key, which doesn't open the mail."""
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
     key = tmp_path / "master.key"
     key.write_bytes(bytes(10))
-    short = run("account", "list", status=1)
+    short = node("account", "list", status=1)
     key.unlink()
-    gone = run("check", status=1)
+    gone = node("check", status=1)
     assert "expected 32 octets, found 10" in short
     assert "No such file" in gone
     for said in (short, gone):
@@ -140,21 +133,21 @@ def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(run, tmp_path):
         assert "new-key" not in said
 
 
-def test_a_missing_key_of_a_new_store_is_made(run, tmp_path):
+def test_a_missing_key_of_a_new_store_is_made(node, tmp_path):
     (tmp_path / "master.key").unlink()
-    assert "`mssgw seal new-key` makes a key" in run("account", "add", "alice@alpha.mssante.test", "--no-password", status=1)
+    assert "`mssgw seal new-key` makes a key" in node("account", "add", "alice@alpha.mssante.test", "--no-password", status=1)
 
 
 @pytest.mark.parametrize(
     ("mode", "why"), [(0o644, "everybody can read or change it"), (0o660, "can change it"), (0o640, None), (0o600, None), (0o400, None)]
 )
-def test_a_master_key_others_can_read_is_warned_of(run, tmp_path, monkeypatch, mode, why):
+def test_a_master_key_others_can_read_is_warned_of(node, tmp_path, monkeypatch, mode, why):
     """Regression: 0640 root:mssgw, which the documents ask for, was warned of, and obeying locked the service out."""
     monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)  # there are no anchors here
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "master.key").chmod(mode)
-    assert "ok, 1 domain(s)" in run("config", "check", "mssgw.toml")
-    warned = [line for line in run.called.stderr.decode().splitlines() if "seal.master_key" in line]
+    assert "ok, 1 domain(s)" in node("config", "check", "mssgw.toml")
+    warned = [line for line in node.called.stderr.decode().splitlines() if "seal.master_key" in line]
     if why is None:
         assert warned == []
     else:
@@ -164,46 +157,46 @@ def test_a_master_key_others_can_read_is_warned_of(run, tmp_path, monkeypatch, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_a_master_key_of_a_group_that_is_not_the_service_s(run, tmp_path, monkeypatch):
+def test_a_master_key_of_a_group_that_is_not_the_service_s(node, tmp_path, monkeypatch):
     monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "master.key").chmod(0o640)
     os.chown(tmp_path / "master.key", 0, 12)
-    run("config", "check", "mssgw.toml")
-    assert "which is not that of the service; chown root:root" in run.called.stderr.decode()
+    node("config", "check", "mssgw.toml")
+    assert "which is not that of the service; chown root:root" in node.called.stderr.decode()
 
 
-def test_an_error_carries_no_smtp_code(run):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert run("queue", "show", "NONE", status=1) == "mssgw: No such message in the queue (trace NONE)\n"
+def test_an_error_carries_no_smtp_code(node):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    assert node("queue", "show", "NONE", status=1) == "mssgw: No such message in the queue (trace NONE)\n"
 
 
-def test_a_file_that_is_not_there_is_named_once(run):
-    run.config = "/nonexistent"
+def test_a_file_that_is_not_there_is_named_once(node):
+    node.config = "/nonexistent"
     for verb in (("check",), ("config", "check", "/nonexistent"), ("config", "show", "/nonexistent")):
-        assert run(*verb, status=1) == "/nonexistent: No such file or directory\n"
+        assert node(*verb, status=1) == "/nonexistent: No such file or directory\n"
 
 
-def test_members_of_an_address_lists_them(run):
-    run("account", "add", "alice@alpha.mssante.test", "--no-password")
-    run("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
-    run("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
-    assert run("account", "members", "cabinet@alpha.mssante.test") == "alice@alpha.mssante.test\n"
+def test_members_of_an_address_lists_them(node):
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    node("account", "add", "cabinet@alpha.mssante.test", "--kind", "ORG", "--no-password")
+    node("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
+    assert node("account", "members", "cabinet@alpha.mssante.test") == "alice@alpha.mssante.test\n"
 
 
-def test_config_show_prints_toml_not_python(run):
-    shown = run("config", "show", "mssgw.toml").splitlines()
+def test_config_show_prints_toml_not_python(node):
+    shown = node("config", "show", "mssgw.toml").splitlines()
     assert 'node.hostname = "mx.alpha.mssante.test"' in shown
     assert "trust.expiry_days = [60, 30, 7]" in shown
     assert 'domain[0].name = "alpha.mssante.test"' in shown
     assert not [line for line in shown if "'" in line or "None" in line or "True" in line]
 
 
-def test_a_bad_address_is_a_usage_error(run):
-    assert "no @" in run("account", "suspend", "alice", status=2)
+def test_a_bad_address_is_a_usage_error(node):
+    assert "no @" in node("account", "suspend", "alice", status=2)
 
 
-async def test_what_the_command_line_made_is_what_a_worker_sees(run, tmp_path):
+async def test_what_the_command_line_made_is_what_a_worker_sees(node, tmp_path):
     from mssgw.core.config import load
 
     assert store_package.accounts

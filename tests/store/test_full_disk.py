@@ -1,7 +1,5 @@
 """A disk that really fills: a small tmpfs. Before 250 comes 452, after 250 nothing is lost, and reading goes on."""
 
-import os
-import shutil
 import subprocess
 
 import pytest
@@ -12,13 +10,14 @@ from mssgw.core.errors import Deferred
 from mssgw.store import mailboxes, queue
 from mssgw.store.queue import NewQueued, Outcome, State
 from tests.conftest import make_config
+from tests.needs import peer, root
 from tests.store.messages import DOMAIN, envelope, new_inbox, new_message, octets
 
 
 @pytest.fixture
+@peer("mount")
+@root()
 def small_disk(tmp_path):
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a tmpfs needs root")
     place = tmp_path / "data"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", place], check=False).returncode:

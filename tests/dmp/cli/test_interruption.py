@@ -21,6 +21,17 @@ def command(mssgw, name: str, *more: str, patient: str = "NOUVEAU") -> list[str]
     return [sys.executable, "-m", "mssgw", "dmp", name, "--config", str(mssgw.config), "--as", DOCTOR, *whose, *more]
 
 
+def started(words: list[str], stdin: int) -> subprocess.Popen:
+    """A verb as a terminal starts it: `nohup` around the tests made it ignore SIGHUP, which it inherits."""
+    return subprocess.Popen(
+        words,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGHUP, signal.SIGINT)],
+    )
+
+
 def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
     """Read until the words appear, then send the signal once. Returns everything that was printed."""
     shown = b""
@@ -42,9 +53,7 @@ def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
 def test_a_watched_consultation_is_closed_by_a_signal(mssgw, number, mode):
     more = ("--mode", mode, "--reason", WHY, "--yes")
     patient = "NOUVEAU" if mode == "bris_de_glace" else "PATIENT"
-    with subprocess.Popen(
-        command(mssgw, "open", *more, patient=patient), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as ran:
+    with started(command(mssgw, "open", *more, patient=patient), subprocess.PIPE) as ran:
         shown = interrupted(ran, "Entrée pour fermer", number)
     assert ran.returncode == 128 + number, shown
     assert "Interrompu" in shown
@@ -57,7 +66,7 @@ def test_a_watched_consultation_is_closed_by_a_signal(mssgw, number, mode):
 
 def test_one_ctrl_c_at_a_question_ends_the_verb(mssgw):
     person, terminal = pty.openpty()
-    with subprocess.Popen(command(mssgw, "authorise"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
+    with started(command(mssgw, "authorise"), terminal) as ran:
         os.close(terminal)
         shown = interrupted(ran, "[oui/non]", signal.SIGINT)
         os.close(person)
@@ -70,9 +79,7 @@ def test_one_ctrl_c_at_a_question_ends_the_verb(mssgw):
 def test_a_creation_interrupted_at_its_question_says_how_it_goes_on(mssgw, tmp_path):
     person, terminal = pty.openpty()
     more = ("--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"), "--consent", "oral", "-o", str(tmp_path / "lettre.pdf"))
-    with subprocess.Popen(
-        command(mssgw, "create", *more, patient=""), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as ran:
+    with started(command(mssgw, "create", *more, patient=""), terminal) as ran:
         os.close(terminal)
         shown = interrupted(ran, "[oui/non]", signal.SIGINT)
         os.close(person)
