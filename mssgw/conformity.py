@@ -71,6 +71,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Citation:
     id: str
     place: str  # file:line, relative to what holds the directory
+    asks_data: bool = False  # stands in a test that is marked `material`: skipped without data that is not in the repository
 
 
 def requirements(text: str | None = None) -> tuple[Group, ...]:
@@ -87,11 +88,38 @@ def requirements(text: str | None = None) -> tuple[Group, ...]:
 
 def citations(directory: Path) -> list[Citation]:
     """What the comments and docstrings of the Python files below `directory` name, in the order of the files."""
-    return [
-        Citation(key, f"{path.relative_to(directory.parent).as_posix()}:{line}")
-        for path in sorted(directory.rglob("*.py"))
-        for line, key in named(path.read_text(encoding="utf-8"))
-    ]
+    found: list[Citation] = []
+    for path in sorted(directory.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        asking = _asking_data(source)
+        found += [
+            Citation(key, f"{path.relative_to(directory.parent).as_posix()}:{line}", any(line in lines for lines in asking))
+            for line, key in named(source)
+        ]
+    return found
+
+
+def _asking_data(source: str) -> list[range]:
+    """The lines of tests that need data from outside the repository: marked `material`, or with a name for such a mark."""
+    if "material" not in source and "needs_" not in source:
+        return []
+    tree, marks, asking = ast.parse(source), {"needs_examples", "needs_schemas"}, []
+
+    def asks(mark: ast.expr) -> bool:
+        return any(
+            (isinstance(node, ast.Attribute) and node.attr in {"material", *marks}) or (isinstance(node, ast.Name) and node.id in marks)
+            for node in ast.walk(mark)
+        )
+
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and asks(node.value):
+            names = {one.id for one in node.targets if isinstance(one, ast.Name)}
+            if "pytestmark" in names:
+                return [range(1, len(source.split("\n")) + 1)]
+            marks |= names
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(asks, node.decorator_list)):
+            asking.append(range(node.decorator_list[0].lineno, (node.end_lineno or node.lineno) + 1))
+    return asking
 
 
 def sections(directory: Path) -> frozenset[str]:
@@ -164,11 +192,13 @@ def _ids(found: re.Match[str]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`code` and `tests`: places by requirement id. `unknown`: citations that no entry covers."""
+    """`code` and `tests`: places by requirement id. `unknown`: citations that no entry covers. `asking_data`: places of tests
+    that need data from outside the repository."""
 
     code: Mapping[str, tuple[str, ...]]
     tests: Mapping[str, tuple[str, ...]]
     unknown: tuple[Citation, ...] = field(default=())
+    asking_data: frozenset[str] = field(default=frozenset())
 
     @staticmethod
     def of(groups: Iterable[Group], code: Iterable[Citation], tests: Iterable[Citation]) -> Evidence:
@@ -188,7 +218,8 @@ class Evidence:
                     unknown.append(each)
             return {key: tuple(dict.fromkeys(each)) for key, each in found.items()}
 
-        return Evidence(places(code), places(tests), tuple(unknown))
+        tests = list(tests)
+        return Evidence(places(code), places(tests), tuple(unknown), frozenset(one.place for one in tests if one.asks_data))
 
 
 def _upwards(key: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mssgw.cli import app
-from mssgw.conformity import Citation, Evidence, Status, citations, named, page, requirements
+from mssgw.conformity import Citation, Evidence, Status, _asking_data, citations, named, page, requirements
 from mssgw.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -106,8 +106,24 @@ def test_the_verb_shows_every_requirement_with_its_places() -> None:
     assert all(one.id in text for one in EVERY)
 
 
+def test_evidence_that_asks_data_from_outside_is_told() -> None:
+    """A test that is skipped without the data was counted as evidence like any other."""
+    source = (
+        "import pytest\n# RFC 1111\nneeds_it = pytest.mark.material('x')\n\n\n@needs_it\ndef test_a(): ...  # RFC 2222\n\n\n"
+        "@pytest.mark.material('y')\n@other\nasync def test_b():\n    ...  # RFC 3333\n\n\ndef test_c(): ...  # RFC 4444\n"
+    )
+    asking = {key for line, key in named(source) if any(line in lines for lines in _asking_data(source))}
+    assert asking == {"RFC 2222", "RFC 3333"}
+    whole = "pytestmark = pytest.mark.material('x')\n# RFC 1111\n"
+    assert _asking_data(whole) == [range(1, 4)]
+    rows = {row["id"]: row for row in json.loads(CliRunner().invoke(app, ["conformity", "--json"]).output)}
+    assert any(place.startswith("tests/trust/test_suites.py") for place in rows["RFC 5280 6.1"]["tests_with_data"])
+    assert set(rows["RFC 5280 6.1"]["tests_with_data"]) <= set(rows["RFC 5280 6.1"]["tests"])
+    assert "need MSSGW_DATA)" in CliRunner().invoke(app, ["conformity"]).output
+
+
 def test_without_the_tests_the_verb_says_so(monkeypatch) -> None:
     monkeypatch.setattr("mssgw.cli.conformity.evidence", lambda groups: (Evidence.of(groups, CODE, ()), False))
     assert "not installed here" in CliRunner().invoke(app, ["conformity"]).output
     rows = json.loads(CliRunner().invoke(app, ["conformity", "--json"]).output)
-    assert {row["tests"] for row in rows} == {None}
+    assert {row["tests"] for row in rows} == {None} == {row["tests_with_data"] for row in rows}
