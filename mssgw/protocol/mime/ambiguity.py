@@ -39,7 +39,9 @@ ONCE_IN_MESSAGE = frozenset(  # RFC 5322 3.6
     ("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references", "subject")
 )
 _STRICT = frozenset((b"boundary", b"charset", b"protocol", b"micalg", b"smime-type", b"hp", b"forwarded"))  # no RFC 2231 forms
-_ELSEWHERE = frozenset((b"message/partial", b"message/external-body"))  # the content is not in this message
+_MESSAGES = frozenset(  # of the others the content is not in this message, or only some readers open them
+    (b"message/rfc822", b"message/delivery-status", b"message/disposition-notification", b"message/feedback-report")
+)
 
 _MULTIPARTS = 64  # more are not looked through
 _STEP = 1 << 20
@@ -94,7 +96,7 @@ def _in_type(part: Part) -> Iterator[str]:
         yield "a Content-Type that is none"
         return
     kind = found[1].lower()
-    if kind in _ELSEWHERE:
+    if kind.startswith(b"message/") and kind not in _MESSAGES:
         yield f"{kind.decode('ascii')}"
     structural = kind.startswith((b"multipart/", b"message/", b"text/"))
     given: dict[bytes, bytes] = {}
