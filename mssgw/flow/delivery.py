@@ -7,7 +7,7 @@ or none, and a repeated message is dropped and audited (`mailboxes.deliver`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mssgw.core.address import Address, Domain
@@ -16,7 +16,9 @@ from mssgw.core.changes import MailboxId
 from mssgw.core.config import Config
 from mssgw.core.envelope import AccountId, Recipient
 from mssgw.core.errors import Deferred, NotFound, Refused
+from mssgw.flow.shown import Show, keywords
 from mssgw.protocol.mime import Summary
+from mssgw.smime.verdict import Verdict
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Status
 from mssgw.store.blobs import Prepared
@@ -30,6 +32,7 @@ class Box:
     recipient: Recipient
     account: AccountId
     mailbox: MailboxId
+    addresses: frozenset[str]  # of the account (`Address.key`): whose keys may open what comes into this box
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,19 @@ class Content:
 
     readable: dict[Domain, Prepared]
     original: dict[Domain, Prepared]
+    flags: dict[Domain, frozenset[str]]
 
     def for_box(self, box: Box) -> NewMessage:
         domain = box.recipient.address.domain
-        return NewMessage(self.readable[domain], original=self.original.get(domain))
+        return NewMessage(self.readable[domain], self.flags.get(domain, frozenset()), original=self.original.get(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What goes into a mailbox, and its description."""
+
+    readable: Body
+    summary: Summary
 
 
 class LocalDelivery:
@@ -69,7 +81,8 @@ class LocalDelivery:
             raise Deferred(f"Mailbox {_ascii(address)} is full, try again later", code=452, enhanced="4.2.2")
         inbox = mailboxes.by_name(rx, account.id, "INBOX")
         assert inbox is not None
-        return Box(recipient, account.id, inbox.id)
+        addresses = frozenset(one.key for one in (account.address, *accounts.aliases(rx, account.id)))
+        return Box(recipient, account.id, inbox.id, addresses)
 
     def _account(self, rx: Reader, address: Address) -> Account | None:
         found = accounts.by_address(rx, address)
@@ -79,14 +92,24 @@ class LocalDelivery:
             found = accounts.by_address(rx, Address.parse(catch_all))
         return found
 
-    async def prepare(self, boxes: Sequence[Box], readable: Body, summary: Summary, original: Body | None = None) -> Content:
+    async def prepare(self, boxes: Sequence[Box], readable: Body, summary: Summary) -> Content:
         """Seal the message for every domain among the boxes; large content is on disk when this returns."""
         domains = {box.recipient.address.domain for box in boxes}
-        blobs = self._store.blobs
+        return Content({domain: await self._store.blobs.prepare(readable, domain, summary) for domain in domains}, {}, {})
+
+    async def prepare_judged(self, boxes: Sequence[Box], copies: Mapping[Show, Copy], original: Body | None, verdict: Verdict) -> Content:
+        """The same, each domain with the copy it wants to show, its keywords, and the original beside a copy that was unwrapped."""
+        blobs, domains = self._store.blobs, {box.recipient.address.domain for box in boxes}
+        show = {domain: self._domains[domain].show_signature for domain in domains}
         return Content(
-            {domain: await blobs.prepare(readable, domain, summary) for domain in domains},
+            {domain: await blobs.prepare(copies[show[domain]].readable, domain, copies[show[domain]].summary) for domain in domains},
             {domain: await blobs.prepare(original, domain) for domain in domains} if original is not None else {},
+            {domain: keywords(verdict, show[domain]) for domain in domains},
         )
+
+    def wanted(self, boxes: Sequence[Box]) -> frozenset[Show]:
+        """The ways of showing a verdict that the domains among the boxes want."""
+        return frozenset(self._domains[box.recipient.address.domain].show_signature for box in boxes)
 
     @staticmethod
     def deliver(
@@ -107,6 +130,11 @@ class LocalDelivery:
             is not None
             for box in boxes
         )
+
+
+def whose(boxes: Sequence[Box]) -> tuple[frozenset[Domain], frozenset[str]]:
+    """The domains that mail was addressed to, and every address of the accounts it goes to."""
+    return frozenset(box.recipient.address.domain for box in boxes), frozenset().union(*(box.addresses for box in boxes))
 
 
 def _ascii(address: Address) -> str:

@@ -22,24 +22,23 @@ from mssgw.core.message import Headers
 from mssgw.flow import reported
 from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
-from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
+from mssgw.flow.delivery import Box, Content, Copy, LocalDelivery, whose
+from mssgw.flow.head import Head, authors, message_id_of
 from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
+from mssgw.flow.judged import readable_copies
 from mssgw.flow.received import received
+from mssgw.flow.shown import Show, learn
 from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
-from mssgw.protocol import mime
 from mssgw.protocol.dsn import Report
 from mssgw.protocol.mail_data import MailData
-from mssgw.protocol.mime import MimeLimits, Summary
+from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
 from mssgw.smime.verdict import EncryptionStatus
-from mssgw.store import Transaction, audit, certificates, mailboxes
+from mssgw.store import Transaction, audit, mailboxes
 from mssgw.trust.decisions import Step
-
-_OURS = ("authentication-results", "return-path")  # only we may add these fields here
 
 
 class Operator(Protocol):
@@ -120,17 +119,18 @@ class Incoming:
         head = Head.read(body, limits)
         require_no_loop(head.headers)
         self._require_author(head.headers)
-        opened = await house.protection.open(body, {box.recipient.address.domain for box in self._boxes})
+        opened = await house.protection.open(body, *whose(self._boxes))
         if opened.unwrapped:
             self._require_author_inside(opened, limits)
-        readable, summary = await off_loop(body, lambda: self._compose(opened, trace, limits))
-        content = await house.local.prepare(self._boxes, readable, summary, body if opened.unwrapped else None)
+        copies = await off_loop(body, lambda: self._compose(opened, trace, limits))
+        content = await house.local.prepare_judged(self._boxes, copies, body if opened.unwrapped else None, opened.verdict)
+        message_id = next(iter(copies.values())).summary.message_id
         # Of the message as it came, not as we decrypted it: the report goes to whoever sent it (docs/reference/crypto.md 9.28).
         outside = message_id_of(head.headers)
         notices = await house.reports.delivered(Original(trace, self._envelope(), outside, house.clock.now(), lambda: body))
         told = reported.read(opened.readable) if self._mail.sender is None else None
         crash_point("inbound.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, summary))
+        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, message_id))
         crash_point("inbound.committed")
 
     def _require_author(self, headers: Headers) -> None:
@@ -170,16 +170,12 @@ class Incoming:
             return False
         return True
 
-    def _compose(self, opened: Opened, trace: str, limits: MimeLimits) -> tuple[Body, Summary]:
-        """The readable copy with our findings on top, and its description."""
+    def _compose(self, opened: Opened, trace: str, limits: MimeLimits) -> dict[Show, Copy]:
+        """The readable copies with our findings on top."""
         house = self._house
-        head = Head.read(opened.readable, limits)
         recipients = [box.recipient for box in self._boxes]
         field = received(self._client, house.config.node.hostname, trace, house.clock.now(), recipients, utf8=self._mail.utf8)
-        results = f"{opened.verdict.results(house.config.node.hostname)};\r\n {self._peer_result()}"
-        headers = on_top(head.headers.without(_OURS).prepend(("Received", field)), self._mail.sender, results)
-        readable = replace(opened.readable, head, headers, house.spool)
-        return readable, mime.summarise(readable, limits)
+        return readable_copies(house, opened, self._boxes, self._mail.sender, self._peer_result(), limits, [("Received", field)])
 
     def _peer_result(self) -> str:
         """What mutual TLS proved, as a result with our own name in Authentication-Results (RFC 8601 2.7.6)."""
@@ -195,9 +191,9 @@ class Incoming:
         opened: Opened,
         notices: Sequence[Notice],
         told: Report | None,
-        summary: Summary,
+        message_id: str | None,
     ) -> None:
-        sender, message_id, verdict = self._mail.sender, summary.message_id, opened.verdict
+        sender, verdict = self._mail.sender, opened.verdict
         origin = self._origin()
         audit.add(
             tx,
@@ -223,7 +219,7 @@ class Incoming:
             if told is not None:
                 reported.note(tx, told, trace, f"operator {self._operator.id}")
         if verdict.valid and self._house.config.smime.harvest:
-            self._learn(tx, opened)
+            learn(tx, opened)
 
     def _envelope(self) -> Envelope:
         mail = self._mail
@@ -232,12 +228,3 @@ class Incoming:
     def _origin(self) -> Origin:
         client = self._client
         return Origin(OriginKind.RELAY, client.address, client.helo, client.tls, operator=self._operator.id)
-
-    @staticmethod
-    def _learn(tx: Transaction, opened: Opened) -> None:
-        """Remember what a valid signature showed, for answers (RFC 8551 2.5.2, 3.6)."""
-        author = Address.parse(opened.verdict.from_address)
-        for der in opened.certificates:
-            certificates.add(tx, author, der, "mail", tx.now)
-        if opened.capabilities is not None:
-            certificates.set_capabilities(tx, author, opened.capabilities, tx.now)

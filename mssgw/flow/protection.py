@@ -3,13 +3,14 @@
     await protection.protect(body, domain, author, recipients)   # outgoing, as [[domain]] sign and encrypt say
     await protection.open(body, domains)                 # incoming, with the keys of those domains first
 
-An author whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3); everybody else's
-mail carries the seal of the domain. Only mail that an account or a hospital submits is signed (docs/reference/crypto.md 9.27).
+An author who is logged in and whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3);
+all other mail carries the seal of the domain. Only mail that an account or a hospital submits is signed (docs/reference/crypto.md 9.27).
 A message that can't hold S/MIME, or a domain that does none, costs no thread.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,8 +37,8 @@ UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE,
 @dataclass(frozen=True, slots=True)
 class Protection:
     policies: Mapping[Domain, Policy]
-    signers: Mapping[Domain, Identity]  # the organisation that signs, by domain
-    readers: Sequence[Identity]  # identities whose keys may decrypt incoming mail
+    signers: Mapping[Domain, Identity]  # whose seal goes on a domain's mail
+    readers: Sequence[Identity]  # persons' keys and retired ones, which open what comes for whom they name; without a name for all
     validate: Validate
     clock: Clock
     limits: MimeLimits
@@ -46,6 +47,7 @@ class Protection:
     directory: Directory = no_directory
     persons: Mapping[str, Identity] = field(default_factory=dict)  # by Address.key
     reading: Reading = MODERN
+    lenient: Collection[Domain] = ()  # domains in which a person's key signs whatever comes in that name
 
     @classmethod
     def of(
@@ -64,7 +66,7 @@ class Protection:
         return cls(
             policies,
             signers,
-            (*signers.values(), *readers),
+            tuple(readers),
             validate,
             clock,
             MimeLimits.of(config.limits),
@@ -73,12 +75,21 @@ class Protection:
             directory,
             _signing_now(readers, clock.now()),
             Reading(config.smime.legacy, config.smime.experimental),
+            frozenset(one.name for one in config.domain if one.personal_keys == "any"),
         )
 
-    async def protect(self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address]) -> tuple[Protected, ...]:
-        """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred."""
+    async def protect(
+        self, body: Body, domain: Domain, author: Address, recipients: Sequence[Address], *, in_person: bool, here: bool = False
+    ) -> tuple[Protected, ...]:
+        """What leaves instead of `body`, and for whom. Raises KeyUnavailable, NoCertificate, Deferred.
+
+        `in_person`: the author is the person who is logged in. `here`: for mailboxes of this node, whose store seals what it keeps.
+        """
         policy, now = self.policies[domain], self.clock.now()
-        signer = self._signer(author, domain, now) if policy.sign != "never" else None
+        if here:
+            policy = dataclasses.replace(policy, encrypt="never")
+        own = in_person or domain in self.lenient
+        signer = self._signer(author if own else None, domain, now) if policy.sign != "never" else None
         if policy.sign != "always" and signer is None and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
         return await protecting.protect(
@@ -93,21 +104,31 @@ class Protection:
             directory=self.directory,
         )
 
-    def _signer(self, author: Address, domain: Domain, now: datetime) -> Identity | None:
-        """Who signs. Raises KeyUnavailable for a seal out of its dates: readers would count its signature as none, so the mail waits."""
-        person, seal = self.persons.get(author.key), self.signers.get(domain)
+    def _signer(self, author: Address | None, domain: Domain, now: datetime) -> Identity | None:
+        """Who signs: the author when there is one, else the organisation.
+
+        Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned, so the mail waits.
+        """
+        person, seal = self.persons.get(author.key) if author else None, self.signers.get(domain)
         if person is not None and person.certificate.valid_at(now):
             return person
         if seal is not None and not seal.certificate.valid_at(now):
             raise KeyUnavailable(detail=f"the certificate of {seal.certificate.name} is out of its dates")
         return seal
 
-    async def open(self, body: Body, domains: Collection[Domain]) -> Opened:
-        """What can be read of a message, and what to think of it. Raises KeyUnavailable."""
+    async def open(self, body: Body, domains: Collection[Domain], addresses: Collection[str]) -> Opened:
+        """What can be read of a message, and what to think of it. Raises KeyUnavailable.
+
+        `domains` and `addresses` (`Address.key`) are those of the mailboxes it is for: a seal opens for its domain, a person's
+        key for that person. Else whoever has a mailbox here could have the mail of others opened for themselves.
+        """
         if body.in_memory and not _may_be_smime(body.read()):
             return Opened(body, UNPROTECTED, False)
-        own = [self.signers[domain] for domain in domains if domain in self.signers]
-        readers = [*own, *(one for one in self.readers if one not in own)]
+        readers = [self.signers[domain] for domain in domains if domain in self.signers]
+        for one in self.readers:
+            names = _names(one)
+            if one not in readers and (not names or not names.isdisjoint(addresses)):
+                readers.append(one)
         return await opening.open(
             body,
             readers,
@@ -118,6 +139,13 @@ class Protection:
             most=self.most,
             reading=self.reading,
         )
+
+
+def _names(one: Identity) -> frozenset[str]:
+    try:
+        return frozenset(address.key for address in one.certificate.addresses)
+    except SmimeError:
+        return frozenset()
 
 
 def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Identity]:

@@ -19,23 +19,27 @@ from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import Envelope, Origin, OriginKind, Recipient
-from mssgw.core.errors import NotAllowed, NotTrusted, Refused
+from mssgw.core.errors import MailError, NotAllowed, NotTrusted, Refused
 from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
-from mssgw.flow.delivery import Box, Content, LocalDelivery
-from mssgw.flow.head import Head, authors, message_id_of, on_top, replace
+from mssgw.flow.delivery import Box, Content, LocalDelivery, whose
+from mssgw.flow.head import Head, authors, message_id_of, replace
 from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
+from mssgw.flow.judged import readable_copies
 from mssgw.flow.received import received
+from mssgw.flow.shown import learn
 from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
 from mssgw.protocol import mime
 from mssgw.protocol.mail_data import MailData
-from mssgw.protocol.mime import MimeLimits, Summary
+from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Protected
+from mssgw.smime.verdict import EncryptionStatus
 from mssgw.store import Reader, Transaction, accounts, audit, mailboxes, queue
-from mssgw.store.accounts import Account, Status
+from mssgw.store.accounts import Account, Kind, Status
 from mssgw.store.blobs import Prepared
 from mssgw.store.mailboxes import NewMessage, SpecialUse
 from mssgw.store.queue import NewQueued
@@ -61,7 +65,7 @@ class Submission:
         if given is None:
             raise NotAllowed("Log in first", code=530, enhanced="5.7.0")
         async with refusals(self._house.store, str(given.address), sender=mail.sender, peer=client.address):
-            account, own = await self._house.store.read(lambda rx: _own(rx, given))
+            account, personal, own = await self._house.store.read(lambda rx: _own(rx, given))
             self._require_own(mail, own)
         origin = Origin(OriginKind.SUBMISSION, client.address, client.helo, client.tls, account.id)
         domain = mail.sender.domain if mail.sender else account.address.domain
@@ -74,6 +78,7 @@ class Submission:
             domain,
             who=str(account.address),
             owns=lambda address: address.key in own,
+            persons=personal if account.kind is Kind.PER else frozenset(),
             keep_for=account if self._saves() else None,
         )
 
@@ -141,11 +146,13 @@ class Outgoing:
         *,
         who: str,
         owns: Owns,
+        persons: frozenset[str] = frozenset(),
         keep_for: Account | None = None,
     ) -> None:
+        """`persons`: the addresses (keys) that belong to the person who is logged in, and to nobody else."""
         self._house, self._trust = house, trust
         self._client, self._mail, self._origin = client, mail, origin
-        self._domain, self._who, self._owns, self._keep_for = domain, who, owns, keep_for
+        self._domain, self._who, self._owns, self._persons, self._keep_for = domain, who, owns, persons, keep_for
         self._remote: list[Recipient] = []
         self._boxes: list[Box] = []
         self._recipients = Recipients(house.config.limits.recipients)
@@ -181,7 +188,8 @@ class Outgoing:
         house = self._house
         message, message_id, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
-        leaving = await house.protection.protect(message, self._domain, author, addresses) if addresses else ()
+        in_person = author.key in self._persons
+        leaving = await house.protection.protect(message, self._domain, author, addresses, in_person=in_person) if addresses else ()
         self._require_size(message, leaving)
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
@@ -193,13 +201,13 @@ class Outgoing:
             )
             for number, copy in enumerate(leaving)
         ]
-        content = await self._content_for_boxes(message)
+        opened, content = await self._for_boxes(message, author, in_person=in_person)
         sent = await self._sent(message) if self._keep_for else None
         notices = await house.reports.delivered(
             Original(trace, self._envelope(self._here()), message_id, house.clock.now(), lambda: message)
         )
         crash_point("submission.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, notices, message_id, message.size))
+        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, opened, notices, message_id, message.size))
         crash_point("submission.committed")
 
     def _require_size(self, message: Body, leaving: Sequence[Protected]) -> None:
@@ -234,21 +242,29 @@ class Outgoing:
         summary = await off_loop(message, lambda: mime.summarise(message, limits))
         return await self._house.store.blobs.prepare(message, self._domain, summary)
 
-    async def _content_for_boxes(self, message: Body) -> Content | None:
-        """The same message with what a mailbox here adds on top (RFC 5321 4.4, RFC 8601)."""
+    async def _for_boxes(self, message: Body, author: Address, *, in_person: bool) -> tuple[Opened | None, Content | None]:
+        """The same message for mailboxes here: signed as for others, then opened and judged as mail from others."""
         if not self._boxes:
-            return None
-        house = self._house
+            return None, None
+        house, here = self._house, [recipient.address for recipient in self._here()]
+        (signed,) = await house.protection.protect(message, self._domain, author, here, in_person=in_person, here=True)
+        opened = await house.protection.open(signed.body, *whose(self._boxes))
+        limits = MimeLimits.of(house.config.limits)
+        if opened.unwrapped:
+            self._require_author_inside(opened, limits)
+        method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
+        proved = f"{method} smtp.mailfrom={self._mail.sender or '<>'}"
+        copies = await off_loop(message, lambda: readable_copies(house, opened, self._boxes, self._mail.sender, proved, limits))
+        return opened, await house.local.prepare_judged(self._boxes, copies, signed.body if opened.unwrapped else None, opened.verdict)
 
-        def build() -> tuple[Body, Summary]:
-            limits = MimeLimits.of(house.config.limits)
-            head = Head.read(message, limits)
-            method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
-            value = f"{house.config.node.hostname};\r\n {method} smtp.mailfrom={self._mail.sender or '<>'}"
-            local = replace(message, head, on_top(head.headers, self._mail.sender, value), house.spool)
-            return local, mime.summarise(local, limits)
-
-        return await house.local.prepare(self._boxes, *await off_loop(message, build))
+    def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
+        """A protected copy of the header (RFC 9788) is what people read. A refusal quotes nothing that was decrypted."""
+        try:
+            require_author(Head.read(opened.readable, limits).headers, self._owns)
+        except MailError as error:
+            if opened.verdict.encryption is EncryptionStatus.NONE:
+                raise
+            raise NotAllowed("The author inside the encrypted message is not the sender", detail=str(error)) from None
 
     def _commit(
         self,
@@ -257,6 +273,7 @@ class Outgoing:
         queued: list[NewQueued],
         content: Content | None,
         sent: Prepared | None,
+        opened: Opened | None,
         notices: Sequence[Notice],
         message_id: str | None,
         size: int,
@@ -280,6 +297,8 @@ class Outgoing:
         if content is not None:
             LocalDelivery.deliver(tx, self._boxes, content, key=trace.encode(), trace=trace, sender=sender, message_id=message_id)
             self._house.reports.commit(tx, notices)
+            if opened is not None and opened.verdict.valid and self._house.config.smime.harvest:
+                learn(tx, opened)
         if sent is not None and self._keep_for is not None:
             _keep(tx, self._keep_for, sent)
 
@@ -294,13 +313,14 @@ class Outgoing:
         return [*self._remote, *self._here()]
 
 
-def _own(rx: Reader, given: Account) -> tuple[Account, frozenset[str]]:
-    """The account as it is now, and every address it may write as. Raises NotAllowed when it was suspended meanwhile."""
+def _own(rx: Reader, given: Account) -> tuple[Account, frozenset[str], frozenset[str]]:
+    """The account as it is now, its own addresses, and every address it may write as. Raises NotAllowed when it was suspended meanwhile."""
     account = accounts.by_id(rx, given.id)
     if account.status is not Status.ACTIVE:
         raise NotAllowed("This account is suspended", detail=str(account.address))
     owners = [account, *(one for one in accounts.organisations_of(rx, account.id) if one.status is Status.ACTIVE)]
-    return account, frozenset(address.key for owner in owners for address in (owner.address, *accounts.aliases(rx, owner.id)))
+    addresses = [frozenset(address.key for address in (owner.address, *accounts.aliases(rx, owner.id))) for owner in owners]
+    return account, addresses[0], frozenset().union(*addresses)
 
 
 def _keep(tx: Transaction, account: Account, sent: Prepared) -> None:

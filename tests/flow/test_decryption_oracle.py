@@ -167,8 +167,11 @@ async def test_28_an_author_inside_is_not_named(sealed_house, trust, people, sea
     assert SECRET not in learnt
 
 
-async def test_28_what_a_client_here_sends_on_is_not_opened(sealed_house, trust, people, seal) -> None:
-    """The stranger makes Jeanne forward it: it leaves still encrypted, and comes back still encrypted when it can't be delivered."""
+async def test_28_what_a_client_here_sends_on_leaves_as_it_is(sealed_house, trust, people, seal) -> None:
+    """The stranger makes Jeanne forward it: it leaves still encrypted, and comes back still encrypted when it can't be delivered.
+
+    A colleague reads it, as mail from outside: it was encrypted for their organisation.
+    """
     forwarded = Body.of(SENT["whole"](seal).read().replace(STRANGER.encode(), JEANNE.encode()))
     transaction = await Submission(sealed_house, trust).begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
     for one in (f"cardiologie@{HERE}", STRANGER):
@@ -177,7 +180,23 @@ async def test_28_what_a_client_here_sends_on_is_not_opened(sealed_house, trust,
     (left,) = await queued(sealed_house)
     assert SECRET not in words(left)
     (colleague,) = await inbox(sealed_house.store, people.cardiologie)
-    assert SECRET not in words(colleague)
+    assert SECRET in words(colleague)
+
+
+async def test_28_a_person_s_key_opens_for_that_person_alone(sealed_house, trust, people) -> None:
+    """Regression: whoever had a mailbox here could send themselves the mail of others, and read it."""
+    authority = Authority()
+    jeanne = authority.issue("rsa", JEANNE)
+    house = replace(sealed_house, protection=replace(sealed_house.protection, signers={}, readers=(jeanne.identity,)))
+    stolen = SENT["whole"](jeanne).read()
+    for thief, readable in ((people.cardiologie, False), (people.jeanne, True)):
+        address = thief.address
+        sent = Body.of(stolen.replace(STRANGER.encode(), str(address).encode()))
+        transaction = await Submission(house, trust).begin(client_of(thief), MailFrom(address))
+        await transaction.recipient(rcpt(str(address)))
+        await transaction.accept(MailData.check(sent, Limits()))
+        (letter,) = await inbox(house.store, thief)
+        assert (SECRET in words(letter)) is readable
 
 
 @pytest.mark.parametrize("action", [one for one in Action if one is not Action.EXPANDED])

@@ -178,7 +178,7 @@ class Opening:
     def __init__(self, inside: bytes) -> None:
         self.inside = inside
 
-    async def open(self, body, domains):
+    async def open(self, body, domains, addresses):
         return Opened(Body.of(self.inside), UNPROTECTED, True)
 
 

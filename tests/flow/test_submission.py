@@ -19,9 +19,11 @@ from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrus
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
+from mssgw.flow.protection import UNPROTECTED
 from mssgw.flow.submission import HospitalRelay, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Protected
 from mssgw.store import audit, mailboxes, queue
 from tests.flow.conftest import HERE, checked, client_of, peer, rcpt
@@ -182,8 +184,13 @@ async def test_what_submission_takes_inbound_takes(submission, house, trust, sql
 class Inflating:
     """Protection by base64 alone: what it does to sizes."""
 
-    async def protect(self, body, domain, author, recipients):
+    async def protect(self, body, domain, author, recipients, *, in_person, here=False):
+        if here:
+            return (Protected(body, tuple(recipients), "", ""),)
         return (Protected(Body.of(base64.encodebytes(body.read()).replace(b"\n", b"\r\n")), tuple(recipients), "", ""),)
+
+    async def open(self, body, domains, addresses):
+        return Opened(body, UNPROTECTED, False)
 
 
 async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(house, trust, sqlite_store, people) -> None:
@@ -224,7 +231,9 @@ async def test_two_hundred_mime_levels(submission, people) -> None:
 async def test_colleagues_here_have_it_at_once(submission, sqlite_store, people) -> None:
     trace = await send(submission, client_of(people.jeanne), f"cardiologie@{HERE}")
     (letter,) = await inbox(sqlite_store, people.cardiologie)
-    assert letter.startswith(f"Return-Path: <{JEANNE}>\r\nAuthentication-Results: mx.alpha.mssante.test;\r\n auth=pass".encode())
+    assert letter.startswith(
+        f"Return-Path: <{JEANNE}>\r\nAuthentication-Results: mx.alpha.mssante.test;\r\n smime=none;\r\n auth=pass".encode()
+    )
     assert letter.count(b"Authentication-Results") == 1
     assert letter.endswith(b"\r\n\r\nhello\r\n")
     with pytest.raises(NotFound):

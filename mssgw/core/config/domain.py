@@ -24,6 +24,18 @@ class DomainSettings(Settings, frozen=True):
         Meta(description="PEM: what mail clients see that ask for a DNS name in it (SNI), then its chain; others see that of [clients]."),
     ] = None
     tls_key: Annotated[Secret | None, Meta(description="PEM: its private key.")] = None
+    personal_keys: Annotated[
+        Literal["session", "any"],
+        Meta(
+            description="Who signs with a person's own key: only the person's logged-in session; or any mail in the person's name, from the hospital port too."
+        ),
+    ] = "session"
+    show_signature: Annotated[
+        Literal["keyword", "banner", "none"],
+        Meta(
+            description="How readers see what a signature is worth: IMAP keywords ($Signed, $SignedBySeal, $SignatureDoubtful); a short part on top as well; nothing."
+        ),
+    ] = "keyword"
     catch_all: Annotated[str, Meta(description="Mailbox for unknown recipients; empty refuses them.")] = ""
 
     def __post_init__(self) -> None:

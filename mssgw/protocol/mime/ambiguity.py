@@ -21,6 +21,7 @@ from mssgw.protocol.mime.windows import Windows
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
 _FIELD = re.compile(rb"[!-9;-~]+:")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_LONE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_FOLD = re.compile(rb"\n[ \t]+\r?\n")
 _MEDIA = re.compile(rb"(" + _TOKEN + rb"/" + _TOKEN + rb")[ \t]*(?:;|\Z)")
 _PARAMETER = re.compile(rb";?[ \t]*(" + _TOKEN + rb")=(" + _TOKEN + rb'|"(?:[^"\\]|\\.)*")[ \t]*(?=;|\Z)')
@@ -58,6 +59,7 @@ def ambiguity(body: Body | bytes, root: Part) -> str:
 
 
 def _in_message(data: Buffer, root: Part) -> Iterator[str]:
+    yield from _in_octets(data, root)
     messages = [root, *(part.message for part in root.walk() if part.message)]
     for part in root.walk():
         is_message = any(part is one for one in messages)
@@ -65,6 +67,16 @@ def _in_message(data: Buffer, root: Part) -> Iterator[str]:
         yield from _in_type(part)
         yield from _in_encoding(data, part)
     yield from _in_delimiters(data, root)
+
+
+def _in_octets(data: Buffer, root: Part) -> Iterator[str]:
+    """What ends a line for some and not for others, and what ends a text for some."""
+    for at in range(root.header_start, root.body_end, _STEP):
+        chunk = data[at : min(at + _STEP + 1, root.body_end)]  # one octet more: a CR at the end of a step may have its LF
+        if b"\0" in chunk:
+            yield "a NUL octet"
+        if (lone := _LONE_CR.search(chunk)) and (lone.start() < _STEP or at + _STEP + 1 >= root.body_end):
+            yield "a CR without its LF"
 
 
 def _in_header(section: bytes, is_message: bool) -> Iterator[str]:
