@@ -1,17 +1,29 @@
-"""A message that was opened and judged becomes what mailboxes hold: findings on top, one copy for each way of showing them."""
+"""A message that was opened and judged becomes what mailboxes hold: findings on top, one copy for each way of showing them.
+
+A banner stands beside what was signed, never inside; it moves a signature that stood at the root one level down, so that a
+program which checks signatures only there no longer finds it. That is why keywords are the default.
+"""
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from mssgw.core.address import Address
+from mssgw.core.body import Body, BodyWriter
+from mssgw.core.message import Headers
+from mssgw.core.texts import Language
 from mssgw.flow.delivery import Box, Copy
 from mssgw.flow.head import Head, on_top, replace
 from mssgw.flow.house import House
-from mssgw.flow.shown import Show, with_banner
+from mssgw.flow.shown import Show
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits
+from mssgw.smime.entity import is_structural
 from mssgw.smime.opening import Opened
+from mssgw.smime.verdict import Verdict
 
 _OURS = ("authentication-results", "return-path")  # only we may say those about this message here
 
@@ -43,3 +55,26 @@ def readable_copies(
             shown = plain
         copies[show] = Copy(shown, mime.summarise(shown, limits))
     return copies
+
+
+def with_banner(body: Body, head: Head, verdict: Verdict, language: Language, spool: Path) -> Body:
+    """The message with the sentence of the verdict as its first part. Copies: call it in a thread for large messages."""
+    own = head.headers.without(lambda field: is_structural(field) or not field.name)
+    structural = Headers(tuple(field for field in head.headers if is_structural(field) and field.name != "mime-version"))
+    boundary = f"=_mssgw_{os.urandom(12).hex()}"
+    text = base64.encodebytes(f"{verdict.banner(language)}\n".encode()).replace(b"\n", b"\r\n")
+    writer = BodyWriter(spool)
+    try:
+        writer.write(bytes(own))
+        writer.write(
+            f'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n--{boundary}\r\n'
+            "Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: inline\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
+        )
+        writer.write(text + f"--{boundary}\r\n".encode() + bytes(structural) + b"\r\n")
+        for start in range(head.size, body.size, 65536):
+            writer.write(body.read(start, 65536))
+        writer.write(f"\r\n--{boundary}--\r\n".encode())
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.finish()
