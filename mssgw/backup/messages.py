@@ -28,7 +28,7 @@ from mssgw.store.accounts import Account
 from mssgw.store.blobs import ContentId
 from mssgw.store.engine import Context
 from mssgw.store.mailboxes import MessageRow, NewMessage, Want
-from mssgw.store.seal import MasterKey, Seal
+from mssgw.store.seal import MasterKeys, Seal
 
 _BATCH = 32  # messages in one transaction
 RESTORED = "restored"  # the audit's word
@@ -64,7 +64,7 @@ def where(text: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def source(found: Manifest, backup: Path, config: Config, master: MasterKey) -> Iterator[Source]:
+def source(found: Manifest, backup: Path, config: Config, master: MasterKeys) -> Iterator[Source]:
     """Raises BackupError, ConfigError (the master key is another)."""
     if found.mail.engine != "sqlite":
         raise BackupError("not-single", path=backup)

@@ -28,7 +28,7 @@ from mssgw.observe import crash_point
 from mssgw.store import keys, migration, snapshot
 from mssgw.store.database import StoreUrl, file_of, url_of
 from mssgw.store.migration import RESTORING
-from mssgw.store.seal import MasterKey
+from mssgw.store.seal import MasterKeys
 
 _LOCK = "serve.lock"  # of the node's parent process
 _LOADING = "loading"  # in the working directory: tables of PostgreSQL are ours since then
@@ -57,9 +57,9 @@ def require_intact(found: Manifest, backup: Path, tell: Tell) -> None:
         raise BackupError("damaged", path=backup, count=len(wrong), names=", ".join(wrong[:5]) + (" …" if len(wrong) > 5 else ""))
 
 
-def require_key(found: Manifest, config: Config) -> MasterKey:
+def require_key(found: Manifest, config: Config) -> MasterKeys:
     """The configured master key, which must be the backup's. Raises ConfigError, BackupError."""
-    master = keys.read_master(config.seal.master_key, config.node.data, in_use=True)
+    master = keys.read_masters(config.seal, config.node.data, in_use=True)
     if found.probe and not keys.is_of(master, found.probe):
         raise BackupError("wrong-key", master=config.seal.master_key)
     return master

@@ -7,6 +7,7 @@ installed and not kept.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -30,13 +31,14 @@ class Source:
 
 def sources(config_file: Path, config: Config, stores: tuple[Path, ...]) -> tuple[list[Source], list[Left]]:
     """All of them once, and what is left out. `stores`: database files, which are copied in their own way. Raises OSError."""
-    key = _MasterKey(config.seal.master_key)
+    masters = [one for one in (config.seal.master_key, config.seal.former_key) if one]
+    keys = _MasterKeys(*masters)
     found: dict[Path, Source] = {}
     left: dict[str, Left] = {}
     data = config.node.data.absolute()
 
     def add(path: Path) -> None:
-        if key.lies_at(path):
+        if keys.lie_at(path):
             left[str(path)] = Left(str(path), "master-key")
         else:
             inside = data in path.parents
@@ -52,13 +54,14 @@ def sources(config_file: Path, config: Config, stores: tuple[Path, ...]) -> tupl
             left[where] = Left(where, "library")
         elif isinstance(value, Secret) and value.scheme == "pkcs11":
             left[where] = Left(where, "token")
-        elif setting not in ("node.data", "seal.master_key"):
+        elif value in masters:
+            left[where] = Left(where, "master-key")
+        elif setting != "node.data":
             files = list(_files(value))
             for path in files:
                 add(path)
             if not files:
                 left[where] = Left(where, "not-there")
-    left[str(config.seal.master_key)] = Left(str(config.seal.master_key), "master-key")
     return sorted(found.values(), key=lambda one: one.path), sorted(left.values(), key=lambda one: one.path)
 
 
@@ -106,18 +109,18 @@ def _plain(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-class _MasterKey:
-    """Recognises the master key wherever it lies: in a directory of identities as well as at its own place."""
+class _MasterKeys:
+    """Recognises a master key wherever it lies: in a directory of identities as well as at its own place."""
 
-    def __init__(self, reference: Secret) -> None:
-        self._octets, self._place = b"", None
-        try:
-            self._place = reference.path.resolve()
-            self._octets = reference.read()
-        except OSError:  # a backup can be taken by who may not read it
-            return
+    def __init__(self, *references: Secret) -> None:
+        self._octets: set[bytes] = set()
+        self._places: set[Path] = set()
+        for reference in references:
+            with contextlib.suppress(OSError):  # a backup can be taken by who may not read it
+                self._places.add(reference.path.resolve())
+                self._octets.add(reference.read())
 
-    def lies_at(self, path: Path) -> bool:
-        if path.resolve() == self._place:
+    def lie_at(self, path: Path) -> bool:
+        if path.resolve() in self._places:
             return True
-        return bool(self._octets) and path.stat().st_size == len(self._octets) and path.read_bytes() == self._octets
+        return path.stat().st_size in {len(one) for one in self._octets} and path.read_bytes() in self._octets

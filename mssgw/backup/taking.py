@@ -122,7 +122,7 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
     kept = [_described(work, mail.path)]
     dmp = None
     url_dmp = dmp_store(node.config)
-    if url_dmp is not None and _is_made(url_dmp):
+    if url_dmp is not None and is_made(url_dmp):
         dmp = StoreCopy(_name("dmp", url_dmp), _engine(url_dmp), snapshot.schema_of(url_dmp))
         snapshot.take(url_dmp, work / dmp.path, STORE_TABLES, lambda done, total: tell("dmp", done, total), lambda _: None)
         kept.append(_described(work, dmp.path))
@@ -203,7 +203,7 @@ def _engine(url: StoreUrl) -> Literal["sqlite", "postgresql"]:
     return "sqlite" if snapshot.is_sqlite(url) else "postgresql"
 
 
-def _is_made(url: StoreUrl) -> bool:
+def is_made(url: StoreUrl) -> bool:
     """The DMP store is made by its first use; a SQLite one that nobody used is no file yet."""
     path = file_of(url)
     return path is None or path.is_file()

@@ -19,7 +19,7 @@ FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"),
     "account": ("account", "app"),
     "mailbox": ("account", "mailbox_app"),
-    "seal": ("account", "seal_app"),
+    "seal": ("seal", "app"),
     "queue": ("queue", "app"),
     "trust": ("trust", "app"),
     "smime": ("smime", "app"),

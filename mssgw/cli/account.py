@@ -1,4 +1,4 @@
-"""`mssgw account …`, `mssgw mailbox …`, `mssgw check`, `mssgw seal …`: what lives in the store.
+"""`mssgw account …`, `mssgw mailbox …`, `mssgw check`: what lives in the store.
 
 Passwords are asked for, or read from standard input; they never stand in arguments.
 """
@@ -21,7 +21,6 @@ from mssgw.core.errors import NotFound, Refused
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
-from mssgw.store.keys import write_master
 
 T = TypeVar("T")
 
@@ -38,7 +37,6 @@ app = Family(help="Accounts: who has a mailbox here.", no_args_is_help=True)
 members_app = Family(cls=_ListByDefault, help="Who reads an organisation's mailbox.", no_args_is_help=True)
 app.add_typer(members_app, name="members")
 mailbox_app = Family(help="The folders of an account.", no_args_is_help=True)
-seal_app = Family(help="The master key of the store.", no_args_is_help=True)
 
 MIN_PASSWORD = 8  # characters; length rules belong to people's policy, this stops slips
 
@@ -275,18 +273,3 @@ def check(
     output("\n".join(lines), json=json, document=document)
     if problems:
         raise failure(f"{len(problems)} problem(s)")
-
-
-@seal_app.callback()
-def _seal() -> None:
-    """Keeps `seal` a family while it has one verb."""
-
-
-@seal_app.command("new-key")
-def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
-    """Make a master key. Keep a copy elsewhere: losing it loses the mail."""
-    try:
-        write_master(file)
-    except FileExistsError:
-        raise failure(f"{file} is there; a key is never overwritten") from None
-    output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})

@@ -18,7 +18,7 @@ from dmp_connector.model import Actor, AuthenticationMode, Code, Practitioner, S
 from dmp_connector.settings import DmpSettings, Limits, Software
 from dmp_connector.store import DmpStore, StoreKeys, tables
 from mssgw import __version__
-from mssgw.core.config import Config
+from mssgw.core.config import Config, Secret
 from mssgw.core.config.base import sqlite_file
 from mssgw.core.config.dmp import Dmp as DmpTable
 from mssgw.core.config.dmp import DmpActor
@@ -144,14 +144,19 @@ def open_store(config: Config, file: Path) -> DmpStore:
     """
     if config.dmp is None:
         raise NotSetUp(message("dmp.no-table", file=file))
-    reference = config.seal.master_key
+    former = (_store_key(config.seal.former_key, file),) if config.seal.former_key else ()
+    keys = StoreKeys(_store_key(config.seal.master_key, file), former)
+    return DmpStore.open(_address(config.dmp, config.node.data, file), keys)
+
+
+def _store_key(reference: Secret, file: Path) -> bytes:
     try:
         master = reference.read()
     except OSError as error:
         raise NotSetUp(message("dmp.no-master-key", file=file, secret=reference, why=error.strerror or error)) from error
     if len(master) < 32:
         raise NotSetUp(message("dmp.short-master-key", file=file, secret=reference, found=len(master)))
-    return DmpStore.open(_address(config.dmp, config.node.data, file), StoreKeys(HKDF(SHA256(), 32, None, _LABEL).derive(master)))
+    return HKDF(SHA256(), 32, None, _LABEL).derive(master)
 
 
 def _address(table: DmpTable, data: Path, config: Path) -> str:

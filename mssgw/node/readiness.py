@@ -68,7 +68,7 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
         if secret.scheme != "pkcs11":  # that one never leaves its token
             try:
                 octets = secret.read()
-                if name == "seal.master_key":
+                if name in ("seal.master_key", "seal.former_key"):
                     MasterKey(octets)
             except OSError as error:
                 yield name, f"{secret}: {error.strerror or error}"

@@ -25,7 +25,7 @@ from typing import Any
 from mssgw import __version__, imapd, observe, smtpd, store
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, load
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Deferred
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
@@ -167,10 +167,12 @@ class Worker:
         try:
             config = load(self.path)
             await asyncio.to_thread(require_ready, config)
+            masters = await opened.keys_of(config)
             services = await Services.of(config, opened, self.clock)
-        except (ConfigError, OSError) as error:
+        except (ConfigError, Deferred, OSError) as error:
             log(Event.CONFIG_REFUSED, "error", reason=error)
             return
+        opened.take_keys(masters)
         before, self.services = self.background, services
         self.background = asyncio.get_running_loop().create_task(services.run())
         log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)
@@ -195,7 +197,6 @@ def needs_restart(old: Config, new: Config) -> list[str]:
             listeners
             | node
             | {
-                "seal.master_key": config.seal.master_key,
                 "limits": config.limits,
                 "clients.login_failures": config.clients and config.clients.login_failures,
             }

@@ -33,7 +33,7 @@ from mssgw.observe import COMMIT_CALLERS, COMMIT_SECONDS, Event, crash_point, lo
 from mssgw.store.database import Turn
 from mssgw.store.doorbell import Doorbell
 from mssgw.store.faults import Fault, classify, deferred
-from mssgw.store.seal import MasterKey, Seal
+from mssgw.store.seal import MasterKeys, Seal
 from mssgw.store.statements import ready
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Context:
     """What transactions need beside their connection."""
 
     clock: Clock
-    master: MasterKey
+    master: MasterKeys
     seal: Seal
     limits: Limits
     worker: str

@@ -15,27 +15,36 @@ import sqlalchemy as sa
 
 from mssgw.core.address import Domain
 from mssgw.core.config.base import Secret
-from mssgw.core.errors import ConfigError
+from mssgw.core.config.node import Seal as SealSettings
+from mssgw.core.errors import ConfigError, Deferred
 from mssgw.observe import Event, log
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Readers, Transaction, Writer
-from mssgw.store.seal import KEY_OCTETS, MasterKey, Seal, SealBroken
+from mssgw.store.seal import KEY_OCTETS, MasterKey, MasterKeys, Seal, SealBroken
 
 _PROBE = Domain("")
 _table = schema.domain_key.c
 _ALL = sa.select(_table.id, _table.domain, _table.wrapped)
+# With a share of the row's lock: a key is not made while the store changes its master key.
+_PROBE_ROW = sa.select(_table.wrapped).where(_table.domain == _PROBE).with_for_update(read=True)
+NOT_OURS = "this is not the key that seals this store; put the right one back (after a change of keys: the old one as seal.former_key)"
 
 
-def read_master(reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
-    """The master key; `data`: of the node; `in_use` when it has sealed something already, and only that one helps. Raises ConfigError."""
+def read_masters(settings: SealSettings, data: Path, *, in_use: bool) -> MasterKeys:
+    """The master keys; `data`: of the node; `in_use` when one has sealed something already, and only that one helps. Raises ConfigError."""
+    current = _read("master_key", settings.master_key, data, in_use=in_use)
+    return MasterKeys(current, _read("former_key", settings.former_key, data, in_use=True) if settings.former_key else None)
+
+
+def _read(setting: str, reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
     try:
         master = MasterKey(reference.read())
     except (OSError, ValueError) as error:
         said = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         remedy = "this store is sealed: restore the key from its copy" if in_use else "`mssgw seal new-key` makes a key"
-        raise ConfigError([("seal.master_key", f"{reference}: {said}; {remedy}")]) from error
+        raise ConfigError([(f"seal.{setting}", f"{reference}: {said}; {remedy}")]) from error
     if exposure := reference.exposure(data):
-        log(Event.KEY_EXPOSED, "warning", setting="seal.master_key", reason=exposure)
+        log(Event.KEY_EXPOSED, "warning", setting=f"seal.{setting}", reason=exposure)
     return master
 
 
@@ -61,17 +70,38 @@ def load(rx: Reader) -> None:
             try:
                 seal.add(number, Domain(domain), master.unwrap(domain, wrapped))
             except SealBroken:
-                raise ConfigError([("seal.master_key", "this is not the key that seals this store; put the right one back")]) from None
+                raise ConfigError([("seal.master_key", NOT_OURS)]) from None
 
 
 def ensure(tx: Transaction, domain: Domain) -> None:
-    """Make the domain's key unless it is there. Not opened here: the transaction may still be rolled back, and the number with it."""
-    wrapped = tx.context.master.wrap(domain, os.urandom(KEY_OCTETS))
+    """Make the domain's key unless it is there. Not opened here: the transaction may still be rolled back, and the number with it.
+
+    It is wrapped by the key that the store is under, which changes for all rows at once (`rotation.rotate`). Raises Deferred when this
+    process has not heard of that key yet: it was rotated, and no reload told us.
+    """
+    wrapped = _in_force(tx).wrap(domain, os.urandom(KEY_OCTETS))
     tx.run(schema.insert_new(tx.dialect, schema.domain_key), {"domain": domain, "wrapped": wrapped, "created": tx.now})
 
 
-def is_of(master: MasterKey, probe: bytes) -> bool:
-    """Whether a probe that was kept elsewhere, in a backup, was wrapped by this master key."""
+def _in_force(tx: Transaction) -> MasterKey:
+    probe = tx.raw(_PROBE_ROW)
+    try:
+        return tx.context.master.that_wrapped(_PROBE, probe[0][0]) if probe else tx.context.master.current
+    except SealBroken as error:
+        raise Deferred(detail="seal.master_key: the store is under another key; reload the node") from error
+
+
+def require_ours(rx: Reader, masters: MasterKeys) -> None:
+    """Raises ConfigError: none of these keys opens every key of the store."""
+    for _, domain, wrapped in rx.raw(_ALL):
+        try:
+            masters.that_wrapped(domain, wrapped)
+        except SealBroken:
+            raise ConfigError([("seal.master_key", NOT_OURS)]) from None
+
+
+def is_of(master: MasterKeys, probe: bytes) -> bool:
+    """Whether a probe that was kept elsewhere, in a backup, was wrapped by one of these master keys."""
     try:
         master.unwrap(_PROBE, probe)
     except SealBroken:

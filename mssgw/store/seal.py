@@ -96,6 +96,35 @@ class MasterKey:
             raise SealBroken(detail=f"the key of {domain!r} does not open under this master key") from None
 
 
+class MasterKeys:
+    """The master key, and the one before it while a change of keys is under way (`seal.former_key`). Safe for threads."""
+
+    def __init__(self, current: MasterKey, former: MasterKey | None = None) -> None:
+        self._keys = (current,) if former is None else (current, former)
+
+    @property
+    def current(self) -> MasterKey:
+        return self._keys[0]
+
+    def replace(self, others: MasterKeys) -> None:
+        """Take up other keys, at a reload."""
+        self._keys = others._keys
+
+    def that_wrapped(self, domain: str, wrapped: bytes) -> MasterKey:
+        """The key that opens it. Raises SealBroken: none does."""
+        for key in self._keys:
+            try:
+                key.unwrap(domain, wrapped)
+            except SealBroken:
+                continue
+            return key
+        raise SealBroken(detail=f"the key of {domain!r} does not open under this master key")
+
+    def unwrap(self, domain: str, wrapped: bytes) -> bytes:
+        """Raises SealBroken."""
+        return self.that_wrapped(domain, wrapped).unwrap(domain, wrapped)
+
+
 def _wrap_bound(domain: str) -> bytes:
     return b"mssgw domain key\0" + domain.encode()
 

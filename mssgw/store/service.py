@@ -27,7 +27,7 @@ from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
 from mssgw.store.migration import REMEDY, require_current
-from mssgw.store.seal import MasterKey, Seal
+from mssgw.store.seal import MasterKeys, Seal
 from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 3600.0  # seconds between two checks whether sweeping is due
 class Store:
     """Made by `open`. Belongs to one event loop."""
 
-    def __init__(self, config: Config, clock: Clock, worker: str, master: MasterKey, url: sa.URL) -> None:
+    def __init__(self, config: Config, clock: Clock, worker: str, master: MasterKeys, url: sa.URL) -> None:
         self.config, self.clock, self.worker = config, clock, worker
         loop = asyncio.get_running_loop()
         self._context = Context(clock, master, Seal(), config.limits, worker)
@@ -64,6 +64,15 @@ class Store:
     async def recognise(self) -> None:
         """Open the domain keys with the master key. Raises ConfigError: it is not the one that seals this store."""
         await keys.recognise(self._writer, self._readers, self._context.seal)
+
+    async def keys_of(self, config: Config) -> MasterKeys:
+        """The master keys of another configuration, for `take_keys`. Raises ConfigError: they can't be read, or are not the store's."""
+        masters = await asyncio.to_thread(keys.read_masters, config.seal, config.node.data, in_use=True)
+        await self.read(partial(keys.require_ours, masters=masters))
+        return masters
+
+    def take_keys(self, masters: MasterKeys) -> None:
+        self._context.master.replace(masters)
 
     async def require_answer(self) -> None:
         """An empty query, which shows whether the database answers. Raises Deferred."""
@@ -118,7 +127,7 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
     in_use = await asyncio.to_thread(_require_usable, url)
-    store = Store(config, clock, worker, keys.read_master(config.seal.master_key, config.node.data, in_use=in_use), url)
+    store = Store(config, clock, worker, keys.read_masters(config.seal, config.node.data, in_use=in_use), url)
     try:
         await store.recognise()
         await store.doorbell.start()

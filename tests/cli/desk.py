@@ -43,7 +43,7 @@ class Node:
 
     def __call__(self, *arguments: str, status: int = 0, given: str = "") -> Any:
         """What it printed on both streams; with --json the document."""
-        config = () if arguments[0] in ("seal", "config") else ("--config", self.config)
+        config = () if arguments[0] == "config" or arguments[:2] == ("seal", "new-key") else ("--config", self.config)
         self.called = mssgw(*arguments, *config, given=given.encode())
         said = (self.called.stdout + self.called.stderr).decode()
         assert self.called.returncode == status, said

@@ -51,6 +51,10 @@ VERBS = [
     *(["account", verb] for verb in ("add", "list", "suspend", "resume")),
     ["mailbox", "list"],
     ["seal", "new-key"],
+    ["seal", "rotate"],
+    ["backup", "take"],
+    ["backup", "verify"],
+    ["restore"],
     *(["dmp", verb] for verb in DMP),
 ]
 

@@ -9,8 +9,8 @@ from mssgw import store as store_package
 from mssgw.core.address import Domain
 from mssgw.core.body import Body
 from mssgw.core.errors import ConfigError
-from mssgw.store import blobs, schema
-from mssgw.store.seal import MasterKey, Seal, SealBroken, UnknownKey
+from mssgw.store import blobs, keys, rotation, schema
+from mssgw.store.seal import MasterKey, MasterKeys, Seal, SealBroken, UnknownKey
 from tests.store.messages import DOMAIN
 
 KEY = schema.domain_key.c
@@ -67,3 +67,20 @@ async def test_the_key_row_of_one_domain_does_not_serve_another(store, config, c
     await store.write(lambda tx: tx.run(sa.update(schema.domain_key).where(KEY.domain == "two.test").values(wrapped=of_one)))
     with pytest.raises(ConfigError, match="not the key that seals this store"):
         await store_package.open(config, clock, worker="second")
+
+
+async def test_a_rotation_changes_every_row_or_none_on_each_engine(store, config, tmp_path):
+    content = await store.blobs.prepare(Body.of(b"before"), DOMAIN)
+    await store.write(lambda tx: blobs.add(tx, content))
+    fresh = MasterKey(bytes(reversed(range(32))))
+    old = MasterKeys(MasterKey(MASTER))
+    store.take_keys(MasterKeys(MasterKey(SECRET), MasterKey(bytes(range(1, 33)))))
+    with pytest.raises(ConfigError, match="former_key"):
+        await store.write(lambda tx: rotation.rotate(tx, "test"))
+    store.take_keys(MasterKeys(fresh, MasterKey(MASTER)))
+    assert await store.write(lambda tx: rotation.rotate(tx, "test")) == 2
+    assert await store.write(lambda tx: rotation.rotate(tx, "test")) == 0
+    assert await store.write(lambda tx: rotation.retire(tx, "test")) == 2
+    with pytest.raises(ConfigError):
+        await store.read(lambda rx: keys.require_ours(rx, old))
+    await store.read(lambda rx: keys.require_ours(rx, MasterKeys(fresh)))

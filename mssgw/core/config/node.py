@@ -41,6 +41,9 @@ class Seal(Settings, frozen=True):
         Secret,
         Meta(description="32 random octets, as file:PATH or credential:NAME. `mssgw seal new-key` makes one. Losing it loses the mail."),
     ]
+    former_key: Annotated[
+        Secret | None, Meta(description="The master key before this one, while `mssgw seal rotate` is under way; none otherwise.")
+    ] = None
 
 
 class Limits(Settings, frozen=True):
