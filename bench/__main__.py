@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import imap, smtp
-from bench.ours import House, house
+from bench.ours import Node, house
 from bench.theirs import dovecot, postfix
 
 BASE = 38_000
@@ -49,7 +49,7 @@ def print_imap(title: str, result: dict[str, float]) -> None:
     print(f"| {title} | " + " | ".join(f"{value:,.3f}" if value < 10 else f"{value:,.0f}" for value in result.values()) + " |", flush=True)
 
 
-def run_smtp(node: House, home: Path, rounds: int, messages: int) -> None:
+def run_smtp(node: Node, home: Path, rounds: int, messages: int) -> None:
     print("\n| server | load | msg/s | MB/s | p50 ms | p99 ms | errors |\n|---|---|---|---|---|---|---|")
     print_smtp("mssgw", smtp_cells(node.ports["hospital"], node.ca, node.user, "admin@alpha.mssante.test", rounds, messages))
     if shutil.which("postfix"):
@@ -58,7 +58,7 @@ def run_smtp(node: House, home: Path, rounds: int, messages: int) -> None:
             print_smtp("Postfix, discard", smtp_cells(BASE + 60, node.ca, node.user, "admin@alpha.mssante.test", rounds, messages))
 
 
-def run_imap(node: House, home: Path, count: int) -> None:
+def run_imap(node: Node, home: Path, count: int) -> None:
     context = smtp.trusting(node.ca)
     ours = asyncio.run(imap.run(node.ports["imaps"], node.user, node.password, context, count))
     print(f"\nIMAP over TLS, {count:,} messages; seconds, but for the /s columns and push (ms)\n")

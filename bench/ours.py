@@ -13,7 +13,7 @@ from mssgw.demo.accounts import create
 
 
 @dataclass
-class House:
+class Node:
     directory: Path
     ports: dict[str, int]
     user: str
@@ -26,7 +26,7 @@ class House:
 
 
 @contextlib.contextmanager
-def house(directory: Path, base: int, *, core: int = 0, protect: bool = False) -> Iterator[House]:
+def house(directory: Path, base: int, *, core: int = 0, protect: bool = False) -> Iterator[Node]:
     """Authority and alpha, ready. With `protect` it signs and encrypts what leaves; without, mail is only accepted and kept."""
     cast.make(directory, base)
     passwords = cast.passwords(directory)
@@ -48,5 +48,5 @@ def house(directory: Path, base: int, *, core: int = 0, protect: bool = False) -
         os.sched_setaffinity(0, cores - {core} or cores)
         scene.wait_ready(node)
         user = alpha.accounts[0].address
-        yield House(directory, stage.ports(alpha, base), user, passwords[user], node.popen.pid)
+        yield Node(directory, stage.ports(alpha, base), user, passwords[user], node.popen.pid)
         os.sched_setaffinity(0, cores)

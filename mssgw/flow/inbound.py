@@ -24,10 +24,10 @@ from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, Copy, LocalDelivery, whose
 from mssgw.flow.head import Head, authors, message_id_of
-from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
 from mssgw.flow.judged import readable_copies
 from mssgw.flow.received import received
+from mssgw.flow.resources import Resources, off_loop
 from mssgw.flow.shown import Show, learn
 from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
@@ -59,27 +59,27 @@ class Judge(Protocol):
 class Inbound:
     """Port 25."""
 
-    def __init__(self, house: House, trust: Judge) -> None:
-        self._house, self._trust = house, trust
+    def __init__(self, resources: Resources, trust: Judge) -> None:
+        self._resources, self._trust = resources, trust
 
     async def begin(self, client: Client, mail: MailFrom) -> Incoming:
         """MAIL: the certificate must be listed for the sender's domain; for a report (null sender), for any (ANS Ref#1)."""
-        self._house.store.blobs.require_room(mail.size or 0)
+        self._resources.store.blobs.require_room(mail.size or 0)
         if mail.sender is None:
             operator = self._trust.require_any(client.certificate)
         else:
             operator = self._trust.require(mail.sender.domain, client.certificate)
-        return Incoming(self._house, self._trust, client, mail, operator)
+        return Incoming(self._resources, self._trust, client, mail, operator)
 
 
 class Incoming:
     """One transaction of an operator that may send to us."""
 
-    def __init__(self, house: House, trust: Judge, client: Client, mail: MailFrom, operator: Operator) -> None:
-        self._house, self._trust = house, trust
+    def __init__(self, resources: Resources, trust: Judge, client: Client, mail: MailFrom, operator: Operator) -> None:
+        self._resources, self._trust = resources, trust
         self._client, self._mail, self._operator = client, mail, operator
         self._boxes: list[Box] = []
-        self._recipients = Recipients(house.config.limits.recipients)
+        self._recipients = Recipients(resources.config.limits.recipients)
 
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotAllowed for a domain that is not ours: we relay for nobody. Deferred 4.5.3 for one too many."""
@@ -91,13 +91,13 @@ class Incoming:
     async def _add(self, recipient: Recipient) -> None:
         address = recipient.address
         async with self._refusals(address):
-            if not self._house.local.serves(address.domain):
+            if not self._resources.local.serves(address.domain):
                 raise NotAllowed(f"Domain {address.domain} is not served here")
-            self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+            self._boxes.append(await self._resources.local.find(recipient, self._mail.size or 0))
 
     def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
         return refusals(
-            self._house.store,
+            self._resources.store,
             f"operator {self._operator.id}",
             sender=self._mail.sender,
             recipient=recipient,
@@ -114,23 +114,23 @@ class Incoming:
         return trace
 
     async def _accept(self, body: Body, trace: str) -> None:
-        house = self._house
-        limits = MimeLimits.of(house.config.limits)
+        resources = self._resources
+        limits = MimeLimits.of(resources.config.limits)
         head = Head.read(body, limits)
         require_no_loop(head.headers)
         self._require_author(head.headers)
-        opened = await house.protection.open(body, *whose(self._boxes))
+        opened = await resources.protection.open(body, *whose(self._boxes))
         if opened.unwrapped:
             self._require_author_inside(opened, limits)
         copies = await off_loop(body, lambda: self._compose(opened, trace, limits))
-        content = await house.local.prepare_judged(self._boxes, copies, body if opened.unwrapped else None, opened.verdict)
+        content = await resources.local.prepare_judged(self._boxes, copies, body if opened.unwrapped else None, opened.verdict)
         message_id = next(iter(copies.values())).summary.message_id
         # Of the message as it came, not as we decrypted it: the report goes to whoever sent it (docs/reference/crypto.md 9.28).
         outside = message_id_of(head.headers)
-        notices = await house.reports.delivered(Original(trace, self._envelope(), outside, house.clock.now(), lambda: body))
+        notices = await resources.reports.delivered(Original(trace, self._envelope(), outside, resources.clock.now(), lambda: body))
         told = reported.read(opened.readable) if self._mail.sender is None else None
         crash_point("inbound.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, message_id))
+        await resources.store.write(lambda tx: self._commit(tx, trace, body, content, opened, notices, told, message_id))
         crash_point("inbound.committed")
 
     def _require_author(self, headers: Headers) -> None:
@@ -172,10 +172,10 @@ class Incoming:
 
     def _compose(self, opened: Opened, trace: str, limits: MimeLimits) -> dict[Show, Copy]:
         """The readable copies with our findings on top."""
-        house = self._house
+        resources = self._resources
         recipients = [box.recipient for box in self._boxes]
-        field = received(self._client, house.config.node.hostname, trace, house.clock.now(), recipients, utf8=self._mail.utf8)
-        return readable_copies(house, opened, self._boxes, self._mail.sender, self._peer_result(), limits, [("Received", field)])
+        field = received(self._client, resources.config.node.hostname, trace, resources.clock.now(), recipients, utf8=self._mail.utf8)
+        return readable_copies(resources, opened, self._boxes, self._mail.sender, self._peer_result(), limits, [("Received", field)])
 
     def _peer_result(self) -> str:
         """What mutual TLS proved, as a result with our own name in Authentication-Results (RFC 8601 2.7.6)."""
@@ -215,10 +215,10 @@ class Incoming:
         )
         key = mailboxes.duplicate_key(sender, message_id, body.blob)
         if LocalDelivery.deliver(tx, self._boxes, content, key=key, trace=trace, sender=sender, message_id=message_id):
-            self._house.reports.commit(tx, notices)
+            self._resources.reports.commit(tx, notices)
             if told is not None:
                 reported.note(tx, told, trace, f"operator {self._operator.id}")
-        if verdict.valid and self._house.config.smime.harvest:
+        if verdict.valid and self._resources.config.smime.harvest:
             learn(tx, opened)
 
     def _envelope(self) -> Envelope:

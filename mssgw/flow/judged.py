@@ -17,7 +17,7 @@ from mssgw.core.message import Headers
 from mssgw.core.texts import Language
 from mssgw.flow.delivery import Box, Copy
 from mssgw.flow.head import Head, on_top, replace
-from mssgw.flow.house import House
+from mssgw.flow.resources import Resources
 from mssgw.flow.shown import Show
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits
@@ -29,7 +29,7 @@ _OURS = ("authentication-results", "return-path")  # only we may say those about
 
 
 def readable_copies(
-    house: House,
+    resources: Resources,
     opened: Opened,
     boxes: Sequence[Box],
     sender: Address | None,
@@ -42,15 +42,15 @@ def readable_copies(
     `proved` is what the connection proved, a result of Authentication-Results; `fields` stand above the message's own. Blocks:
     for large messages call it in a thread.
     """
-    hostname, language = house.config.node.hostname, house.config.node.language
+    hostname, language = resources.config.node.hostname, resources.config.node.language
     results = f"{opened.verdict.results(hostname)};\r\n {proved}"
     head = Head.read(opened.readable, limits)
     headers = on_top(head.headers.without(_OURS).prepend(*fields), sender, results)
-    plain = replace(opened.readable, head, headers, house.spool)
+    plain = replace(opened.readable, head, headers, resources.spool)
     copies: dict[Show, Copy] = {}
-    for show in house.local.wanted(boxes):
+    for show in resources.local.wanted(boxes):
         if show == "banner" and opened.verdict.protected:
-            shown = with_banner(plain, Head.read(plain, limits), opened.verdict, language, house.spool)
+            shown = with_banner(plain, Head.read(plain, limits), opened.verdict, language, resources.spool)
         else:
             shown = plain
         copies[show] = Copy(shown, mime.summarise(shown, limits))

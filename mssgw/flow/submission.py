@@ -24,10 +24,10 @@ from mssgw.flow.bounce import Notice, Original
 from mssgw.flow.content import Owns, mended, require_author, require_mss, require_no_loop
 from mssgw.flow.delivery import Box, Content, LocalDelivery, whose
 from mssgw.flow.head import Head, authors, message_id_of, replace
-from mssgw.flow.house import House, off_loop
 from mssgw.flow.journal import refusals
 from mssgw.flow.judged import readable_copies
 from mssgw.flow.received import received
+from mssgw.flow.resources import Resources, off_loop
 from mssgw.flow.shown import learn
 from mssgw.flow.transaction import Client, Recipients, new_trace
 from mssgw.observe import crash_point
@@ -55,22 +55,22 @@ class Listed(Protocol):
 class Submission:
     """Ports 587 and 465: an account, logged in."""
 
-    def __init__(self, house: House, trust: Listed) -> None:
-        self._house, self._trust = house, trust
+    def __init__(self, resources: Resources, trust: Listed) -> None:
+        self._resources, self._trust = resources, trust
 
     async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
         """MAIL. Raises NotAllowed when the sender is neither the account nor an organisation it belongs to; Deferred: no room."""
-        self._house.store.blobs.require_room(mail.size or 0)
+        self._resources.store.blobs.require_room(mail.size or 0)
         given = client.account
         if given is None:
             raise NotAllowed("Log in first", code=530, enhanced="5.7.0")
-        async with refusals(self._house.store, str(given.address), sender=mail.sender, peer=client.address):
-            account, personal, own = await self._house.store.read(lambda rx: _own(rx, given))
+        async with refusals(self._resources.store, str(given.address), sender=mail.sender, peer=client.address):
+            account, personal, own = await self._resources.store.read(lambda rx: _own(rx, given))
             self._require_own(mail, own)
         origin = Origin(OriginKind.SUBMISSION, client.address, client.helo, client.tls, account.id)
         domain = mail.sender.domain if mail.sender else account.address.domain
         return Outgoing(
-            self._house,
+            self._resources,
             self._trust,
             client,
             mail,
@@ -88,37 +88,37 @@ class Submission:
             return
         if sender.key not in own:
             raise NotAllowed(f"You may not send as {_shown(sender)}; it is neither your address nor your organisation's")
-        if not self._house.local.serves(sender.domain):
+        if not self._resources.local.serves(sender.domain):
             raise NotAllowed(f"Domain {sender.domain} is not served here any more")
 
     def _saves(self) -> bool:
-        settings = self._house.config.submission
+        settings = self._resources.config.submission
         return settings is not None and settings.save_sent
 
 
 class HospitalRelay:
     """The hospital port: no account; the network (and certificate) identify the client, the sender's domain is one of ours."""
 
-    def __init__(self, house: House, trust: Listed, settings: Hospital) -> None:
-        self._house, self._trust, self._settings = house, trust, settings
+    def __init__(self, resources: Resources, trust: Listed, settings: Hospital) -> None:
+        self._resources, self._trust, self._settings = resources, trust, settings
 
     async def begin(self, client: Client, mail: MailFrom) -> Outgoing:
         """MAIL. Raises NotAllowed: no certificate, not a known one, or a sender of another domain; Deferred: no room."""
-        self._house.store.blobs.require_room(mail.size or 0)
+        self._resources.store.blobs.require_room(mail.size or 0)
         self._require_certificate(client)
-        if mail.sender is not None and not self._house.local.serves(mail.sender.domain):
+        if mail.sender is not None and not self._resources.local.serves(mail.sender.domain):
             raise NotAllowed(f"Sender domain {mail.sender.domain} is not one of this gateway's")
         origin = Origin(OriginKind.HOSPITAL, client.address, client.helo, client.tls)
-        domain = mail.sender.domain if mail.sender else self._house.config.domain[0].name
+        domain = mail.sender.domain if mail.sender else self._resources.config.domain[0].name
         return Outgoing(
-            self._house,
+            self._resources,
             self._trust,
             client,
             mail,
             origin,
             domain,
             who=f"hospital {client.address}",
-            owns=lambda address: self._house.local.serves(address.domain),
+            owns=lambda address: self._resources.local.serves(address.domain),
         )
 
     def _require_certificate(self, client: Client) -> None:
@@ -137,7 +137,7 @@ class Outgoing:
 
     def __init__(
         self,
-        house: House,
+        resources: Resources,
         trust: Listed,
         client: Client,
         mail: MailFrom,
@@ -150,12 +150,12 @@ class Outgoing:
         keep_for: Account | None = None,
     ) -> None:
         """`persons`: the addresses (keys) that belong to the person who is logged in, and to nobody else."""
-        self._house, self._trust = house, trust
+        self._resources, self._trust = resources, trust
         self._client, self._mail, self._origin = client, mail, origin
         self._domain, self._who, self._owns, self._persons, self._keep_for = domain, who, owns, persons, keep_for
         self._remote: list[Recipient] = []
         self._boxes: list[Box] = []
-        self._recipients = Recipients(house.config.limits.recipients)
+        self._recipients = Recipients(resources.config.limits.recipients)
 
     async def recipient(self, recipient: Recipient) -> None:
         """RCPT. Raises NotTrusted 5.1.2 for a domain that is not listed, NotFound for a mailbox that is not here, Deferred 4.5.3."""
@@ -167,14 +167,16 @@ class Outgoing:
     async def _add(self, recipient: Recipient) -> None:
         address = recipient.address
         async with self._refusals(address):
-            if self._house.local.serves(address.domain):
-                self._boxes.append(await self._house.local.find(recipient, self._mail.size or 0))
+            if self._resources.local.serves(address.domain):
+                self._boxes.append(await self._resources.local.find(recipient, self._mail.size or 0))
             else:
                 self._trust.require_listed(address.domain)  # ANS: mail leaves for listed domains only
                 self._remote.append(recipient)
 
     def _refusals(self, recipient: Address | None = None, trace: str | None = None) -> AbstractAsyncContextManager[None]:
-        return refusals(self._house.store, self._who, sender=self._mail.sender, recipient=recipient, trace=trace, peer=self._client.address)
+        return refusals(
+            self._resources.store, self._who, sender=self._mail.sender, recipient=recipient, trace=trace, peer=self._client.address
+        )
 
     async def accept(self, data: MailData) -> str:
         """The content. Returns the trace after the commit."""
@@ -185,17 +187,17 @@ class Outgoing:
         return trace
 
     async def _accept(self, body: Body, trace: str) -> None:
-        house = self._house
+        resources = self._resources
         message, message_id, author = await off_loop(body, lambda: self._compose(body, trace))
         addresses = [recipient.address for recipient in self._remote]
         in_person = author.key in self._persons
-        leaving = await house.protection.protect(message, self._domain, author, addresses, in_person=in_person) if addresses else ()
+        leaving = await resources.protection.protect(message, self._domain, author, addresses, in_person=in_person) if addresses else ()
         self._require_size(message, leaving)
         by_address = {recipient.address: recipient for recipient in self._remote}
         queued = [
             NewQueued(
                 trace if number == 0 else f"{trace}-{number}",
-                await house.store.blobs.prepare(copy.body, self._domain),
+                await resources.store.blobs.prepare(copy.body, self._domain),
                 self._envelope(tuple(by_address[address] for address in copy.recipients)),
                 message_id,
             )
@@ -203,16 +205,16 @@ class Outgoing:
         ]
         opened, content = await self._for_boxes(message, author, in_person=in_person)
         sent = await self._sent(message) if self._keep_for else None
-        notices = await house.reports.delivered(
-            Original(trace, self._envelope(self._here()), message_id, house.clock.now(), lambda: message)
+        notices = await resources.reports.delivered(
+            Original(trace, self._envelope(self._here()), message_id, resources.clock.now(), lambda: message)
         )
         crash_point("submission.before_commit")
-        await house.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, opened, notices, message_id, message.size))
+        await resources.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, opened, notices, message_id, message.size))
         crash_point("submission.committed")
 
     def _require_size(self, message: Body, leaving: Sequence[Protected]) -> None:
         """Base64 makes a message larger. Refused now, while the client is connected, and not by a report after the peer refused."""
-        limit, largest = self._house.config.limits.message_size, max((copy.body.size for copy in leaving), default=0)
+        limit, largest = self._resources.config.limits.message_size, max((copy.body.size for copy in leaving), default=0)
         if largest > limit:
             usable = message.size * limit // largest * 99 // 100
             raise Refused(
@@ -224,38 +226,38 @@ class Outgoing:
 
     def _compose(self, body: Body, trace: str) -> tuple[Body, str | None, Address]:
         """Check and mend the header. Returns the message, its Message-ID and its author."""
-        house, now = self._house, self._house.clock.now()
-        limits = MimeLimits.of(house.config.limits).with_room()
+        resources, now = self._resources, self._resources.clock.now()
+        limits = MimeLimits.of(resources.config.limits).with_room()
         head = Head.read(body, limits)  # with room for what we and others add on the way
         require_no_loop(head.headers)
         require_author(head.headers, self._owns)
         require_mss(head.headers)
-        hostname = house.config.node.hostname
+        hostname = resources.config.node.hostname
         trace_field = received(self._client, hostname, trace, now, self._all(), utf8=self._mail.utf8, hide_client=True)
         headers = mended(head.headers, trace, hostname, now).prepend(("Received", trace_field))
-        message = replace(body, head, headers, house.spool)
+        message = replace(body, head, headers, resources.spool)
         mime.parse(message, limits)
         return message, message_id_of(headers), authors(head.headers)[0]
 
     async def _sent(self, message: Body) -> Prepared:
-        limits = MimeLimits.of(self._house.config.limits)
+        limits = MimeLimits.of(self._resources.config.limits)
         summary = await off_loop(message, lambda: mime.summarise(message, limits))
-        return await self._house.store.blobs.prepare(message, self._domain, summary)
+        return await self._resources.store.blobs.prepare(message, self._domain, summary)
 
     async def _for_boxes(self, message: Body, author: Address, *, in_person: bool) -> tuple[Opened | None, Content | None]:
         """The same message for mailboxes here: signed as for others, then opened and judged as mail from others."""
         if not self._boxes:
             return None, None
-        house, here = self._house, [recipient.address for recipient in self._here()]
-        (signed,) = await house.protection.protect(message, self._domain, author, here, in_person=in_person, here=True)
-        opened = await house.protection.open(signed.body, *whose(self._boxes))
-        limits = MimeLimits.of(house.config.limits)
+        resources, here = self._resources, [recipient.address for recipient in self._here()]
+        (signed,) = await resources.protection.protect(message, self._domain, author, here, in_person=in_person, here=True)
+        opened = await resources.protection.open(signed.body, *whose(self._boxes))
+        limits = MimeLimits.of(resources.config.limits)
         if opened.unwrapped:
             self._require_author_inside(opened, limits)
         method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
         proved = f"{method} smtp.mailfrom={self._mail.sender or '<>'}"
-        copies = await off_loop(message, lambda: readable_copies(house, opened, self._boxes, self._mail.sender, proved, limits))
-        return opened, await house.local.prepare_judged(self._boxes, copies, signed.body if opened.unwrapped else None, opened.verdict)
+        copies = await off_loop(message, lambda: readable_copies(resources, opened, self._boxes, self._mail.sender, proved, limits))
+        return opened, await resources.local.prepare_judged(self._boxes, copies, signed.body if opened.unwrapped else None, opened.verdict)
 
     def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
         """A protected copy of the header (RFC 9788) is what people read. A refusal quotes nothing that was decrypted."""
@@ -296,8 +298,8 @@ class Outgoing:
             queue.add(tx, new)
         if content is not None:
             LocalDelivery.deliver(tx, self._boxes, content, key=trace.encode(), trace=trace, sender=sender, message_id=message_id)
-            self._house.reports.commit(tx, notices)
-            if opened is not None and opened.verdict.valid and self._house.config.smime.harvest:
+            self._resources.reports.commit(tx, notices)
+            if opened is not None and opened.verdict.valid and self._resources.config.smime.harvest:
                 learn(tx, opened)
         if sent is not None and self._keep_for is not None:
             _keep(tx, self._keep_for, sent)

@@ -24,8 +24,8 @@ from mssgw.imapd.session import (
     MAX_LITERAL,
     MAX_LITERAL_STRANGER,
     MAX_STRANGER_COMMANDS,
+    ImapSession,
     Service,
-    Session,
 )
 from mssgw.imapd.wire import LineTooLong, Wire
 from mssgw.observe import log_bug
@@ -49,7 +49,7 @@ class _Request:
 class Connection:
     def __init__(self, wire: Wire, service: Service) -> None:
         self.wire, self.service = wire, service
-        self.session = Session(wire, service)
+        self.session = ImapSession(wire, service)
         self._bad_in_a_row = self._stranger_commands = 0
         self.dismissed = False
 

@@ -1,7 +1,7 @@
 """A command of IMAP is declared once, above the function that handles it:
 
     @command("UNSELECT", no_arguments, State.SELECTED, brings=[Capability("UNSELECT")])
-    async def unselect(session: Session, _: None) -> Done:
+    async def unselect(session: ImapSession, _: None) -> Done:
 
 name, grammar, the state it needs, what it brings to CAPABILITY. All else follows from that: `find` gives the command to
 the connection, `capabilities` lists what is offered to a session, and a test compares both with docs/imap.md.
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mssgw.imapd.replies import Bad, Done
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.protocol.imap_lexer import BadSyntax, Cursor
 
 A = TypeVar("A")
-Handler = Callable[[Session, A], Awaitable[Done]]
-When = Callable[[Session], bool]
+Handler = Callable[[ImapSession, A], Awaitable[Done]]
+When = Callable[[ImapSession], bool]
 
 
 class State(enum.Enum):
@@ -40,10 +40,10 @@ class Capability:
     """A word of CAPABILITY. RFC 3501 6.1.1."""
 
     name: str
-    value: Callable[[Session], object] | None = None  # what follows its "="
+    value: Callable[[ImapSession], object] | None = None  # what follows its "="
     when: When | None = None  # whether it is offered; None: after login, or before it when the command is only allowed before login
 
-    def word(self, session: Session) -> str:
+    def word(self, session: ImapSession) -> str:
         return self.name if self.value is None else f"{self.name}={self.value(session)}"
 
 
@@ -64,7 +64,7 @@ class Command:
     handle: Handler[Any]
     brings: tuple[Capability, ...] = ()
     expunge: bool = True  # EXPUNGE may be sent at its end: not where it has sequence numbers, RFC 3501 7.4.1
-    lazy: bool = False  # see Session.push
+    lazy: bool = False  # see ImapSession.push
     streamed: bool = False
 
     def parse(self, cursor: Cursor) -> Any:
@@ -82,7 +82,7 @@ class Command:
             cursor.fail("a literal")
         return arguments
 
-    def require_state(self, session: Session) -> None:
+    def require_state(self, session: ImapSession) -> None:
         """Raises Bad."""
         if self.state is State.STRANGER and session.account is not None:
             raise Bad("already logged in")
@@ -91,7 +91,7 @@ class Command:
         if self.state is State.SELECTED and session.view is None:
             raise Bad("select a mailbox first")
 
-    def offers(self, capability: Capability, session: Session) -> bool:
+    def offers(self, capability: Capability, session: ImapSession) -> bool:
         if capability.when is not None:
             return capability.when(session)
         return self.state is State.ANY or (session.account is None) == (self.state is State.STRANGER)
@@ -171,15 +171,15 @@ def commands() -> list[Command]:
     return sorted(_commands.values(), key=lambda one: one.name)
 
 
-def always(session: Session) -> bool:
+def always(session: ImapSession) -> bool:
     return True
 
 
-def in_clear(session: Session) -> bool:
+def in_clear(session: ImapSession) -> bool:
     return session.account is None and not session.wire.tls
 
 
-def under_tls(session: Session) -> bool:
+def under_tls(session: ImapSession) -> bool:
     """Before login, on a connection where a password may be sent."""
     return session.account is None and session.wire.tls
 
@@ -191,7 +191,7 @@ _OF_THE_CONNECTION = (  # and of no command
 )
 
 
-def capabilities(session: Session) -> str:
+def capabilities(session: ImapSession) -> str:
     """What is offered now, as CAPABILITY writes it. RFC 3501 6.1.1, 11.1."""
     offered = [one for one in _OF_THE_CONNECTION if one.when is None or one.when(session)]
     offered += [capability for one in commands() for capability in one.brings if one.offers(capability, session)]

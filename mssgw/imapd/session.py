@@ -1,4 +1,4 @@
-"""Session: the state of one connection: who is logged in, which mailbox is selected, what was enabled. RFC 3501 3.
+"""ImapSession: the state of one connection: who is logged in, which mailbox is selected, what was enabled. RFC 3501 3.
 
 Commands are in `commands/`, in the files of their families; each handler asks `Mailboxes`, writes untagged data, and
 returns Done or raises No, Bad or a MailError.
@@ -67,7 +67,7 @@ class Service:
         return imap.idle_seconds if imap else 1860
 
 
-class Session:
+class ImapSession:
     def __init__(self, wire: Wire, service: Service) -> None:
         self.wire, self.service = wire, service
         self.account: Account | None = None

@@ -18,11 +18,11 @@ from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
-from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.journal import DecisionAudit
 from mssgw.flow.lookup import Learned, Lookup
 from mssgw.flow.protection import Protection
+from mssgw.flow.resources import Resources
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, Submission
 from mssgw.smime import Identity, fitness, identity, key_at, load_certificates, no_directory
@@ -60,14 +60,14 @@ class Services:
             lookup=Lookup(files, learned, ldap),
             directory=files.holder if files else no_directory,
         )
-        house = House.of(config, store, clock, protection)
+        resources = Resources.of(config, store, clock, protection)
         await trust.start()
         return cls(
             config,
             trust,
-            Inbound(house, trust),
-            Submission(house, trust),
-            HospitalRelay(house, trust, config.hospital) if config.hospital else None,
+            Inbound(resources, trust),
+            Submission(resources, trust),
+            HospitalRelay(resources, trust, config.hospital) if config.hospital else None,
             sender(config, store, clock, trust) if config.relay else None,
             learned,
             ldap,

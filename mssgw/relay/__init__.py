@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.relay.client import Outcome, Require, Session, Target
+from mssgw.relay.client import Outcome, RelaySession, Require, Target
 from mssgw.relay.outbound import Outbound
 from mssgw.relay.pool import Pool
 from mssgw.relay.route import Router
 
-__all__ = ["Outbound", "Outcome", "Pool", "Require", "Router", "Session", "Target", "outbound"]
+__all__ = ["Outbound", "Outcome", "Pool", "RelaySession", "Require", "Router", "Target", "outbound"]
 
 
 def outbound(config: Config, clock: Clock, context: Callable[[], ssl.SSLContext], require: Require) -> Outbound:

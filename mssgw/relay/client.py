@@ -77,7 +77,7 @@ class Outcome:
         return 400 <= self.reply.code < 500
 
 
-class Session:
+class RelaySession:
     """An open, authenticated session. One transaction at a time."""
 
     def __init__(self, wire: Wire, target: Target, hello: str, settings: Relay) -> None:
@@ -90,7 +90,7 @@ class Session:
         self.transactions = 0
 
     @classmethod
-    async def open(cls, target: Target, context: ssl.SSLContext, hello: str, settings: Relay) -> Session:
+    async def open(cls, target: Target, context: ssl.SSLContext, hello: str, settings: Relay) -> RelaySession:
         """Connect, greet, start TLS. Raises Deferred or PeerGone: all of it is temporary."""
         wire = Wire()
         try:

@@ -1,6 +1,6 @@
 """Sessions kept open per server, so that the next message costs neither handshake nor EHLO.
 
-Keyed by host and port: the many domains of one operator share its sessions, and `Session.send` asks
+Keyed by host and port: the many domains of one operator share its sessions, and `RelaySession.send` asks
 `require` for the domain each time. At most `connections_per_operator` sessions to one server; more
 deliveries wait in order. A server that could not be reached is not tried again for `down_seconds`, so that
 a thousand messages for it don't each wait for the same time-out.
@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from mssgw.core.clock import Clock
 from mssgw.core.config.relay import Relay
 from mssgw.core.errors import MailError
-from mssgw.relay.client import Session, Target
+from mssgw.relay.client import RelaySession, Target
 
 SWEEP_SECONDS = 5
 
@@ -29,7 +29,7 @@ SWEEP_SECONDS = 5
 @dataclass(slots=True)
 class _Server:
     free: asyncio.Semaphore
-    idle: list[tuple[datetime, Session]] = field(default_factory=list)
+    idle: list[tuple[datetime, RelaySession]] = field(default_factory=list)
     users: int = 0
     down: tuple[datetime, MailError] | None = None
 
@@ -40,7 +40,7 @@ class Pool:
         self._servers: dict[Target, _Server] = {}
 
     @asynccontextmanager
-    async def session(self, target: Target) -> AsyncIterator[Session]:
+    async def session(self, target: Target) -> AsyncIterator[RelaySession]:
         """A session of our own until the block ends. Raises Deferred or PeerGone."""
         server = self._servers.setdefault(target, _Server(asyncio.Semaphore(self._settings.connections_per_operator)))
         server.users += 1
@@ -54,7 +54,7 @@ class Pool:
         finally:
             server.users -= 1
 
-    def _idle(self, server: _Server) -> Session | None:
+    def _idle(self, server: _Server) -> RelaySession | None:
         while server.idle:
             session = server.idle.pop()[1]
             if session.alive:
@@ -62,18 +62,18 @@ class Pool:
             session.leave()
         return None
 
-    async def _open(self, server: _Server, target: Target) -> Session:
+    async def _open(self, server: _Server, target: Target) -> RelaySession:
         if server.down and server.down[0] > self._clock.now():
             raise server.down[1].with_traceback(None)
         try:
-            session = await Session.open(target, self._context(), self._hello, self._settings)
+            session = await RelaySession.open(target, self._context(), self._hello, self._settings)
         except MailError as error:
             server.down = self._clock.now() + timedelta(seconds=self._settings.down_seconds), error
             raise
         server.down = None
         return session
 
-    def _give_back(self, server: _Server, session: Session) -> None:
+    def _give_back(self, server: _Server, session: RelaySession) -> None:
         if session.alive and self._settings.idle_seconds and session.transactions < session.transactions_allowed:
             server.idle.append((self._clock.now(), session))
         else:

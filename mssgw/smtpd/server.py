@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mssgw.core.config.base import Listen
 from mssgw.listening import BACKLOG, TlsListener, open_socket, stop_listening
 from mssgw.smtpd.port import Port, Profile
-from mssgw.smtpd.session import Session
+from mssgw.smtpd.session import SmtpSession
 
 GRACE_SECONDS = 20.0
 
@@ -44,8 +44,8 @@ class Servers:
         listener = open_socket(endpoint.listen)
         self._listeners.append(listener)
 
-        def session() -> Session:
-            return Session(port, loop)
+        def session() -> SmtpSession:
+            return SmtpSession(port, loop)
 
         if endpoint.implicit_tls:
             self._servers.append(

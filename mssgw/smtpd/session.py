@@ -27,7 +27,7 @@ LOGIN_TRIES: Final = 3  # failed logins on one connection
 HOPELESS: Final = 2  # content this many times larger than the limit is not even read to its end
 
 
-class Session(Connection):
+class SmtpSession(Connection):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._helo = ""

@@ -14,8 +14,8 @@ from mssgw.core.config import Config
 from mssgw.core.config.node import Limits
 from mssgw.core.envelope import OperatorId, Recipient, TlsFacts
 from mssgw.core.errors import NotTrusted
-from mssgw.flow.house import House
 from mssgw.flow.protection import Protection
+from mssgw.flow.resources import Resources
 from mssgw.flow.transaction import Client
 from mssgw.identity.passwords import Passwords
 from mssgw.pki.judgement import Evidence, Purpose
@@ -71,8 +71,8 @@ def trust() -> FakeTrust:
 
 
 @pytest.fixture
-def house(sqlite_config: Config, sqlite_store: Store, clock: TestClock) -> House:
-    return House.of(sqlite_config, sqlite_store, clock, Protection.of(sqlite_config, clock, distrust, {}))
+def resources(sqlite_config: Config, sqlite_store: Store, clock: TestClock) -> Resources:
+    return Resources.of(sqlite_config, sqlite_store, clock, Protection.of(sqlite_config, clock, distrust, {}))
 
 
 @pytest.fixture

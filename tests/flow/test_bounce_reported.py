@@ -72,9 +72,9 @@ async def test_mail_that_is_no_report(store):
     assert reported.read(Body.of(b"Subject: x\r\n\r\nBonjour\r\n")) is None
 
 
-async def test_it_comes_by_the_front_door(house, trust, people, sqlite_store):
+async def test_it_comes_by_the_front_door(resources, trust, people, sqlite_store):
     await sent(sqlite_store)
-    transaction = await Inbound(house, trust).begin(peer(b"beta"), MailFrom(None))
+    transaction = await Inbound(resources, trust).begin(peer(b"beta"), MailFrom(None))
     await transaction.recipient(rcpt("jeanne.martin@alpha.mssante.test"))
     trace = await transaction.accept(MailData.check(report(status("bob@beta.mssante.test")), Limits()))
     last = (await sqlite_store.read(lambda rx: audit.find(rx, trace="T1")))[-1]

@@ -18,9 +18,9 @@ from mssgw.core.envelope import DEFAULT_NOTIFY, DsnOptions, Envelope, Notify, Or
 from mssgw.core.errors import MailError, Reply
 from mssgw.flow.bounce import Action, Fate, Original, Reports
 from mssgw.flow.delivery import LocalDelivery
-from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
+from mssgw.flow.resources import Resources
 from mssgw.flow.submission import Submission
 from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.smtp import MailFrom
@@ -58,9 +58,9 @@ def seal() -> Person:
 
 
 @pytest.fixture
-def sealed_house(house: House, seal: Person) -> House:
+def sealed_resources(resources: Resources, seal: Person) -> Resources:
     authority = Authority()
-    return replace(house, protection=Protection.of(house.config, house.clock, authority.validate, {HERE: seal.identity}))
+    return replace(resources, protection=Protection.of(resources.config, resources.clock, authority.validate, {HERE: seal.identity}))
 
 
 def hidden(seal: Person, plain: str, cipher: str = "aes256-gcm") -> bytes:
@@ -112,102 +112,102 @@ def words(octets: bytes) -> str:
     )
 
 
-async def queued(house: House) -> list[bytes]:
-    deliveries = await house.store.read(queue.list_all)
-    return [(await house.store.blobs.read(one.content)).read() for one in deliveries]
+async def queued(resources: Resources) -> list[bytes]:
+    deliveries = await resources.store.read(queue.list_all)
+    return [(await resources.store.blobs.read(one.content)).read() for one in deliveries]
 
 
-async def told(house: House, trust, body: Body, *, to: str = JEANNE, sender: str | None = STRANGER) -> str:
+async def told(resources: Resources, trust, body: Body, *, to: str = JEANNE, sender: str | None = STRANGER) -> str:
     """Everything the stranger learns: the reply, and what is queued for anybody."""
     said = ""
     try:
         mail = MailFrom(Address.parse(sender) if sender else None, dsn=DsnOptions(Ret.FULL), size=body.size)
-        transaction = await Inbound(house, trust).begin(peer(b"beta"), mail)
+        transaction = await Inbound(resources, trust).begin(peer(b"beta"), mail)
         await transaction.recipient(Recipient(Address.parse(to), frozenset(Notify) - {Notify.NEVER}, notify_given=True))
         await transaction.accept(MailData.check(body, Limits()))
     except MailError as error:
         said = str(error.reply)
-    return said + "".join(words(one) for one in await queued(house))
+    return said + "".join(words(one) for one in await queued(resources))
 
 
 @pytest.mark.parametrize("form", SENT)
 @pytest.mark.parametrize("sender", [STRANGER, None])
-async def test_28_the_sender_learns_nothing_of_what_is_delivered(sealed_house, trust, people, seal, form, sender) -> None:
-    assert SECRET not in await told(sealed_house, trust, SENT[form](seal), sender=sender)
+async def test_28_the_sender_learns_nothing_of_what_is_delivered(sealed_resources, trust, people, seal, form, sender) -> None:
+    assert SECRET not in await told(sealed_resources, trust, SENT[form](seal), sender=sender)
 
 
-async def test_28_it_was_decrypted_and_a_report_was_sent(sealed_house, trust, people, seal) -> None:
+async def test_28_it_was_decrypted_and_a_report_was_sent(sealed_resources, trust, people, seal) -> None:
     """Control: there was something to leak, or the other tests would prove nothing."""
-    learnt = await told(sealed_house, trust, SENT["hidden header"](seal))
+    learnt = await told(sealed_resources, trust, SENT["hidden header"](seal))
     assert "Action: delivered" in learnt
-    (letter,) = await inbox(sealed_house.store, people.jeanne)
+    (letter,) = await inbox(sealed_resources.store, people.jeanne)
     assert f"Subject: {SECRET}".encode() in letter
 
 
 @pytest.mark.parametrize("to", [f"nobody@{HERE}", f"paul.petit@{HERE}", "x@gamma.mssante.test"], ids=["unknown", "suspended", "elsewhere"])
 @pytest.mark.parametrize("form", SENT)
-async def test_28_a_refused_recipient(sealed_house, trust, people, seal, form, to) -> None:
-    assert SECRET not in await told(sealed_house, trust, SENT[form](seal), to=to)
+async def test_28_a_refused_recipient(sealed_resources, trust, people, seal, form, to) -> None:
+    assert SECRET not in await told(sealed_resources, trust, SENT[form](seal), to=to)
 
 
 @pytest.mark.parametrize("form", SENT)
-async def test_28_a_full_mailbox(sealed_house, trust, people, seal, form) -> None:
-    config = msgspec.structs.replace(sealed_house.config, limits=msgspec.structs.replace(sealed_house.config.limits, quota=100))
-    house = replace(sealed_house, config=config, local=LocalDelivery(config, sealed_house.store))
-    learnt = await told(house, trust, SENT[form](seal))
+async def test_28_a_full_mailbox(sealed_resources, trust, people, seal, form) -> None:
+    config = msgspec.structs.replace(sealed_resources.config, limits=msgspec.structs.replace(sealed_resources.config.limits, quota=100))
+    resources = replace(sealed_resources, config=config, local=LocalDelivery(config, sealed_resources.store))
+    learnt = await told(resources, trust, SENT[form](seal))
     assert learnt.startswith("452 4.2.2")
     assert SECRET not in learnt
 
 
-async def test_28_an_author_inside_is_not_named(sealed_house, trust, people, seal, monkeypatch) -> None:
+async def test_28_an_author_inside_is_not_named(sealed_resources, trust, people, seal, monkeypatch) -> None:
     """Should a From from inside ever be shown, the refusal must not say whose it is."""
     monkeypatch.setattr("mssgw.smime.headers._KEPT", frozenset())
-    learnt = await told(sealed_house, trust, SENT["hidden header"](seal))
+    learnt = await told(sealed_resources, trust, SENT["hidden header"](seal))
     assert learnt == "550 5.7.1 The author inside the encrypted message can't be vouched for"
     assert SECRET not in learnt
 
 
-async def test_28_what_a_client_here_sends_on_leaves_as_it_is(sealed_house, trust, people, seal) -> None:
+async def test_28_what_a_client_here_sends_on_leaves_as_it_is(sealed_resources, trust, people, seal) -> None:
     """The stranger makes Jeanne forward it: it leaves still encrypted, and comes back still encrypted when it can't be delivered.
 
     A colleague reads it, as mail from outside: it was encrypted for their organisation.
     """
     forwarded = Body.of(SENT["whole"](seal).read().replace(STRANGER.encode(), JEANNE.encode()))
-    transaction = await Submission(sealed_house, trust).begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
+    transaction = await Submission(sealed_resources, trust).begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
     for one in (f"cardiologie@{HERE}", STRANGER):
         await transaction.recipient(rcpt(one))
     await transaction.accept(MailData.check(forwarded, Limits()))
-    (left,) = await queued(sealed_house)
+    (left,) = await queued(sealed_resources)
     assert SECRET not in words(left)
-    (colleague,) = await inbox(sealed_house.store, people.cardiologie)
+    (colleague,) = await inbox(sealed_resources.store, people.cardiologie)
     assert SECRET in words(colleague)
 
 
-async def test_28_a_person_s_key_opens_for_that_person_alone(sealed_house, trust, people) -> None:
+async def test_28_a_person_s_key_opens_for_that_person_alone(sealed_resources, trust, people) -> None:
     """Regression: whoever had a mailbox here could send themselves the mail of others, and read it."""
     authority = Authority()
     jeanne = authority.issue("rsa", JEANNE)
-    house = replace(sealed_house, protection=replace(sealed_house.protection, signers={}, readers=(jeanne.identity,)))
+    resources = replace(sealed_resources, protection=replace(sealed_resources.protection, signers={}, readers=(jeanne.identity,)))
     stolen = SENT["whole"](jeanne).read()
     for thief, readable in ((people.cardiologie, False), (people.jeanne, True)):
         address = thief.address
         sent = Body.of(stolen.replace(STRANGER.encode(), str(address).encode()))
-        transaction = await Submission(house, trust).begin(client_of(thief), MailFrom(address))
+        transaction = await Submission(resources, trust).begin(client_of(thief), MailFrom(address))
         await transaction.recipient(rcpt(str(address)))
         await transaction.accept(MailData.check(sent, Limits()))
-        (letter,) = await inbox(house.store, thief)
+        (letter,) = await inbox(resources.store, thief)
         assert (SECRET in words(letter)) is readable
 
 
 @pytest.mark.parametrize("action", [one for one in Action if one is not Action.EXPANDED])
-async def test_28_no_report_of_any_kind_quotes_it(sealed_house, people, seal, clock, action) -> None:
+async def test_28_no_report_of_any_kind_quotes_it(sealed_resources, people, seal, clock, action) -> None:
     body = SENT["hidden header"](seal)
     recipient = Recipient(Address.parse(JEANNE), DEFAULT_NOTIFY | {Notify.SUCCESS}, notify_given=True)
     envelope = Envelope(Address.parse(STRANGER), (recipient,), Origin(OriginKind.RELAY), DsnOptions(Ret.FULL))
-    reports = Reports(sealed_house.config, sealed_house.store, clock, sealed_house.local)
+    reports = Reports(sealed_resources.config, sealed_resources.store, clock, sealed_resources.local)
     original = Original("T1", envelope, None, clock.now(), lambda: body)
     notices = await reports.prepare(original, [Fate(recipient, action, Reply(550, "5.1.1", "no"))])
-    await sealed_house.store.write(lambda tx: reports.commit(tx, notices))
-    made = await queued(sealed_house)
+    await sealed_resources.store.write(lambda tx: reports.commit(tx, notices))
+    made = await queued(sealed_resources)
     assert made
     assert not any(SECRET in words(one) for one in made)

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from mssgw.core.address import Address
-from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import Protection
+from mssgw.flow.resources import Resources
 from mssgw.flow.submission import Submission
 from mssgw.protocol.smtp import MailFrom
 from mssgw.store import accounts, audit, mailboxes, queue
@@ -20,13 +20,13 @@ MANY = 40
 
 
 @pytest.fixture
-def house(config, store, clock) -> House:
-    return House.of(config, store, clock, Protection.of(config, clock, distrust, {}))
+def resources(config, store, clock) -> Resources:
+    return Resources.of(config, store, clock, Protection.of(config, clock, distrust, {}))
 
 
-async def test_many_at_once(house, store, trust) -> None:
+async def test_many_at_once(resources, store, trust) -> None:
     jeanne = await store.write(lambda tx: accounts.add(tx, NewAccount(Address("jeanne.martin", HERE))))
-    submission, inbound = Submission(house, trust), Inbound(house, trust)
+    submission, inbound = Submission(resources, trust), Inbound(resources, trust)
 
     async def out(number: int) -> str:
         transaction = await submission.begin(client_of(jeanne), MailFrom(jeanne.address))

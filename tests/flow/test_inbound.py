@@ -26,8 +26,8 @@ LETTER = (
 
 
 @pytest.fixture
-def inbound(house, trust) -> Inbound:
-    return Inbound(house, trust)
+def inbound(resources, trust) -> Inbound:
+    return Inbound(resources, trust)
 
 
 async def receive(
@@ -182,16 +182,16 @@ class Opening:
         return Opened(Body.of(self.inside), UNPROTECTED, True)
 
 
-async def test_both_contents_are_kept_when_something_was_unwrapped(house, trust, sqlite_store, people) -> None:
-    await receive(Inbound(replace(house, protection=Opening(LETTER.replace(b"hello", b"readable"))), trust))
+async def test_both_contents_are_kept_when_something_was_unwrapped(resources, trust, sqlite_store, people) -> None:
+    await receive(Inbound(replace(resources, protection=Opening(LETTER.replace(b"hello", b"readable"))), trust))
     box = await sqlite_store.read(lambda rx: mailboxes.by_name(rx, people.jeanne.id, "INBOX"))
     (row,) = await sqlite_store.read(lambda rx: mailboxes.rows(rx, box.id, None))
     assert (await sqlite_store.blobs.read(row.content)).read().endswith(b"readable\r\n")
     assert (await sqlite_store.blobs.read(row.original)).read() == LETTER
 
 
-async def test_an_author_hidden_inside_is_judged_like_the_one_outside(house, trust, sqlite_store, people) -> None:
+async def test_an_author_hidden_inside_is_judged_like_the_one_outside(resources, trust, sqlite_store, people) -> None:
     inside = LETTER.replace(b"durand@beta.mssante.test>", b"petit@gamma.mssante.test>")
     with pytest.raises(NotTrusted):
-        await receive(Inbound(replace(house, protection=Opening(inside)), trust))
+        await receive(Inbound(replace(resources, protection=Opening(inside)), trust))
     assert not await inbox(sqlite_store, people.jeanne)

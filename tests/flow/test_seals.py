@@ -34,9 +34,9 @@ def protection(authority: Authority, seal: Person, alice: Person | None = None) 
     )
 
 
-async def refused(house: Protection) -> smime.KeyUnavailable:
+async def refused(resources: Protection) -> smime.KeyUnavailable:
     with pytest.raises(smime.KeyUnavailable) as caught:
-        await house.protect(letter(), DOMAIN, Address.parse(ALICE), TO, in_person=True)
+        await resources.protect(letter(), DOMAIN, Address.parse(ALICE), TO, in_person=True)
     assert caught.value.reply.code == 451
     return caught.value
 
@@ -66,9 +66,9 @@ async def test_a_person_s_key_signs_in_that_person_s_session_alone() -> None:
     """What the hospital's relay, a program or an organisation's box says in her name carries the seal."""
     authority = Authority()
     seal, alice = authority.issue("rsa", f"contact@{DOMAIN}", number=3), authority.issue("rsa", ALICE)
-    house = protection(authority, seal, alice)
+    resources = protection(authority, seal, alice)
     for widened, in_person, expected in ((False, True, alice), (False, False, seal), (True, False, alice)):
-        asked = replace(house, lenient=frozenset((DOMAIN,)) if widened else frozenset())
+        asked = replace(resources, lenient=frozenset((DOMAIN,)) if widened else frozenset())
         (copy,) = await asked.protect(letter(), DOMAIN, Address.parse(ALICE), TO, in_person=in_person)
         (signer,) = open_now(Body.of(copy.body.read()), [], authority.validate, NOW).verdict.signers
         assert signer.fingerprint == expected.certificate.fingerprint

@@ -129,7 +129,7 @@ class Office:
                     await self.happened.wait()
 
     def rests(self):
-        """Whether the sender's three loops (claims, leases, house) sleep."""
+        """Whether the sender's three loops (claims, leases, resources) sleep."""
         return len(self.clock.asleep()) == 3
 
     async def at_rest(self):

@@ -17,9 +17,9 @@ from mssgw.core.config.relay import Hospital
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.delivery import LocalDelivery
-from mssgw.flow.house import House
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.protection import UNPROTECTED
+from mssgw.flow.resources import Resources
 from mssgw.flow.submission import HospitalRelay, Submission
 from mssgw.flow.transaction import Client
 from mssgw.protocol.smtp import MailFrom
@@ -36,8 +36,8 @@ LETTER = (
 
 
 @pytest.fixture
-def submission(house: House, trust) -> Submission:
-    return Submission(house, trust)
+def submission(resources: Resources, trust) -> Submission:
+    return Submission(resources, trust)
 
 
 async def send(flow, client, *recipients: str, sender: str | None = JEANNE, content: bytes = LETTER) -> str:
@@ -172,10 +172,10 @@ async def test_limits_leave_room_for_what_is_added_on_the_way(submission, sqlite
     assert await sqlite_store.read(lambda rx: queue.count(rx).waiting) == 0
 
 
-async def test_what_submission_takes_inbound_takes(submission, house, trust, sqlite_store, people) -> None:
+async def test_what_submission_takes_inbound_takes(submission, resources, trust, sqlite_store, people) -> None:
     trace = await send(submission, client_of(people.jeanne), "durand@beta.mssante.test", content=b"X-A: b\r\n" * 1890 + LETTER)
     copy = await content_of(sqlite_store, (await queued(sqlite_store, trace)).deliveries[0])
-    transaction = await Inbound(house, trust).begin(peer(b"alpha"), MailFrom(Address.parse(JEANNE)))
+    transaction = await Inbound(resources, trust).begin(peer(b"alpha"), MailFrom(Address.parse(JEANNE)))
     await transaction.recipient(rcpt(JEANNE))
     await transaction.accept(checked(copy))
     assert len(await inbox(sqlite_store, people.jeanne)) == 1
@@ -193,10 +193,10 @@ class Inflating:
         return Opened(body, UNPROTECTED, False)
 
 
-async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(house, trust, sqlite_store, people) -> None:
+async def test_what_protection_makes_too_large_is_refused_before_it_is_queued(resources, trust, sqlite_store, people) -> None:
     """Regression: it was queued, refused by the peer's SIZE, and came back as a report."""
-    config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, message_size=100_000))
-    flow = Submission(replace(house, config=config, protection=Inflating()), trust)
+    config = msgspec.structs.replace(resources.config, limits=msgspec.structs.replace(resources.config.limits, message_size=100_000))
+    flow = Submission(replace(resources, config=config, protection=Inflating()), trust)
     with pytest.raises(Refused) as refusal:
         await send(
             flow, client_of(people.jeanne), "durand@beta.mssante.test", f"cardiologie@{HERE}", content=LETTER + (b"x" * 78 + b"\r\n") * 1000
@@ -254,9 +254,9 @@ async def test_the_same_letter_twice_is_two_letters(submission, sqlite_store, pe
 
 
 @pytest.mark.parametrize("save", [False, True])
-async def test_copy_in_sent_when_configured(house, trust, sqlite_store, people, save) -> None:
-    house = replace(house, config=msgspec.structs.replace(house.config, submission=SubmissionSettings(save_sent=save)))
-    await send(Submission(house, trust), client_of(people.jeanne), "durand@beta.mssante.test")
+async def test_copy_in_sent_when_configured(resources, trust, sqlite_store, people, save) -> None:
+    resources = replace(resources, config=msgspec.structs.replace(resources.config, submission=SubmissionSettings(save_sent=save)))
+    await send(Submission(resources, trust), client_of(people.jeanne), "durand@beta.mssante.test")
     assert len(await inbox(sqlite_store, people.jeanne, "Sent")) == save
 
 
@@ -278,16 +278,16 @@ async def test_large_letters(submission, sqlite_store, people) -> None:
 # --- the hospital's own relay -------------------------------------------------------------------------------------------
 
 
-def hospital(house, trust, **settings) -> HospitalRelay:
-    return HospitalRelay(house, trust, Hospital(networks=(Network("192.0.2.0/24"),), **settings))
+def hospital(resources, trust, **settings) -> HospitalRelay:
+    return HospitalRelay(resources, trust, Hospital(networks=(Network("192.0.2.0/24"),), **settings))
 
 
 INSIDE = Client("192.0.2.9", "postfix.chu.local", "ESMTP")
 
 
-async def test_the_hospital_writes_for_any_address_of_our_domains(house, trust, sqlite_store, people) -> None:
+async def test_the_hospital_writes_for_any_address_of_our_domains(resources, trust, sqlite_store, people) -> None:
     trace = await send(
-        hospital(house, trust),
+        hospital(resources, trust),
         INSIDE,
         "durand@beta.mssante.test",
         sender=f"imagerie@{HERE}",
@@ -298,12 +298,12 @@ async def test_the_hospital_writes_for_any_address_of_our_domains(house, trust, 
     assert b"postfix.chu" not in octets
 
 
-async def test_the_hospital_does_not_write_for_others(house, trust) -> None:
+async def test_the_hospital_does_not_write_for_others(resources, trust) -> None:
     with pytest.raises(NotAllowed):
-        await hospital(house, trust).begin(INSIDE, MailFrom(Address.parse("x@beta.mssante.test")))
+        await hospital(resources, trust).begin(INSIDE, MailFrom(Address.parse("x@beta.mssante.test")))
     with pytest.raises(NotAllowed):
         await send(
-            hospital(house, trust),
+            hospital(resources, trust),
             INSIDE,
             "durand@beta.mssante.test",
             sender=f"imagerie@{HERE}",
@@ -312,15 +312,15 @@ async def test_the_hospital_does_not_write_for_others(house, trust) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"require_certificate": True}, {"client_fingerprints": ("CD:" * 31 + "CD",)}])
-async def test_the_hospital_shows_its_certificate(house, trust, settings) -> None:
+async def test_the_hospital_shows_its_certificate(resources, trust, settings) -> None:
     with pytest.raises(MailError) as refusal:
-        await hospital(house, trust, **settings).begin(INSIDE, MailFrom(Address.parse(f"imagerie@{HERE}")))
+        await hospital(resources, trust, **settings).begin(INSIDE, MailFrom(Address.parse(f"imagerie@{HERE}")))
     assert refusal.value.reply.code == 550
 
 
-async def test_a_listed_fingerprint_is_enough(house, trust, people) -> None:
+async def test_a_listed_fingerprint_is_enough(resources, trust, people) -> None:
     shown = client_of(people.jeanne)  # any TLS client; its fingerprint is ab:ab:...
-    assert await hospital(house, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
+    assert await hospital(resources, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
         Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}"))
     )
 
@@ -361,9 +361,9 @@ async def test_a_recipient_named_twice_has_it_once(submission, sqlite_store, peo
     assert len(await inbox(sqlite_store, people.cardiologie)) == 1
 
 
-async def test_a_full_mailbox_defers(house, trust, sqlite_store, people) -> None:
-    config = msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, quota=10_000))
-    flow = Submission(replace(house, config=config, local=LocalDelivery(config, sqlite_store)), trust)
+async def test_a_full_mailbox_defers(resources, trust, sqlite_store, people) -> None:
+    config = msgspec.structs.replace(resources.config, limits=msgspec.structs.replace(resources.config.limits, quota=10_000))
+    flow = Submission(replace(resources, config=config, local=LocalDelivery(config, sqlite_store)), trust)
     await send(flow, client_of(people.jeanne), f"cardiologie@{HERE}", content=LETTER + b"x" * 9000 + b"\r\n")
     transaction = await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, size=2000))
     with pytest.raises(Deferred) as refusal:
@@ -371,9 +371,11 @@ async def test_a_full_mailbox_defers(house, trust, sqlite_store, people) -> None
     assert str(refusal.value.reply).startswith("452 4.2.2")
 
 
-async def test_a_domain_that_left(house, trust, people) -> None:
-    elsewhere = msgspec.structs.replace(house.config, domain=(msgspec.structs.replace(house.config.domain[0], name="omega.mssante.test"),))
-    flow = Submission(replace(house, config=elsewhere, local=LocalDelivery(elsewhere, house.store)), trust)
+async def test_a_domain_that_left(resources, trust, people) -> None:
+    elsewhere = msgspec.structs.replace(
+        resources.config, domain=(msgspec.structs.replace(resources.config.domain[0], name="omega.mssante.test"),)
+    )
+    flow = Submission(replace(resources, config=elsewhere, local=LocalDelivery(elsewhere, resources.store)), trust)
     with pytest.raises(NotAllowed, match="not served"):
         await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))
 
@@ -381,8 +383,10 @@ async def test_a_domain_that_left(house, trust, people) -> None:
 # -- at whichever edge a message comes in -----------------------------------------------------------------
 
 
-def with_limits(house: House, **changes: int) -> House:
-    return replace(house, config=msgspec.structs.replace(house.config, limits=msgspec.structs.replace(house.config.limits, **changes)))
+def with_limits(resources: Resources, **changes: int) -> Resources:
+    return replace(
+        resources, config=msgspec.structs.replace(resources.config, limits=msgspec.structs.replace(resources.config.limits, **changes))
+    )
 
 
 @pytest.mark.parametrize(
@@ -401,8 +405,8 @@ async def test_what_only_the_smtp_port_refused_cannot_be_handed_to_the_flow(subm
     assert await sqlite_store.read(queue.list_all) == []
 
 
-async def test_one_recipient_too_many(house, trust, sqlite_store, people) -> None:  # RFC 5321 4.5.3.1.10
-    flow = Submission(with_limits(house, recipients=2), trust)
+async def test_one_recipient_too_many(resources, trust, sqlite_store, people) -> None:  # RFC 5321 4.5.3.1.10
+    flow = Submission(with_limits(resources, recipients=2), trust)
     transaction = await flow.begin(client_of(people.jeanne), MailFrom(Address.parse(JEANNE)))
     await transaction.recipient(rcpt("1@beta.mssante.test"))
     with pytest.raises(NotTrusted):

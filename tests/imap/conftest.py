@@ -69,7 +69,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-class House:
+class MailServer:
     """The server, its store and its accounts: alice, bob, and the organisation radio of which alice is a member."""
 
     def __init__(self, store: Store, servers: Servers, config: Config, tls: ssl.SSLContext) -> None:
@@ -110,19 +110,19 @@ def with_imap(config: Config, **more: int) -> Config:
 
 
 @pytest.fixture
-async def house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[House]:
+async def house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[MailServer]:
     async for made in _house(store, server_tls, client_tls):
         yield made
 
 
 @pytest.fixture
-async def small_house(sqlite_store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[House]:
+async def small_house(sqlite_store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[MailServer]:
     """On SQLite only: for what doesn't look at the engine."""
     async for made in _house(sqlite_store, server_tls, client_tls):
         yield made
 
 
-async def _house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[House]:
+async def _house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> AsyncIterator[MailServer]:
     def people(tx: store_package.Transaction) -> None:
         alice = accounts.add(tx, accounts.NewAccount(Address.parse("alice@alpha.mssante.test")))
         accounts.add(tx, accounts.NewAccount(Address.parse("bob@alpha.mssante.test")))
@@ -132,7 +132,7 @@ async def _house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLCo
     await store.write(people)
     config = with_imap(store.config)
     servers = await serve(service_of(config, store, server_tls))
-    made = House(store, servers, config, client_tls)
+    made = MailServer(store, servers, config, client_tls)
     yield made
     for client in made.clients:
         await client.close()
@@ -140,13 +140,13 @@ async def _house(store: Store, server_tls: ssl.SSLContext, client_tls: ssl.SSLCo
 
 
 @pytest.fixture
-async def alice(house: House) -> Client:
+async def alice(house: MailServer) -> Client:
     """Logged in, on both engines."""
     return await house.login()
 
 
 @pytest.fixture
-async def anna(small_house: House) -> Client:
+async def anna(small_house: MailServer) -> Client:
     """Alice, on SQLite only."""
     return await small_house.login()
 

@@ -11,7 +11,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from tests.imap.conftest import House
+from tests.imap.conftest import MailServer
 from tests.imap.dialogue import PATIENCE, Client
 from tests.material import place
 
@@ -61,7 +61,7 @@ def _ours(script: str) -> str:
 
 
 class Runner:
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: MailServer) -> None:
         self.house = house
         self.clients: dict[int, Client] = {}
         self.expected: dict[int, list[str]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.imap.conftest import MESSAGE, House
+from tests.imap.conftest import MESSAGE, MailServer
 from tests.imap.dialogue import Client
 
 
@@ -73,7 +73,7 @@ async def test_all_messages_of_one_append_or_none(anna: Client) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00garbage\r\n", b"no header at all", b"\r\n", b"bare\nline\nfeeds\n\nbody\n", MESSAGE * 2000])
-async def test_any_octets_come_back_as_they_were(house: House, data: bytes) -> None:
+async def test_any_octets_come_back_as_they_were(house: MailServer, data: bytes) -> None:
     alice = await house.login()
     assert (await alice.append("INBOX", data)).startswith(b"OK")
     await alice.ok("SELECT INBOX")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.imap.conftest import House, fill
+from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
@@ -68,7 +68,7 @@ async def test_uid_expunge_takes_only_what_is_named_and_deleted(alice: Client) -
     assert await alice.ok("UID SEARCH ALL") == [b"* SEARCH 1 2 4"]
 
 
-async def test_no_expunge_is_announced_during_fetch_store_search(house: House) -> None:
+async def test_no_expunge_is_announced_during_fetch_store_search(house: MailServer) -> None:
     """RFC 3501 7.4.1: the other session's numbers stay valid until the server may send EXPUNGE."""
     one = await house.login()
     await fill(one, 4)
@@ -101,7 +101,7 @@ async def test_no_expunge_is_announced_during_fetch_store_search(house: House) -
     """)
 
 
-async def test_messages_another_session_expunged(house: House) -> None:
+async def test_messages_another_session_expunged(house: MailServer) -> None:
     """RFC 2180 4.1.3, 4.2.1, 4.4.1."""
     one = await house.login()
     await fill(one, 3)
@@ -116,7 +116,7 @@ async def test_messages_another_session_expunged(house: House) -> None:
     assert await one.ok("STATUS Archive (MESSAGES)") == [b'* STATUS "Archive" (MESSAGES 0)']
 
 
-async def test_deleted_mailbox_sends_its_session_away(house: House) -> None:
+async def test_deleted_mailbox_sends_its_session_away(house: MailServer) -> None:
     one, two = await house.login(), await house.login()
     await one.ok("CREATE Projet")
     await one.ok("SELECT Projet")

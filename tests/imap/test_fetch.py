@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.imap.conftest import MESSAGE, House, fill
+from tests.imap.conftest import MESSAGE, MailServer, fill
 from tests.imap.dialogue import Client
 
 MIXED = (
@@ -155,7 +155,7 @@ async def test_sets(anna: Client) -> None:
     assert await uids("UID FETCH 2 UID") == []  # no such UID is no error
 
 
-async def test_large_message_comes_in_pieces_and_whole(house: House) -> None:
+async def test_large_message_comes_in_pieces_and_whole(house: MailServer) -> None:
     alice = await house.login()
     large = MESSAGE + b"x" * 76 + (b"\r\n" + b"y" * 76) * 20_000
     assert (await alice.append("INBOX", large)).startswith(b"OK")
@@ -184,7 +184,7 @@ async def test_empty_mailbox(anna: Client) -> None:
     assert await anna.ok("SEARCH ALL") == [b"* SEARCH"]
 
 
-async def test_the_stream_of_thunderbird(house: House) -> None:
+async def test_the_stream_of_thunderbird(house: MailServer) -> None:
     """The commands that Thunderbird 153 sends when it opens an account."""
     filler, client = await house.login(), await house.stranger()
     await fill(filler, 3)
@@ -226,7 +226,7 @@ async def test_the_stream_of_thunderbird(house: House) -> None:
     """)
 
 
-async def test_the_stream_of_an_iphone(house: House) -> None:
+async def test_the_stream_of_an_iphone(house: MailServer) -> None:
     filler, client = await house.login(), await house.stranger()
     await fill(filler, 2)
     await client.play("""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.imap.conftest import House, fill
+from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
@@ -129,7 +129,7 @@ async def test_names_in_modified_utf7(alice: Client) -> None:
     await alice.no('CREATE "d\xe9j\xe0"'.encode())
 
 
-async def test_delete(house: House) -> None:
+async def test_delete(house: MailServer) -> None:
     alice = await house.login()
     await alice.no("DELETE INBOX", "NOPERM")
     await alice.no("DELETE nowhere", "NONEXISTENT")

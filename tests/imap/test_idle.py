@@ -9,7 +9,7 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.protocol import mime
 from mssgw.store import Store, accounts, mailboxes
-from tests.imap.conftest import MESSAGE, House, fill
+from tests.imap.conftest import MESSAGE, MailServer, fill
 from tests.imap.dialogue import Client
 
 
@@ -23,7 +23,7 @@ async def done(client: Client) -> None:
     assert (await client.until(b"i1"))[1].startswith(b"OK")
 
 
-async def test_all_kinds_of_news(house: House) -> None:
+async def test_all_kinds_of_news(house: MailServer) -> None:
     one = await house.login()
     await fill(one, 2)
     await one.ok("SELECT INBOX")
@@ -38,7 +38,7 @@ async def test_all_kinds_of_news(house: House) -> None:
     await done(one)
 
 
-async def test_news_from_before_idle_come_first(house: House) -> None:
+async def test_news_from_before_idle_come_first(house: MailServer) -> None:
     one, two = await house.login(mailbox="INBOX"), await house.login()
     await fill(two, 1)
     await idle(one)
@@ -65,7 +65,7 @@ async def test_idle_without_a_mailbox(anna: Client) -> None:
     await done(anna)
 
 
-async def test_mail_that_another_worker_delivers(house: House, open_again: Callable[[str], Awaitable[Store]]) -> None:
+async def test_mail_that_another_worker_delivers(house: MailServer, open_again: Callable[[str], Awaitable[Store]]) -> None:
     alice = await house.login(mailbox="INBOX")
     await idle(alice)
     other = await open_again("other")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.imap.conftest import House
+from tests.imap.conftest import MailServer
 from tests.imap.james import MPT, Runner
 
 ALONE = [
@@ -112,12 +112,12 @@ def test_every_dialogue_is_in_one_list() -> None:
 
 
 @pytest.mark.parametrize("name", ALONE)
-async def test_alone(small_house: House, name: str) -> None:
+async def test_alone(small_house: MailServer, name: str) -> None:
     await Runner(small_house).run(name)
 
 
 @pytest.mark.parametrize("name", SELECTED)
-async def test_with_four_messages_selected(small_house: House, name: str) -> None:
+async def test_with_four_messages_selected(small_house: MailServer, name: str) -> None:
     runner = Runner(small_house)
     await runner.run("SelectedStateSetup")
     await runner.run(name)

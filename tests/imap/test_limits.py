@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mssgw.imapd import Service, connection
 from mssgw.imapd.commands import auth
 from tests.fuzz import examples
-from tests.imap.conftest import House, fill
+from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
-async def test_a_line_without_end(small_house: House) -> None:
+async def test_a_line_without_end(small_house: MailServer) -> None:
     stranger, alice = await small_house.stranger(), await small_house.login()
     for client, size in ((stranger, 10_000), (alice, 70_000)):
         client.send(b"a1 " + b"x" * size)
@@ -29,7 +29,7 @@ async def test_a_long_line_is_fine_for_those_who_are_logged_in(anna: Client) -> 
     await anna.ok(b"UID FETCH " + b",".join(b"%d" % number for number in range(1, 20_000, 2))[:60_000].rstrip(b",") + b" FLAGS")
 
 
-async def test_literals_have_limits(small_house: House) -> None:
+async def test_literals_have_limits(small_house: MailServer) -> None:
     stranger, alice = await small_house.stranger(), await small_house.login()
     await stranger.play("""
         C: a1 LOGIN {5000}
@@ -43,7 +43,7 @@ async def test_literals_have_limits(small_house: House) -> None:
 
 
 @pytest.mark.parametrize("size", [40_000_000, 99_999_999_999, 10**30])
-async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, size: int) -> None:
+async def test_an_append_of_any_size_is_refused_as_too_big(small_house: MailServer, size: int) -> None:
     """Regression: a size of eleven digits was no literal, and APPEND then an unknown command."""
     alice = await small_house.login()
     await alice.no(f"APPEND INBOX {{{size}}}", "TOOBIG")
@@ -69,7 +69,7 @@ async def test_an_append_of_any_size_is_refused_as_too_big(small_house: House, s
         b"Host: mx.test",
     ],
 )
-async def test_a_browser_is_sent_away(small_house: House, request_line: bytes) -> None:
+async def test_a_browser_is_sent_away(small_house: MailServer, request_line: bytes) -> None:
     """What a web page makes a browser send (ALPACA) ends at its first line, and nothing of it is echoed."""
     for client in (await small_house.stranger(), await small_house.login()):
         client.send(request_line + b"\r\nx NOOP\r\n\r\n")
@@ -82,7 +82,7 @@ async def test_a_tag_may_look_like_a_word_of_the_web(anna: Client) -> None:
     assert (await anna.response()).startswith(b"GET OK")
 
 
-async def test_strangers_may_not_talk_for_ever(small_house: House) -> None:
+async def test_strangers_may_not_talk_for_ever(small_house: MailServer) -> None:
     stranger = await small_house.stranger()
     stranger.send(b"".join(b"a%d NOOP\r\n" % number for number in range(100)))
     answers = [await stranger.response() for _ in range(31)]
@@ -171,7 +171,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("logged_in", [False, True])
-async def test_any_octets_get_a_protocol_answer(small_house: House, logged_in: bool, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_any_octets_get_a_protocol_answer(small_house: MailServer, logged_in: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """Fuzz of a whole connection: every line of the server is IMAP, and none reports a bug (SERVERBUG)."""
     loop = asyncio.get_running_loop()
 
@@ -183,7 +183,7 @@ async def test_any_octets_get_a_protocol_answer(small_house: House, logged_in: b
     await asyncio.to_thread(fuzz)
 
 
-async def _talk(house: House, logged_in: bool, data: bytes) -> None:
+async def _talk(house: MailServer, logged_in: bool, data: bytes) -> None:
     client = await (house.login(mailbox="INBOX") if logged_in else house.stranger())
     client.send(data + b"\r\n\r\n")
     client.writer.write_eof() if client.writer.can_write_eof() else client.send(b"x" * 8 + b"\r\nDONE\r\nz9 LOGOUT\r\n" * 3)
@@ -196,7 +196,7 @@ async def _talk(house: House, logged_in: bool, data: bytes) -> None:
     await client.close()
 
 
-async def test_silence_ends_a_connection(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silence_ends_a_connection(small_house: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before login, in the middle of a command, of a literal, of AUTHENTICATE; and in IDLE."""
     monkeypatch.setattr(Service, "idle_seconds", 0.05)
     busy, literal, idle = [await small_house.login() for _ in range(3)]
@@ -215,7 +215,7 @@ async def test_silence_ends_a_connection(small_house: House, monkeypatch: pytest
         assert await client.response() == b""
 
 
-async def test_too_many_connections_from_one_address(small_house: House) -> None:
+async def test_too_many_connections_from_one_address(small_house: MailServer) -> None:
     limit = small_house.config.limits.connections_per_peer
     clients = [await small_house.stranger() for _ in range(5)]
     small_house.servers._peers["127.0.0.1"] += limit

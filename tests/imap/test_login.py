@@ -8,11 +8,11 @@ import base64
 import pytest
 
 from mssgw.store import accounts
-from tests.imap.conftest import House
+from tests.imap.conftest import MailServer
 from tests.imap.dialogue import Client
 
 
-async def test_login_is_disabled_before_tls(small_house: House) -> None:
+async def test_login_is_disabled_before_tls(small_house: MailServer) -> None:
     client = await small_house.stranger(tls=False)
     await client.play("""
         C: a1 CAPABILITY
@@ -25,7 +25,7 @@ async def test_login_is_disabled_before_tls(small_house: House) -> None:
     """)
 
 
-async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: House) -> None:  # ECO.1.0.2
+async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: MailServer) -> None:  # ECO.1.0.2
     """CVE-2011-0411: a command injected before the handshake must not be answered after it."""
     client = await small_house.stranger(tls=False)
     client.send(b"a1 STARTTLS\r\nx1 NOOP\r\n")
@@ -53,13 +53,13 @@ async def test_starttls_forgets_what_was_sent_in_the_clear(small_house: House) -
         "login alice@alpha.mssante.test secret",
     ],
 )
-async def test_login(small_house: House, login: str) -> None:
+async def test_login(small_house: MailServer, login: str) -> None:
     client = await small_house.stranger()
     await client.ok(login)
     await client.bad("LOGIN alice@alpha.mssante.test secret")
 
 
-async def test_synchronising_literals_wait_for_the_continuation(small_house: House) -> None:
+async def test_synchronising_literals_wait_for_the_continuation(small_house: MailServer) -> None:
     client = await small_house.stranger()
     await client.play("""
         C: a1 LOGIN {24}
@@ -81,7 +81,7 @@ async def test_synchronising_literals_wait_for_the_continuation(small_house: Hou
         ("login", b"alice@alpha.mssante.test", [b"secret"]),
     ],
 )
-async def test_authenticate(small_house: House, mechanism: str, initial: bytes | None, answers: list[bytes]) -> None:  # RFC 4959
+async def test_authenticate(small_house: MailServer, mechanism: str, initial: bytes | None, answers: list[bytes]) -> None:  # RFC 4959
     client = await small_house.stranger()
     first = b"" if initial is None else b" " + base64.b64encode(initial)
     client.send(b"a1 AUTHENTICATE " + mechanism.encode() + first + b"\r\n")
@@ -91,7 +91,7 @@ async def test_authenticate(small_house: House, mechanism: str, initial: bytes |
     assert (await client.response()).startswith(b"a1 OK [CAPABILITY")
 
 
-async def test_authenticate_goes_wrong_in_its_own_ways(small_house: House) -> None:
+async def test_authenticate_goes_wrong_in_its_own_ways(small_house: MailServer) -> None:
     client = await small_house.stranger()
     await client.play("""
         C: a1 AUTHENTICATE PLAIN
@@ -109,7 +109,7 @@ async def test_authenticate_goes_wrong_in_its_own_ways(small_house: House) -> No
     """)
 
 
-async def test_too_many_wrong_passwords_end_the_connection(small_house: House) -> None:
+async def test_too_many_wrong_passwords_end_the_connection(small_house: MailServer) -> None:
     client = await small_house.stranger()
     await client.play("""
         C: a1 LOGIN alice@alpha.mssante.test wrong
@@ -124,7 +124,7 @@ async def test_too_many_wrong_passwords_end_the_connection(small_house: House) -
     """)
 
 
-async def test_commands_of_other_states_are_bad(small_house: House) -> None:
+async def test_commands_of_other_states_are_bad(small_house: MailServer) -> None:
     client = await small_house.stranger()
     for command in ("SELECT INBOX", 'LIST "" *', "FETCH 1 FLAGS", "IDLE", "NAMESPACE"):
         await client.bad(command)
@@ -139,7 +139,7 @@ async def test_id_and_enable(anna: Client) -> None:  # RFC 2971, 5161
     assert await anna.ok("ENABLE CONDSTORE X-UNKNOWN") == [b"* ENABLED"]
 
 
-async def test_logout_ends_the_connection(small_house: House) -> None:
+async def test_logout_ends_the_connection(small_house: MailServer) -> None:
     client = await small_house.stranger()
     await client.play("""
         C: a1 LOGOUT
@@ -149,7 +149,7 @@ async def test_logout_ends_the_connection(small_house: House) -> None:
     """)
 
 
-async def test_suspended_account_is_sent_away(small_house: House) -> None:
+async def test_suspended_account_is_sent_away(small_house: MailServer) -> None:
     client = await small_house.login()
     client.send(b"i1 IDLE\r\n")
     assert (await client.response()).startswith(b"+")
@@ -158,7 +158,7 @@ async def test_suspended_account_is_sent_away(small_house: House) -> None:
     assert await client.response() == b""
 
 
-async def test_stopping_says_bye_to_those_that_wait(small_house: House) -> None:
+async def test_stopping_says_bye_to_those_that_wait(small_house: MailServer) -> None:
     idle, between = await small_house.login(), await small_house.login()
     idle.send(b"i1 IDLE\r\n")
     assert (await idle.response()).startswith(b"+")

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import examples
-from tests.imap.conftest import MESSAGE, House
+from tests.imap.conftest import MESSAGE, MailServer
 from tests.imap.dialogue import Client
 
 _FETCH = re.compile(rb"\* (\d+) FETCH \(UID (\d+)(?: FLAGS \(([^)]*)\))?")
@@ -109,7 +109,7 @@ async def truth(client: Client) -> list[tuple[int, bytes]]:
     return [(int(one[2]), one[3].replace(b"\\Recent", b"").strip()) for one in found if one]
 
 
-async def test_clients_and_mailbox_agree(small_house: House) -> None:
+async def test_clients_and_mailbox_agree(small_house: MailServer) -> None:
     loop = asyncio.get_running_loop()
 
     @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
@@ -120,7 +120,7 @@ async def test_clients_and_mailbox_agree(small_house: House) -> None:
     await asyncio.to_thread(walk)
 
 
-async def _walk(house: House, steps: list[tuple[int, tuple[str, int, str]]]) -> None:
+async def _walk(house: MailServer, steps: list[tuple[int, tuple[str, int, str]]]) -> None:
     watcher = await house.login()
     await watcher.ok("SELECT INBOX")
     await watcher.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.imap.conftest import House, fill
+from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
@@ -21,7 +21,7 @@ async def test_select_says_everything_that_is_required(alice: Client) -> None:
     """)
 
 
-async def test_recent_belongs_to_the_first_session_that_selects(house: House) -> None:
+async def test_recent_belongs_to_the_first_session_that_selects(house: MailServer) -> None:
     one, two = await house.login(), await house.login()
     await fill(one, 1)
     assert b"* 1 RECENT" in await two.ok("EXAMINE INBOX")  # EXAMINE doesn't take it
@@ -73,7 +73,7 @@ async def test_failed_select_leaves_no_mailbox_selected(anna: Client) -> None:
     await anna.bad("CHECK")
 
 
-async def test_noop_and_check_announce_the_news(house: House) -> None:
+async def test_noop_and_check_announce_the_news(house: MailServer) -> None:
     one, two = await house.login(mailbox="INBOX"), await house.login()
     await fill(two, 1)
     assert await one.ok("NOOP") == [b"* 1 EXISTS", b"* 1 RECENT"]

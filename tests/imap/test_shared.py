@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mssgw.core.address import Address
 from mssgw.store import Transaction, accounts
-from tests.imap.conftest import MESSAGE, House
+from tests.imap.conftest import MESSAGE, MailServer
 
 RADIO = '"Partag&AOk-/radio@alpha.mssante.test/INBOX"'
 
@@ -15,7 +15,7 @@ def _person(tx: Transaction, name: str) -> accounts.Account:
     return found
 
 
-async def test_members_share_a_mailbox(house: House) -> None:
+async def test_members_share_a_mailbox(house: MailServer) -> None:
     await house.store.write(lambda tx: accounts.add_member(tx, _person(tx, "radio").id, _person(tx, "bob").id))
     alice, bob = await house.login("alice", RADIO), await house.login("bob", RADIO)
     await alice.append(RADIO, MESSAGE)
@@ -27,7 +27,7 @@ async def test_members_share_a_mailbox(house: House) -> None:
     assert (await bob.ok("FETCH 1 BODY.PEEK[]"))[0].endswith(MESSAGE + b")")
 
 
-async def test_strangers_see_nothing(house: House) -> None:
+async def test_strangers_see_nothing(house: MailServer) -> None:
     bob = await house.login("bob")
     assert not any(b"radio" in line for line in await bob.ok('LIST "" "*"'))
     for command in (f"SELECT {RADIO}", f"STATUS {RADIO} (MESSAGES)", f"SUBSCRIBE {RADIO}"):
@@ -35,7 +35,7 @@ async def test_strangers_see_nothing(house: House) -> None:
     assert (await bob.append(RADIO, MESSAGE)).startswith(b"NO [TRYCREATE]")
 
 
-async def test_the_tree_of_an_organisation_is_not_its_members_to_change(house: House) -> None:
+async def test_the_tree_of_an_organisation_is_not_its_members_to_change(house: MailServer) -> None:
     alice = await house.login()
     base = '"Partag&AOk-/radio@alpha.mssante.test/'
     for command in (f'CREATE {base}x"', f'DELETE {base}Sent"', f'RENAME {base}Sent" Mine', f'RENAME Sent {base}x"', "CREATE Partag&AOk-"):
@@ -44,7 +44,7 @@ async def test_the_tree_of_an_organisation_is_not_its_members_to_change(house: H
     assert any(b"radio" in line for line in await alice.ok('LSUB "" "*"'))
 
 
-async def test_who_is_no_longer_a_member_is_sent_away(house: House) -> None:
+async def test_who_is_no_longer_a_member_is_sent_away(house: MailServer) -> None:
     alice = await house.login("alice", RADIO)
     alice.send(b"i1 IDLE\r\n")
     assert (await alice.response()).startswith(b"+")

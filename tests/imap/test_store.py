@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.imap.conftest import House, fill
+from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
@@ -69,7 +69,7 @@ async def test_flags_no_client_may_set(anna: Client) -> None:
     assert await anna.ok("UID STORE 77 +FLAGS (\\Seen)") == []
 
 
-async def test_the_other_session_hears_of_it_silent_or_not(house: House) -> None:
+async def test_the_other_session_hears_of_it_silent_or_not(house: MailServer) -> None:
     one = await house.login()
     await fill(one, 2)
     await one.ok("SELECT INBOX")

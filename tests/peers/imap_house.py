@@ -6,9 +6,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.imap.conftest import MESSAGE, House, certificate, client_tls, fill, server_tls, small_house
+from tests.imap.conftest import MESSAGE, MailServer, certificate, client_tls, fill, server_tls, small_house
 
-__all__ = ["MESSAGE", "House", "certificate", "client_tls", "fill", "run", "server_tls", "small_house"]
+__all__ = ["MESSAGE", "MailServer", "certificate", "client_tls", "fill", "run", "server_tls", "small_house"]
 
 
 async def run(*command: str, home: Path, wanted: int = 0, **environment: str) -> str:

@@ -30,17 +30,17 @@ def run(*command: str | Path, given: bytes | None = None, cwd: Path | None = Non
 
 
 @dataclass
-class Desk:
+class Workplace:
     """A directory with an authority and people, as files other programs read."""
 
     path: Path
     authority: Authority
 
     @classmethod
-    def at(cls, path: Path) -> Desk:
-        desk = cls(path, Authority())
-        (path / "ca.pem").write_bytes(desk.authority.pem())
-        return desk
+    def at(cls, path: Path) -> Workplace:
+        workplace = cls(path, Authority())
+        (path / "ca.pem").write_bytes(workplace.authority.pem())
+        return workplace
 
     def person(self, kind: str, address: str = BOB, number: int = 1) -> tuple[Person, Path, Path]:
         who = self.authority.issue(kind, address, number=number)

@@ -6,12 +6,12 @@ import asyncio
 
 import aioimaplib
 
-from tests.peers.imap_house import MESSAGE, House, certificate, client_tls, fill, server_tls, small_house
+from tests.peers.imap_house import MESSAGE, MailServer, certificate, client_tls, fill, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
 
-async def test_aioimaplib_hears_of_new_mail_in_idle(small_house: House) -> None:
+async def test_aioimaplib_hears_of_new_mail_in_idle(small_house: MailServer) -> None:
     other = await small_house.login()
     await fill(other, 1)
     client = aioimaplib.IMAP4_SSL("localhost", small_house.implicit[1], timeout=20, ssl_context=small_house.tls)

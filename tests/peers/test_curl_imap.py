@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.imap_house import MESSAGE, House, certificate, client_tls, fill, run, server_tls, small_house
+from tests.peers.imap_house import MESSAGE, MailServer, certificate, client_tls, fill, run, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
 
 @pytest.mark.peer("curl")
-async def test_curl_fetches_searches_and_appends(small_house: House, certificate: Path, tmp_path: Path) -> None:
+async def test_curl_fetches_searches_and_appends(small_house: MailServer, certificate: Path, tmp_path: Path) -> None:
     await fill(await small_house.login(), 2)
     base = f"imaps://localhost:{small_house.implicit[1]}"
     curl = ["curl", "-sS", "--cacert", str(certificate), "-u", "alice@alpha.mssante.test:secret"]

@@ -14,22 +14,22 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 
 from mssgw.smime import EncryptionStatus
-from tests.peers.smime_matrix import ENTITY, TEXT, Desk, cms_of, encrypted, mail, run, signed
+from tests.peers.smime_matrix import ENTITY, TEXT, Workplace, cms_of, encrypted, mail, run, signed
 from tests.smime.people import ALICE, BOB, NOW, Person, usage
 
 pytestmark = pytest.mark.peer("gpgsm")
 
 
 class Gpgsm:
-    def __init__(self, desk: Desk, home: Path) -> None:
-        self.desk, self.home = desk, home
+    def __init__(self, workplace: Workplace, home: Path) -> None:
+        self.workplace, self.home = workplace, home
         self.others: dict[str, Person] = {}
-        fingerprint = desk.authority.cert.fingerprint(hashes.SHA1()).hex().upper()
+        fingerprint = workplace.authority.cert.fingerprint(hashes.SHA1()).hex().upper()
         (home / "trustlist.txt").write_text(f"{fingerprint} S relax\n")
         (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
-        self.bob, *_ = desk.person("rsa", BOB)
-        self("--import", desk.path / "ca.pem")
-        self("--passphrase-fd", "0", "--import", desk.pkcs12(self.bob, "bob"))
+        self.bob, *_ = workplace.person("rsa", BOB)
+        self("--import", workplace.path / "ca.pem")
+        self("--passphrase-fd", "0", "--import", workplace.pkcs12(self.bob, "bob"))
 
     def __call__(self, *arguments: str | Path, ok: bool = True) -> subprocess.CompletedProcess[bytes]:
         return run(
@@ -54,8 +54,8 @@ class Gpgsm:
             return self.others[kind]
         address = f"{kind}@beta.mssante.test"
         use = usage(digital_signature=True, key_agreement=True, key_encipherment=True)  # it encrypts only with the last of them
-        who = self.desk.authority.issue(kind, address, number=7, ku=use)
-        self("--import", self.desk.file(f"{kind}.crt", who.der))
+        who = self.workplace.authority.issue(kind, address, number=7, ku=use)
+        self("--import", self.workplace.file(f"{kind}.crt", who.der))
         listed = self("--with-keygrip", "--with-colons", "--list-keys", address).stdout.decode()
         found = re.search(r"^grp:+([0-9A-F]{40}):", listed, re.MULTILINE)
         assert found
@@ -85,7 +85,7 @@ def _private_key(who: Person) -> bytes:
 def gpgsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpgsm]:
     home = Path(tempfile.mkdtemp(prefix="gpgsm-", dir="/tmp"))  # the agent's socket path must be short
     try:
-        yield Gpgsm(Desk.at(tmp_path_factory.mktemp("gpgsm")), home)
+        yield Gpgsm(Workplace.at(tmp_path_factory.mktemp("gpgsm")), home)
     finally:
         run("gpgconf", "--homedir", home, "--kill", "all", ok=False)
         shutil.rmtree(home, ignore_errors=True)
@@ -97,34 +97,34 @@ def as_bob(message: bytes) -> bytes:
 
 @pytest.mark.parametrize("cipher", ["aes256-cbc", "aes128-cbc"])
 def test_it_decrypts_ours(gpgsm: Gpgsm, cipher: str) -> None:
-    path = gpgsm.desk.file("e.der", cms_of(encrypted([gpgsm.bob], cipher, oaep=False)))
+    path = gpgsm.workplace.file("e.der", cms_of(encrypted([gpgsm.bob], cipher, oaep=False)))
     assert TEXT.encode() in gpgsm.secret("--decrypt", path).stdout
 
 
 def test_gcm_is_beyond_it(gpgsm: Gpgsm) -> None:
     """When this fails, a newer gpgsm reads GCM, and the safe default may change."""
-    path = gpgsm.desk.file("e.der", cms_of(encrypted([gpgsm.bob], "aes256-gcm", oaep=False)))
+    path = gpgsm.workplace.file("e.der", cms_of(encrypted([gpgsm.bob], "aes256-gcm", oaep=False)))
     assert gpgsm.secret("--decrypt", path, ok=False).returncode
 
 
 def test_it_verifies_ours(gpgsm: Gpgsm) -> None:
     who: Person = gpgsm.bob
-    good = cms_of(signed(who, gpgsm.desk.authority, opaque=True))
-    assert b"Good signature" in gpgsm("--verify", gpgsm.desk.file("s.der", good)).stderr
-    bad = gpgsm.desk.file("b.der", good.replace(b"compte rendu", b"compte vendu"))
+    good = cms_of(signed(who, gpgsm.workplace.authority, opaque=True))
+    assert b"Good signature" in gpgsm("--verify", gpgsm.workplace.file("s.der", good)).stderr
+    bad = gpgsm.workplace.file("b.der", good.replace(b"compte rendu", b"compte vendu"))
     assert gpgsm("--verify", bad, ok=False).returncode
 
 
 @pytest.mark.parametrize("options", [[], ["--include-certs", "-1"], ["--digest-algo", "SHA512"]], ids=str)
 def test_we_verify_its(gpgsm: Gpgsm, options: list[str]) -> None:
-    made = gpgsm.secret("--sign", "--local-user", BOB, *options, gpgsm.desk.file("in", ENTITY)).stdout
-    found = gpgsm.desk.opened(as_bob(mail(made))).verdict
+    made = gpgsm.secret("--sign", "--local-user", BOB, *options, gpgsm.workplace.file("in", ENTITY)).stdout
+    found = gpgsm.workplace.opened(as_bob(mail(made))).verdict
     assert found.valid, found
 
 
 def test_we_decrypt_its(gpgsm: Gpgsm) -> None:
-    made = gpgsm("--encrypt", "--recipient", BOB, gpgsm.desk.file("in", ENTITY)).stdout
-    got = gpgsm.desk.opened(mail(made), gpgsm.bob)
+    made = gpgsm("--encrypt", "--recipient", BOB, gpgsm.workplace.file("in", ENTITY)).stdout
+    got = gpgsm.workplace.opened(mail(made), gpgsm.bob)
     assert got.verdict.encryption is EncryptionStatus.DECRYPTED
     assert TEXT.encode() in got.readable.read()
 
@@ -132,9 +132,9 @@ def test_we_decrypt_its(gpgsm: Gpgsm) -> None:
 @pytest.mark.parametrize(("kind", "pss"), [("rsa", True), ("p256", False), ("p384", False)])
 def test_it_verifies_our_pss_and_ecdsa(gpgsm: Gpgsm, kind: str, pss: bool) -> None:
     who = gpgsm.bob if kind == "rsa" else gpgsm.elliptic(kind)
-    good = cms_of(signed(who, gpgsm.desk.authority, opaque=True, pss=pss))
-    assert b"Good signature" in gpgsm("--verify", gpgsm.desk.file("s.der", good)).stderr
-    bad = gpgsm("--verify", gpgsm.desk.file("b.der", good.replace(b"compte rendu", b"compte vendu")), ok=False)
+    good = cms_of(signed(who, gpgsm.workplace.authority, opaque=True, pss=pss))
+    assert b"Good signature" in gpgsm("--verify", gpgsm.workplace.file("s.der", good)).stderr
+    bad = gpgsm("--verify", gpgsm.workplace.file("b.der", good.replace(b"compte rendu", b"compte vendu")), ok=False)
     assert bad.returncode
     assert b"message digest attribute does not match" in bad.stderr
 
@@ -142,23 +142,23 @@ def test_it_verifies_our_pss_and_ecdsa(gpgsm: Gpgsm, kind: str, pss: bool) -> No
 def test_we_verify_its_ecdsa(gpgsm: Gpgsm) -> None:
     """P-384 is left out: gpgsm hashes with SHA-256, which its agent refuses as too short for that curve."""
     gpgsm.elliptic("p256")
-    made = gpgsm.secret("--sign", "--local-user", "p256@beta.mssante.test", gpgsm.desk.file("in", ENTITY)).stdout
-    found = gpgsm.desk.opened(mail(made)).verdict
+    made = gpgsm.secret("--sign", "--local-user", "p256@beta.mssante.test", gpgsm.workplace.file("in", ENTITY)).stdout
+    found = gpgsm.workplace.opened(mail(made)).verdict
     assert found.intact, found
     assert found.signers[0].algorithm == "ecdsa-sha256"
 
 
 def openssls(gpgsm: Gpgsm, who: Person, *options: str) -> Path:
-    cert = gpgsm.desk.file("reader.pem", who.pem())
-    command = ("openssl", "cms", "-encrypt", "-aes256", "-in", gpgsm.desk.file("in", ENTITY), "-outform", "DER")
+    cert = gpgsm.workplace.file("reader.pem", who.pem())
+    command = ("openssl", "cms", "-encrypt", "-aes256", "-in", gpgsm.workplace.file("in", ENTITY), "-outform", "DER")
     made = run(*command, "-recip", cert, *options).stdout
-    return gpgsm.desk.file("o.der", made)
+    return gpgsm.workplace.file("o.der", made)
 
 
 @pytest.mark.peer("openssl")
 def test_oaep_is_beyond_it(gpgsm: Gpgsm) -> None:
     """When this fails, a newer gpgsm reads OAEP."""
-    ours = gpgsm.desk.file("e.der", cms_of(encrypted([gpgsm.bob], "aes256-cbc", oaep=True)))
+    ours = gpgsm.workplace.file("e.der", cms_of(encrypted([gpgsm.bob], "aes256-cbc", oaep=True)))
     for path in (ours, openssls(gpgsm, gpgsm.bob, "-keyopt", "rsa_padding_mode:oaep")):
         assert b"error getting encrypted session key" in gpgsm.secret("--decrypt", path, ok=False).stderr
 
@@ -168,10 +168,10 @@ def test_oaep_is_beyond_it(gpgsm: Gpgsm) -> None:
 def test_ecdh_is_beyond_it(gpgsm: Gpgsm, kind: str) -> None:
     """When this fails, a newer gpgsm agrees on keys. 2.2.40 finds its recipient and gets no key out of anybody's message."""
     who = gpgsm.elliptic(kind)
-    ours = gpgsm.desk.file("e.der", cms_of(encrypted([who], "aes256-cbc", oaep=False)))
+    ours = gpgsm.workplace.file("e.der", cms_of(encrypted([who], "aes256-cbc", oaep=False)))
     for path in (ours, openssls(gpgsm, who), openssls(gpgsm, who, "-keyopt", "ecdh_kdf_md:sha256")):
         said = gpgsm.secret("--decrypt", path, ok=False).stderr
         assert f"encrypted to nist{kind} key".encode() in said
         assert b"message decryption failed" in said
-    tried = gpgsm("--encrypt", "--recipient", f"{kind}@beta.mssante.test", gpgsm.desk.file("in", ENTITY), ok=False)
+    tried = gpgsm("--encrypt", "--recipient", f"{kind}@beta.mssante.test", gpgsm.workplace.file("in", ENTITY), ok=False)
     assert b"Invalid S-expression" in tried.stderr

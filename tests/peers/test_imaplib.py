@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import imaplib
 
-from tests.peers.imap_house import MESSAGE, House, certificate, client_tls, fill, server_tls, small_house
+from tests.peers.imap_house import MESSAGE, MailServer, certificate, client_tls, fill, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
 
-async def test_imaplib_reads_and_changes_a_mailbox(small_house: House) -> None:
+async def test_imaplib_reads_and_changes_a_mailbox(small_house: MailServer) -> None:
     await fill(await small_house.login(), 3)
 
     def session() -> None:
@@ -33,7 +33,7 @@ async def test_imaplib_reads_and_changes_a_mailbox(small_house: House) -> None:
     await asyncio.to_thread(session)
 
 
-async def test_imaplib_by_starttls(small_house: House) -> None:
+async def test_imaplib_by_starttls(small_house: MailServer) -> None:
     def session() -> None:
         with imaplib.IMAP4("127.0.0.1", small_house.plain[1], timeout=20) as client:
             assert "LOGINDISABLED" in client.capabilities

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.imap_house import MESSAGE, House, certificate, client_tls, fill, run, server_tls, small_house
+from tests.peers.imap_house import MESSAGE, MailServer, certificate, client_tls, fill, run, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
@@ -47,7 +47,7 @@ def tree(home: Path) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.peer("mbsync")
-async def test_two_way_sync_twice_is_identical(small_house: House, certificate: Path, tmp_path: Path) -> None:
+async def test_two_way_sync_twice_is_identical(small_house: MailServer, certificate: Path, tmp_path: Path) -> None:
     alice = await small_house.login()
     await fill(alice, 20)
     await alice.ok("CREATE {8}\r\nProjet/a".replace("{8}", "{8+}"))

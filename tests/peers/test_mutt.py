@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.imap_house import House, certificate, client_tls, fill, server_tls, small_house
+from tests.peers.imap_house import MailServer, certificate, client_tls, fill, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
@@ -44,7 +44,7 @@ def _read_all(descriptor: int) -> bytes:
 
 
 @pytest.mark.peer("mutt")
-async def test_mutt_reads_flags_and_saves(small_house: House, certificate: Path, tmp_path: Path) -> None:
+async def test_mutt_reads_flags_and_saves(small_house: MailServer, certificate: Path, tmp_path: Path) -> None:
     alice = await small_house.login()
     await fill(alice, 3)
     (tmp_path / "muttrc").write_text(f"""

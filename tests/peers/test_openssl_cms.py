@@ -8,7 +8,7 @@ import pytest
 
 from mssgw.smime import EncryptionStatus, Reason
 from mssgw.smime.cms.decrypting import Reading
-from tests.peers.smime_matrix import ENTITY, TEXT, Desk, encrypted, mail, run, signed
+from tests.peers.smime_matrix import ENTITY, TEXT, Workplace, encrypted, mail, run, signed
 from tests.smime.people import ALICE, NOW
 
 pytestmark = pytest.mark.peer("openssl")
@@ -16,8 +16,8 @@ SECONDS = str(int(NOW.timestamp()))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk.at(tmp_path)
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace.at(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def desk(tmp_path: Path) -> Desk:
     [("rsa", False), ("rsa", True), ("rsa3072", False), ("p256", False), ("p384", False), ("brainpool256", False), ("brainpool512", False)],
 )
 @pytest.mark.parametrize("form", ["clear", "opaque"])
-def test_it_verifies_ours(desk: Desk, kind: str, form: str, pss: bool) -> None:
-    who, *_ = desk.person(kind, ALICE)
-    message = desk.file("m.eml", signed(who, desk.authority, pss=pss, opaque=form == "opaque"))
-    out = desk.path / "out"
-    check = ("openssl", "cms", "-verify", "-CAfile", desk.path / "ca.pem", "-attime", SECONDS, "-purpose", "smimesign")
+def test_it_verifies_ours(workplace: Workplace, kind: str, form: str, pss: bool) -> None:
+    who, *_ = workplace.person(kind, ALICE)
+    message = workplace.file("m.eml", signed(who, workplace.authority, pss=pss, opaque=form == "opaque"))
+    out = workplace.path / "out"
+    check = ("openssl", "cms", "-verify", "-CAfile", workplace.path / "ca.pem", "-attime", SECONDS, "-purpose", "smimesign")
     run(*check, "-in", message, "-out", out)
     assert TEXT.encode() in out.read_bytes()
-    altered = desk.file("a.eml", message.read_bytes().replace(b"compte rendu", b"compte vendu", 1))
+    altered = workplace.file("a.eml", message.read_bytes().replace(b"compte rendu", b"compte vendu", 1))
     if form == "clear":
         assert run(*check, "-in", altered, ok=False).returncode
 
@@ -41,10 +41,10 @@ def test_it_verifies_ours(desk: Desk, kind: str, form: str, pss: bool) -> None:
     ("kind", "oaep"), [("rsa", False), ("rsa", True), ("p256", False), ("p384", False), ("brainpool256", False), ("brainpool512", False)]
 )
 @pytest.mark.parametrize("cipher", ["aes256-gcm", "aes128-gcm", "aes256-cbc", "aes128-cbc"])
-def test_it_decrypts_ours(desk: Desk, kind: str, cipher: str, oaep: bool) -> None:
-    who, cert, key = desk.person(kind)
-    other, *_ = desk.person("rsa", "other@beta.mssante.test", 3)
-    message = desk.file("m.eml", encrypted([other, who], cipher, oaep))
+def test_it_decrypts_ours(workplace: Workplace, kind: str, cipher: str, oaep: bool) -> None:
+    who, cert, key = workplace.person(kind)
+    other, *_ = workplace.person("rsa", "other@beta.mssante.test", 3)
+    message = workplace.file("m.eml", encrypted([other, who], cipher, oaep))
     done = run("openssl", "cms", "-decrypt", "-in", message, "-recip", cert, "-inkey", key)
     assert TEXT.encode() in done.stdout.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
@@ -65,11 +65,13 @@ SIGN_OPTIONS = [[], ["-nodetach"], ["-nodetach", "-stream"], ["-nosmimecap"], ["
     ],
     ids=str,
 )
-def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
-    _, cert, key = desk.person(kind, ALICE)
-    source = desk.file("in", ENTITY)
-    run("openssl", "cms", "-sign", "-in", source, "-signer", cert, "-inkey", key, "-out", desk.path / "m.eml", "-from", ALICE, *options)
-    found = desk.opened((desk.path / "m.eml").read_bytes()).verdict
+def test_we_verify_its(workplace: Workplace, kind: str, options: list[str]) -> None:
+    _, cert, key = workplace.person(kind, ALICE)
+    source = workplace.file("in", ENTITY)
+    run(
+        "openssl", "cms", "-sign", "-in", source, "-signer", cert, "-inkey", key, "-out", workplace.path / "m.eml", "-from", ALICE, *options
+    )
+    found = workplace.opened((workplace.path / "m.eml").read_bytes()).verdict
     assert found.intact, found
     assert found.valid
 
@@ -91,11 +93,11 @@ def test_we_verify_its(desk: Desk, kind: str, options: list[str]) -> None:
     ],
     ids=str,
 )
-def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
-    who, cert, _ = desk.person(kind)
-    source = desk.file("in", ENTITY)
-    run("openssl", "cms", "-encrypt", "-in", source, "-out", desk.path / "m.eml", *options, "-recip", cert)
-    got = desk.opened((desk.path / "m.eml").read_bytes(), who)
+def test_we_decrypt_its(workplace: Workplace, kind: str, options: list[str]) -> None:
+    who, cert, _ = workplace.person(kind)
+    source = workplace.file("in", ENTITY)
+    run("openssl", "cms", "-encrypt", "-in", source, "-out", workplace.path / "m.eml", *options, "-recip", cert)
+    got = workplace.opened((workplace.path / "m.eml").read_bytes(), who)
     assert got.verdict.encryption is EncryptionStatus.DECRYPTED, got.verdict
     assert TEXT.encode() in got.readable.read()
 
@@ -111,55 +113,67 @@ def test_we_decrypt_its(desk: Desk, kind: str, options: list[str]) -> None:
     ],
     ids=str,
 )
-def test_we_decrypt_its_oaep(desk: Desk, options: list[str]) -> None:
-    who, cert, _ = desk.person("rsa")
-    run("openssl", "cms", "-encrypt", "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", "-aes256", "-recip", cert, *options)
-    assert desk.opened((desk.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
-
-
-@pytest.mark.parametrize("curve_hash", ["sha256", "sha384", "sha512"])
-def test_we_decrypt_its_ecdh_with_other_hashes(desk: Desk, curve_hash: str) -> None:
-    who, cert, _ = desk.person("p256")
+def test_we_decrypt_its_oaep(workplace: Workplace, options: list[str]) -> None:
+    who, cert, _ = workplace.person("rsa")
     run(
         "openssl",
         "cms",
         "-encrypt",
         "-in",
-        desk.file("in", ENTITY),
+        workplace.file("in", ENTITY),
         "-out",
-        desk.path / "m.eml",
+        workplace.path / "m.eml",
+        "-aes256",
+        "-recip",
+        cert,
+        *options,
+    )
+    assert workplace.opened((workplace.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
+
+
+@pytest.mark.parametrize("curve_hash", ["sha256", "sha384", "sha512"])
+def test_we_decrypt_its_ecdh_with_other_hashes(workplace: Workplace, curve_hash: str) -> None:
+    who, cert, _ = workplace.person("p256")
+    run(
+        "openssl",
+        "cms",
+        "-encrypt",
+        "-in",
+        workplace.file("in", ENTITY),
+        "-out",
+        workplace.path / "m.eml",
         "-aes256",
         "-recip",
         cert,
         "-keyopt",
         f"ecdh_kdf_md:{curve_hash}",
     )
-    assert desk.opened((desk.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
+    assert workplace.opened((workplace.path / "m.eml").read_bytes(), who).verdict.encryption is EncryptionStatus.DECRYPTED
 
 
-def test_triple_wrap(desk: Desk) -> None:
+def test_triple_wrap(workplace: Workplace) -> None:
     """Signed, encrypted, signed again, each by openssl."""
-    _, cert, key = desk.person("rsa", ALICE)
-    bob, his, _ = desk.person("p256")
-    first = run("openssl", "cms", "-sign", "-in", desk.file("in", ENTITY), "-signer", cert, "-inkey", key, "-crlfeol").stdout
-    second = run("openssl", "cms", "-encrypt", "-aes256", "-in", desk.file("one", first), his).stdout
-    third = run("openssl", "cms", "-sign", "-in", desk.file("two", second), "-signer", cert, "-inkey", key, "-from", ALICE).stdout
-    got = desk.opened(third, bob)
+    _, cert, key = workplace.person("rsa", ALICE)
+    bob, his, _ = workplace.person("p256")
+    first = run("openssl", "cms", "-sign", "-in", workplace.file("in", ENTITY), "-signer", cert, "-inkey", key, "-crlfeol").stdout
+    second = run("openssl", "cms", "-encrypt", "-aes256", "-in", workplace.file("one", first), his).stdout
+    third = run("openssl", "cms", "-sign", "-in", workplace.file("two", second), "-signer", cert, "-inkey", key, "-from", ALICE).stdout
+    got = workplace.opened(third, bob)
     assert got.verdict.layers == ("signed", "encrypted", "signed")
     assert got.verdict.valid, got.verdict
     assert got.verdict.reasons == ("signing-time-far-off",) or got.verdict.reasons == ()
 
 
-def test_compressed(desk: Desk) -> None:
-    done = run("openssl", "cms", "-compress", "-in", desk.file("in", ENTITY), "-outform", "DER", ok=False)
+def test_compressed(workplace: Workplace) -> None:
+    done = run("openssl", "cms", "-compress", "-in", workplace.file("in", ENTITY), "-outform", "DER", ok=False)
     if done.returncode:
         pytest.skip("this openssl has no zlib")
-    assert desk.opened(mail(done.stdout)).verdict.layers == ("compressed",)
+    assert workplace.opened(mail(done.stdout)).verdict.layers == ("compressed",)
 
 
-def test_what_is_only_for_a_password_is_named_as_such(desk: Desk) -> None:
-    done = run("openssl", "cms", "-encrypt", "-aes256", "-in", desk.file("in", ENTITY), "-pwri_password", "secret", "-outform", "DER")
-    found = desk.opened(mail(done.stdout)).verdict
+def test_what_is_only_for_a_password_is_named_as_such(workplace: Workplace) -> None:
+    done = run("openssl", "cms", "-encrypt", "-aes256", "-in", workplace.file("in", ENTITY), "-pwri_password", "secret", "-outform", "DER")
+    found = workplace.opened(mail(done.stdout)).verdict
     assert found.encryption is EncryptionStatus.NO_KEY
     assert "password" in found.details[0]
 
@@ -181,11 +195,11 @@ OLD = ["-provider", "legacy", "-provider", "default"]
     ],
     ids=str,
 )
-def test_we_decrypt_its_old_ciphers_when_asked(desk: Desk, kind: str, options: list[str], cipher: str) -> None:  # RFC 3370, 3217
-    who, cert, _ = desk.person(kind)
-    run("openssl", "cms", "-encrypt", *OLD, "-in", desk.file("in", ENTITY), "-out", desk.path / "m.eml", *options, "-recip", cert)
-    message = (desk.path / "m.eml").read_bytes()
-    got = desk.opened(message, who, reading=Reading(legacy=True))
+def test_we_decrypt_its_old_ciphers_when_asked(workplace: Workplace, kind: str, options: list[str], cipher: str) -> None:  # RFC 3370, 3217
+    who, cert, _ = workplace.person(kind)
+    run("openssl", "cms", "-encrypt", *OLD, "-in", workplace.file("in", ENTITY), "-out", workplace.path / "m.eml", *options, "-recip", cert)
+    message = (workplace.path / "m.eml").read_bytes()
+    got = workplace.opened(message, who, reading=Reading(legacy=True))
     assert got.verdict.ciphers[0].endswith(f"+{cipher}")
     assert TEXT.encode() in got.readable.read()
-    assert desk.opened(message, who).verdict.reasons == (Reason.WEAK,)
+    assert workplace.opened(message, who).verdict.reasons == (Reason.WEAK,)

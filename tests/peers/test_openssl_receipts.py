@@ -15,7 +15,7 @@ from mssgw.smime.cms import ess
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.receipts import Signed
 from mssgw.smime.wire import oids
-from tests.peers.smime_matrix import ENTITY, Desk, run
+from tests.peers.smime_matrix import ENTITY, Workplace, run
 from tests.smime.people import ALICE, BOB, NOW
 from tests.smime.test_receipts import CONTENT, Asking, names, one_value, request
 
@@ -24,15 +24,30 @@ ASKING = ["-receipt_request_all", "-receipt_request_to", ALICE]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk.at(tmp_path)
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace.at(tmp_path)
 
 
-def asks(desk: Desk, *options: str) -> tuple[Signed, Path]:
+def asks(workplace: Workplace, *options: str) -> tuple[Signed, Path]:
     """A message of Alice's that openssl signed, as we read it and as a file."""
-    _, cert, key = desk.person("rsa", ALICE)
-    path = desk.path / "asks.eml"
-    run("openssl", "cms", "-sign", "-in", desk.file("in", ENTITY), "-signer", cert, "-inkey", key, "-out", path, "-from", ALICE, *options)
+    _, cert, key = workplace.person("rsa", ALICE)
+    path = workplace.path / "asks.eml"
+    run(
+        "openssl",
+        "cms",
+        "-sign",
+        "-in",
+        workplace.file("in", ENTITY),
+        "-signer",
+        cert,
+        "-inkey",
+        key,
+        "-out",
+        path,
+        "-from",
+        ALICE,
+        *options,
+    )
     return receipts.of_message(Body.of(path.read_bytes())), path
 
 
@@ -46,23 +61,23 @@ def asks(desk: Desk, *options: str) -> tuple[Signed, Path]:
     ],
     ids=["all", "opaque", "first", "from"],
 )
-def test_we_read_its_requests(desk: Desk, options: list[str], wanted: object) -> None:
-    original, path = asks(desk, *options)
+def test_we_read_its_requests(workplace: Workplace, options: list[str], wanted: object) -> None:
+    original, path = asks(workplace, *options)
     found = receipts.requested(original)
     assert found
     assert (found.wanted_from, found.to) == (wanted, (Address.parse(ALICE),))
     assert ess.receivers(found, None, Address.parse(BOB)) == found.to
-    shown = desk.opened(path.read_bytes()).verdict
+    shown = workplace.opened(path.read_bytes()).verdict
     assert shown.valid
     assert shown.signers[0].receipt_request == found
 
 
 @pytest.mark.parametrize("kind", ["rsa", "p256"])
 @pytest.mark.parametrize("options", [[], ["-nodetach"], ["-md", "sha384"]], ids=str)
-def test_it_verifies_our_receipt(desk: Desk, kind: str, options: list[str]) -> None:
-    original, path = asks(desk, *ASKING, *options)
-    bob, *_ = desk.person(kind)
-    made = desk.file("receipt.der", receipts.make(original, bob.identity, NOW))
+def test_it_verifies_our_receipt(workplace: Workplace, kind: str, options: list[str]) -> None:
+    original, path = asks(workplace, *ASKING, *options)
+    bob, *_ = workplace.person(kind)
+    made = workplace.file("receipt.der", receipts.make(original, bob.identity, NOW))
     run(
         "openssl",
         "cms",
@@ -71,7 +86,7 @@ def test_it_verifies_our_receipt(desk: Desk, kind: str, options: list[str]) -> N
         "-rctform",
         "DER",
         "-CAfile",
-        desk.path / "ca.pem",
+        workplace.path / "ca.pem",
         "-attime",
         str(int(NOW.timestamp())),
         "-in",
@@ -79,13 +94,13 @@ def test_it_verifies_our_receipt(desk: Desk, kind: str, options: list[str]) -> N
     )
 
 
-def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
-    first, path = asks(desk, *ASKING)
-    kept = desk.file("first.eml", path.read_bytes())
-    second, _ = asks(desk, *ASKING)  # the same text, signed again with another identifier
-    bob, *_ = desk.person("rsa")
+def test_it_refuses_our_receipt_for_another_message(workplace: Workplace) -> None:
+    first, path = asks(workplace, *ASKING)
+    kept = workplace.file("first.eml", path.read_bytes())
+    second, _ = asks(workplace, *ASKING)  # the same text, signed again with another identifier
+    bob, *_ = workplace.person("rsa")
     for original, fits in ((first, True), (second, False)):
-        made = desk.file("receipt.der", receipts.make(original, bob.identity, NOW))
+        made = workplace.file("receipt.der", receipts.make(original, bob.identity, NOW))
         done = run(
             "openssl",
             "cms",
@@ -94,7 +109,7 @@ def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
             "-rctform",
             "DER",
             "-CAfile",
-            desk.path / "ca.pem",
+            workplace.path / "ca.pem",
             "-attime",
             str(int(NOW.timestamp())),
             "-in",
@@ -106,24 +121,24 @@ def test_it_refuses_our_receipt_for_another_message(desk: Desk) -> None:
 
 @pytest.mark.parametrize("options", [[], ["-nodetach"]], ids=str)
 @pytest.mark.parametrize("kind", ["rsa", "p256"])
-def test_we_verify_its_receipt(desk: Desk, kind: str, options: list[str]) -> None:
-    original, path = asks(desk, *ASKING, *options)
-    bob, cert, key = desk.person(kind)
+def test_we_verify_its_receipt(workplace: Workplace, kind: str, options: list[str]) -> None:
+    original, path = asks(workplace, *ASKING, *options)
+    bob, cert, key = workplace.person(kind)
     made = run("openssl", "cms", "-sign_receipt", "-in", path, "-signer", cert, "-inkey", key, "-outform", "DER", "-nocerts").stdout
     receipt = receipts.parse(made)
     assert receipts.verify(receipt, original, [bob.certificate]).signer.certificate == bob.certificate
-    another, _ = asks(desk, *ASKING, *options)
+    another, _ = asks(workplace, *ASKING, *options)
     with pytest.raises(SmimeError) as caught:
         receipts.verify(receipt, another, [bob.certificate])
     assert caught.value.reason is Reason.CONFUSION
 
 
-def test_it_answers_what_we_ask(desk: Desk) -> None:
-    alice, *_ = desk.person("rsa", ALICE)
+def test_it_answers_what_we_ask(workplace: Workplace) -> None:
+    alice, *_ = workplace.person("rsa", ALICE)
     asking = Asking(alice.identity, (oids.RECEIPT_REQUEST, one_value(request(wanted=der.tlv(0xA1, names(BOB))))))
     before, after = asking.opaque(len(CONTENT), hashlib.sha256(CONTENT).digest(), NOW)
-    message = desk.file("asks.der", before + CONTENT + after)
-    _, cert, key = desk.person("rsa")
+    message = workplace.file("asks.der", before + CONTENT + after)
+    _, cert, key = workplace.person("rsa")
     shown = run(
         "openssl",
         "cms",
@@ -134,13 +149,13 @@ def test_it_answers_what_we_ask(desk: Desk) -> None:
         "DER",
         "-receipt_request_print",
         "-CAfile",
-        desk.path / "ca.pem",
+        workplace.path / "ca.pem",
         "-attime",
         str(int(NOW.timestamp())),
         "-purpose",
         "smimesign",
         "-out",
-        desk.path / "out",
+        workplace.path / "out",
     )
     assert BOB.encode() in shown.stdout + shown.stderr
     answer = ("openssl", "cms", "-sign_receipt", "-signer", cert, "-inkey", key, "-outform", "DER")

@@ -11,7 +11,7 @@ import pytest
 from mssgw.core.body import Body
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.protocol import dsn
-from mssgw.relay.client import Session, Target
+from mssgw.relay.client import RelaySession, Target
 from tests.fakes import address
 from tests.peers.postfix import running
 from tests.smtp_peer import Pki, envelope, relay_settings
@@ -57,7 +57,9 @@ class Postfix:
         raise AssertionError(self.log())
 
     async def session(self, **context):
-        return await Session.open(Target("127.0.0.1", self.port), self.pki.client_context(**context), "mx.alpha.test", relay_settings())
+        return await RelaySession.open(
+            Target("127.0.0.1", self.port), self.pki.client_context(**context), "mx.alpha.test", relay_settings()
+        )
 
     async def send(self, given, body):
         session = await self.session()

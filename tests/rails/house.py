@@ -21,7 +21,7 @@ Arrows = dict[str, set[str]]
 
 
 @dataclass(frozen=True)
-class House:
+class ImportGraph:
     modules: frozenset[str]
     imports: Arrows
 
@@ -45,9 +45,9 @@ def child(package: str, module: str) -> str:
     return module[len(package) + 1 :].partition(".")[0] if module.startswith(f"{package}.") else ""
 
 
-def drawn() -> House:
+def drawn() -> ImportGraph:
     graph = grimp.build_graph(*ROOTS, cache_dir=None, exclude_type_checking_imports=False)
-    return House(frozenset(graph.modules), {module: graph.find_modules_directly_imported_by(module) for module in graph.modules})
+    return ImportGraph(frozenset(graph.modules), {module: graph.find_modules_directly_imported_by(module) for module in graph.modules})
 
 
 def circles(arrows: Arrows) -> list[tuple[str, ...]]:
@@ -79,7 +79,7 @@ def circles(arrows: Arrows) -> list[tuple[str, ...]]:
     return found
 
 
-def rooms(house: House, root: str) -> Arrows:
+def rooms(house: ImportGraph, root: str) -> Arrows:
     """The packages and modules directly below a root, each with those that it imports."""
     found: Arrows = {child(root, module): set() for module in house.modules if child(root, module)}
     for one, others in house.arrows_inside(root).items():
@@ -101,7 +101,7 @@ def floors(arrows: Arrows) -> list[list[str]]:
     return [sorted(one for one in arrows if height[one] == floor) for floor in range(1, max(height.values()) + 1)]
 
 
-def drawing(house: House) -> str:
+def drawing(house: ImportGraph) -> str:
     """Markdown: of each root how many rooms, arrows and circles it has, and its rooms from the roof down."""
     parts = []
     for root in ROOTS:

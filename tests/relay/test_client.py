@@ -7,7 +7,7 @@ import pytest
 from mssgw.core.body import Body
 from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Deferred, MailError, NotTrusted, PeerGone
-from mssgw.relay.client import Session, Target
+from mssgw.relay.client import RelaySession, Target
 from tests.fakes import address
 from tests.smtp_peer import BODY, CLOSE, CUT, SILENCE, envelope, relay_settings
 
@@ -19,7 +19,9 @@ def trusts(domain, der):
 
 
 async def open_session(peer, pki, settings=None, **context):
-    return await Session.open(Target("127.0.0.1", peer.port), pki.client_context(**context), "mx.alpha.test", settings or relay_settings())
+    return await RelaySession.open(
+        Target("127.0.0.1", peer.port), pki.client_context(**context), "mx.alpha.test", settings or relay_settings()
+    )
 
 
 async def send(peer, pki, *recipients, body=BODY, require=trusts, settings=None, **given):

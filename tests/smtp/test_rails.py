@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP
 from mssgw.core.address import Domain
 from mssgw.core.config.node import Limits
 from mssgw.smtpd.port import Port, Profile
-from mssgw.smtpd.session import Session
+from mssgw.smtpd.session import SmtpSession
 
 
 async def test_the_stream_reader_keeps_its_octets_in_a_bytearray() -> None:
@@ -48,7 +48,7 @@ def test_aiosmtpd_still_has_what_we_override() -> None:
 async def test_our_connection_has_what_the_methods_of_aiosmtpd_use(flow) -> None:
     limits = Limits()
     profile = Profile("relay", "mx", Domain("d.fr"), limits, lambda: None, flow.begin)  # type: ignore[arg-type, return-value]
-    ours = vars(Session(Port(profile), asyncio.get_running_loop()))
+    ours = vars(SmtpSession(Port(profile), asyncio.get_running_loop()))
     inherited = [
         getattr(SMTP, name)
         for name in vars(SMTP)
@@ -71,7 +71,7 @@ async def test_our_connection_has_what_the_methods_of_aiosmtpd_use(flow) -> None
 
 
 def test_no_verb_of_aiosmtpd_is_left_as_it_is() -> None:
-    verbs = {name for name in dir(Session) if name.startswith("smtp_")}
+    verbs = {name for name in dir(SmtpSession) if name.startswith("smtp_")}
     known = ["HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT"]
     assert verbs == {f"smtp_{verb}" for verb in known}
-    assert all(getattr(Session, verb) is not getattr(SMTP, verb, None) for verb in verbs)
+    assert all(getattr(SmtpSession, verb) is not getattr(SMTP, verb, None) for verb in verbs)

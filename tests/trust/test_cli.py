@@ -25,7 +25,7 @@ from tests.material import place
 ALPHA = "alpha.mssante.test"
 
 
-class Desk:
+class Workplace:
     """Files an administrator has before him."""
 
     def __init__(self, directory):
@@ -54,41 +54,51 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    return Desk(tmp_path_factory.mktemp("desk"))
+def workplace(tmp_path_factory):
+    return Workplace(tmp_path_factory.mktemp("workplace"))
 
 
-def test_verify_holds(desk):
-    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--revocation", "none", "--json")
+def test_verify_holds(workplace):
+    status, document, _ = workplace.run(
+        "verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--revocation", "none", "--json"
+    )
     assert status == 0
     assert {name: document[name] for name in ("entries", "domains", "operators")} == {"entries": 1, "domains": 1, "operators": 1}
-    assert document["generated_at"] == f"{desk.now - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert document["generated_at"] == f"{workplace.now - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
     assert document["signer"].startswith("CN=alb.mssante.test,")
 
 
-def test_verify_soft_says_that_there_was_no_data_and_hard_refuses(desk):
-    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--json")
+def test_verify_soft_says_that_there_was_no_data_and_hard_refuses(workplace):
+    status, document, _ = workplace.run("verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--json")
     assert (status, document["revocation"]) == (0, "soft: no fresh data")
-    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--revocation", "hard", "--json")
+    status, document, _ = workplace.run(
+        "verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--revocation", "hard", "--json"
+    )
     assert (status, document["valid"], document["fault"]) == (1, False, "revocation-unknown")
 
 
-def test_verify_does_not_hold_and_says_why(desk):
-    (desk / "changed.xml").write_bytes((desk / "list.xml").read_bytes().replace(b"alpha.mssante", b"omega.mssante"))
-    status, document, said = desk.run("verify", desk / "changed.xml", "--anchors", desk / "anchors", "--json")
+def test_verify_does_not_hold_and_says_why(workplace):
+    (workplace / "changed.xml").write_bytes((workplace / "list.xml").read_bytes().replace(b"alpha.mssante", b"omega.mssante"))
+    status, document, said = workplace.run("verify", workplace / "changed.xml", "--anchors", workplace / "anchors", "--json")
     assert (status, document["fault"]) == (1, "list-signature")
     assert "changed after it was signed" in document["reason"]
     assert document["reason"] in said
 
 
-def test_verify_at_another_time(desk):
-    status, document, _ = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--at", "2040-01-01", "--json")
+def test_verify_at_another_time(workplace):
+    status, document, _ = workplace.run(
+        "verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--at", "2040-01-01", "--json"
+    )
     assert (status, document["fault"]) == (1, "expired")
 
 
-def test_verify_signer_by_name(desk):
-    held = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--signer", "alb.mssante.test", "--revocation", "none")
-    other = desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--signer", "alb.mssante.fr", "--revocation", "none")
+def test_verify_signer_by_name(workplace):
+    held = workplace.run(
+        "verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--signer", "alb.mssante.test", "--revocation", "none"
+    )
+    other = workplace.run(
+        "verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--signer", "alb.mssante.fr", "--revocation", "none"
+    )
     assert (held[0], other[0]) == (0, 1)
     assert "its CN is not alb.mssante.fr" in other[2]
 
@@ -115,124 +125,126 @@ def test_real_anchors_and_the_shared_negative_lists():
 
 
 @pytest.mark.parametrize("arguments", [("verify",), ("verify", "nowhere.xml", "--anchors", "."), ("match", "x"), ("nonsense",)])
-def test_usage(desk, arguments):
-    assert desk.run(*arguments)[0] == 2
+def test_usage(workplace, arguments):
+    assert workplace.run(*arguments)[0] == 2
 
 
-def test_usage_of_time_and_domain(desk):
-    assert desk.run("verify", desk / "list.xml", "--anchors", desk / "anchors", "--at", "hier")[0] == 2
-    assert desk.run("match", desk / "list.xml", "not a domain", desk / "alpha.pem", "--anchors", desk / "anchors")[0] == 2
+def test_usage_of_time_and_domain(workplace):
+    assert workplace.run("verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--at", "hier")[0] == 2
+    assert (
+        workplace.run("match", workplace / "list.xml", "not a domain", workplace / "alpha.pem", "--anchors", workplace / "anchors")[0] == 2
+    )
 
 
-def test_match(desk):
-    common = ("--anchors", desk / "anchors", "--revocation", "none", "--json")
-    status, document, _ = desk.run("match", desk / "list.xml", ALPHA, desk / "alpha.pem", *common)
-    assert (status, document["operator"]) == (0, listed_name(desk.alpha))
-    other = desk.pki.operator("mx.alpha.mssante.test", o="AUTRE")
-    other.write(desk.directory, "other")
-    status, document, _ = desk.run("match", desk / "list.xml", ALPHA, desk / "other.pem", *common)
+def test_match(workplace):
+    common = ("--anchors", workplace / "anchors", "--revocation", "none", "--json")
+    status, document, _ = workplace.run("match", workplace / "list.xml", ALPHA, workplace / "alpha.pem", *common)
+    assert (status, document["operator"]) == (0, listed_name(workplace.alpha))
+    other = workplace.pki.operator("mx.alpha.mssante.test", o="AUTRE")
+    other.write(workplace.directory, "other")
+    status, document, _ = workplace.run("match", workplace / "list.xml", ALPHA, workplace / "other.pem", *common)
     assert (status, document["fault"]) == (1, "dn-differs")
     assert "O is 'AUTRE', the list says 'OPERATEUR DEMO'" in document["reason"]
-    assert desk.run("match", desk / "list.xml", ALPHA, desk / "other.pem", "--lenient", *common)[0] == 0
-    assert desk.run("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common)[1]["fault"] == "unlisted"
-    (desk / "no.pem").write_bytes(b"nothing")
-    assert desk.run("match", desk / "list.xml", ALPHA, desk / "no.pem", *common)[0] == 1
+    assert workplace.run("match", workplace / "list.xml", ALPHA, workplace / "other.pem", "--lenient", *common)[0] == 0
+    assert workplace.run("match", workplace / "list.xml", "nowhere.test", workplace / "alpha.pem", *common)[1]["fault"] == "unlisted"
+    (workplace / "no.pem").write_bytes(b"nothing")
+    assert workplace.run("match", workplace / "list.xml", ALPHA, workplace / "no.pem", *common)[0] == 1
 
 
-def test_diff(desk):
-    moved = desk.pki.operator("mx.neu.test")
-    desk.list([ListEntry(ALPHA, listed_name(moved)), ListEntry("beta.mssante.test", listed_name(moved))], "new.xml", days=0)
-    status, document, _ = desk.run("diff", desk / "list.xml", desk / "new.xml", "--anchors", desk / "anchors", "--json")
+def test_diff(workplace):
+    moved = workplace.pki.operator("mx.neu.test")
+    workplace.list([ListEntry(ALPHA, listed_name(moved)), ListEntry("beta.mssante.test", listed_name(moved))], "new.xml", days=0)
+    status, document, _ = workplace.run("diff", workplace / "list.xml", workplace / "new.xml", "--anchors", workplace / "anchors", "--json")
     assert (status, document["added"], document["removed"]) == (0, ["beta.mssante.test"], [])
     assert document["operators_added"] == [[ALPHA, listed_name(moved)]]
-    assert document["operators_removed"] == [[ALPHA, listed_name(desk.alpha)]]
-    assert desk.run("diff", desk / "list.xml", desk / "list.xml")[1] == "aucune différence\nno difference\n"
+    assert document["operators_removed"] == [[ALPHA, listed_name(workplace.alpha)]]
+    assert workplace.run("diff", workplace / "list.xml", workplace / "list.xml")[1] == "aucune différence\nno difference\n"
 
 
 # -- with a node -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def node(desk, tmp_path):
+def node(workplace, tmp_path):
     (tmp_path / "master.key").write_bytes(bytes(32))
     (tmp_path / "mssgw.toml").write_text(alpha(trust='pki = "private"\nsigner_common_names = ["alb.mssante.test"]'))
-    (tmp_path / "anchors").symlink_to(desk / "anchors")
+    (tmp_path / "anchors").symlink_to(workplace / "anchors")
     return tmp_path
 
 
-def in_force(desk, node, adopted_at, checked_at=None):
+def in_force(workplace, node, adopted_at, checked_at=None):
     from mssgw.trust import disk, whitelist
 
-    octets = (desk / "list.xml").read_bytes()
+    octets = (workplace / "list.xml").read_bytes()
     opened = whitelist.open_signed(octets)
     disk.write(node / "data" / "trust" / "list.xml", octets)
     disk.write_json(node / "data" / "trust" / "list.json", State(opened.sha256, adopted_at, checked_at or adopted_at, opened.generated_at))
 
 
-def test_show(desk, node):
+def test_show(workplace, node):
     config = ("--config", node / "mssgw.toml")
-    assert desk.run("show", *config)[0] == 1
-    in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
-    status, document, _ = desk.run("show", ALPHA, *config, "--json")
-    assert (status, document["domains"], document["operators_of_domain"]) == (0, 1, [listed_name(desk.alpha)])
+    assert workplace.run("show", *config)[0] == 1
+    in_force(workplace, node, SystemClock().now() - timedelta(minutes=30))
+    status, document, _ = workplace.run("show", ALPHA, *config, "--json")
+    assert (status, document["domains"], document["operators_of_domain"]) == (0, 1, [listed_name(workplace.alpha)])
     assert document["support"].endswith("support@operateur.test")
     assert 1700 < document["age_seconds"] < 2200
-    assert desk.run("show", "nowhere.test", *config)[0] == 1
-    in_force(desk, node, SystemClock().now() - timedelta(minutes=30), checked_at=SystemClock().now() - timedelta(hours=200))
-    status, _, said = desk.run("show", *config)
+    assert workplace.run("show", "nowhere.test", *config)[0] == 1
+    in_force(workplace, node, SystemClock().now() - timedelta(minutes=30), checked_at=SystemClock().now() - timedelta(hours=200))
+    status, _, said = workplace.run("show", *config)
     assert status == 1
     assert "nobody is trusted" in said
-    assert desk.run("override", *config, "--reason", "panne")[0] == 0
-    status, document, _ = desk.run("show", *config, "--json")
+    assert workplace.run("override", *config, "--reason", "panne")[0] == 0
+    status, document, _ = workplace.run("show", *config, "--json")
     assert status == 0
     assert document["override"].endswith(": panne")
 
 
-def test_show_prints_lists_as_people_do(desk, node):
+def test_show_prints_lists_as_people_do(workplace, node):
     """Regression: it printed `operators_of_domain ['CN=…']`."""
     config = ("--config", node / "mssgw.toml")
-    in_force(desk, node, SystemClock().now() - timedelta(minutes=30))
-    status, text, _ = desk.run("show", ALPHA, *config)
+    in_force(workplace, node, SystemClock().now() - timedelta(minutes=30))
+    status, text, _ = workplace.run("show", ALPHA, *config)
     assert status == 0
-    assert f"operators_of_domain {listed_name(desk.alpha)}" in text.splitlines()
+    assert f"operators_of_domain {listed_name(workplace.alpha)}" in text.splitlines()
     assert "valid               yes" in text.splitlines()
     assert "[" not in text
 
 
-def test_accept_and_override(desk, node):
+def test_accept_and_override(workplace, node):
     config = ("--config", node / "mssgw.toml", "--reason", "essai")
-    assert desk.run("accept", *config)[0] == 1
+    assert workplace.run("accept", *config)[0] == 1
     from mssgw.trust import disk
 
     now = SystemClock().now()
     disk.write_json(node / "data" / "trust" / "pending.json", Pending("ab", now, now, 5, 10))
-    assert desk.run("accept", *config, "--json")[1]["lost"] == 5
-    assert desk.run("override", *config, "--hours", 5)[0] == 0
-    assert desk.run("override", "--config", node / "mssgw.toml")[0] == 2  # a reason is asked for
-    status, document, _ = desk.run("override", *config, "--hours", 0, "--json")
+    assert workplace.run("accept", *config, "--json")[1]["lost"] == 5
+    assert workplace.run("override", *config, "--hours", 5)[0] == 0
+    assert workplace.run("override", "--config", node / "mssgw.toml")[0] == 2  # a reason is asked for
+    status, document, _ = workplace.run("override", *config, "--hours", 0, "--json")
     assert (status, document["in_force"], document["until"]) == (0, False, None)
-    said = desk.run("override", *config, "--hours", 0)[1]  # the override, which switched the age limit off until now, has ended
+    said = workplace.run("override", *config, "--hours", 0)[1]  # the override, which switched the age limit off until now, has ended
     assert said.startswith("La dérogation est levée")
     assert "taken back" in said
     for name in ("accepted.json", "override.json"):
         assert json.loads((node / "data" / "trust" / name).read_text())["reason"] == "essai"
 
 
-def test_refusals_stand_in_french_first(desk):
+def test_refusals_stand_in_french_first(workplace):
     """SMTP replies are ASCII and English; a person at the command line reads French, then English."""
-    other = desk.pki.operator("mx.alpha.mssante.test", o="ENCORE UN")
-    other.write(desk.directory, "encore")
-    common = ("--anchors", desk / "anchors", "--revocation", "none")
+    other = workplace.pki.operator("mx.alpha.mssante.test", o="ENCORE UN")
+    other.write(workplace.directory, "encore")
+    common = ("--anchors", workplace / "anchors", "--revocation", "none")
     for arguments, french, english in (
-        (("match", desk / "list.xml", ALPHA, desk / "encore.pem", *common), "n'est pas celui qui est inscrit pour", ALPHA),
-        (("match", desk / "list.xml", "nowhere.test", desk / "alpha.pem", *common), "n'est pas dans la liste", "not on the"),
-        (("verify", desk / "list.xml", *common, "--at", "2040-01-01"), "a expiré le", "expired on"),
+        (("match", workplace / "list.xml", ALPHA, workplace / "encore.pem", *common), "n'est pas celui qui est inscrit pour", ALPHA),
+        (("match", workplace / "list.xml", "nowhere.test", workplace / "alpha.pem", *common), "n'est pas dans la liste", "not on the"),
+        (("verify", workplace / "list.xml", *common, "--at", "2040-01-01"), "a expiré le", "expired on"),
     ):
-        status, _, said = desk.run(*arguments)
+        status, _, said = workplace.run(*arguments)
         assert status == 1
         assert french in said.splitlines()[0]
         assert english in said.splitlines()[1]
-        _, document, _ = desk.run(*arguments, "--json")
+        _, document, _ = workplace.run(*arguments, "--json")
         assert french in document["reason_fr"]
         assert english in document["reason"]
 
@@ -241,15 +253,15 @@ def test_every_fault_has_its_sentence():
     assert all(has(f"trust.fault.{each}") for each in Fault)
 
 
-def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
+def test_json_when_no_root_is_in_the_directory(workplace, tmp_path):
     """Regression: no document was printed."""
-    (tmp_path / "leaf.pem").write_bytes(desk.alpha.pem)
+    (tmp_path / "leaf.pem").write_bytes(workplace.alpha.pem)
     for arguments in (
-        ("verify", desk / "list.xml"),
-        ("match", desk / "list.xml", ALPHA, desk / "alpha.pem"),
-        ("diff", desk / "list.xml", desk / "list.xml"),
+        ("verify", workplace / "list.xml"),
+        ("match", workplace / "list.xml", ALPHA, workplace / "alpha.pem"),
+        ("diff", workplace / "list.xml", workplace / "list.xml"),
     ):
-        status, document, _ = desk.run(*arguments, "--anchors", tmp_path, "--json")
+        status, document, _ = workplace.run(*arguments, "--anchors", tmp_path, "--json")
         assert (status, document["valid"], document["fault"]) == (1, False, "anchors")
 
 
@@ -257,13 +269,13 @@ def test_json_when_no_root_is_in_the_directory(desk, tmp_path):
 
 
 @pytest.mark.material("crypto/igc-sante")
-def test_import_takes_only_what_is_pinned(desk, tmp_path):
+def test_import_takes_only_what_is_pinned(workplace, tmp_path):
     octets = [(path.name, path.read_bytes()) for path in sorted(place("crypto/igc-sante").iterdir())]
     imported = importing.take(octets, tmp_path, "igc-sante", ())
     assert {each.fingerprint for each in imported.taken} == set(igc_sante.PRODUCTION)
     assert len(imported.refused) >= 4  # the leaves beside them
     assert len(anchors.load(tmp_path, "igc-sante").every) == 9
-    foreign = importing.take([("x", desk.signer.chain_pem)], tmp_path, "igc-sante", ())
+    foreign = importing.take([("x", workplace.signer.chain_pem)], tmp_path, "igc-sante", ())
     assert foreign.taken == ()
     assert any("not one of the pinned authorities" in problem for problem in foreign.refused)
     page = importing.take([("http://x", b"<html>Incapsula</html>")], tmp_path, "igc-sante", ())
@@ -289,7 +301,7 @@ def test_import_from_a_p7b(tmp_path):
 
 
 @pytest.mark.material("crypto/igc-sante")
-def test_production_and_test_never_mix(desk, tmp_path):  # ECO.1.1.10
+def test_production_and_test_never_mix(workplace, tmp_path):  # ECO.1.1.10
     production = [(path.name, path.read_bytes()) for path in place("crypto/igc-sante").glob("AC*.cer")]
     assert importing.take(production, tmp_path, "private", ()).taken == ()
     assert importing.take(production, tmp_path, "igc-sante-test", tuple(igc_sante.PRODUCTION)).taken == ()
@@ -307,13 +319,13 @@ def _pem():
     return Encoding.PEM
 
 
-def test_import_by_command(desk, node):
-    status, document, _ = desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "anchors" / "ACR-EL.pem", "--json")
+def test_import_by_command(workplace, node):
+    status, document, _ = workplace.run("import-anchors", "--config", node / "mssgw.toml", workplace / "anchors" / "ACR-EL.pem", "--json")
     assert (status, [each["subject"].partition(",")[0] for each in document["imported"]]) == (
         0,
         ["CN=DEMO AC RACINE IGC-SANTE ELEMENTAIRE"],
     )
-    assert desk.run("import-anchors", "--config", node / "mssgw.toml", desk / "alpha.key")[0] == 1
+    assert workplace.run("import-anchors", "--config", node / "mssgw.toml", workplace / "alpha.key")[0] == 1
     assert load(node / "mssgw.toml").trust.pki == "private"
 
 

@@ -18,7 +18,7 @@ from mssgw.core.errors import MailError, NotFound
 from mssgw.flow.mailboxes import Incoming
 from mssgw.imapd.registry import Capability, State, Streamed, streamed_command
 from mssgw.imapd.replies import Bad, Bye, Code, Done, No, no_of
-from mssgw.imapd.session import MAX_LINE, Session
+from mssgw.imapd.session import MAX_LINE, ImapSession
 from mssgw.protocol.imap_lexer import LITERAL, BadSyntax, Cursor
 
 _MESSAGES = 1000  # of one command
@@ -65,7 +65,7 @@ _LIMIT = Capability("APPENDLIMIT", lambda session: session.service.append_limit)
 
 
 @streamed_command("APPEND", _append, State.AUTHENTICATED, brings=[Capability("MULTIAPPEND"), _LIMIT])
-async def append(session: Session, first: Streamed[Append]) -> Done:
+async def append(session: ImapSession, first: Streamed[Append]) -> Done:
     arriving, mailbox = _Arriving(), first.arguments.mailbox
     try:
         arriving.domain = await session.mailboxes.require_appendable(mailbox)
@@ -90,7 +90,7 @@ async def append(session: Session, first: Streamed[Append]) -> Done:
     return Done("APPEND completed", Code.APPENDUID.of(uidvalidity, written))
 
 
-async def _take(session: Session, arriving: _Arriving, message: Streamed[Append]) -> None:
+async def _take(session: ImapSession, arriving: _Arriving, message: Streamed[Append]) -> None:
     """Read one literal; a refused one is read too when it is coming anyway."""
     limit = session.service.append_limit
     arriving.octets += message.size
@@ -117,12 +117,12 @@ async def _take(session: Session, arriving: _Arriving, message: Streamed[Append]
         writer.abort()
 
 
-def _spool(session: Session) -> Path | None:
+def _spool(session: ImapSession) -> Path | None:
     directory = Path(session.service.config.node.data) / "spool"
     return directory if directory.is_dir() else None
 
 
-async def _next(session: Session, arriving: _Arriving, mailbox: str) -> Streamed[Append] | None:
+async def _next(session: ImapSession, arriving: _Arriving, mailbox: str) -> Streamed[Append] | None:
     """What follows a literal: the end, or the options of another message."""
     line = await session.wire.line(MAX_LINE)
     if not line:

@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from mssgw.core.errors import MailError, NotAllowed, Refused
 from mssgw.imapd.registry import Capability, State, always, capabilities, command, in_clear, no_arguments, under_tls
 from mssgw.imapd.replies import After, Bad, Bye, Code, Done, No
-from mssgw.imapd.session import LOGIN_SECONDS, MAX_LINE_STRANGER, MAX_LOGIN_FAILURES, Session
+from mssgw.imapd.session import LOGIN_SECONDS, MAX_LINE_STRANGER, MAX_LOGIN_FAILURES, ImapSession
 from mssgw.protocol import sasl
 from mssgw.protocol.imap_lexer import BadSyntax, Cursor
 from mssgw.protocol.mime import string
 
 
 @command("CAPABILITY", no_arguments, State.ANY)
-async def capability(session: Session, _: None) -> Done:
+async def capability(session: ImapSession, _: None) -> Done:
     session.wire.write(f"* CAPABILITY {capabilities(session)}\r\n".encode("ascii"))
     return Done("CAPABILITY completed")
 
 
 @command("NOOP", no_arguments, State.ANY)
-async def noop(session: Session, _: None) -> Done:
+async def noop(session: ImapSession, _: None) -> Done:
     if session.account is not None:
         await session.push(expunge=True, force=True)
     return Done("NOOP completed")
 
 
 @command("LOGOUT", no_arguments, State.ANY)
-async def logout(session: Session, _: None) -> Done:
+async def logout(session: ImapSession, _: None) -> Done:
     session.untagged("BYE", "mssgw closes the connection")
     return Done("LOGOUT completed", after=After.LEAVE)
 
 
 @command("STARTTLS", no_arguments, State.STRANGER, brings=[Capability("STARTTLS", when=in_clear)])
-async def starttls(session: Session, _: None) -> Done:
+async def starttls(session: ImapSession, _: None) -> Done:
     if session.wire.tls:
         raise Bad("TLS is already active")
     return Done("Begin TLS negotiation now", after=After.START_TLS)
@@ -55,7 +55,7 @@ def _login(cursor: Cursor) -> Login:
 
 
 @command("LOGIN", _login, State.STRANGER, brings=[Capability("LOGINDISABLED", when=in_clear)])
-async def login(session: Session, given: Login) -> Done:
+async def login(session: ImapSession, given: Login) -> Done:
     _require_tls(session)
     try:
         username, password = given.user.decode("utf-8"), given.password.decode("utf-8")
@@ -85,7 +85,7 @@ _MECHANISMS = [Capability(f"AUTH={name}", when=under_tls) for name in sasl.MECHA
 
 
 @command("AUTHENTICATE", _authenticate, State.STRANGER, brings=[Capability("SASL-IR", when=always), *_MECHANISMS])
-async def authenticate(session: Session, given: Authenticate) -> Done:
+async def authenticate(session: ImapSession, given: Authenticate) -> Done:
     _require_tls(session)
     try:
         exchange = sasl.start(given.mechanism)
@@ -102,7 +102,7 @@ async def authenticate(session: Session, given: Authenticate) -> Done:
     return await _log_in(session, step.username, step.password)
 
 
-async def _answer(session: Session, challenge: bytes) -> bytes:
+async def _answer(session: ImapSession, challenge: bytes) -> bytes:
     """Send a challenge, wait for the client's line. Raises Bad when it cancels with `*`."""
     session.wire.write(b"+ " + b2a_base64(challenge, newline=False) + b"\r\n")
     async with asyncio.timeout(LOGIN_SECONDS):
@@ -112,12 +112,12 @@ async def _answer(session: Session, challenge: bytes) -> bytes:
     return answer
 
 
-def _require_tls(session: Session) -> None:
+def _require_tls(session: ImapSession) -> None:
     if not session.wire.tls:  # LOGINDISABLED, RFC 3501 11.1
         raise No("Use STARTTLS first", Code.PRIVACYREQUIRED)
 
 
-async def _log_in(session: Session, username: str, password: str) -> Done:
+async def _log_in(session: ImapSession, username: str, password: str) -> Done:
     try:
         account = await session.service.login(username, password, peer=session.wire.peer, protocol="imap")
     except NotAllowed as error:
@@ -130,7 +130,7 @@ async def _log_in(session: Session, username: str, password: str) -> Done:
     return Done("Logged in", Code.CAPABILITY.of(capabilities(session)))
 
 
-def _failed(session: Session, answer: No | Bad) -> No | Bad | Bye:
+def _failed(session: ImapSession, answer: No | Bad) -> No | Bad | Bye:
     """Too many guesses end the connection; how many an IP address may make in all is decided by the login."""
     session.login_failures += 1
     if session.login_failures >= MAX_LOGIN_FAILURES:
@@ -160,7 +160,7 @@ def _id(cursor: Cursor) -> Id:
 
 
 @command("ID", _id, State.ANY, brings=[Capability("ID")])
-async def identify(session: Session, _: Id) -> Done:
+async def identify(session: ImapSession, _: Id) -> Done:
     """RFC 2971. The client's answer is not used; ours helps its support."""
     fields = (b"name", b"mssgw", b"vendor", b"mssgw", b"support-url", b"https://esante.gouv.fr/produits-services/mssante")
     session.wire.write(b"* ID (" + b" ".join(map(string, fields)) + b")\r\n")
@@ -181,7 +181,7 @@ def _enable(cursor: Cursor) -> Enable:
 
 
 @command("ENABLE", _enable, State.AUTHENTICATED, brings=[Capability("ENABLE", when=always)])
-async def enable(session: Session, _: Enable) -> Done:
+async def enable(session: ImapSession, _: Enable) -> Done:
     """RFC 5161: names we don't know, or that need no enabling, are ignored."""
     session.wire.write(b"* ENABLED\r\n")
     return Done("ENABLE completed")

@@ -8,7 +8,7 @@ from functools import partial
 from mssgw.core.errors import NotFound
 from mssgw.imapd.registry import Capability, State, command
 from mssgw.imapd.replies import Code, Done, No
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol.imap_lexer import Cursor, Ranges
 
@@ -32,7 +32,7 @@ def _copy(cursor: Cursor, *, uid: bool, move: bool) -> Copy:
 @command("UID COPY", partial(_copy, uid=True, move=False), State.SELECTED)
 @command("MOVE", partial(_copy, uid=False, move=True), State.SELECTED, brings=[Capability("MOVE")])
 @command("UID MOVE", partial(_copy, uid=True, move=True), State.SELECTED)
-async def copy(session: Session, given: Copy) -> Done:
+async def copy(session: ImapSession, given: Copy) -> Done:
     view = session.selected
     verb = ("UID " if given.uid else "") + ("MOVE" if given.move else "COPY")
     if given.move and view.read_only:

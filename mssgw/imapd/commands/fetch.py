@@ -15,7 +15,7 @@ from functools import partial
 from mssgw.core.body import Body
 from mssgw.imapd.registry import State, command
 from mssgw.imapd.replies import Code, Done, No
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.imapd.view import View
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol import mime
@@ -48,7 +48,7 @@ def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
 
 @command("FETCH", partial(_fetch, uid=False), State.SELECTED, expunge=False)
 @command("UID FETCH", partial(_fetch, uid=True), State.SELECTED)
-async def fetch(session: Session, given: Fetch) -> Done:
+async def fetch(session: ImapSession, given: Fetch) -> Done:
     view = session.selected
     wanted = view.indices(given.messages, uid=given.uid)
     items = given.items
@@ -66,7 +66,7 @@ async def fetch(session: Session, given: Fetch) -> Done:
     return Done("UID FETCH completed" if given.uid else "FETCH completed")
 
 
-async def _fetch_flags(session: Session, view: View, wanted: Sequence[int], items: Sequence[Item]) -> None:
+async def _fetch_flags(session: ImapSession, view: View, wanted: Sequence[int], items: Sequence[Item]) -> None:
     uids, flags_of, shown = view.uids, encode.flags, view.shown_flags
     for start in range(0, len(wanted), _LINES):
         chunk = wanted[start : start + _LINES]
@@ -80,13 +80,13 @@ async def _fetch_flags(session: Session, view: View, wanted: Sequence[int], item
         await _breathe(session)
 
 
-async def _breathe(session: Session) -> None:
+async def _breathe(session: ImapSession) -> None:
     """Wait until the client has taken what is written, and let other connections run."""
     await session.wire.drain()
     await asyncio.sleep(0)
 
 
-async def _fetch_rows(session: Session, view: View, wanted: Sequence[int], items: Sequence[Item]) -> bool:
+async def _fetch_rows(session: ImapSession, view: View, wanted: Sequence[int], items: Sequence[Item]) -> bool:
     """True when messages were gone."""
     want = _want(items)
     found = 0
@@ -112,7 +112,7 @@ def _want(items: Iterable[Item]) -> Want:
 
 
 async def _rows(
-    session: Session, view: View, wanted: Sequence[int], want: Want, size: int
+    session: ImapSession, view: View, wanted: Sequence[int], want: Want, size: int
 ) -> AsyncIterator[tuple[list[int], list[MessageRow]]]:
     """(positions, rows) in step; messages that are gone are left out of both."""
     for start in range(0, len(wanted), size):
@@ -140,7 +140,7 @@ def _plain(view: View, at: int, row: MessageRow, item: str) -> bytes:
             return b"BODY " + row.body
 
 
-async def _fetch_bodies(session: Session, view: View, wanted: Sequence[int], items: Sequence[Item]) -> bool:
+async def _fetch_bodies(session: ImapSession, view: View, wanted: Sequence[int], items: Sequence[Item]) -> bool:
     """True when messages were gone."""
     sections = [item for item in items if isinstance(item, Section)]
     sees = not view.read_only and not all(section.peek for section in sections)
@@ -165,7 +165,7 @@ async def _fetch_bodies(session: Session, view: View, wanted: Sequence[int], ite
     return found < len(wanted)
 
 
-async def _set_seen(session: Session, view: View, chunk: Sequence[int]) -> set[int]:
+async def _set_seen(session: ImapSession, view: View, chunk: Sequence[int]) -> set[int]:
     """BODY[...] without PEEK sets \\Seen; the new flags of the returned positions must be sent."""
     unseen = [at for at in chunk if "\\Seen" not in view.flags[at]]
     if unseen:
@@ -177,7 +177,7 @@ async def _set_seen(session: Session, view: View, chunk: Sequence[int]) -> set[i
 class _Message:
     """One FETCH response with sections."""
 
-    def __init__(self, session: Session, view: View, at: int, row: MessageRow, body: Body) -> None:
+    def __init__(self, session: ImapSession, view: View, at: int, row: MessageRow, body: Body) -> None:
         self._session, self._view, self._at, self._row, self._body = session, view, at, row, body
         self._root: Part | None = None
 

@@ -10,7 +10,7 @@ from mssgw.core.errors import NotFound
 from mssgw.flow.mailboxes import SHARED
 from mssgw.imapd.registry import Capability, State, command
 from mssgw.imapd.replies import Code, Done, No
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.protocol.imap_lexer import Cursor
 from mssgw.store.mailboxes import SpecialUse
 
@@ -35,7 +35,7 @@ def _create(cursor: Cursor) -> Create:
 
 
 @command("CREATE", _create, State.AUTHENTICATED, brings=[Capability("CREATE-SPECIAL-USE")])
-async def create(session: Session, given: Create) -> Done:
+async def create(session: ImapSession, given: Create) -> Done:
     use = None
     if given.special_use is not None:
         try:
@@ -52,7 +52,7 @@ def _delete(cursor: Cursor) -> str:
 
 
 @command("DELETE", _delete, State.AUTHENTICATED)
-async def delete(session: Session, mailbox: str) -> Done:
+async def delete(session: ImapSession, mailbox: str) -> Done:
     """RFC 3501 6.3.4. A session that has the mailbox open leaves it first, so that its owner isn't thrown out."""
     if session.view is not None:
         with contextlib.suppress(NotFound):  # `delete` says what it is instead
@@ -76,7 +76,7 @@ def _rename(cursor: Cursor) -> Rename:
 
 
 @command("RENAME", _rename, State.AUTHENTICATED)
-async def rename(session: Session, given: Rename) -> Done:
+async def rename(session: ImapSession, given: Rename) -> Done:
     await session.mailboxes.rename(given.old, given.new)
     return Done("RENAME completed")
 
@@ -94,7 +94,7 @@ def _subscribe(cursor: Cursor, *, on: bool) -> Subscribe:
 
 @command("SUBSCRIBE", partial(_subscribe, on=True), State.AUTHENTICATED)
 @command("UNSUBSCRIBE", partial(_subscribe, on=False), State.AUTHENTICATED)
-async def subscribe(session: Session, given: Subscribe) -> Done:
+async def subscribe(session: ImapSession, given: Subscribe) -> Done:
     if given.on and given.mailbox.split("/")[0] == SHARED:
         try:
             await session.mailboxes.find(given.mailbox)

@@ -6,13 +6,13 @@ import asyncio
 
 from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Bad, Done
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 
 _LINE = 100  # octets of the line that must be DONE
 
 
 @command("IDLE", no_arguments, State.AUTHENTICATED, brings=[Capability("IDLE")])
-async def idle(session: Session, _: None) -> Done:
+async def idle(session: ImapSession, _: None) -> Done:
     session.wire.write(b"+ idling\r\n")
     await session.push(expunge=True, force=True)
     await session.wire.drain()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mssgw.flow.mailboxes import SHARED, Listed
 from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Done
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol.imap_lexer import BadSyntax, Cursor
 from mssgw.store.mailboxes import Mailbox
@@ -132,7 +132,7 @@ _BROUGHT = ("CHILDREN", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS")
 
 @command("LIST", _list, State.AUTHENTICATED, brings=map(Capability, _BROUGHT))
 @command("LSUB", _lsub_grammar, State.AUTHENTICATED)
-async def list_(session: Session, given: List) -> Done:
+async def list_(session: ImapSession, given: List) -> Done:
     verb = "LSUB" if given.lsub else "LIST"
     if given.patterns == ("",) and not given.extended:  # RFC 3501 6.3.8: the separator, and the root of the reference
         root = given.reference.partition("/")[0] + "/" if "/" in given.reference else ""
@@ -163,7 +163,7 @@ def _lsub(patterns: list[Pattern], subscribed: set[str]) -> Iterable[bytes]:
         yield encode.listed(b"LSUB", () if shown[name] else ("\\Noselect",), name)
 
 
-async def _write_list(session: Session, given: List, patterns: list[Pattern], listed: list[Listed], subscribed: set[str]) -> None:
+async def _write_list(session: ImapSession, given: List, patterns: list[Pattern], listed: list[Listed], subscribed: set[str]) -> None:
     names = {one.name for one in listed}
     parents = {name.rpartition("/")[0] for name in names}
     candidates = list(listed)
@@ -222,13 +222,13 @@ def _status_items(cursor: Cursor) -> tuple[str, ...]:
 
 
 @command("STATUS", _status, State.AUTHENTICATED, brings=[Capability("STATUS=SIZE")])
-async def status(session: Session, given: Status) -> Done:
+async def status(session: ImapSession, given: Status) -> Done:
     box, recent = await session.mailboxes.status(given.mailbox)
     session.wire.write(encode.status(given.mailbox, _status_values(session, given.items, box, recent)))
     return Done("STATUS completed")
 
 
-def _status_values(session: Session, items: Iterable[str], box: Mailbox, recent: int) -> list[tuple[str, int]]:
+def _status_values(session: ImapSession, items: Iterable[str], box: Mailbox, recent: int) -> list[tuple[str, int]]:
     values = {
         "MESSAGES": box.messages,
         "RECENT": recent,
@@ -242,7 +242,7 @@ def _status_values(session: Session, items: Iterable[str], box: Mailbox, recent:
 
 
 @command("NAMESPACE", no_arguments, State.AUTHENTICATED, brings=[Capability("NAMESPACE")])
-async def namespace(session: Session, _: None) -> Done:
+async def namespace(session: ImapSession, _: None) -> Done:
     """RFC 2342: personal, other users', shared."""
     session.wire.write(b'* NAMESPACE (("" "/")) NIL ((' + encode.mailbox(SHARED + "/") + b' "/"))\r\n')
     return Done("NAMESPACE completed")

@@ -15,7 +15,7 @@ from functools import partial
 from mssgw.core.body import Body
 from mssgw.imapd.registry import Capability, State, command
 from mssgw.imapd.replies import Done
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.imapd.view import View
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol import imap_search as key
@@ -45,7 +45,7 @@ Positions = Sequence[int]
 
 @command("SEARCH", partial(parse_search, uid=False), State.SELECTED, expunge=False, brings=[Capability("ESEARCH")])
 @command("UID SEARCH", partial(parse_search, uid=True), State.SELECTED)
-async def search(session: Session, given: Search) -> Done:
+async def search(session: ImapSession, given: Search) -> Done:
     view = session.selected
     found = sorted(await _Evaluation(session, view).match(given.key, range(view.count)))
     numbers = [view.uids[at] for at in found] if given.uid else [at + 1 for at in found]
@@ -76,7 +76,7 @@ def _cost(one: Key) -> int:
 
 
 class _Evaluation:
-    def __init__(self, session: Session, view: View) -> None:
+    def __init__(self, session: ImapSession, view: View) -> None:
         self._session, self._view = session, view
 
     async def match(self, one: Key, among: Positions) -> list[int]:

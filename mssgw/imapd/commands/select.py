@@ -7,7 +7,7 @@ from functools import partial
 
 from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Code, Done, No
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.imapd.view import View
 from mssgw.protocol import imap_responses as encode
 from mssgw.protocol.imap_lexer import Cursor, Ranges
@@ -27,7 +27,7 @@ def _select(cursor: Cursor, *, read_only: bool) -> Select:
 
 @command("SELECT", partial(_select, read_only=False), State.AUTHENTICATED)
 @command("EXAMINE", partial(_select, read_only=True), State.AUTHENTICATED)
-async def select(session: Session, given: Select) -> Done:
+async def select(session: ImapSession, given: Select) -> Done:
     session.select(None)  # RFC 3501 6.3.1: also when this fails
     snapshot, recent_from = await session.mailboxes.open(given.mailbox, claim_recent=not given.read_only)
     view = View(given.mailbox, snapshot, recent_from, read_only=given.read_only)
@@ -55,14 +55,14 @@ def _permanent(view: View) -> str:
 
 
 @command("CHECK", no_arguments, State.SELECTED)
-async def check(session: Session, _: None) -> Done:
+async def check(session: ImapSession, _: None) -> Done:
     """Everything is on disk already: sends what happened, as NOOP does."""
     await session.push(expunge=True, force=True)
     return Done("CHECK completed")
 
 
 @command("CLOSE", no_arguments, State.SELECTED)
-async def close(session: Session, _: None) -> Done:
+async def close(session: ImapSession, _: None) -> Done:
     """Expunge silently, then leave. RFC 3501 6.4.2: read-only mailboxes are left alone, without an error."""
     view = session.selected
     session.select(None)
@@ -72,13 +72,13 @@ async def close(session: Session, _: None) -> Done:
 
 
 @command("UNSELECT", no_arguments, State.SELECTED, brings=[Capability("UNSELECT")])
-async def unselect(session: Session, _: None) -> Done:
+async def unselect(session: ImapSession, _: None) -> Done:
     session.select(None)
     return Done("UNSELECT completed")
 
 
 @command("EXPUNGE", no_arguments, State.SELECTED)
-async def expunge(session: Session, _: None) -> Done:
+async def expunge(session: ImapSession, _: None) -> Done:
     _require_writable(session.selected)
     await session.mailboxes.expunge(session.selected.mailbox, None)
     await session.push(expunge=True, force=True)
@@ -96,7 +96,7 @@ def _uid_expunge(cursor: Cursor) -> UidExpunge:
 
 
 @command("UID EXPUNGE", _uid_expunge, State.SELECTED, brings=[Capability("UIDPLUS")])
-async def uid_expunge(session: Session, given: UidExpunge) -> Done:
+async def uid_expunge(session: ImapSession, given: UidExpunge) -> Done:
     view = session.selected
     _require_writable(view)
     uids = [view.uids[at] for at in view.indices(given.messages, uid=True)]

@@ -7,7 +7,7 @@ from functools import partial
 
 from mssgw.imapd.registry import State, command
 from mssgw.imapd.replies import Code, Done, No
-from mssgw.imapd.session import Session
+from mssgw.imapd.session import ImapSession
 from mssgw.protocol.imap_lexer import Cursor, Ranges
 from mssgw.store.mailboxes import FlagOp
 
@@ -45,7 +45,7 @@ def _store(cursor: Cursor, *, uid: bool) -> Store:
 
 @command("STORE", partial(_store, uid=False), State.SELECTED, expunge=False, lazy=True)
 @command("UID STORE", partial(_store, uid=True), State.SELECTED, lazy=True)
-async def store(session: Session, given: Store) -> Done:
+async def store(session: ImapSession, given: Store) -> Done:
     view = session.selected
     verb = "UID STORE" if given.uid else "STORE"
     if view.read_only:

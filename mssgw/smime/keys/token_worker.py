@@ -77,7 +77,7 @@ def _login(hello: dict[str, Any]) -> Any:
         raise Refusal("absent", type(error).__name__) from error
 
 
-class Session:
+class TokenSession:
     """Keys by name and identifier, found once."""
 
     def __init__(self, session: Any) -> None:
@@ -143,7 +143,7 @@ def main() -> int:
     """One token, until the parent or the token is gone."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     try:
-        session = Session(_login(receive(requests)))
+        session = TokenSession(_login(receive(requests)))
     except Refusal as refusal:
         send(answers, {"refused": refusal.word, "text": refusal.text})
         return 1
@@ -171,7 +171,7 @@ _BAD_INPUT = frozenset(
 _NOT_KNOWN = frozenset(("MechanismParamInvalid", "MechanismInvalid", "ArgumentsBad"))  # of a mechanism with these parameters
 
 
-def _serve(session: Session, requests: IO[bytes], answers: IO[bytes]) -> int:
+def _serve(session: TokenSession, requests: IO[bytes], answers: IO[bytes]) -> int:
     from pkcs11.exceptions import PKCS11Error
 
     while True:

@@ -18,7 +18,7 @@ async def no_pin(tries_left: int | None) -> str:
     raise AssertionError("the key is a file: nobody is asked for a PIN")
 
 
-class House:
+class NodeWithPatients:
     """The service of one node, and the patients of its DMP."""
 
     def __init__(self, file: Path, running: Running) -> None:
@@ -40,5 +40,5 @@ class House:
 
 
 @pytest.fixture
-def house(write_config, dmp_running: Running) -> House:
-    return House(write_config(), dmp_running)
+def house(write_config, dmp_running: Running) -> NodeWithPatients:
+    return NodeWithPatients(write_config(), dmp_running)

@@ -18,7 +18,7 @@ from mssgw.core.config import load
 from mssgw.dossier import Access, DmpService, Interrupted, NotSetUp, opening
 from tests.dmp.nodes import ACTORS, DOCTOR
 
-from .conftest import House, no_pin
+from .conftest import NodeWithPatients, no_pin
 
 WHY = "Patient inconscient aux urgences"
 ROOT = Path(mssgw.dossier.__file__).parent
@@ -116,8 +116,8 @@ class Reader:
 
 
 @pytest.fixture
-def by_card(write_config, dmp_running) -> House:
-    return House(write_config(ACTORS | {"carte@alpha.test": ACTORS[DOCTOR] | {"key": ""}}), dmp_running)
+def by_card(write_config, dmp_running) -> NodeWithPatients:
+    return NodeWithPatients(write_config(ACTORS | {"carte@alpha.test": ACTORS[DOCTOR] | {"key": ""}}), dmp_running)
 
 
 async def test_who_stops_at_the_pin_leaves_a_row(by_card, monkeypatch):

@@ -225,9 +225,9 @@ async def test_a_creation_stops_where_something_is_missing_and_goes_on_from_ther
 
 
 async def test_today_a_creation_ends_with_mon_espace_sante(write_config, dmp_running, house, card):
-    from .conftest import House
+    from .conftest import NodeWithPatients
 
-    today = House(write_config(legacy_dossier_management=False), dmp_running)
+    today = NodeWithPatients(write_config(legacy_dossier_management=False), dmp_running)
     async with today.session() as dmp:
         assert not dmp.creations.possible
         done = await dmp.creations.create(CreationOrder(card, means=ConsentMeans.ORAL), agreed=True, keep=lambda _letter: None)

@@ -22,7 +22,7 @@ OFF_LOOP = 128 * 1024  # octets from which a message is parsed and copied in a t
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class House:
+class Resources:
     """What every flow of a worker works with."""
 
     config: Config
@@ -34,7 +34,7 @@ class House:
     spool: Path
 
     @classmethod
-    def of(cls, config: Config, store: Store, clock: Clock, protection: Protection) -> House:
+    def of(cls, config: Config, store: Store, clock: Clock, protection: Protection) -> Resources:
         spool = Path(config.node.data) / "spool"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         local = LocalDelivery(config, store)
