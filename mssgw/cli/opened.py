@@ -1,6 +1,7 @@
 """The store of a configuration, opened for one verb, by the owner of its directory (core/owner.py).
 
-A verb works on the store that is there: a lost one is said (ConfigError), never made anew, or `check` would praise it.
+A verb opens an existing store. When the store is missing it raises ConfigError and never makes a new one: an empty store
+would pass `mssgw check`, and the loss would go unnoticed.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def keywords(verdict: Verdict, show: Show) -> frozenset[str]:
 
 
 def learn(tx: Transaction, opened: Opened) -> None:
-    """Remember what a valid signature showed, for answers (RFC 8551 2.5.2, 3.6)."""
+    """Remember what a valid signature showed, for answers (RFC 8551 2.5.2, 2.5.3)."""
     author = Address.parse(opened.verdict.from_address)
     for der in opened.certificates:
         certificates.add(tx, author, der, "mail", tx.now)

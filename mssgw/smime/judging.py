@@ -1,4 +1,4 @@
-"""Judges signatures that are mathematically right: trust, binding to From, and remarks (RFC 8551 3.8, RFC 8550 3).
+"""Judges signatures that are mathematically right: trust, binding to From, and remarks (RFC 8551 4.3, RFC 8550 3).
 
 Path and revocation are `pki.judgement.Validate`'s. A signer is bound when the one From address is in the certificate, or when a
 directory gives it to the certificate's holder (cards carry no address); several signers count as their weakest. A From under the

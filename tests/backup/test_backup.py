@@ -117,7 +117,7 @@ def test_a_backup_holds_all_but_the_master_key_and_is_its_owners_alone(node, pla
     assert {file.path for file in manifest.load(made).files} == files - {"manifest.json"}
 
 
-def test_what_the_verb_says(node, place):
+def test_what_the_verb_prints(node, place):
     done = run(node, "backup", place)
     assert "Sauvegarde terminée" in done.stdout.decode()
     assert "Backup complete" in done.stdout.decode()
@@ -146,7 +146,7 @@ def restore_verify(place, status=0):
     return (done.stdout + done.stderr).decode()
 
 
-def test_a_body_that_was_lost_is_told_and_the_rest_is_kept(node, place, tmp_path):
+def test_a_body_that_was_lost_is_named_and_the_rest_is_kept(node, place, tmp_path):
     (lost,) = (path for path in (tmp_path / "etc" / "data" / "blobs").rglob("*") if path.is_file())
     lost.unlink()
     document = backup(node, place, status=1)
@@ -264,7 +264,7 @@ def test_a_manifest_of_another_version_or_cut_is_a_sentence(node, place):
     assert "can't be read" in restore_verify(made, status=1)
 
 
-def test_a_wrong_master_key_is_told_before_anything_is_put_in_place(node, place, tmp_path):
+def test_a_wrong_master_key_is_refused_before_anything_is_put_in_place(node, place, tmp_path):
     backup(node, place)
     shutil.rmtree(tmp_path / "etc" / "data")
     (tmp_path / "etc" / "master.key").write_bytes(bytes(32))

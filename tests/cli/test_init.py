@@ -49,7 +49,7 @@ def test_from_nothing(run, tmp_path):
     assert "Il manque encore" in said
 
 
-def test_again_it_changes_nothing_and_says_what_is_missing(run, tmp_path):
+def test_again_it_changes_nothing_and_names_what_is_missing(run, tmp_path):
     run(*GIVEN, *key(tmp_path))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     said = run("--hostname", "mx.other.example", "--domain", "other.example", *GIVEN[4:])

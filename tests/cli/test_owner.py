@@ -85,7 +85,7 @@ def test_a_file_of_root_in_the_data_is_named_with_what_to_do(node):
 
 
 @ROOT
-def test_a_service_that_is_somebody_else_is_told(node):
+def test_a_service_of_another_user_is_named(node):
     os.chown(node / "data", 12345, 12345)
     (found,) = _as(NOBODY, node / "data")
     assert found.startswith(f"{node}/data belongs to 12345, and this runs as ")

@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "config" / "dmp" / "settings.md").read_text(
 MIB = 2**20
 
 
-def test_the_page_says_the_limits_that_hold():
+def test_the_page_lists_the_limits_in_force():
     limits, pdf = Limits(), Dmp.__struct_defaults__[Dmp.__struct_fields__.index("max_pdf_octets") - len(Dmp.__struct_fields__)]
     assert pdf == MAX_PDF
     assert limits.document_bytes == 2 * MAX_PDF

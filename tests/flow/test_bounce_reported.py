@@ -58,7 +58,7 @@ async def test_a_report_is_found_with_the_message(store, one):
 @pytest.mark.parametrize(
     "body", [report(status("bob@beta.mssante.test"), original="<other@alpha.mssante.test>"), report(status("eve@beta.mssante.test"))]
 )
-async def test_a_report_says_nothing_about_what_was_not_sent(store, body):
+async def test_a_report_adds_nothing_about_what_was_not_sent(store, body):
     await sent(store)
     assert await note(store, body) == 0
 

@@ -335,7 +335,7 @@ async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, p
     assert b"Original-Envelope-Id: E1\r\n" in report
 
 
-async def test_refusals_are_traced_with_the_words_the_client_heard(submission, sqlite_store, people) -> None:
+async def test_refusals_are_traced_with_the_reply_the_client_got(submission, sqlite_store, people) -> None:
     with pytest.raises(NotAllowed):
         await submission.begin(client_of(people.jeanne), MailFrom(people.admin.address))
     transaction = await submission.begin(client_of(people.jeanne), MailFrom(people.jeanne.address))

@@ -120,7 +120,7 @@ async def test_macros_and_plain_items(anna: Client) -> None:
     assert await anna.ok("FETCH 1 RFC822") == [b"* 1 FETCH (RFC822 {%d}\r\n%s)" % (len(MESSAGE), MESSAGE)]
 
 
-async def test_body_sets_seen_and_says_so_once(alice: Client) -> None:
+async def test_body_sets_seen_and_sends_the_flag_once(alice: Client) -> None:
     await fill(alice, 2)
     await alice.ok("SELECT INBOX")
     assert (await alice.ok("FETCH 1 BODY[TEXT]"))[0].startswith(b"* 1 FETCH (FLAGS (\\Recent \\Seen) BODY[TEXT] {55}")

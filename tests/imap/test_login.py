@@ -158,7 +158,7 @@ async def test_suspended_account_is_sent_away(small_house: MailServer) -> None:
     assert await client.response() == b""
 
 
-async def test_stopping_says_bye_to_those_that_wait(small_house: MailServer) -> None:
+async def test_stopping_sends_bye_to_those_that_wait(small_house: MailServer) -> None:
     idle, between = await small_house.login(), await small_house.login()
     idle.send(b"i1 IDLE\r\n")
     assert (await idle.response()).startswith(b"+")

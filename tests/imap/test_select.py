@@ -6,7 +6,7 @@ from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
 
 
-async def test_select_says_everything_that_is_required(alice: Client) -> None:
+async def test_select_sends_everything_that_is_required(alice: Client) -> None:
     await fill(alice, 2)
     await alice.play("""
         C: a1 SELECT inbox

@@ -69,7 +69,7 @@ async def test_flags_no_client_may_set(anna: Client) -> None:
     assert await anna.ok("UID STORE 77 +FLAGS (\\Seen)") == []
 
 
-async def test_the_other_session_hears_of_it_silent_or_not(house: MailServer) -> None:
+async def test_the_other_session_is_informed_silent_or_not(house: MailServer) -> None:
     one = await house.login()
     await fill(one, 2)
     await one.ok("SELECT INBOX")

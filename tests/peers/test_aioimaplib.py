@@ -11,7 +11,7 @@ from tests.peers.imap_house import MESSAGE, MailServer, certificate, client_tls,
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
 
-async def test_aioimaplib_hears_of_new_mail_in_idle(small_house: MailServer) -> None:
+async def test_aioimaplib_is_informed_of_new_mail_in_idle(small_house: MailServer) -> None:
     other = await small_house.login()
     await fill(other, 1)
     client = aioimaplib.IMAP4_SSL("localhost", small_house.implicit[1], timeout=20, ssl_context=small_house.tls)

@@ -120,7 +120,7 @@ async def connect(port: int) -> Client:
 
 @pytest.mark.peer("dovecot")
 @pytest.mark.material(*(f"mail/{folder}" for folder in FOLDERS))
-async def test_envelope_and_bodystructure_as_dovecot_says(dovecot: Dovecot) -> None:
+async def test_envelope_and_bodystructure_are_those_of_dovecot(dovecot: Dovecot) -> None:
     messages = corpus()
     for number, (_, data) in enumerate(messages):
         (dovecot.mail / "cur" / f"{1000000 + number}.M1P1.host:2,S").write_bytes(data)

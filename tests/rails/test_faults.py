@@ -30,7 +30,7 @@ def test_its_sentence_fits_a_reply_line(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", Fault)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_it_is_told_in_both_languages_with_the_same_facts(fault: Fault, language: str) -> None:
+def test_it_has_a_sentence_in_both_languages_with_the_same_facts(fault: Fault, language: str) -> None:
     assert text(f"{PREFIX}{fault}", language, **dict.fromkeys(FACTS[fault], "x"))  # a value that the peer's has not is a KeyError
 
 

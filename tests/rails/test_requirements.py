@@ -32,11 +32,11 @@ def test_done_is_in_code_and_tested(one) -> None:
 
 
 @pytest.mark.parametrize("one", [one for one in EVERY if one.status is not Status.PLANNED], ids=lambda one: one.id)
-def test_what_is_neither_done_nor_planned_says_why(one) -> None:
+def test_what_is_neither_done_nor_planned_has_a_reason(one) -> None:
     assert one.status is Status.DONE or one.note
 
 
-def test_page_is_what_the_table_says() -> None:
+def test_page_is_printed_from_the_table() -> None:
     assert (ROOT / "docs" / "conformity.md").read_text(encoding="utf-8") == page(TABLE), "run `make docs`"
 
 
@@ -122,7 +122,7 @@ def test_evidence_that_asks_data_from_outside_is_told() -> None:
     assert "need MSSGW_DATA)" in CliRunner().invoke(app, ["conformity"]).output
 
 
-def test_without_the_tests_the_verb_says_so(monkeypatch) -> None:
+def test_without_the_tests_the_verb_reports_that(monkeypatch) -> None:
     monkeypatch.setattr("mssgw.cli.conformity.evidence", lambda groups: (Evidence.of(groups, CODE, ()), False))
     assert "not installed here" in CliRunner().invoke(app, ["conformity"]).output
     rows = json.loads(CliRunner().invoke(app, ["conformity", "--json"]).output)

@@ -49,7 +49,7 @@ async def test_a_message_arrives_byte_for_byte(server, pki):
     assert said[3:6] == [f"MAIL FROM:<jeanne.martin@alpha.test> SIZE={BODY.size}", "RCPT TO:<paul@beta.test>", "DATA"]
 
 
-async def test_the_certificate_is_judged_before_anything_is_said(server, pki):
+async def test_the_certificate_is_judged_before_anything_is_sent(server, pki):
     def refuses(domain, der):
         assert (domain, der) == (DOMAIN, pki.der["server"])
         raise NotTrusted(detail="CN is mx.gamma.test, the list says mx.beta.test")
@@ -117,7 +117,7 @@ async def test_an_unknown_authority_is_temporary(server, pki, tmp_path):
     assert "certificate refused" in told.value.detail
 
 
-async def test_a_server_that_refuses_our_certificate_says_why(server, pki):
+async def test_a_server_that_refuses_our_certificate_gives_its_reason(server, pki):
     """In TLS 1.3 the client learns of it only when it reads."""
     async with server() as peer:
         with pytest.raises(MailError) as told:
@@ -247,7 +247,7 @@ async def test_nobody_listens(server, pki):
     assert told.value.reply.enhanced == "4.4.1"
 
 
-async def test_a_server_that_refuses_in_the_middle_is_heard(server, pki):
+async def test_the_reply_of_a_server_that_refuses_in_the_middle_is_read(server, pki):
     """552 while the content is still on its way, and the connection closed."""
     async with server(answers={"early": b"552 5.3.4 too big\r\n"}) as peer:
         (outcome,) = await send(peer, pki, body=Body.of(b"x" * 70 + b"\r\n" + b"y" * 900_000 + b"\r\n"))

@@ -314,7 +314,7 @@ def test_10_fields_of_an_altered_message_are_not_used(authority: Authority, alic
 # 11 ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_11_a_wrong_micalg_says_nothing(authority: Authority, alice: Person) -> None:
+def test_11_a_wrong_micalg_does_not_count(authority: Authority, alice: Person) -> None:
     assert verdict(authority, clear(ENTITY, good(alice), micalg="md5")).valid
 
 

@@ -98,7 +98,7 @@ def test_a_file_that_broke_is_not_a_file_that_went(petit, tmp_path):
     assert of(files, "paul.petit@x.test") == ()
 
 
-def test_a_file_broken_from_the_start_is_whose_its_name_says_or_anybodys(petit, tmp_path):
+def test_a_file_broken_from_the_start_belongs_to_the_address_in_its_name_or_to_anybody(petit, tmp_path):
     files = CertificateFiles(tmp_path)
     (tmp_path / "paul.petit@x.test.pem").write_bytes(GARBAGE)
     assert why_not(files, "paul.petit@x.test")

@@ -171,7 +171,7 @@ def test_key_and_certificate_of_gnupg_in_one_file() -> None:
         (b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", FileProblem.UNSUPPORTED),
     ],
 )
-def test_what_is_no_key_says_what_it_is(data: bytes, problem: FileProblem) -> None:
+def test_what_is_no_key_is_named_as_what_it_is(data: bytes, problem: FileProblem) -> None:
     with pytest.raises(KeyFileError) as caught:
         keys.load_private(data)
     assert caught.value.problem is problem

@@ -134,7 +134,7 @@ async def test_no_more_questions_at_a_time_than_were_set(bob: Person) -> None:
         one.close()
 
 
-async def test_an_idle_connection_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_is_closed_with_unbind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ldap, "IDLE", 0.0)
     left = asyncio.Event()
 
@@ -209,7 +209,7 @@ def test_a_card_of_somebody_else_among_several_entries_is_nobodys(authority: Aut
     assert certificates(found) == ([card.der] if counts else [])
 
 
-def test_an_address_in_a_certificate_needs_no_entry_that_says_it(authority: Authority, bob: Person) -> None:
+def test_an_address_in_a_certificate_need_not_be_in_the_entry(authority: Authority, bob: Person) -> None:
     assert certificates(candidates(entries((bob.der, "other@beta.mssante.test"), (bob.der, "")), WHO, True)) == [bob.der]
 
 
@@ -246,13 +246,13 @@ def smime_certificate(who: Person) -> bytes:
 
 
 # RFC 2798 2.8
-def test_user_smime_certificate_says_what_they_read(bob: Person) -> None:
+def test_user_smime_certificate_has_their_capabilities(bob: Person) -> None:
     (found,) = candidates(held(bob.der, smime_certificate(bob), name="usersmimecertificate"), WHO, True)
     assert found.certificate == bob.der
     assert capabilities.stated(found.capabilities) == capabilities.MODERN
 
 
-def test_capabilities_nobody_signed_are_not_believed(bob: Person) -> None:
+def test_unsigned_capabilities_do_not_count(bob: Person) -> None:
     value = smime_certificate(bob)
     at = value.index(oids.SMIME_CAPABILITIES) + 40
     altered = value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :]

@@ -273,7 +273,7 @@ def forged(original: Signed, who: Person, **changed: bytes) -> Signed:
     ],
     ids=str,
 )
-def test_what_a_receipt_says_must_be_right(alice: Person, bob: Person, changed: dict[str, bytes], reason: Reason) -> None:
+def test_the_content_of_a_receipt_must_be_right(alice: Person, bob: Person, changed: dict[str, bytes], reason: Reason) -> None:
     original = asked(alice)
     assert receipts.verify(forged(original, bob), original)
     refused(reason, receipts.verify, forged(original, bob, **changed), original)

@@ -89,7 +89,7 @@ def test_verify(workplace: Workplace) -> None:
     assert set(found["reasons"]) <= {"signing-time-far-off"}
 
 
-def test_verify_says_what_does_not_hold(workplace: Workplace) -> None:
+def test_verify_names_what_does_not_hold(workplace: Workplace) -> None:
     message = (workplace.path / "s.eml").read_bytes()
     for name, data, reason in (
         ("altered", message.replace(b"compte rendu.", b"compte vendu."), "content-altered"),
@@ -275,7 +275,7 @@ def test_verify_outside_the_dates_names_subject_dates_and_time(workplace: Workpl
     assert "expired on" in found["signers"][0]["detail"]
 
 
-def test_verify_says_which_field_was_changed_and_what_is_signed(workplace: Workplace) -> None:
+def test_verify_names_the_field_that_was_changed_and_its_signed_value(workplace: Workplace) -> None:
     """Regression: all that was shown of a changed Subject was the word protected-headers-differ."""
     message = (workplace.path / "s.eml").read_bytes()
     subject = "XDM/1.0/DDM+Compte rendu"
@@ -447,7 +447,7 @@ def test_out_may_be_the_message_itself_and_is_never_half_written(workplace: Work
     assert not list(workplace.path.glob(".*"))
 
 
-def test_decrypting_what_is_not_encrypted_says_so(workplace: Workplace) -> None:
+def test_decrypting_what_is_not_encrypted_is_named_as_such(workplace: Workplace) -> None:
     bob = ("--cert", workplace.path / "bob.pem", "--key", workplace.path / "bob.key")
     assert workplace.json("decrypt", workplace.path / "m.eml", *bob, status=1)["fault"] == "not-encrypted"
     assert "n'est pas chiffré" in workplace("decrypt", workplace.path / "m.eml", *bob).stderr.decode()
@@ -504,7 +504,7 @@ def test_a_whole_message_inside_keeps_its_header(workplace: Workplace) -> None:
     assert b"Voici le compte rendu" in found
 
 
-def test_a_detached_signature_alone_says_what_is_missing(workplace: Workplace) -> None:
+def test_a_detached_signature_alone_is_refused_with_what_is_missing(workplace: Workplace) -> None:
     subprocess.run(
         ["openssl", "cms", "-sign", "-in", "m.eml", "-signer", "alice.pem", "-inkey", "alice.key", "-outform", "DER", "-out", "alone.p7s"],
         cwd=workplace.path,

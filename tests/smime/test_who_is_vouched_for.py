@@ -60,7 +60,7 @@ def test_valid_agrees_with_the_exit_status(authority: Authority, alice: Person, 
     assert held(verdict(authority, clear(ENTITY, good(alice), header=header))) == (False, False, False)
 
 
-def test_without_any_from_nobody_is_bound_unless_a_person_says_whom(authority: Authority, alice: Person) -> None:
+def test_without_any_from_nobody_is_bound_unless_a_person_names_the_author(authority: Authority, alice: Person) -> None:
     body = clear(ENTITY, good(alice), header="")
     found = verdict(authority, body)
     assert held(found)[:2] == (False, False)

@@ -31,7 +31,7 @@ async def test_1_smuggling_is_refused(start, connect, flow, mark) -> None:
 
 
 @pytest.mark.parametrize("step", ["begin", "recipient", "accept"])
-async def test_2_an_exception_says_nothing_to_the_peer(start, connect, flow, step) -> None:
+async def test_2_an_exception_reveals_nothing_to_the_peer(start, connect, flow, step) -> None:
     flow.failures[step] = RuntimeError("secret path /var/lib")
     client = await connect(await start())
     await client.hello()
@@ -78,7 +78,7 @@ async def test_5_rcpt_takes_dsn_parameters(start, connect, flow) -> None:  # ECO
     assert flow.accepted[0].recipients[0].notify == {Notify.SUCCESS, Notify.FAILURE}
 
 
-async def test_6_ehlo_says_all_we_do(start, connect) -> None:
+async def test_6_ehlo_lists_all_extensions(start, connect) -> None:
     client = await connect(await start(limits=limits(message_size=1_000_000, recipients=150)))
     reply = await client.hello()
     assert reply.lines == [

@@ -182,7 +182,7 @@ async def test_refused_recipients_cost_less_and_a_message_pays_them_back(start, 
         assert (await client.message()).code == 250
 
 
-async def test_what_the_flow_refuses_at_rcpt_is_said_and_the_others_are_kept(start, connect, flow) -> None:  # RFC 5321 4.5.3.1.10
+async def test_a_recipient_the_flow_refuses_gets_its_reply_and_the_others_are_kept(start, connect, flow) -> None:  # RFC 5321 4.5.3.1.10
     client = await connect(await start())
     await client.hello()
     await client.envelope("a@b.fr", "1@d.fr", "2@d.fr")

@@ -65,7 +65,7 @@ async def test_commands_behind_starttls_are_not_obeyed(start, connect, client_tl
     assert (await client.say("RCPT TO:<c@d.fr>")).code == 503
 
 
-async def test_what_was_said_before_tls_is_forgotten(start, connect, client_tls) -> None:
+async def test_what_was_sent_before_tls_is_forgotten(start, connect, client_tls) -> None:
     client = await connect(await start())
     await client.hello()
     await client.envelope()

@@ -87,7 +87,7 @@ async def test_certificates_keep_their_history(store, clock):
     assert [one.der for one in await store.read(lambda rx: certificates.of(rx, bob))] == [b"new"]
 
 
-async def test_the_last_mail_says_what_can_be_read(store, clock):
+async def test_the_last_mail_has_the_capabilities_that_count(store, clock):
     bob, now = Address.parse("bob@beta.mssante.test"), clock.now()
     assert await store.read(lambda rx: certificates.capabilities(rx, bob)) is None
     for der, age in ((b"gcm", 1), (b"ancient", 5), (b"newer", 0)):

@@ -54,7 +54,7 @@ def test_folders(node):
     assert "Dossiers/2026" not in node("mailbox", "list", "alice@alpha.mssante.test")
 
 
-def test_check_says_ok_and_what_is_wrong(node, tmp_path):
+def test_check_prints_ok_or_what_is_wrong(node, tmp_path):
     node("account", "add", "alice@alpha.mssante.test", "--no-password")
     assert node("check", "--sweep", "--json") == {"problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
     import sqlite3

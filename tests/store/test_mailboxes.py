@@ -336,7 +336,7 @@ async def test_dotless_i_is_not_inbox(sqlite_store):
     assert await sqlite_store.read(lambda rx: mailboxes.by_name(rx, account.id, "ınbox")) is None
 
 
-async def test_a_trimmed_log_says_so(store):
+async def test_a_trimmed_log_is_reported_as_too_short(store):
     box = await new_inbox(store)
     await fill(store, box, 6)
     base = (await store.read(lambda rx: mailboxes.get(rx, box))).modseq

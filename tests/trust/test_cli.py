@@ -68,7 +68,7 @@ def test_verify_holds(workplace):
     assert document["signer"].startswith("CN=alb.mssante.test,")
 
 
-def test_verify_soft_says_that_there_was_no_data_and_hard_refuses(workplace):
+def test_verify_soft_remarks_that_there_was_no_data_and_hard_refuses(workplace):
     status, document, _ = workplace.run("verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--json")
     assert (status, document["revocation"]) == (0, "soft: no fresh data")
     status, document, _ = workplace.run(
@@ -77,7 +77,7 @@ def test_verify_soft_says_that_there_was_no_data_and_hard_refuses(workplace):
     assert (status, document["valid"], document["fault"]) == (1, False, "revocation-unknown")
 
 
-def test_verify_does_not_hold_and_says_why(workplace):
+def test_verify_does_not_hold_and_gives_the_reason(workplace):
     (workplace / "changed.xml").write_bytes((workplace / "list.xml").read_bytes().replace(b"alpha.mssante", b"omega.mssante"))
     status, document, said = workplace.run("verify", workplace / "changed.xml", "--anchors", workplace / "anchors", "--json")
     assert (status, document["fault"]) == (1, "list-signature")

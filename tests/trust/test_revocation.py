@@ -58,7 +58,7 @@ def refused(validator, credential, fault, purpose=Purpose.RELAY_CLIENT, at=NOW):
     return caught.value
 
 
-def test_without_data_hard_defers_soft_says_so_none_does_not_look(scene, pinned, ledger, clock):
+def test_without_data_hard_defers_soft_remarks_it_none_does_not_look(scene, pinned, ledger, clock):
     good = scene[1]
     for mode, expected in (("soft", "soft: no fresh data"), ("none", "none")):
         rule = Rule(mode)
@@ -189,7 +189,7 @@ def test_a_crl_without_number_or_of_another_authority_or_forged(scene, issuer):
         read_crl(crl_of(other), issuer)
 
 
-def test_a_crl_for_authorities_only_says_nothing_about_a_peer(scene, pinned, ledger, validator, issuer):
+def test_a_crl_for_authorities_only_does_not_count_for_a_peer(scene, pinned, ledger, validator, issuer):
     feed(ledger, pinned, scene[0])
     ledger.add_crl(read_crl(crl_of(scene[0], (distribution(only_contains_ca_certs=True), True)), issuer))
     good = scene[0].operator("mx.other.test")
@@ -257,7 +257,7 @@ def test_a_delegated_responder_must_be_made_for_it(scene, issuer):  # RFC 6960 4
         answer(scene, issuer, good, responder=responder(Pki(now=NOW - timedelta(days=30)), ExtendedKeyUsageOID.OCSP_SIGNING))
 
 
-def test_a_revoked_responder_says_nothing_any_more(scene, pinned, ledger, issuer):
+def test_the_answers_of_a_revoked_responder_do_not_count(scene, pinned, ledger, issuer):
     pki, good, _ = scene
     delegated = responder(pki, ExtendedKeyUsageOID.OCSP_SIGNING)
     answered = answer(scene, issuer, good, responder=delegated)

@@ -415,7 +415,7 @@ async def test_one_fetches_at_a_time(scene):
     assert trust.require(ALPHA, scene.alpha.der)
 
 
-async def test_a_changed_list_on_disk_is_not_believed(scene):
+async def test_a_changed_list_on_disk_is_not_used(scene):
     await scene.started()
     path = scene.directory / "data" / "list.xml"
     path.write_bytes(path.read_bytes().replace(b"gamma.mssante.test</Nom>", b"evil1.mssante.test</Nom>"))

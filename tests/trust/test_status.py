@@ -31,7 +31,7 @@ async def shown(scene: Scene) -> tuple[int, dict, str]:
     return people.returncode, json.loads(program.stdout), (people.stdout + people.stderr).decode()
 
 
-async def test_show_says_what_fails_since_when_and_when_it_is_tried_again(scene: Scene) -> None:
+async def test_show_lists_what_fails_since_when_and_when_it_is_tried_again(scene: Scene) -> None:
     """Regression: all it showed was `valid True` while nothing could be fetched."""
     trust = await scene.started()
     scene.authority.behaviour["*"] = "throttled"
@@ -56,7 +56,7 @@ async def test_show_says_what_fails_since_when_and_when_it_is_tried_again(scene:
     assert (await shown(scene))[1]["failing"] == []
 
 
-async def test_show_says_the_state_of_crls_and_ocsp(scene: Scene) -> None:
+async def test_show_lists_the_state_of_crls_and_ocsp(scene: Scene) -> None:
     trust = await scene.started(ocsp=True)
     trust.require(ALPHA, scene.alpha.der)
     await trust.tick()

@@ -57,7 +57,7 @@ def edited(octets, change):
 # -- what holds ------------------------------------------------------------------------------------------------------
 
 
-def test_a_good_list_holds_and_says_who_signed(verify, good):
+def test_a_good_list_holds_and_names_its_signer(verify, good):
     found = verify(good)
     assert [entry.domain for entry in found.entries] == ["alpha.mssante.test", "gamma.mssante.test"]
     assert found.generated_at == NOW - timedelta(days=1)
@@ -109,7 +109,7 @@ def test_duplicates_and_domains_outside_mssante_fr(verify, world):
     assert space.require_listed("mssante.apicrypt.org")
 
 
-async def test_apart_says_the_same(good):
+async def test_apart_has_the_same_result(good):
     assert await whitelist.open_apart(good) == whitelist.open_signed(good, contacts=False)
 
 

@@ -152,7 +152,7 @@ def test_hostname_is_written_plainly():
     assert parse(GOOD.replace("mx.alpha.test", "MX.alpha.test"), Path("/base")).node.hostname == "MX.alpha.test"
 
 
-def test_not_toml_says_where():
+def test_what_is_no_toml_is_refused_with_its_place():
     assert "line 1" in problems("[node\nx = 1")[0][1]
 
 
@@ -179,7 +179,7 @@ def test_secrets_are_listed_and_never_shown(tmp_path):
     assert "s3cret" not in repr(config)
 
 
-def test_credential_without_systemd_says_so(monkeypatch):
+def test_a_credential_without_systemd_is_refused_as_such(monkeypatch):
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     with pytest.raises(FileNotFoundError, match=r"looked for in .*/run/credentials/mssgw.service/master, .*/etc/credstore/master"):
         Secret.parse("credential:master").read()

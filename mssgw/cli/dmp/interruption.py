@@ -41,7 +41,7 @@ _heard: Final = _Heard()
 
 
 def _listened() -> tuple[signal.Signals, ...]:
-    """Not what nohup or a shell's background job ignores."""
+    """The signals that end a verb, without those that are ignored already (by nohup, or by a shell for a background job)."""
     return tuple(s for s in _ENDING if signal.getsignal(s) is not signal.SIG_IGN)
 
 

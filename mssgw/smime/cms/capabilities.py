@@ -51,7 +51,7 @@ def own(holder: Certificate, oaep: bool = True) -> bytes:
     """Our own list, for the signed attribute: strongest first, key management last. `oaep`: the key can unwrap it."""
     entries = [identifier(one.oid) for one in (AES256_GCM, AES128_GCM, AES256_CBC, AES128_CBC)]
     if isinstance(holder.public_key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey):
-        entries.append(identifier(oids.ECDH_SHA256, identifier(oids.AES256_WRAP)))  # RFC 5753 7.3
+        entries.append(identifier(oids.ECDH_SHA256, identifier(oids.AES256_WRAP)))  # RFC 5753 6
     elif holder.pss is None:
         if oaep:
             entries += [OAEP_SHA256, identifier(oids.RSA_OAEP, der.sequence())]  # RFC 3560 5: each set of parameters by itself

@@ -109,7 +109,7 @@ def _content_info(fields: Sequence[bytes]) -> bytes:
 
 
 def certificates_only(certificates: Sequence[Certificate]) -> bytes:
-    """A certs-only SignedData (RFC 8551 3.7), a .p7c."""
+    """A certs-only SignedData (RFC 8551 3.8), a .p7c."""
     return _content_info(
         (der.integer(1), der.set_of([]), der.sequence(oids.DATA), der.explicit(0, *(one.der for one in certificates)), der.set_of([]))
     )

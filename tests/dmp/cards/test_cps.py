@@ -74,7 +74,7 @@ def test_each_key_signs_what_its_certificate_verifies(cps, algorithm):
         assert session.signer.certificate != session.authenticator.certificate
 
 
-def test_a_wrong_pin_says_how_many_tries_are_left_and_is_not_repeated(cps):
+def test_a_wrong_pin_names_the_tries_left_and_is_not_repeated(cps):
     with Pkcs11CardReader(SOFTHSM) as reader:
         with pytest.raises(WrongPin) as raised:
             reader.open("9999", NOW)

@@ -71,7 +71,7 @@ def test_pulling_the_card_is_noticed_without_asking(pcscd):
         watch.stop()
 
 
-def test_a_stopped_watch_says_nothing(pcscd):
+def test_a_stopped_watch_calls_nobody(pcscd):
     gone = threading.Event()
     with inserted(VITALE) as (_, slot):
         Watch(slot, gone.set).stop()

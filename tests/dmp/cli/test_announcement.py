@@ -30,7 +30,7 @@ def test_two_weeks_and_a_month():
 
 
 @pytest.mark.parametrize(("days", "due"), [(0, False), (10, False), (11, True), (14, True), (27, True), (28, False), (40, False)])
-def test_the_reminder_stands_from_three_days_before_the_patient_is_told(days, due):
+def test_the_reminder_is_due_from_three_days_before_the_patient_is_informed(days, due):
     assert Announcement("1.2.3", Ins("279035121518989"), "Annonce", HIDDEN).due(HIDDEN + days * DAY) is due
 
 

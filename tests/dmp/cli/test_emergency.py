@@ -43,7 +43,7 @@ def test_a_refused_get_is_a_refusal_to_read_a_document(mssgw, tmp_path):
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(59, "moins d'une minute"), (61, "dans 1 min")])
-def test_the_banner_never_says_in_0_minutes(seconds, words):
+def test_the_banner_never_shows_0_minutes(seconds, words):
     from datetime import UTC, datetime, timedelta
     from types import SimpleNamespace
 

@@ -36,13 +36,13 @@ def hidden(mssgw, tmp_path) -> str:
         (("--reason", WHY), "NotConfirmed", "n'a pas été confirmé"),
     ],
 )
-def test_bris_de_glace_says_what_is_missing(mssgw, arguments, error, words):
+def test_bris_de_glace_names_what_is_missing(mssgw, arguments, error, words):
     refused = mssgw("find", "--mode", "bris_de_glace", *arguments, patient="NOUVEAU")
     assert refused.document["error"] == error
     assert words in refused.document["sentence"]
 
 
-def test_without_confirmation_each_verb_says_so(mssgw):
+def test_each_verb_is_refused_without_confirmation(mssgw):
     for verb, patient, more in (("authorise", "NOUVEAU", ()), ("close", "NOUVEAU", ("--reason", "Demande")), ("reopen", "FERMEE", ())):
         refused = mssgw(verb, *more, patient=patient)
         assert refused.document["error"] == "NotConfirmed", verb
@@ -109,7 +109,7 @@ def test_every_reason_of_a_refusal_is_shown(mssgw):
     assert "✘" not in alone  # one reason is the sentence itself
 
 
-def test_show_on_a_document_hidden_from_the_patient_only_says_what_to_do(mssgw, hidden):
+def test_show_on_a_document_hidden_from_the_patient_only_names_what_to_do(mssgw, hidden):
     refused = mssgw("show", hidden, patient="PATIENT")
     assert refused.status == 1
     assert "--to patient" in refused.document["sentence"]
@@ -174,7 +174,7 @@ def test_block_is_the_patient_s_act(write_config, mssgw):
     assert not mssgw.done("professionals", "--which", "INTERDITE", patient="PATIENT")["professionals"]
 
 
-def test_professionals_show_the_one_to_whom_td02_says_valide(reconfigured, mssgw):
+def test_professionals_list_the_one_for_whom_td02_answers_valide(reconfigured, mssgw):
     """A dossier that is open to whoever asks, like those of the demo."""
     from dmp_connector.model import AuthorisationStatus
 
@@ -301,7 +301,7 @@ def test_who_feeds_without_reading_deletes_what_was_filed(mssgw, tmp_path):  # E
     assert mssgw("delete", "1.2.3", patient="PATIENT", who=HOSPITAL).document["error"] == "DocumentUnknown"
 
 
-def test_a_creation_left_before_consent_says_how_it_goes_on(mssgw, tmp_path):
+def test_a_creation_left_before_consent_names_the_command_to_resume(mssgw, tmp_path):
     from .test_scenarios import vitale
 
     card = vitale(mssgw, tmp_path, "SANSDOSSIER")

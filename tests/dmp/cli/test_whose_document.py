@@ -37,7 +37,7 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:
     return asked
 
 
-def test_the_result_says_for_whom_by_name_and_birth_date(mssgw, pdf):
+def test_the_result_names_the_patient_and_the_birth_date(mssgw, pdf):
     register = mssgw.running.record("PATIENT").data.patient
     told = submit(mssgw, pdf)
     assert told.document["patient"]["birth_name"] == register.birth_name

@@ -323,7 +323,7 @@ async def test_occupational_doctor_finds_and_does_not_read(dmp: Dmp, call_of) ->
         await dmp.td32_retrieve(call, found[:1])
 
 
-async def test_what_says_it_is_xml_must_be(dmp: Dmp, call_of) -> None:
+async def test_what_is_declared_as_xml_must_be_xml(dmp: Dmp, call_of) -> None:
     with pytest.raises(BadDocument):
         await submit(dmp, call_of("PATIENT"), b"<not closed>")
     with pytest.raises(BadDocument):

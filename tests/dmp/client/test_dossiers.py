@@ -48,7 +48,7 @@ async def test_no_dossier_is_a_state(dmp: Dmp, call_of) -> None:
     assert dossier.authorisation is None
 
 
-async def test_a_closed_dossier_says_when_and_why(dmp: Dmp, call_of) -> None:
+async def test_a_closed_dossier_has_its_date_and_reason(dmp: Dmp, call_of) -> None:
     dossier = await dmp.td02_existence(call_of("FERMEE"))
     assert dossier.state is DossierState.CLOSED
     assert dossier.closure is not None
@@ -58,7 +58,7 @@ async def test_a_closed_dossier_says_when_and_why(dmp: Dmp, call_of) -> None:
     assert dossier.closure.text == "Demande du patient"
 
 
-async def test_the_two_oppositions_are_told_apart(dmp: Dmp, call_of) -> None:
+async def test_the_two_oppositions_are_distinguished(dmp: Dmp, call_of) -> None:
     assert (await dmp.td02_existence(call_of("OPPOSANTE"))).oppositions == Oppositions(True, True)
     assert (await dmp.td02_existence(call_of("CORSE"))).oppositions == Oppositions(False, True)
 

@@ -195,7 +195,7 @@ async def test_answers_that_are_no_answers(dmp_running: Running, dmp_keys: Keys,
         assert server.requests == (1 if sent else 2)  # a 503 was not acted on: tried once more
 
 
-async def test_a_server_that_says_when_to_come_back_is_not_asked_again(dmp_running: Running, dmp_keys: Keys) -> None:  # RFC 9110 10.2.3
+async def test_a_server_that_sends_retry_after_is_not_asked_again(dmp_running: Running, dmp_keys: Keys) -> None:  # RFC 9110 10.2.3
     answer = b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n"
     async with Scripted(dmp_keys, answer, answer) as server, Exchange.of(dmp_running.settings) as exchange:
         with pytest.raises(Unavailable) as error:

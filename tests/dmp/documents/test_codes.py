@@ -34,7 +34,7 @@ def test_the_formats_of_2024_are_there_and_the_withdrawn_are_not():
         formats.require("urn:asip:ci-sis:cva:2017")
 
 
-def test_a_role_is_told_from_the_same_code_of_another_system():
+def test_a_role_is_distinguished_from_the_same_code_of_another_system():
     roles = codes.load().subject_role
     assert (roles.require("10", G15).label, roles.require("10", G16).label) == ("Médecin", "Médecin en formation")
     assert roles.require("SM26", R01).label.startswith("Qualifié en Médecine")
@@ -42,7 +42,7 @@ def test_a_role_is_told_from_the_same_code_of_another_system():
         roles.require("77", G15)
 
 
-def test_codes_taken_from_another_set_are_marked_and_the_doctor_says_so():
+def test_codes_taken_from_another_set_are_marked_and_shown_by_doctor():
     facility = codes.load().facility
     assert {c.code for c in facility.unconfirmed} == {"SA64", "SA65", "SA66", "SA67", "SA68", "SA69"}
     assert facility.require("SA11", R02) not in facility.unconfirmed

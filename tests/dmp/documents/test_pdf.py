@@ -58,7 +58,7 @@ def test_the_creation_letter_shows_each_opposition_ticked_or_not(emergency, samu
 
 
 @pytest.mark.peer("pdftotext")
-def test_the_closing_letter_says_what_becomes_of_the_data():
+def test_the_closing_letter_explains_what_becomes_of_the_data():
     shown = words(closing_letter(Letterhead(DOCTOR, CABINET), PATIENT, (), at=AT))
     assert "dix ans" in shown
 
@@ -137,7 +137,7 @@ def test_a_100_mb_pdf_is_refused_without_being_read(pdf):
 
 
 @needs_examples
-def test_pdfs_by_other_makers_are_told_apart():
+def test_pdfs_by_other_makers_are_distinguished():
     """Those inside the examples of the ANS: five say PDF/A-1b and are, the others have object streams or say PDF/A-2."""
     verdicts = {}
     for path in EXAMPLES:

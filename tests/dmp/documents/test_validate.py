@@ -197,7 +197,7 @@ SCHEMA = """<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="x
 
 
 @pytest.mark.package("saxonche")
-def test_the_compiler_does_what_iso_schematron_says(tmp_path):
+def test_the_compiler_does_what_iso_schematron_defines(tmp_path):
     import saxonche
 
     path = tmp_path / "s.sch"
@@ -225,7 +225,7 @@ def test_the_compiler_does_what_iso_schematron_says(tmp_path):
         ("<schema", "s.sch"),
     ],
 )
-def test_a_schema_that_cannot_be_compiled_says_why(tmp_path, schema, said):
+def test_a_schema_that_cannot_be_compiled_gives_the_reason(tmp_path, schema, said):
     path = tmp_path / "s.sch"
     path.write_text(schema)
     with pytest.raises(BadSchematron, match=said):

@@ -138,7 +138,7 @@ def test_all_failing_conditions_are_named_at_once():
     }
 
 
-def test_the_matrix_is_whole_and_says_what_the_guide_says():
+def test_the_matrix_is_whole_and_agrees_with_the_guide():
     for action in Action:
         for column in Column:
             assert right(action, column) in Right

@@ -136,7 +136,7 @@ def test_a_rotation_that_meets_a_broken_row_changes_nothing(url):
     store.close()
 
 
-def test_what_was_moved_or_altered_does_not_open_and_check_says_so(url):
+def test_what_was_moved_or_altered_does_not_open_and_check_names_it(url):
     store = filled(url)
     with store._engine.begin() as connection:
         connection.execute(t.audit.update().values(outcome="granted"))

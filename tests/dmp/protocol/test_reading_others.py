@@ -105,7 +105,7 @@ def test_insi_corsica() -> None:
     assert person.birth_place == "2B020"
 
 
-def test_insi_is_believed_with_a_wrong_key() -> None:
+def test_an_ins_from_insi_is_accepted_with_a_wrong_key() -> None:
     """Official test data: the register answers a key that the formula does not give; it is not refused."""
     person = answer_of("TEST_2.08_cas2.xml").require_found()
     assert person.ins.value == "181036322045660"

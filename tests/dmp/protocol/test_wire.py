@@ -322,7 +322,7 @@ def test_now_is_utc() -> None:
 # ---- sentences
 
 
-def test_users_are_told_in_french_first() -> None:
+def test_users_read_french_first() -> None:
     with pytest.raises(BadIns) as error:
         Ins.typed("275126322074973")
     assert (

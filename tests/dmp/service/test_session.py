@@ -41,7 +41,7 @@ async def test_an_actor_is_known_by_the_address_in_any_case(house):
         assert dmp.actor.practitioner.family == "MARTIN"
 
 
-async def test_who_is_not_an_actor_is_told_so_in_both_languages(house):
+async def test_who_is_not_an_actor_is_refused_in_both_languages(house):
     with pytest.raises(NotSetUp) as refused:
         async with house.session("nobody@alpha.test"):
             pass
@@ -135,7 +135,7 @@ async def test_who_stops_at_the_pin_leaves_a_row(by_card, monkeypatch):
     assert await by_card.rows() == [("find", "interrupted")]
 
 
-async def test_without_a_card_nobody_is_asked_and_a_row_tells_who_it_was_for(by_card, monkeypatch):
+async def test_without_a_card_nobody_is_asked_and_an_audit_row_names_the_patient(by_card, monkeypatch):
     def none(self, *given, **options):
         raise NoCard("no card")
 
@@ -154,7 +154,7 @@ async def test_the_store_is_checked_and_gets_new_keys_without_a_session(house):
     assert await house.rows() == [("TD0.2", "ACTIVE")]
 
 
-async def test_a_master_key_that_is_too_short_is_told(house, tmp_path):
+async def test_a_master_key_that_is_too_short_is_refused(house, tmp_path):
     (tmp_path / "master").write_bytes(b"m" * 31)
     with pytest.raises(NotSetUp, match="32"):
         await house.service.check_store()

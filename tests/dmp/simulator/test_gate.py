@@ -250,7 +250,7 @@ async def test_other_methods_are_refused(dmp_running, dmp_keys: Keys) -> None:
         assert (await client.get(f"{dmp_running.settings.url}/patients")).status_code == 405
 
 
-def test_the_journal_says_who_did_what(send, simulator: Simulator) -> None:
+def test_the_journal_lists_who_did_what(send, simulator: Simulator) -> None:
     send()
     (line,) = simulator.world.records[simulator.config.patients[0].ins].journal
     assert (line.who, line.mode, line.outcome) == ("899700367909", "normal", "OK")

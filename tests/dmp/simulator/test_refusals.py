@@ -119,7 +119,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_vihf_that_lacks_something_or_says_it_wrong(send, dmp_signer: FileSigner, doctor: Actor, simulator, name: str) -> None:  # noqa: F811
+def test_a_vihf_with_something_missing_or_wrong(send, dmp_signer: FileSigner, doctor: Actor, simulator, name: str) -> None:  # noqa: F811
     change, said = CHANGES[name]
     person = simulator.config.patients[0]
     call, settings = Call(doctor, Ins(person.ins, person.oid)), VihfSettings()

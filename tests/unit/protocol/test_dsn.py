@@ -244,7 +244,7 @@ WORDS = st.text(max_size=60)
 
 @given(WORDS, WORDS, WORDS, WORDS, st.sampled_from(Action), st.binary(max_size=200))
 @settings(max_examples=examples(100))
-def test_whatever_strangers_said_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
+def test_whatever_others_wrote_the_report_keeps_its_shape(diagnostic, original, envid, mta, action, returned):
     """Whatever text stands in a field, it stays one report with one recipient and no added fields."""
     one = RecipientStatus(
         final="paul@beta.mssante.test",
