@@ -27,11 +27,13 @@ def acting(config: Config, *, make: bool = False) -> None:
 
     `make`: for verbs that make something where nothing is. Raises ConfigError.
     """
+    if make:
+        owner.make(config.node.data)
     if owner.differs(config.node.data):
         for _, secret in config.secrets():
             with contextlib.suppress(OSError):  # who needs it says why
                 secret.hold()
-    owner.become(config.node.data, make=make)
+    owner.become(config.node.data)
 
 
 def with_store(config: Config, use: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:

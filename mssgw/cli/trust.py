@@ -299,7 +299,9 @@ def _space(file: Path, directory: Path | None) -> TrustSpace:
 
 def _directory(config: Config, *, make: bool = False) -> Path:
     """Of the lists, which belong to the owner of the data."""
-    owner.become(config.node.data, make=make)
+    if make:
+        owner.make(config.node.data)
+    owner.become(config.node.data)
     return config.node.data / "trust"
 
 

@@ -26,17 +26,25 @@ def differs(directory: Path) -> bool:
     return os.geteuid() == 0 and _owner(directory) not in (None, 0)
 
 
-def become(directory: Path, *, make: bool = False) -> None:
-    """Root takes the user and the groups of the directory's owner, for good. Raises ConfigError for anybody else.
-
-    `make`: the directory is about to be made when it is not there; root makes it for the user of the installed service.
-    """
-    if make and os.geteuid() == 0 and _owner(directory) is None:
-        _make(directory)
-    uid = _owner(directory)
-    if uid is None:
+def make(directory: Path) -> None:
+    """Root makes it, when it is not there, for the user that the unit names. Where no service is installed, and for any
+    other user, whoever keeps something there makes it. Raises ConfigError."""
+    if os.geteuid() != 0 or _owner(directory) is not None or not (name := unit.user()):
         return
-    if uid == os.geteuid():
+    try:
+        entry = pwd.getpwnam(name)
+        directory.mkdir(mode=0o700, parents=True)
+        os.chown(directory, entry.pw_uid, entry.pw_gid)
+    except KeyError:
+        raise ConfigError([("node.data", f"the service runs as {name}, and there is no such user: useradd --system {name}")]) from None
+    except OSError as error:
+        raise ConfigError([("node.data", f"{directory} can't be made: {error.strerror or error}")]) from error
+
+
+def become(directory: Path) -> None:
+    """Root takes the user and the groups of the directory's owner, for good. Raises ConfigError for anybody else."""
+    uid = _owner(directory)
+    if uid is None or uid == os.geteuid():
         return
     if os.geteuid() != 0:
         raise ConfigError([("node.data", f"{directory} belongs to {user(uid)}; run this as root or as {user(uid)}")])
@@ -93,20 +101,6 @@ def _owner(directory: Path) -> int | None:
         return directory.stat().st_uid
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _make(directory: Path) -> None:
-    """For the user that the unit names; where no service is installed it is root's own."""
-    if not (name := unit.user()):
-        return
-    try:
-        entry = pwd.getpwnam(name)
-        directory.mkdir(mode=0o700, parents=True)
-        os.chown(directory, entry.pw_uid, entry.pw_gid)
-    except KeyError:
-        raise ConfigError([("node.data", f"the service runs as {name}, and there is no such user: useradd --system {name}")]) from None
-    except OSError as error:
-        raise ConfigError([("node.data", f"{directory} can't be made: {error.strerror or error}")]) from error
 
 
 def _no_place(directory: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,10 +42,14 @@ def node() -> Iterator[Path]:
 
 
 def verb(node: Path, *arguments: str, status: int = 0, user: int = 0) -> str:
+    return run(node, [*arguments, "--config", str(node / "mssgw.toml")], status=status, user=user)
+
+
+def run(node: Path, arguments: list[str], *, status: int = 0, user: int = 0) -> str:
     environment = os.environ | {"CREDENTIALS_DIRECTORY": str(node / "credentials"), "PYTHONDONTWRITEBYTECODE": "1"}
     script = f"import os, sys; os.setuid({user}); sys.path.insert(0, {os.getcwd()!r}); from mssgw.__main__ import main; sys.exit(main())"
     done = subprocess.run(
-        [*in_reach(node / "scratch"), sys.executable, "-c", script, *arguments, "--config", str(node / "mssgw.toml")],
+        [*in_reach(node / "scratch"), sys.executable, "-c", script, *arguments],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == status, done.stdout + done.stderr
@@ -65,6 +70,35 @@ def test_verbs_of_root_leave_nothing_of_root(node):
     verb(node, "trust", "override", "--reason", "a test")
     assert {path.name for path in (node / "data").iterdir()} >= {"store.db", "trust"}
     assert owners(node / "data") == {NOBODY}
+
+
+@ROOT
+def test_the_store_of_the_dmp_belongs_to_the_service(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    with (node / "mssgw.toml").open("a") as config:
+        config.write('[dmp]\nurl = "https://dmp.example/v2"\nanchors = "dmp.pem"\n')
+    verb(node, "dmp", "store")
+    assert (node / "data" / "dmp.db").exists()
+    assert owners(node / "data") == {NOBODY}
+
+
+@ROOT
+def test_a_node_started_as_root_on_data_of_the_service_is_refused(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    assert "and this runs as root; start it as nobody" in verb(node, "serve", status=1)
+    assert list((node / "data").iterdir()) == []
+
+
+@ROOT
+def test_a_demo_of_root_in_a_directory_of_another_user_leaves_nothing_of_root(node):
+    (node / "demo").mkdir()
+    os.chown(node / "demo", NOBODY, NOBODY)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        arguments = ["demo", "--dir", str(node / "demo"), "--port-base", str(taken.getsockname()[1])]
+        assert str(taken.getsockname()[1]) in run(node, arguments, status=1)
+    assert (node / "demo" / "lock").exists()
+    assert owners(node / "demo") == {NOBODY}
 
 
 @ROOT
@@ -121,5 +155,5 @@ def test_a_place_for_data(tmp_path, place, why):
 def test_root_makes_the_data_directory_for_the_user_of_the_unit(tmp_path, monkeypatch):
     monkeypatch.setattr("mssgw.core.unit.user", lambda: "no-such-user-here")
     with pytest.raises(ConfigError, match="there is no such user: useradd --system no-such-user-here"):
-        owner.become(tmp_path / "data", make=True)
+        owner.make(tmp_path / "data")
     assert not (tmp_path / "data").exists()

@@ -58,7 +58,7 @@ def test_without_a_unit_there_is_no_user(tmp_path):
 def test_a_credential_that_others_can_read_is_refused_and_not_passed_over(tmp_path, mode):
     put(tmp_path / "etc/credstore" / NAME, mode=mode)
     put(tmp_path / "run/credstore" / NAME, b"another")
-    with pytest.raises(PermissionError, match=f"mode {mode:04o}, others can read it; chmod 600"):
+    with pytest.raises(PermissionError, match=f"mode {mode:04o}, others can read or change it; chmod 600"):
         credentials.find(NAME, tmp_path)
 
 
@@ -67,7 +67,7 @@ def test_the_access_list_of_systemd_shows_as_bits_of_the_group(tmp_path):
     file = put(tmp_path / "run/credentials/mssgw.service" / NAME, mode=0o440)
     assert credentials.find(NAME, tmp_path) == file
     file.chmod(0o444)
-    with pytest.raises(PermissionError, match="others can read it"):
+    with pytest.raises(PermissionError, match="others can read or change it"):
         credentials.find(NAME, tmp_path)
 
 
@@ -80,11 +80,15 @@ def test_a_credential_of_a_stranger_is_refused(tmp_path):
 
 
 def test_an_encrypted_credential_is_decrypted_by_systemd_s_program(tmp_path, monkeypatch):
-    put(tmp_path / "etc/credstore.encrypted" / NAME, b"sealed")
+    sealed = put(tmp_path / "etc/credstore.encrypted" / NAME, b"sealed", 0o644)  # as systemd-creds writes it
     program = put(tmp_path / "bin/systemd-creds", b'#!/bin/sh\n[ "$1 $2" = "decrypt --name=mssgw.master.key" ] && printf opened\n', 0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     found = credentials.find(NAME, tmp_path)
     assert (found.read_bytes(), found.read_bytes()) == (b"opened", b"opened")
+    sealed.chmod(0o666)
+    with pytest.raises(PermissionError, match="others can read or change it"):
+        credentials.find(NAME, tmp_path)
+    sealed.chmod(0o644)
     program.write_text("#!/bin/sh\necho 'no such TPM' >&2; exit 1\n")
     with pytest.raises(PermissionError, match="systemd-creds can't decrypt it: no such TPM"):
         credentials.find(NAME, tmp_path)

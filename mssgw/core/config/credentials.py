@@ -94,14 +94,15 @@ def _of_unit(name: str, root: Path) -> Iterator[Place]:
 
 
 def _require_private(place: Place, found: os.stat_result) -> None:
-    """Raises PermissionError when the file is not root's or ours, or when others can read it."""
+    """Raises PermissionError when the file is not root's or ours, or when others can read or change it."""
     owners = {0, os.geteuid()} | ({place.path.parent.stat().st_uid} if place.by_systemd else set())
     if found.st_uid not in owners:
         raise PermissionError(f"{place.path} belongs to user {found.st_uid}, neither to root nor to who runs this; chown root {place.path}")
     if not stat.S_ISREG(found.st_mode):
         raise PermissionError(f"{place.path} is no file")
-    if (mode := stat.S_IMODE(found.st_mode)) & (0o007 if place.by_systemd else 0o077):
-        raise PermissionError(f"{place.path} has mode {mode:04o}, others can read it; chmod 600 {place.path}")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & (0o022 if place.encrypted else 0o007 if place.by_systemd else 0o077):  # systemd-creds lets everybody read what it encrypts
+        raise PermissionError(f"{place.path} has mode {mode:04o}, others can read or change it; chmod 600 {place.path}")
 
 
 def _decrypted(name: str, path: Path) -> bytes:
