@@ -48,7 +48,7 @@ class Retrieved:
 
 
 class Documents(Caller):
-    """TD2 and TD3 (IHE ITI-41, ITI-18, ITI-43, ITI-57, ITI-62), on what every call has in common."""
+    """TD2 and TD3 (IHE ITI-41, ITI-18, ITI-43, ITI-57), on what every call has in common."""
 
     # ---- TD2: feed
 

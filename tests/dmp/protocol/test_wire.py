@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,15 @@ def test_an_include_that_leads_nowhere() -> None:
         element = parse(f'<d xmlns:x="http://www.w3.org/2004/08/xop/include"><x:Include href="{reference}"/></d>'.encode())
         with pytest.raises(BadAnswer):
             mtom.content_of(element, {"": mtom.Part("", "a/b", b"")})
+
+
+def test_the_content_type_of_a_request_names_its_action() -> None:
+    """RFC 3902: application/soap+xml, with the charset and the action as parameters."""
+    read = Message()
+    read["Content-Type"] = soap.content_type("urn:ihe:iti:2007:RetrieveDocumentSet")
+    assert read.get_content_type() == "application/soap+xml"
+    assert read.get_content_charset() == "utf-8"
+    assert read.get_param("action") == "urn:ihe:iti:2007:RetrieveDocumentSet"
 
 
 def test_envelopes_escape_what_they_are_given() -> None:
