@@ -1,4 +1,4 @@
-"""What can be wrong with a backup."""
+"""The errors about a backup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mssgw.core.texts import message
 
 
 class BackupError(Exception):
-    """Nothing was changed that the sentence doesn't name. `fault` is its word for programs."""
+    """Nothing was changed but what the sentence names. `fault` is the word for programs."""
 
     def __init__(self, fault: str, **values: object) -> None:
         self.fault, self.message = f"backup.{fault}", message(f"backup.{fault}", **values)

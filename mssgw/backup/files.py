@@ -11,7 +11,7 @@ from typing import NamedTuple
 Tell = Callable[[str, int, int], None]  # which part (a word of `core.texts`), done, total
 
 _PIECE = 1 << 20
-WRITING = ".writing"  # how the name ends of a file that is not complete
+WRITING = ".writing"  # the end of the name of a file that is not complete
 
 
 class Digest(NamedTuple):
@@ -83,7 +83,7 @@ def sync_tree(path: Path) -> None:
 
 
 def give(path: Path, like: Path) -> None:
-    """Whose `like` is, whose `path` shall be. Only root can, and only root needs to."""
+    """Give `path` the owner of `like`. Only root can, and only root needs to."""
     if os.geteuid() == 0:
         found = like.stat()
         os.chown(path, found.st_uid, found.st_gid)

@@ -90,7 +90,7 @@ def load(directory: Path) -> Manifest:
         found = msgspec.json.decode(octets, type=Manifest)
     except msgspec.DecodeError as error:
         raise BackupError("manifest", path=directory / NAME, why=error) from error
-    for kept in found.files:  # a path is never trusted with where it leads
+    for kept in found.files:  # a path in a manifest must not lead out of the backup
         if kept.path.startswith("/") or ".." in Path(kept.path).parts:
             raise BackupError("manifest", path=directory / NAME, why=f"path {kept.path}")
     return found

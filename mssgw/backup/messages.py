@@ -1,6 +1,6 @@
-"""Take single mailboxes and messages out of a backup into the store that runs, as new messages in folders of their own.
+"""Copy single mailboxes and messages from a backup into the running store, as new messages in folders of their own.
 
-Nothing that is there is touched: `INBOX` of the backup comes into `Restauré/INBOX`. What that folder has already is not
+Nothing that is there is changed: `INBOX` of the backup comes into `Restauré/INBOX`. What that folder has already is not
 added again, so an interrupted call is simply repeated. The backup itself is only read.
 """
 
@@ -109,7 +109,7 @@ def _message_id(source: Source, row: MessageRow) -> bytes:
 
 @contextlib.contextmanager
 def readable_by(source: Source, chosen: Sequence[Chosen], data: Path) -> Iterator[Source]:
-    """The same for the owner of `data`, whom root becomes before it writes there: a copy of what that user may not read."""
+    """The backup for the owner of `data`, as whom root writes there: a copy of the files that this user may not read."""
     if os.geteuid() != 0 or data.stat().st_uid == 0:
         yield source
         return

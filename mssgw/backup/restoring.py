@@ -1,7 +1,7 @@
 """Put a whole backup back: into an empty data directory, and every file to where it lay.
 
-Order: everything that can refuse (each file read and compared with its hash, the master key, the data directory, a node
-that runs, a database that is not empty) -> files written into `data/.restoring` -> PostgreSQL loaded -> names moved to
+Order: all checks (each file read and compared with its hash, the master key, the data directory, a running node, a
+database that is not empty) -> files written into `data/.restoring` -> PostgreSQL loaded -> names moved to
 their places, the mail store's last. As long as `.restoring` is there the restore is not finished: no node starts on it,
 and the next restore begins again. Nothing that is there is overwritten: `force` moves it aside.
 """
@@ -31,7 +31,7 @@ from mssgw.store.migration import RESTORING
 from mssgw.store.seal import MasterKeys
 
 _LOCK = "serve.lock"  # of the node's parent process
-_LOADING = "loading"  # in the working directory: tables of PostgreSQL are ours since then
+_LOADING = "loading"  # in the working directory: a mark that the tables in PostgreSQL were loaded by us
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class _Store:
 
 
 def _stores(found: Manifest, backup: Path, mail: StoreUrl, dmp: StoreUrl | None, *, ours: bool) -> list[_Store]:
-    """Which copy goes where. `ours`: what stands in PostgreSQL was loaded by a restore that did not end. Raises BackupError, Occupied."""
+    """Which copy goes where. `ours`: the tables in PostgreSQL were loaded by a restore that did not end. Raises BackupError, Occupied."""
     pairs = [(found.mail, mail, snapshot.TABLES)]
     if found.dmp:
         if dmp is None:
@@ -129,7 +129,7 @@ def _require_alike(stored: StoreCopy, url: StoreUrl) -> None:
 
 
 def _emptied(data: Path, *, force: bool, now: datetime) -> Path | None:
-    """An empty data directory, or none, or the refusal. Where the old one is, when there was one."""
+    """Ensure that the data directory is empty or missing, else refuse or move it aside. Returns where the old one is now."""
     if not data.exists():
         return None
     if (data / RESTORING).exists():  # what lies here was put by a restore that did not end
@@ -193,7 +193,7 @@ def _unpacked(found: Manifest, backup: Path, data: Path, tell: Tell) -> list[str
 
 
 def _move(data: Path, names: list[str], stores: dict[str, Path]) -> None:
-    """Into place, the stores last: as long as they are not there, nothing can be mistaken for a whole restore."""
+    """Move everything into place, the stores last: while they are missing, nothing can be mistaken for a complete restore."""
     work = data / RESTORING
     for name in sorted(names, key=lambda name: (name in stores, name.startswith("mail."))):
         target = stores.get(name, data / name)
@@ -243,7 +243,7 @@ def _put(one: Kept, backup: Path, target: Path) -> None:
 
 
 def _owned(path: Path, owner: str, group: str) -> None:
-    """Give a file to whom it belonged. Only root can; names that this machine doesn't know leave it root's."""
+    """Give a file its former owner. Only root can; when this machine doesn't know the name, the file stays root's."""
     if os.geteuid() == 0:
         for keyword, name in (("user", owner), ("group", group)):
             if name:

@@ -1,8 +1,7 @@
-"""What belongs into a backup beside the stores and the bodies: the configuration, all files it names, the rest of `data`.
+"""The parts of a backup beside the stores and the bodies: the configuration, all files it names, the rest of `data`.
 
-Every path and `file:` of the configuration is followed, so a setting of tomorrow is not forgotten. Left out, and named:
-the master key under whatever name it lies, keys that stay in a token, and programs' libraries and kits, which are
-installed and not kept.
+Every path and `file:` of the configuration is followed, so that no new setting is forgotten. Left out, and named: the
+master key under any name, keys that stay in a token, and programs' libraries and kits, which are installed again.
 """
 
 from __future__ import annotations
@@ -105,18 +104,18 @@ def _raise(error: OSError) -> None:
 
 
 def _plain(path: Path) -> Path:
-    """Absolute and without `..`; symbolic links stay, because their names are what the configuration says."""
+    """Absolute and without `..`; symbolic links stay, because the configuration names them."""
     return Path(os.path.abspath(path))
 
 
 class _MasterKeys:
-    """Recognises a master key wherever it lies: in a directory of identities as well as at its own place."""
+    """Recognises the master key by its content, also in a directory of identities."""
 
     def __init__(self, *references: Secret) -> None:
         self._octets: set[bytes] = set()
         self._places: set[Path] = set()
         for reference in references:
-            with contextlib.suppress(OSError):  # a backup can be taken by who may not read it
+            with contextlib.suppress(OSError):  # a backup can be taken by a user that may not read the key
                 self._places.add(reference.path.resolve())
                 self._octets.add(reference.read())
 

@@ -157,7 +157,7 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
 
 
 def _bodies(blobs: Path, work: Path, names: tuple[str, ...], before: Path | None, tell: Tell) -> tuple[list[Kept], list[str]]:
-    """Bring every body that the copied rows name; those that were lost already are told, and stop nothing."""
+    """Copy every body that the copied rows name; those that were lost already are reported and stop nothing."""
     known = {one.path: one for one in manifest.load(before).files} if before else {}
     kept: list[Kept] = []
     missing: list[str] = []

@@ -4,7 +4,7 @@
     async with service.session("jeanne.martin@alpha.test", pin=ask) as dmp:
         found = await dmp.dossiers.exists(Access("279035121518989"))
 
-values      what a caller says (`Access`, `Search`, `Filing`, `CreationOrder`) and what comes back, frozen
+values      what a caller gives (`Access`, `Search`, `Filing`, `CreationOrder`) and gets back, frozen
 setup       the node's configuration as the connector's values; the connector's store
 opening     the actor's key: a file, or the card in the reader with its PIN and its TLS relay
 session     one actor at work: whose dossier is meant, the row that every attempt leaves, what a cancelled one closes

@@ -24,7 +24,7 @@ Told = Callable[[CreationEvent, Creation], None]
 
 
 class Creations:
-    """`create` runs every step that is still to be done; the methods raise what `dmp_connector.dossier.workflow` says."""
+    """`create` runs every step that is still to be done; the methods raise the errors of `dmp_connector.dossier.workflow`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -32,7 +32,7 @@ class Creations:
 
     @property
     def possible(self) -> bool:
-        """May a DMP be created from here? Otherwise the outcome is that Mon espace santé manages it."""
+        """Whether a DMP may be created from here; otherwise Mon espace santé manages it."""
         return self._session.setup.table.legacy_dossier_management
 
     async def create(
@@ -41,7 +41,7 @@ class Creations:
         """From wherever the creation stands to its confirmation. `agreed`: does this patient consent to it?
 
         `keep` puts the letter (PDF/A-1) where it is sent from, in a thread; only when it returned, the creation is confirmed.
-        `told` hears of each step. Raises ConsentMissing, NotConfirmed, TraitsDiffer, OtherPatient, CreationUnanswered, CardError,
+        `told` is called after each step. Raises ConsentMissing, NotConfirmed, TraitsDiffer, OtherPatient, CreationUnanswered, CardError,
         and what `keep` raises: what is done stays, and `order.resume` goes on from there.
         """
         async with self._session.attempt("create"):
@@ -99,7 +99,7 @@ class Creations:
         return creation
 
     async def identify(self, creation: Creation, order: CreationOrder) -> Creation:
-        """Step 1: the Vitale, and who INSi says that is."""
+        """Step 1: the Vitale, and the person whom INSi knows by it."""
         card = await asyncio.to_thread(self.read_vitale, order.vitale)
         person = card.beneficiary(order.rank)
         async with self._session.insi() as insi:
@@ -117,7 +117,7 @@ class Creations:
         return await self._flow.consent(self._session.actor, creation, means=order.means, oppositions=order.oppositions)
 
     async def _sent(self, creation: Creation, order: CreationOrder) -> Creation:
-        """TD1.1, and the web account that is still owed."""
+        """TD1.1, and the web account if it is still to be made."""
         if creation.step is Step.READY:
             return await self._flow.create(self._session.actor, creation, address=order.address)
         if creation.owed_access:

@@ -30,7 +30,7 @@ _HIDDEN_FROM: Final = {
 
 
 class Documents:
-    """The methods raise what `dmp_connector.dossier` says, BadIns, and Unavailable when the DMP does not answer."""
+    """The methods raise the errors of `dmp_connector.dossier`, BadIns, and Unavailable when the DMP does not answer."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -66,7 +66,7 @@ class Documents:
             return Copy(found.entry, await asyncio.to_thread(_in_form, found.content, form))
 
     async def watch(self, consultation: OpenConsultation, *, presence: str = "", until: Awaitable[None]) -> str:
-        """Keep it open until `until` ends, its time is over or the card leaves its reader; then it is closed. By what: a BY_ word.
+        """Keep it open until `until` ends, its time is over or the card leaves its reader; then close it. Returns a BY_ word.
 
         `presence`: part of the name of the reader that holds the card, when it is not the card that signs. Raises NoReader.
         """
@@ -84,7 +84,7 @@ class Documents:
             return ended
 
     async def end(self) -> int:
-        """Close every consultation of the actor that is still open. Their number."""
+        """Close every consultation of the actor that is still open. Returns their number."""
         async with self._session.attempt("end"):
             await self._consultations.sweep()
             return await self._consultations.close_all(self._session.actor, by=BY_HAND)
@@ -94,7 +94,7 @@ class Documents:
         types = (self._session.tables.type_code.require(search.type_code),) if search.type_code else ()
         return FindDocuments(_EVERY if search.everything else _CURRENT, service_from=first, types=types)
 
-    # -- what others see of a document. Each tells whether anything changed: what is so already is not sent again.
+    # -- what others see of a document. Each returns whether anything changed: what is so already is not sent again.
 
     async def hide(self, access: Access, unique_id: str, *, hidden: bool = True) -> bool:
         """TD3.3a: mask to professionals, or unmask."""

@@ -1,4 +1,4 @@
-"""Use cases on a dossier: may I, who else may, lists, administrative data, closing and reopening."""
+"""Use cases on a dossier: authorisations, lists, administrative data, closing and reopening."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mssgw.dossier.values import Access, Existence, Gesture, given
 
 
 class Dossiers:
-    """The methods raise what `dmp_connector.dossier.service` says, BadIns, and Unavailable when the DMP does not answer."""
+    """The methods raise the errors of `dmp_connector.dossier.service`, BadIns, and Unavailable when the DMP does not answer."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -68,7 +68,7 @@ class Dossiers:
             return await self._service.read(self._session.call(access), reason=access.reason, confirmed=access.confirmed)
 
     async def modify(self, access: Access, wanted: AdministrativeChange, *, agreed: Gesture) -> bool:
-        """TD1.3b. False: it is so already, nothing was sent. `agreed` is asked for oppositions only: they are the patient's word."""
+        """TD1.3b. False: it is so already, nothing was sent. `agreed` is asked for oppositions only: they are the patient's decision."""
         async with self._session.attempt("modify", access):
             require_contacts(email=wanted.email or "", mobile=wanted.mobile or "", phone=wanted.phone or "")
             call = self._session.call(access)

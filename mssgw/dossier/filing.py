@@ -25,7 +25,7 @@ SENT = "sent"
 
 
 class Filings:
-    """The methods raise what `dmp_connector.dossier.deposits` says, BadIns, and Unavailable when the DMP does not answer."""
+    """The methods raise the errors of `dmp_connector.dossier.deposits`, BadIns, and Unavailable when the DMP does not answer."""
 
     def __init__(self, session: Session, practice: str) -> None:
         """`practice`: JDV_J04, of the documents that are made from PDFs."""
@@ -42,7 +42,7 @@ class Filings:
 
     @property
     def largest(self) -> int:
-        """Octets of the largest file that is looked at: a CDA carries its PDF in base64."""
+        """Octets of the largest file that is read: a CDA carries its PDF in base64."""
         return 2 * self._session.setup.table.max_pdf_octets
 
     def require_document(self, content: bytes, name: str) -> None:
@@ -59,7 +59,7 @@ class Filings:
     async def submit(self, access: Access, filing: Filing, *, right_patient: Gesture, progress: Progress | None = None) -> Receipt:
         """TD2.1: file a document once and only once; the same CDA or PDF again is the same document.
 
-        `right_patient`: is this the person it is about? Answered before anything is kept or sent. Raises BadDocument, BadCode,
+        `right_patient`: asks whether this is the person it is about, before anything is kept or sent. Raises BadDocument, BadCode,
         TraitsDiffer, NotConfirmed (nothing was sent), Unavailable (kept: `resume` goes on), Refused.
         """
         async with self._session.attempt("submit", access):

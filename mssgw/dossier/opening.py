@@ -25,7 +25,7 @@ from mssgw.dossier.values import AskPin
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who acts, with what signs for them. `card` and `relay` None: keys in files."""
+    """The actor and the signer. `card` and `relay` None: keys in files."""
 
     actor: Actor
     signer: Signer

@@ -1,4 +1,4 @@
-"""The door: a session for an actor, and what needs none: the workstation, the card as it shows itself, the store."""
+"""The service: a session for an actor, and what needs none: the workstation, the card without its PIN, the store."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class DmpSession:
 
 @dataclass(frozen=True, slots=True)
 class CardSeen:
-    """A card as it shows itself without a PIN. `wanted`: the PS_IdNat of the actor whose card it should be, "" when nobody's."""
+    """The part of a card that can be read without its PIN. `wanted`: PS_IdNat of the actor whose card it should be, "" when nobody's."""
 
     card: Card
     holder: Practitioner
@@ -105,7 +105,7 @@ class DmpService:
 
         `address`: of a dmp_actor, the login of the account too. `pin` is called when the key is in a card. `act` and `mode`: for the
         row of a session that could not be opened. `trace`: a directory for every request and response. Raises NotSetUp, CardError,
-        BadCertificate, BadCode, and what the store says.
+        BadCertificate, BadCode, and the errors of the store.
         """
         setup = Setup.of(self.config, self.file)
         who = setup.actor(address)
@@ -144,7 +144,7 @@ class DmpService:
     # -- without a session
 
     async def doctor(self, address: str = "") -> tuple[Check, ...]:
-        """Is this workstation ready, for one actor or for all of them? Asks for no PIN. Raises NotSetUp."""
+        """The checks of this workstation, for one actor or for all of them. Asks for no PIN. Raises NotSetUp."""
         station = Setup.of(self.config, self.file).station(address)
         return await asyncio.to_thread(examine, station, self.now())
 

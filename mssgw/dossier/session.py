@@ -102,7 +102,7 @@ class Session:
 
     @contextmanager
     def receiving(self, progress: Progress | None) -> Iterator[None]:
-        """`progress` is told how much of each answer has come."""
+        """`progress` is called with how much of each answer has come."""
         if progress is None:
             yield
             return
@@ -136,7 +136,7 @@ def stopped_by(error: BaseException) -> str:
 
 
 async def finished(work: Coroutine[Any, Any, None]) -> None:
-    """Run to its end, although this task is cancelled again meanwhile."""
+    """Run to its end, even when this task is cancelled again meanwhile."""
     task = asyncio.ensure_future(work)
     while not task.done():
         with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The audit trail: who did what in whose dossier, and what came of it."""
+"""The audit trail: who did what in whose dossier, and the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller says, and what comes back: frozen values without any behaviour of the DMP."""
+"""What a caller gives and gets back: frozen values without any behaviour of the DMP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def given(gesture: Gesture, patient: Patient) -> bool:
 
 
 Progress = Callable[[int, int], None]
-"""Told (octets so far, octets in all or 0 when unknown) while something is sent or received."""
+"""Called with (octets so far, octets in all or 0 when unknown) while something is sent or received."""
 
 
 DECLINED: Final = AccountAccess(None)
@@ -53,7 +53,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Existence:
-    """A dossier as TD0.2 tells it, and what its reader may do in it."""
+    """A dossier as TD0.2 describes it, and what the actor may do in it."""
 
     dossier: Dossier
     possible: frozenset[Action]
@@ -116,7 +116,7 @@ class Filing:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of a deposit that had got no answer. `outcome`: "sent", or the sentence of the refusal."""
+    """The outcome of a deposit that had got no answer: "sent", or the sentence of the refusal."""
 
     unique_id: str
     title: str
@@ -136,7 +136,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class CreationOrder:
-    """What the patient said, and how the confirmation goes. `resume`: id of a creation begun earlier.
+    """The patient's decisions, and how the confirmation is sent. `resume`: id of a creation begun earlier.
 
     `vitale`: a simulated card as a file instead of the reader. `rank`: the beneficiary on the card, from 1. `means` None: no consent
     yet, so that nothing is created. `address`: postal lines of the patient, the last one "75001 PARIS". `email`: where the
