@@ -76,7 +76,7 @@ def _wanted(hostname: str, domains: list[str] | None, store: str, data: Path, ma
 def _asked(option: str, question: Message, default: str) -> str:
     if not sys.stdin.isatty():
         raise typer.BadParameter("is needed, there is no terminal to ask at", param_hint=option)
-    return str(typer.prompt(both(question), default=default, err=True))
+    return str(typer.prompt(both(question), default=default if "." in default else None, err=True))
 
 
 def _written(file: Path, wanted: Wanted, service: Service) -> Path:

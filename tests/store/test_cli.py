@@ -164,6 +164,10 @@ def test_a_master_key_of_a_group_that_is_not_the_service_s(node, tmp_path, monke
     os.chown(tmp_path / "master.key", 0, 12)
     node("config", "check", "mssgw.toml")
     assert "which is not that of the service; chown root:root" in node.called.stderr.decode()
+    os.chown(tmp_path / "master.key", 12, 0)
+    (tmp_path / "master.key").chmod(0o600)
+    node("config", "check", "mssgw.toml")
+    assert "who is neither root nor the service; chown root:root" in node.called.stderr.decode()
 
 
 def test_an_error_carries_no_smtp_code(node):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mssgw.core.config import credentials
-from mssgw.core.owner import group
+from mssgw.core.owner import group, user
 
 BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
 
@@ -156,15 +156,17 @@ class Secret(_Parsed):
         except OSError:
             return ""  # reading it reports why
         try:
-            service = data.stat().st_gid
+            owner, service = data.stat().st_uid, data.stat().st_gid
         except OSError:
-            service = found.st_gid  # no data yet: nothing to compare with
+            owner, service = found.st_uid, found.st_gid  # no data yet: nothing to compare with
         if found.st_mode & 0o007:
             who = "everybody can read or change it"
         elif found.st_mode & 0o070 and found.st_gid != service:
             who = f"the group {group(found.st_gid)} can read it, which is not that of the service"
         elif found.st_mode & 0o020:
             who = f"the group {group(found.st_gid)} can change it"
+        elif found.st_uid not in (0, owner):
+            who = f"it belongs to {user(found.st_uid)}, who is neither root nor the service"
         else:
             return ""
         return f"{self}: mode {found.st_mode & 0o777:04o}, {who}; chown root:{group(service)} {self.name} && chmod 640 {self.name}"
