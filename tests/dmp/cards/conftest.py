@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -123,9 +124,7 @@ def provision(
     """A token as a CPS shows itself: two keys, public and private data objects. Made by SoftHSM's and OpenSC's own tools."""
     tokens = folder / "tokens"
     tokens.mkdir(parents=True)
-    config = folder / "softhsm2.conf"
-    config.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
-    monkeypatch.setenv("SOFTHSM2_CONF", str(config))
+    inserted(folder, monkeypatch)
     run("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", PIN)
     certificates = {}
     for name, key_id in (("authentication", "a020"), ("signature", "a010")):
@@ -153,6 +152,13 @@ def provision(
     return Token(next(tokens.iterdir()), PIN, certificates["authentication"], certificates["signature"])
 
 
+def inserted(folder: Path, monkeypatch) -> None:
+    """From here on the module finds the tokens of this folder."""
+    config = folder / "softhsm2.conf"
+    config.write_text(f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(config))
+
+
 def run(*command: str) -> str:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr or ran.stdout
@@ -163,10 +169,20 @@ def tool(*arguments: str) -> str:
     return run("pkcs11-tool", "--module", str(SOFTHSM), "--login", "--pin", PIN, *arguments)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 @peer(*CARD_TOOLS)
-def cps(tmp_path: Path, ca: Ca, monkeypatch) -> Token:
-    return provision(tmp_path / "cps", ca, monkeypatch)
+def made(tmp_path_factory: pytest.TempPathFactory, ca: Ca) -> Token:
+    """The doctor's card, which takes seconds to make; each test has a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        return provision(tmp_path_factory.mktemp("card") / "cps", ca, patch)
+
+
+@pytest.fixture
+def cps(tmp_path: Path, made: Token, monkeypatch) -> Token:
+    folder = tmp_path / "cps"
+    shutil.copytree(made.folder.parent, folder / "tokens")
+    inserted(folder, monkeypatch)
+    return replace(made, folder=folder / "tokens" / made.folder.name)
 
 
 VITALE = {

@@ -50,7 +50,7 @@ def run(config, *command: str, pin: str = "") -> tuple[int, dict]:
     ran = CliRunner().invoke(app, [*command, "--config", str(config), "--json"], env={"MSSGW_PIN_FD": str(reading)})
     if ran.exception is not None and not isinstance(ran.exception, SystemExit):
         raise ran.exception
-    return ran.exit_code, json.loads(ran.stdout.splitlines()[-1])
+    return ran.exit_code, json.loads(ran.stdout.splitlines()[-1].replace("\N{NO-BREAK SPACE}", " "))
 
 
 def test_the_cards_data_and_keys_replace_those_of_the_configuration(config, cps, simulator):
