@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -18,10 +19,12 @@ from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.core.errors import Deferred, MailError, NotAllowed, NotFound, NotTrusted, Refused
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.inbound import Inbound
+from mssgw.flow.mailboxes import Mailboxes, Snapshots
 from mssgw.flow.protection import UNPROTECTED
 from mssgw.flow.resources import Resources
 from mssgw.flow.submission import HospitalRelay, Submission
 from mssgw.flow.transaction import Client
+from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Protected
@@ -423,3 +426,27 @@ async def test_a_transaction_without_recipients_is_refused(submission, sqlite_st
     with pytest.raises(Refused, match=r"554 5\.5\.1"):
         await transaction.accept(checked(LETTER))
     assert await sqlite_store.read(queue.list_all) == []
+
+
+async def test_without_room_on_the_disk_nothing_begins_at_any_edge(resources, trust, people, monkeypatch) -> None:
+    """It was asked for by the SMTP ports alone."""
+    monkeypatch.setattr("mssgw.store.blobs.os.statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096))
+    jeanne = MailFrom(people.jeanne.address)
+    begun = [
+        Submission(resources, trust).begin(client_of(people.jeanne), jeanne),
+        hospital(resources, trust).begin(INSIDE, jeanne),
+        Inbound(resources, trust).begin(peer(b"beta"), MailFrom(Address.parse("durand@beta.mssante.test"))),
+        Mailboxes(resources.store, people.jeanne, MimeLimits.of(resources.config.limits), Snapshots()).require_appendable("INBOX"),
+    ]
+    for step in begun:
+        with pytest.raises(Deferred, match=r"452 4\.3\.1"):
+            await step
+
+
+async def test_there_is_room_for_what_was_announced_or_it_does_not_begin(resources, trust, people, monkeypatch) -> None:
+    free = resources.config.limits.free_disk + 1_000_000
+    monkeypatch.setattr("mssgw.store.blobs.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    flow = Submission(resources, trust)
+    await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, size=900_000))
+    with pytest.raises(Deferred, match=r"452 4\.3\.1"):
+        await flow.begin(client_of(people.jeanne), MailFrom(people.jeanne.address, size=1_100_000))
