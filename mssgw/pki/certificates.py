@@ -191,10 +191,11 @@ class Certificate:
 
     def require_key(self, use: Use) -> Kind:
         """Its key may be used so by the table of `policy`. Raises the fault."""
-        kind = self.kind
-        if use not in kind.uses:
-            raise self.fault(Problem.USAGE, policy.refused_use(kind, use))
-        return kind
+        try:
+            policy.require_use(self.kind, use)
+        except KeyRefused as error:
+            raise self.fault(error.problem, str(error)) from error
+        return self.kind
 
     @cached_property
     def pss(self) -> bytes | None:

@@ -1,6 +1,6 @@
 """Which keys are accepted, for what: one table, used by trust and by S/MIME (ADR 16).
 
-For every public key from outside `kind_of` decides whether it is one of the table and large enough, and `require` whether
+For every public key from outside `kind_of` decides whether it is one of the table and large enough, and `require_use` whether
 it may be used so. The table is printed in docs/trust.md; tests/rails/test_key_policy.py pins both.
 
 Sources beside the RFCs: [ANSSI] "Recommandations de sécurité relatives à TLS", SDE-NT-35, v1.2 of 2020-03-26: RSA of 2048
@@ -118,16 +118,10 @@ def kind_of(key: PublicKey) -> Kind:
     raise KeyRefused(Problem.UNSUPPORTED, f"key of kind {type(key).__name__.removesuffix('PublicKey')}")
 
 
-def require(key: PublicKey, use: Use) -> Kind:
-    """The row of a key that may be used so. Raises KeyRefused."""
-    kind = kind_of(key)
+def require_use(kind: Kind, use: Use) -> None:
+    """That the table allows the use. Raises KeyRefused."""
     if use not in kind.uses:
-        raise KeyRefused(Problem.USAGE, refused_use(kind, use))
-    return kind
-
-
-def refused_use(kind: Kind, use: Use) -> str:
-    return f"{kind.name} key, which {_REFUSED_USE[use]}"
+        raise KeyRefused(Problem.USAGE, f"{kind.name} key, which {_REFUSED_USE[use]}")
 
 
 def _require_sizes(key: rsa.RSAPublicKey) -> None:

@@ -1,6 +1,5 @@
 """Who may talk to whom: the signed whitelist, the pinned authorities, revocation, and TLS.
 
-names, certificates, der      the content of certificates and of the list, read without trusting it
 anchors, paths, revocation    the pinned validator
 whitelist, xmlsig, space      the list: verified, read, asked
 fetch, feed, refresh, disk    the background

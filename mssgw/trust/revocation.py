@@ -33,7 +33,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAl
 from mssgw.core.clock import Clock
 from mssgw.pki import der
 from mssgw.pki.certificates import Certificate, CertificateError
-from mssgw.pki.policy import Use
+from mssgw.pki.policy import ISSUING_HASHES, Use
 from mssgw.trust.anchors import Anchor
 from mssgw.trust.faults import Fault, refusal, spoken
 
@@ -43,7 +43,6 @@ MAX_ANSWERS = 20_000
 SKEW = timedelta(minutes=5)  # between a publisher's clock and ours
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 UNDATED = timedelta(hours=12)  # how long data without nextUpdate counts
-_HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 _ENTRY_EXTENSIONS = {"2.5.29.21", "2.5.29.24"}  # reason, invalidity date: neither changes who is revoked
 
 Mode = Literal["hard", "soft", "none"]
@@ -231,7 +230,7 @@ def _verify_crl(octets: bytes, parsed: x509.CertificateRevocationList, issuer: A
     if _crl_issuer(octets, fields) != issuer.certificate.subject_der:
         raise RevocationError("issued by another authority")
     algorithm = parsed.signature_hash_algorithm
-    if algorithm is None or algorithm.name not in _HASHES or parsed.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+    if algorithm is None or algorithm.name not in ISSUING_HASHES or parsed.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
         raise RevocationError("signed with an algorithm that is not accepted")
     digest = hashlib.new(algorithm.name, memoryview(octets)[start:signed_end]).digest()
     try:
@@ -341,7 +340,7 @@ def _answer(single: ocsp.OCSPSingleResponse, certificate: Certificate, issuer: A
 def _verify_answer(response: ocsp.OCSPResponse, issuer: Anchor, now: datetime) -> Certificate:
     """Who signed it: the authority itself, or a responder that the authority made for it (RFC 6960 4.2.2.2)."""
     algorithm = response.signature_hash_algorithm
-    if algorithm is None or algorithm.name not in _HASHES:
+    if algorithm is None or algorithm.name not in ISSUING_HASHES:
         raise RevocationError("signed with an algorithm that is not accepted")
     signer = _responder(response, issuer, now)
     digest = hashlib.new(algorithm.name, response.tbs_response_bytes).digest()

@@ -1,1 +1,1 @@
-"""Keys and certificates: files, tokens, and where each is written in a configuration."""
+"""Keys and certificates: in memory, in files, in tokens."""

@@ -1,1 +1,1 @@
-"""Octets of CMS: DER and BER, object identifiers, algorithms, armour, and long content without copies."""
+"""Octets of CMS: BER as a stream, object identifiers, algorithms, armour, and long content without copies."""
