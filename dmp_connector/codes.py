@@ -60,7 +60,7 @@ class CodeTables:
     """Every table the connector needs. Loaded once per folder by `load`."""
 
     type_code: ValueSet  # JDV_J66, what the DMP takes
-    type_code_cisis: ValueSet  # JDV_J07, what a CDA may say
+    type_code_cisis: ValueSet  # JDV_J07, the codes that a CDA may have
     class_code: ValueSet
     format_code: ValueSet
     content_type: ValueSet

@@ -59,7 +59,7 @@ class InsiAnswer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class VitaleIdentity:
-    """What the card says, unmodified. `number`: the holder's NIR with key; `own_number`: the beneficiary's, if on the card.
+    """The content of the card, unmodified. `number`: the holder's NIR with key; `own_number`: the beneficiary's, if on the card.
 
     `assertion`: the signed statement of the reading software, refused when older than 20 minutes.
     """

@@ -49,7 +49,7 @@ class Signer(Protocol):
 
 
 class FileSigner:
-    """Key and certificate from PEM files. Raises BadCertificate when they are unreadable or strangers."""
+    """Key and certificate from PEM files. Raises BadCertificate when they are unreadable or do not belong together."""
 
     def __init__(self, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> None:
         if certificate.public_key() != key.public_key():

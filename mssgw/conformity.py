@@ -8,11 +8,11 @@ numbered sections of `docs/reference/`; a comment cites them as `docs/reference/
     requirements()                      the table; raises ConfigError
     citations(directory)                what the sources below a directory name
     sections(directory)                 what the pages of docs/reference/ define
-    Evidence.of(table, code, tests)     which citation speaks for which requirement, and those that speak for none
+    Evidence.of(table, code, tests)     which citation counts for which requirement, and those that count for none
     page(table)                         docs/conformity.md; `python -m mssgw.conformity` prints it
 
-A citation of a section speaks for the longest entry that contains it, and for those above: `RFC n 4.5.4.1` for `RFC n 4.5.4` and
-`RFC n`. A transaction with a letter speaks for its family too; a family's name alone speaks for none of its members.
+A citation of a section counts for the longest entry that contains it, and for those above: `RFC n 4.5.4.1` for `RFC n 4.5.4` and
+`RFC n`. A transaction with a letter counts for its family too; a family's name alone counts for none of its members.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ REFERENCE = "docs/reference/"
 
 class Status(enum.StrEnum):
     DONE = "done"  # everything that concerns us, in code and in tests
-    PARTIAL = "partial"  # the note says what is missing, or how little of it is ours
+    PARTIAL = "partial"  # the note has what is missing, or how little of it is ours
     PLANNED = "planned"
     NO = "no"  # on purpose
 

@@ -2,7 +2,7 @@
 
 A test that takes `store` runs twice, on SQLite and on PostgreSQL, and ends with `store.check`. PostgreSQL is a temporary
 cluster of Debian's package, one for each process of the run, with one database that is emptied after each test.
-`sqlite_store` is for tests that don't look at the engine. `tests/needs.py` says what a test needs of the machine, and
+`sqlite_store` is for tests that don't look at the engine. `tests/needs.py` has what a test needs of the machine, and
 `tests/groups.py` what runs together.
 """
 

@@ -1,4 +1,4 @@
-"""A CPS or CPE as values: certificates, identity, activities; what the PKCS#11 objects of the card say (docs/reference/dmp.md 8.1).
+"""A CPS or CPE as values: certificates, identity, activities; the content of the card's PKCS#11 objects (docs/reference/dmp.md 8.1).
 
 Two key pairs: the last byte of CKA_ID is 0x20 for authentication (TLS) and 0x10 for signature (VIHF, XAdES).
 CPS_INFO_PS (public) ends with the speciality; CPS_ACTIVITY_nn_PS (after the PIN) holds one place of work.
@@ -42,7 +42,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card as read. `activities` are empty before the PIN. `tries_left`: None when the module does not say."""
+    """A card as read. `activities` are empty before the PIN. `tries_left`: None when the module does not show it."""
 
     serial: str
     reader: str

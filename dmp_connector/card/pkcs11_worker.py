@@ -27,7 +27,7 @@ class Holder:
         self.session: Any = None
 
     def load(self, module: str) -> dict[str, Any]:
-        """Load the PKCS#11 module at this path. Raises what the module says when it is none."""
+        """Load the PKCS#11 module at this path. Raises the module's own error when it is none."""
         import pkcs11
 
         self.module = pkcs11.lib(module)

@@ -1,6 +1,6 @@
 """PC/SC readers: which there are, which holds which card, and the moment a card leaves.
 
-One bi-slot reader or two readers: both are just slots with names here; `pair` says which slot serves the
+One bi-slot reader or two readers: both are just slots with names here; `pair` decides which slot serves the
 professional's card and which the Vitale. pyscard (extra `card`) is imported in this module and nowhere else.
 """
 

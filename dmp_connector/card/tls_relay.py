@@ -170,7 +170,7 @@ class TlsRelay:
         await self._listening(self._process)
 
     async def _listening(self, process: asyncio.subprocess.Process) -> None:
-        """Read the log until stunnel says it is up; its end before that is a refusal by the token or the engine."""
+        """Read the log until stunnel reports that it is up; its end before that is a refusal by the token or the engine."""
         if process.stderr is None:
             raise AssertionError("a pipe is asked for above")
         try:

@@ -61,7 +61,7 @@ class Cda:
 
     @cached_property
     def templates(self) -> tuple[str, ...]:
-        """OIDs of the templates that the document says it follows."""
+        """OIDs of the templates that the document claims to follow."""
         return tuple(t.get("root", "") for t in self.all("templateId"))
 
     @cached_property

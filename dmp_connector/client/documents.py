@@ -183,7 +183,7 @@ class Documents(Caller):
     async def td32_retrieve(self, call: Call, entries: Sequence[DocumentEntry]) -> tuple[Retrieved, ...]:
         """TD3.2 - consultation de documents (ITI-43): in the order asked for, size and hash checked.
 
-        Raises DocumentUnknown, AccessDenied, RegistryRefused, BadAnswer (missing, or not what the metadata say).
+        Raises DocumentUnknown, AccessDenied, RegistryRefused, BadAnswer (missing, or not as in the metadata).
         """
         ins_of("TD3.2", call)
         wanted = [(e.repository_id or self.settings.repository_oid, e.unique_id) for e in entries]
@@ -213,7 +213,7 @@ class Documents(Caller):
     async def td33b_make_visible(
         self, call: Call, entry: DocumentEntry, *, to: Visibility = Visibility.HIDDEN_FROM_PATIENT, confirmed: bool
     ) -> None:
-        """TD3.3b - rendre visible au patient ou aux représentants légaux. Irreversible: `confirmed` says that a person
+        """TD3.3b - rendre visible au patient ou aux représentants légaux. Irreversible: `confirmed` means that a person
         was asked (EX_3.3-1045). `to` is the visibility code that is removed."""
         if not confirmed:
             raise NotAllowed(message("client.making-document-visible-cannot-undone"))

@@ -162,7 +162,7 @@ class Deposits:
         return known
 
     async def _agreed(self, call: Call, known: Qualified, ask: Ask | None) -> None:
-        """Raise NotConfirmed, audited, when whoever files says that this is not the patient."""
+        """Raise NotConfirmed, audited, when the person who files answers that this is not the patient."""
         if ask is not None and not ask(known.patient):
             error = NotConfirmed(message("dossier.patient-not-confirmed"))
             await self._desk.refused(call, Action.FEED.value, error)

@@ -29,7 +29,7 @@ MANAGED = "managed by Mon espace santé"
 
 @dataclass(frozen=True, slots=True)
 class DeskRules:
-    """Policy as data. Durations say how long a consultation lasts at most, by mode."""
+    """Policy as data. Durations are the longest of a consultation, by mode."""
 
     consultation: timedelta = timedelta(minutes=30)
     emergency: timedelta = timedelta(minutes=15)

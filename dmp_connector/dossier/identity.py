@@ -118,7 +118,7 @@ def _differing(document: Cda, register: Patient) -> Iterator[str]:
 
 
 def _traits(document: Cda) -> dict[str, str]:
-    """The strict traits as they compare; "" for one that is not said. Given names: the first, then the list, between bars."""
+    """The strict traits, made ready for comparison; "" for a missing one. Given names: the first, then the list, between bars."""
     patient = document.find("recordTarget/patientRole/patient")
     if patient is None:
         return dict.fromkeys(("birth name", "given names", "birth date", "sex", "birth place"), "")

@@ -120,7 +120,7 @@ class DossierService:
     ) -> Dossier:  # fmt: skip
         """TD0.3 after an explicit gesture, never by itself (EX_0.3-1010): the consent is stored, then declared.
 
-        Raises ConsentMissing unless confirmed; what `decide` says; the DMP's refusal. The dossier as it is then.
+        Raises ConsentMissing unless confirmed; the errors of `decide`; the DMP's refusal. The dossier as it is then.
         """
         desk = self._desk
         if not confirmed:
@@ -196,7 +196,7 @@ class DossierService:
         """The actions worth showing: all others would be refused (docs/reference/dmp.md 7.4)."""
         return possible(call.actor, call.mode, treating_doctor=dossier.treating_doctor)
 
-    # -- documents: what others see of them. Each says whether anything changed: what is so already is not sent again.
+    # -- documents: what others see of them. Each returns whether anything changed: what is so already is not sent again.
 
     async def mask(self, call: Call, unique_id: str, *, masked: bool, reason: str = "", confirmed: bool = False) -> bool:
         """TD3.3a. Raises BadInput for unmasking what is hidden from the patient only: that is `make_visible`."""

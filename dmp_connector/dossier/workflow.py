@@ -83,7 +83,7 @@ class CreationWorkflow:
         )
 
     async def create(self, actor: Actor, creation: Creation, *, address: tuple[str, ...] = ()) -> Creation:
-        """TD1.1, then TD1.5a. CREATED or MANAGED_BY_MES; raises DossierExists and what else the server says.
+        """TD1.1, then TD1.5a. CREATED or MANAGED_BY_MES; raises DossierExists and the server's other errors.
 
         Raises CreationUnanswered: perhaps done. Called again with the creation of the store, the DMP is asked first (TD0.2):
         a dossier that is there now was made by the call that was never answered.
@@ -139,7 +139,7 @@ class CreationWorkflow:
 
     async def open_account(self, actor: Actor, creation: Creation) -> Creation:
         """TD1.5a, when the patient chose an account and the DMP has not decided on it. Its refusal does not undo the DMP:
-        `access` says it. Raises CreationUnanswered; asked again, the DMP says first whether the account is there.
+        it is noted in `access`. Raises CreationUnanswered; when repeated, the DMP is first asked whether the account is there.
         """
         account = creation.owed_access
         if account is None or account.channel is None or creation.patient is None:

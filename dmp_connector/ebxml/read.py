@@ -237,7 +237,7 @@ def require_success(element: etree._Element) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedPart:
-    """A document as ITI-43 hands it over, before anything of it is believed."""
+    """A document as received by ITI-43, before anything of it is checked."""
 
     repository_id: str
     unique_id: str

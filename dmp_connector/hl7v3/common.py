@@ -40,7 +40,7 @@ def add(parent: etree._Element, local: str, text: str | None = None, /, **attrib
 
 
 def nil(parent: etree._Element, local: str, **attributes: str) -> etree._Element:
-    """The same, said to be without value (xsi:nil)."""
+    """The same, marked as without value (xsi:nil)."""
     element = add(parent, local, **attributes)
     element.set(f"{{{names.XSI}}}nil", "true")
     return element
@@ -295,7 +295,7 @@ def read_observations(patient: etree._Element) -> dict[str, str]:
 
 
 def read_oppositions(patient: etree._Element) -> Oppositions:
-    """The two oppositions of a patient; None for one that is not said."""
+    """The two oppositions of a patient; None for one that is absent."""
     found = read_observations(patient)
     return Oppositions(truth(found.get(names.OPPOSES_BRIS_DE_GLACE)), truth(found.get(names.OPPOSES_CENTRE_15)))
 

@@ -129,7 +129,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Institution:
-    """XON: the author's structure. Name or id may be empty when the CDA says nullFlavor (docs/reference/dmp.md 3.2)."""
+    """XON: the author's structure. Name or id may be empty where the CDA has nullFlavor (docs/reference/dmp.md 3.2)."""
 
     name: str
     id: str = ""

@@ -42,7 +42,7 @@ class Oppositions:
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """Since when and why a dossier is closed; None where the DMP does not say."""
+    """Since when and why a dossier is closed; None where the DMP sends none."""
 
     at: date | None
     reason: Code | None

@@ -48,7 +48,7 @@ def ins_key(body: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ins:
-    """A matricule INS. `value` has 15 characters (13 + key), `oid` says who issued it."""
+    """A matricule INS. `value` has 15 characters (13 + key), `oid` names its issuer."""
 
     value: str
     oid: str = InsKind.NIR

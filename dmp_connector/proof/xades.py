@@ -44,7 +44,7 @@ def signature_document(
 ) -> Document:
     """Signature01: signed content and its entry. `documents` is not empty; facility and practice come from the first.
 
-    Raises BadDocument when a document that says it is XML is not.
+    Raises BadDocument when a document declared as XML is not.
     """
     content = sign(submission, documents, signer, algorithm, now, canonical=canonical)
     first = documents[0].entry

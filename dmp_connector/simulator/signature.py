@@ -31,7 +31,7 @@ _HASHES = {"http://www.w3.org/2001/04/xmlenc#sha256": "sha256", "http://www.w3.o
 
 
 def verify_submission(content: bytes, set_unique_id: str, documents: Sequence[Document]) -> x509.Certificate:
-    """The signer's certificate (its trust is the caller's affair). Raises BadDocument naming what does not hold."""
+    """The signer's certificate, whose trust the caller decides. Raises BadDocument naming what does not hold."""
     try:
         root = parse(content)
     except BadAnswer as error:

@@ -64,7 +64,7 @@ class Record:
 
     @property
     def state(self) -> DossierState:
-        """As TD0.2 says it."""
+        """In the form of TD0.2."""
         return DossierState.NO_DMP if not self.exists else DossierState.CLOSED if self.closure else DossierState.ACTIVE
 
     @property

@@ -91,7 +91,7 @@ def _parameters(content_type: str) -> dict[str, str]:
 def _split(body: bytes, boundary: bytes, max_parts: int) -> list[Part]:
     delimiter = b"--" + boundary
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
-    if at == 1:  # find said -1
+    if at == 1:  # find returned -1
         raise BadAnswer(message("mtom.boundary-does-not-occur-multipart"))
     parts: list[Part] = []
     while True:

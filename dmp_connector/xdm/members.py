@@ -35,7 +35,7 @@ class XdmLimits:
 
 
 def members(data: bytes, limits: XdmLimits) -> Mapping[str, bytes]:
-    """Path (with `/`, as the archive says) to octets, folders left out. Raises BadArchive."""
+    """Path (with `/`, as in the archive) to octets, folders left out. Raises BadArchive."""
     if len(data) > limits.archive_bytes:
         raise BadArchive(message("xdm.archive-bytes-most-taken", size=len(data), archive_bytes=limits.archive_bytes))
     if data[:4] != b"PK\x03\x04":

@@ -58,7 +58,7 @@ class Dossiers:
             return await self._service.professionals(self._session.call(access), which)
 
     async def block(self, access: Access, professional: str = "") -> NoReturn:
-        """Raises PatientsAct: blocking is the patient's act, done where the error says. `professional`: PS_IdNat, for the audit."""
+        """Raises PatientsAct: the patient blocks, on the page that the error names. `professional`: PS_IdNat, for the audit."""
         async with self._session.attempt("block", access):
             await self._service.block(self._session.call(access), self._session.setup.table.web_url, professional)
 

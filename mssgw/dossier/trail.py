@@ -30,5 +30,5 @@ def _row(record: AuditRecord, *, whole: bool) -> AuditRow:
     if not record.patient:
         return AuditRow(record, "", "", masked=False)
     ins = Ins.read_cx(record.patient)
-    shown = ins.value if whole else "•" * (len(ins.value) - 4) + ins.value[-4:]  # enough to tell two patients apart
+    shown = ins.value if whole else "•" * (len(ins.value) - 4) + ins.value[-4:]  # enough to distinguish two patients
     return AuditRow(record, shown, ins.oid, masked=not whole)

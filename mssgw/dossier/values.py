@@ -17,7 +17,7 @@ from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.creation import NOT_OPPOSED, AccountAccess, Channel, Creation
 
 AskPin = Callable[[int | None], Awaitable[str]]
-"""Asks the holder of the card for the PIN. Given: how many tries are left, None when the card does not say."""
+"""Asks the holder of the card for the PIN. Given: how many tries are left, None when the card does not show it."""
 
 Gesture = bool | Callable[[Patient], bool]
 """The explicit yes of a person: given already, or a question that is put once it is known whose dossier it is."""

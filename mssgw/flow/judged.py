@@ -25,7 +25,7 @@ from mssgw.smime.entity import is_structural
 from mssgw.smime.opening import Opened
 from mssgw.smime.verdict import Verdict
 
-_OURS = ("authentication-results", "return-path")  # only we may say those about this message here
+_OURS = ("authentication-results", "return-path")  # only we may add these fields here
 
 
 def readable_copies(

@@ -1,6 +1,6 @@
 """Protection: the S/MIME engine with our keys, our policy and what we know about recipients.
 
-    await protection.protect(body, domain, author, recipients)   # outgoing, as [[domain]] sign and encrypt say
+    await protection.protect(body, domain, author, recipients)   # outgoing, by [[domain]] sign and encrypt
     await protection.open(body, domains)                 # incoming, with the keys of those domains first
 
 An author who is logged in and whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3);

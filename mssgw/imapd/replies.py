@@ -12,7 +12,7 @@ from mssgw.store.mailboxes import OverQuota
 
 
 class Code(enum.StrEnum):
-    """Every response code that we send; docs/imap.md says when. RFC 3501 7.1, RFC 4315, 5530, 6154."""
+    """Every response code that we send; docs/imap.md lists when. RFC 3501 7.1, RFC 4315, 5530, 6154."""
 
     ALREADYEXISTS = "ALREADYEXISTS"
     APPENDUID = "APPENDUID"

@@ -127,7 +127,7 @@ class View:
         """Keywords in the case they have in this mailbox."""
         return frozenset(flag if flag.startswith("\\") else self.keywords.get(flag.lower(), flag) for flag in flags)
 
-    # -- what is said --------------------------------------------------------------------------------
+    # -- what is sent --------------------------------------------------------------------------------
 
     def tell(self, *, expunge: bool) -> bytes:
         """Everything the client doesn't know yet; EXPUNGE only when it is allowed (RFC 3501 7.4.1)."""

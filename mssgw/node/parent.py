@@ -194,7 +194,7 @@ def notify(*lines: str) -> None:
 
 
 def serve(path: Path) -> int:
-    """Run until told to stop. Returns the exit status."""
+    """Run until stopped. Returns the exit status."""
     os.umask(0o077)
     status = _in_child(lambda: _prepare(path))
     if status:

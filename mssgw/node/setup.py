@@ -176,7 +176,7 @@ def _services(config: Config) -> Iterator[tuple[str, int]]:
 
 
 def _directory(path: Path, mode: int, uid: int, gid: int) -> bool:
-    """Make it when it is missing; says whether it was."""
+    """Make it when it is missing. Returns whether it was."""
     if path.is_dir():
         return False
     for above in reversed([one for one in path.parents if not one.exists()]):

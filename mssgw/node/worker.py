@@ -148,7 +148,7 @@ class Worker:
     # -- running --------------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        """Send heartbeats until told to stop. A background task that ended is a bug: the worker ends too, and the parent starts another."""
+        """Send heartbeats until stopped. A background task that ended is a bug: the worker ends too, and the parent starts another."""
         while not self.stopping.is_set():
             os.write(self.heartbeat, ALIVE)
             if self.background.done():

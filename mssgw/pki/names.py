@@ -1,4 +1,4 @@
-"""Distinguished names: read from a certificate or from the whitelist's text, compared as X.520 says.
+"""Distinguished names: read from a certificate or from the whitelist's text, compared by the rules of X.520.
 
 Names in the whitelist are written by hand (RFC 4514, RFC 2253, RFC 1779 and less), so the reader accepts what is really
 there: quoted and unquoted values, quotes inside a value, commas inside an unquoted value, `, ` and `;` between

@@ -27,7 +27,7 @@ ISSUING_HASHES: Final = ("sha256", "sha384", "sha512")  # RFC 8551 2.1, [ANSSI];
 class Use(enum.StrEnum):
     """What a key is to be used for."""
 
-    SIGN = "sign"  # S/MIME signatures, ours and strangers'
+    SIGN = "sign"  # S/MIME signatures, ours and others'
     ENCRYPT = "encrypt"  # be the reader of an S/MIME message
     ISSUE = "issue"  # certificates, CRLs, OCSP answers, the whitelist: everything from which trust is derived
     TLS = "tls"  # be an operator at the other end of mutual TLS

@@ -33,7 +33,7 @@ from mssgw.core.config.domain import Route
 from mssgw.core.errors import Deferred, MailError, Refused
 from mssgw.relay.client import Target
 
-KEEP_AT_LEAST = 60  # seconds, whatever the TTL says
+KEEP_AT_LEAST = 60  # seconds, whatever the TTL
 KEEP_AT_MOST = 3600
 LOOKUP_SECONDS = 30
 MAX_HOSTS = 20  # MX records looked at

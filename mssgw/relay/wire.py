@@ -4,7 +4,7 @@ Replies are queued as they come, so that a client may send several commands befo
 answer (RFC 2920). A server that sends what is not a reply, a line or a reply without end, or more
 replies than there were commands is disconnected: memory stays bounded whatever it does.
 
-When the connection ends, replies that came before are still read; then `PeerGone` says why it ended.
+When the connection ends, replies that came before are still read; then `PeerGone` gives the reason.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, 
 KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
 └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
 DirectoryUnavailable (Deferred)  it is unknown now whether a recipient has a certificate
-NoCertificate (Refused)       policy says encrypt and a recipient has no usable certificate
+NoCertificate (Refused)       the policy is to encrypt, and a recipient has no usable certificate
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     encrypted      find our key, decrypt into a private file, unwrap when integrity is known
     compressed     inflate within limits
 
-Layers follow each other to a depth of five (triple wrap is three). What can't be opened or believed is a
+Layers follow each other to a depth of five (triple wrap is three). What can't be opened or trusted is a
 verdict, and the message is delivered as far as it could be read: S/MIME loses no mail. Only the root is
 ever decrypted or counts as signed: a protected part among others is left alone, and the verdict names it (EFAIL and partly
 signed trees, docs/reference/crypto.md 9.1, 9.9). Only `KeyUnavailable` comes out as an error, because then the peer should

@@ -1,7 +1,7 @@
 """Verdict: what was found out about a message, as data, as our header, as a sentence for people.
 
 A failure is a verdict, never a lost message. Three bindings (docs/reference/crypto.md 1.2): the certificate carries the
-address of From; or the directory says that its holder owns that address (cards carry no address); or neither.
+address of From; or the directory gives that address to its holder (cards carry no address); or neither.
 """
 
 from __future__ import annotations

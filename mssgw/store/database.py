@@ -109,7 +109,7 @@ def _sqlite(url: sa.URL, begin: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where we say
+        connection.isolation_level = None  # transactions begin where our code begins them
         for pragma in _PRAGMAS:
             connection.execute(pragma).close()
 

@@ -148,7 +148,7 @@ class Seal:
         self._by_domain[domain] = key
 
     def seal(self, domain: Domain, purpose: bytes, data: bytes) -> bytes:
-        """Seal octets; `purpose` says what they are and of which message."""
+        """Seal octets; `purpose` names what they are and of which message."""
         key = self._by_domain[domain]
         nonce = os.urandom(_NONCE)
         return _OCTETS.pack(1, key.id, nonce) + key.cipher.encrypt(nonce, data, purpose)

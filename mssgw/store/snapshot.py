@@ -32,7 +32,7 @@ _MIB = 1 << 20
 
 
 class SnapshotFailed(Exception):
-    """The database can't be copied or put back; the text says why, in the words of its program. Nothing was changed."""
+    """The database can't be copied or put back; the text is that of its program. Nothing was changed."""
 
 
 class ProgramMissing(SnapshotFailed):

@@ -76,7 +76,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Anchors:
-    """All pinned authorities. `left_out` says which certificates of the directory don't count, and why."""
+    """All pinned authorities. `left_out` lists the certificates of the directory that don't count, and why."""
 
     pki: PkiName
     every: tuple[Anchor, ...]

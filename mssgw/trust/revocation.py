@@ -5,7 +5,7 @@ becomes one line. `Ledger.require` then costs a dictionary look-up and never wai
 
     revoked by either            refused at once, however old the data
     fresh OCSP, else fresh CRL   accepted, with that as evidence; "fresh" ends `grace` after nextUpdate
-    neither                      hard: Deferred (the peer keeps its mail); soft: accepted, evidence says so
+    neither                      hard: Deferred (the peer keeps its mail); soft: accepted, and the evidence shows it
 
 A CRL counts for the key of the one authority that issued the certificate and signed the CRL. Indirect CRLs, delta
 CRLs and those for some reasons only (RFC 5280 5.2) are refused: taken for complete they would hide revocations.

@@ -71,7 +71,7 @@ def relay_server_context(identity: Identity, anchors: Anchors, *, tls13_only: bo
     context = _server(identity, _GCM, tls13_only=tls13_only)
     context.verify_mode = ssl.CERT_OPTIONAL
     # Judges only where the mechanism is missing. Given as data, it sends no list of acceptable names (RFC 8446 4.2.4), so a
-    # peer shows the certificate it has, whoever issued it, and hears what is wrong with it.
+    # peer shows the certificate it has, whoever issued it, and learns what is wrong with it.
     context.load_verify_locations(cadata=anchors.pem())
     accept_unverified(context)
     return context
@@ -118,7 +118,7 @@ def dns_names(identity: Identity) -> tuple[str, ...]:
 
 
 def hospital_context(identity: Identity, client_ca: Path | None, *, require: bool, cbc: bool = True) -> ssl.SSLContext:
-    """The hospital's own relay: OpenSSL verifies against the hospital's authorities, about which the trust space says nothing."""
+    """The hospital's own relay: OpenSSL verifies against the hospital's authorities, which are not part of the trust space."""
     context = _server(identity, (*_GCM, *_NATIONAL_CBC) if cbc else _GCM)
     if client_ca:
         context.load_verify_locations(client_ca)

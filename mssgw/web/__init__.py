@@ -1,1 +1,1 @@
-"""HTTP: the page that tells people how to set up their client, autoconfig, health, metrics."""
+"""HTTP: the page with the settings for mail clients, autoconfig, health, metrics."""

@@ -1,4 +1,4 @@
-"""A mail flow to back up beside: `python -m tests.backup.writer CONFIG`. Says each message once the store has promised it."""
+"""A mail flow to back up beside: `python -m tests.backup.writer CONFIG`. Prints each message once the store has committed it."""
 
 import asyncio
 import sys

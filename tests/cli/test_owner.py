@@ -144,7 +144,7 @@ def _as(uid: int, directory: Path) -> list[str]:
     ],
 )
 def test_a_place_for_data(tmp_path, place, why):
-    """Regression: `config check` said ok to a data directory that nobody can make."""
+    """Regression: `config check` accepted a data directory that nobody can make."""
     (tmp_path / "file").write_bytes(b"")
     found = list(owner.problems(tmp_path / place))
     assert [why in sentence for sentence in found] == ([True] if why else [])

@@ -54,7 +54,7 @@ def make_key(node, domain):
 
 
 def settings(node, master, former=None):
-    """Say in the configuration which keys there are."""
+    """Write into the configuration which keys there are."""
     lines = [line for line in node.config.read_text().splitlines() if not line.startswith(("master_key", "former_key"))]
     at = lines.index("[seal]") + 1
     lines[at:at] = [f'master_key = "file:{master}"', *([f'former_key = "file:{former}"'] if former else [])]

@@ -29,7 +29,7 @@ ELSEWHERE: dict[str, str] = {}
 
 
 class Sender(threading.Thread):
-    """Submits until told to stop, over and over; remembers which Message-IDs got their 250."""
+    """Submits until stopped, over and over; remembers which Message-IDs got their 250."""
 
     def __init__(self, world: World, count: int, size: int = 500) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""Fuzzing what strangers send the connector: answers, documents, archives, messages, cards. They are read or refused.
+"""Fuzzing what comes to the connector from outside: answers, documents, archives, messages, cards. They are read or refused.
 
 Each reader gets real material with a few octets changed, moved, doubled or lost. Short by default; `MSSGW_FUZZ=long`
 goes on for minutes and watches every call (tests/fuzz.py).

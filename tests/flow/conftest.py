@@ -38,7 +38,7 @@ class FakeOperator:
 
 @dataclass
 class FakeTrust:
-    """Domains and the certificates (any octets) that may speak for them."""
+    """Domains and the certificates (any octets) that are listed for them."""
 
     listed: dict[Domain, bytes] = field(
         default_factory=lambda: {HERE: b"alpha", THERE: b"beta", Domain("group.beta.test"): b"beta", Domain("gamma.mssante.test"): b"gamma"}

@@ -63,7 +63,7 @@ async def test_a_person_s_certificate_that_ran_out_leaves_the_seal() -> None:
 
 
 async def test_a_person_s_key_signs_in_that_person_s_session_alone() -> None:
-    """What the hospital's relay, a program or an organisation's box says in her name carries the seal."""
+    """What the hospital's relay, a program or an organisation's box sends in her name carries the seal."""
     authority = Authority()
     seal, alice = authority.issue("rsa", f"contact@{DOMAIN}", number=3), authority.issue("rsa", ALICE)
     resources = protection(authority, seal, alice)

@@ -1,4 +1,4 @@
-"""Everything public in `dmp_connector` says what it is, and the API page says the same."""
+"""Everything public in `dmp_connector` has a docstring, and the API page is made from them."""
 
 import pytest
 

@@ -47,6 +47,6 @@ def test_the_page_names_every_fault_under_its_reply() -> None:
 
 
 def test_a_fault_cannot_be_written_without_its_sentence() -> None:
-    """It was a row in a table beside the list, and a KeyError at the first peer when the row was forgotten."""
+    """Regression: the sentences stood in a table beside the list, and a forgotten row was a KeyError at the first peer."""
     with pytest.raises(TypeError, match="sentence"):
         Fault.__new_member__(Fault, "new", (550, "5.7.1"))

@@ -1,4 +1,4 @@
-"""The table of accepted keys: pinned here, printed in docs/trust.md, and what it says of sizes and of strangers' keys."""
+"""The table of accepted keys: pinned here, printed in docs/trust.md, and its rules for sizes and for the keys of others."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An LDAP server that says whatever a test wants, well or badly. Loopback, one script for every connection."""
+"""An LDAP server that sends whatever a test wants, well or badly formed. Loopback, one script for every connection."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Authority:
         )
 
     def issue_for(self, purposes: tuple[x509.ObjectIdentifier, ...], policy: str | None = None) -> Person:
-        """A certificate for something else than mail: TLS, say."""
+        """A certificate for something else than mail, such as TLS."""
         key = private("rsa", 3)
         extensions: list[tuple[Any, bool]] = [
             (usage(digital_signature=True, key_encipherment=True), True),

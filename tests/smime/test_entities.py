@@ -1,4 +1,4 @@
-"""What goes under a signature survives relays, says the same, and keeps its header (RFC 8551 3.1, RFC 9788)."""
+"""What goes under a signature survives relays, keeps its content, and keeps its header (RFC 8551 3.1, RFC 9788)."""
 
 from __future__ import annotations
 

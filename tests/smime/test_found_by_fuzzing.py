@@ -1,4 +1,4 @@
-"""What fuzzing found: each was an exception that came out of a reader of strangers' octets."""
+"""Regressions, found by fuzzing: each was an exception that came out of a reader of foreign octets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzzing what strangers send: CMS, BER, base64, MIME around them. No crash, no time, no memory.
+"""Fuzzing what comes from outside: CMS, BER, base64, MIME around them. No crash, bounded time and memory.
 
 Short by default. `MSSGW_FUZZ=long` goes on for minutes (tests/fuzz.py) and also watches every single call: under a second
 of CPU and under 200 MB.

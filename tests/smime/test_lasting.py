@@ -1,4 +1,4 @@
-"""What is remembered of strangers' octets is bounded in size, not only in number."""
+"""What is remembered of foreign octets is bounded in size, not only in number."""
 
 from __future__ import annotations
 

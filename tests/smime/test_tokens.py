@@ -112,7 +112,7 @@ def test_signatures(hsm: Hsm, authority: Authority, scheme: str) -> None:  # RFC
 
 
 def test_a_salt_longer_than_the_hash(hsm: Hsm, authority: Authority) -> None:
-    """Regression: the signature had the hash's length of salt, whatever its parameters said."""
+    """Regression: the signature had the hash's length of salt, whatever its parameters were."""
     scheme = replace(SIGNATURES["pss-sha256"], salt=64)
     who = authority.issue("rsa", ALICE)
     signature = hsm.load(who, "mx", "01").sign(b"attributes", scheme)
@@ -134,7 +134,7 @@ def test_decryption(hsm: Hsm, authority: Authority, kind: str, oaep: bool) -> No
 
 @pytest.mark.peer("openssl")
 def test_oaep_with_sha1_is_all_softhsm_can_do(hsm: Hsm, authority: Authority, tmp_path: Path) -> None:  # RFC 3560
-    """Any other hash is a refusal that says so, and no fault of the token: it goes on."""
+    """Any other hash is refused by its name, and is no fault of the token: it goes on."""
     from mssgw.core.body import Body
     from mssgw.smime.opening import Opened, open_now
     from tests.smime.test_attacks_on_encryption import hidden

@@ -1,4 +1,4 @@
-"""Trust and S/MIME answer by one table: a key that signs mail is believed, and what is believed may sign."""
+"""Trust and S/MIME use one table: a key that signs mail is accepted by trust, and the other way round."""
 
 import pytest
 from cryptography import x509

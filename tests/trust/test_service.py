@@ -198,7 +198,7 @@ async def test_three_days_without_the_authority_and_then_back(scene):
     await later(trust, clock, hours=5)
     assert fault(trust.require, ALPHA, scene.alpha.der) is Fault.REVOCATION_UNKNOWN
     assert fault(trust.require, ALPHA, scene.alpha.der, Step.RELAY) is Fault.REVOCATION_UNKNOWN
-    assert trust.require_listed(GAMMA)  # the list itself is still believed: clients may submit, the queue keeps it
+    assert trust.require_listed(GAMMA)  # the list itself is still in force: clients may submit, the queue keeps the mail
     del scene.authority.behaviour["*"]
     await later(trust, clock, minutes=34)  # the longest back-off and its jitter
     assert trust.require(ALPHA, scene.alpha.der)

@@ -1,6 +1,6 @@
 """Path validation against suites that others wrote: NIST PKITS, x509-limbo, and the real certificates of IGC-Santé.
 
-The rule: what a suite refuses, we never accept. Where we refuse more, the tables say why. In our validator every
+The rule: what a suite refuses, we never accept. Where we refuse more, the tables give the reason. In our validator every
 authority is pinned, so a suite's intermediates become anchors under the suite's roots.
 """
 

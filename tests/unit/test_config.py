@@ -223,7 +223,7 @@ def test_network_holds_mapped_and_scoped_addresses():
     ],
 )
 def test_what_opens_the_node_to_everybody_is_a_mistake(table, where, why):
-    """Regression: `config check` said ok."""
+    """Regression: `config check` accepted it."""
     with pytest.raises(ConfigError) as caught:
         parse(f"{GOOD}\n{table}\n", Path("/base"))
     assert {one for one, _ in caught.value.problems} == {where}

@@ -63,7 +63,7 @@ def test_a_credential_that_others_can_read_is_refused_and_not_passed_over(tmp_pa
 
 
 def test_the_access_list_of_systemd_shows_as_bits_of_the_group(tmp_path):
-    """systemd lets the service read by an ACL: stat(2) says 0440."""
+    """systemd lets the service read by an ACL: stat(2) shows 0440."""
     file = put(tmp_path / "run/credentials/mssgw.service" / NAME, mode=0o440)
     assert credentials.find(NAME, tmp_path) == file
     file.chmod(0o444)

@@ -1,4 +1,4 @@
-"""The header section in transit: found, limited, judged, rewritten; whatever strangers send."""
+"""The header section in transit: found, limited, checked, rewritten; whatever it contains."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def remarked(home, toml=TOML):
 
 
 def test_a_certificate_that_is_not_for_the_host_name(home):
-    """Regression: peers and mail clients refused it, and the check said ok."""
+    """Regression: peers and mail clients refused it, and the check accepted it."""
     Pki().operator("other.a.test", key="p256").write(home, "relay")
     found = remarked(home)
     assert "relay.pem is not for mx.a.test ([node] hostname)" in found["relay.certificate"]

@@ -55,7 +55,7 @@ def _delete(cursor: Cursor) -> str:
 async def delete(session: ImapSession, mailbox: str) -> Done:
     """RFC 3501 6.3.4. A session that has the mailbox open leaves it first, so that its owner isn't thrown out."""
     if session.view is not None:
-        with contextlib.suppress(NotFound):  # `delete` says what it is instead
+        with contextlib.suppress(NotFound):  # `delete` raises the right error
             if (await session.mailboxes.find(mailbox)).id == session.view.mailbox.id:
                 session.select(None)
     await session.mailboxes.delete(mailbox)

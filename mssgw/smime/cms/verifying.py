@@ -129,7 +129,7 @@ def _digest_identifiers(data: bytes) -> tuple[bytes, ...]:
         oid, _ = read_identifier(data[one[1] : one[3]])
         if oid in DIGESTS and oid not in found:
             found.append(oid)
-    return tuple(found) or tuple(DIGESTS)  # an empty set says nothing: be ready for all
+    return tuple(found) or tuple(DIGESTS)  # an empty set: any digest may be needed
 
 
 def _read_content(stream: Stream, content: SignedContent, write: Write | None) -> None:

@@ -12,7 +12,7 @@ from mssgw.smime.errors import DirectoryUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A certificate that may be a recipient's. `capabilities` is what they said in their last valid mail."""
+    """A certificate that may be a recipient's. `capabilities` come from their last valid mail."""
 
     certificate: bytes  # DER
     source: str  # "file", "mail", "ldap": for the log and the audit

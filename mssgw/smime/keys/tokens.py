@@ -77,7 +77,7 @@ class Token:
         return self._worker.pid if self._worker else None
 
     def ask(self, request: dict[str, Any]) -> bytes:
-        """One operation. Raises KeyUnavailable; Undecryptable when the token says the input is bad, SmimeError when it can't do that."""
+        """One operation. Raises KeyUnavailable; Undecryptable when the token refuses the input, SmimeError when it can't do that."""
         with self._lock:
             if self._worker is None:
                 self._start()
@@ -172,7 +172,7 @@ def _path(secret: Source) -> Path:
 
 
 class Pkcs11Key:
-    """One private key in a token, named by label, identifier or both; its certificate says what it can do."""
+    """One private key in a token, named by label, identifier or both; its certificate decides what it may do."""
 
     def __init__(self, token: Token, certificate: Certificate, *, label: str | None = None, identifier: bytes | None = None) -> None:
         if label is None and identifier is None:

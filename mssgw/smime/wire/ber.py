@@ -23,7 +23,7 @@ FREE_PIECES, SMALLEST_PIECE = 4096, 64  # content pieces: beyond the free ones t
 
 
 class BerError(DerError):
-    """Not BER, cut off, or over a limit (`limit` says which of the two)."""
+    """Not BER, cut off, or over a limit (then `limit` is True)."""
 
     def __init__(self, text: str, limit: bool = False) -> None:
         self.limit = limit

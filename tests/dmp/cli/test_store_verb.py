@@ -1,4 +1,4 @@
-"""`mssgw dmp store`, and what a wrong or missing master key says."""
+"""`mssgw dmp store`, and the errors of a wrong or missing master key."""
 
 from __future__ import annotations
 

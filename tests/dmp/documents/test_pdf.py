@@ -138,7 +138,7 @@ def test_a_100_mb_pdf_is_refused_without_being_read(pdf):
 
 @needs_examples
 def test_pdfs_by_other_makers_are_distinguished():
-    """Those inside the examples of the ANS: five say PDF/A-1b and are, the others have object streams or say PDF/A-2."""
+    """Those inside the examples of the ANS: five claim PDF/A-1b and are, the others have object streams or claim PDF/A-2."""
     verdicts = {}
     for path in EXAMPLES:
         for content in read(path.read_bytes()).embedded_pdfs():

@@ -100,7 +100,7 @@ async def test_a_watched_consultation_ends_with_who_watches_it(house):
 
 
 class Reader:
-    """A card in a reader that tells how many tries are left; every PIN is wrong but the tests never get that far."""
+    """A card in a reader that shows how many tries are left; every PIN is wrong but the tests never get that far."""
 
     def __init__(self, module: Path, *, reader: str = "") -> None:
         self.tries_left = 2

@@ -116,7 +116,7 @@ def test_a_changed_assertion(send, dmp_signer: FileSigner, doctor: Actor, simula
 
 
 def test_signature_wrapping(send) -> None:
-    """A second, unsigned assertion around or beside the signed one is not believed."""
+    """A second, unsigned assertion around or beside the signed one does not count."""
     signed = send()
     evil = signed.replace(b'ID="_', b'ID="_evil').replace(b"899700367909", b"899700000017")
     for wrapped in (signed + evil, evil + signed):
