@@ -40,7 +40,7 @@ class Ldap(Settings, frozen=True):
     attributes: Annotated[
         tuple[str, ...],
         Meta(
-            description="Where the certificates stand; userSMIMECertificate also says what they can read. Servers disagree whether it has the option binary.",
+            description="Attributes with the certificates; userSMIMECertificate also has the holder's capabilities. Servers disagree whether it has the option binary.",
             min_length=1,
             max_length=8,
         ),
@@ -48,7 +48,7 @@ class Ldap(Settings, frozen=True):
     address_attributes: Annotated[
         tuple[str, ...],
         Meta(
-            description="Where, beside mail, an entry says whose it is; a value may begin with smtp:. A certificate without an address (a card's) counts only in an entry that says the recipient's, or that says none and is the only one found.",
+            description="Attributes beside mail with the address of an entry; a value may begin with smtp:. A certificate without an address (a card's) counts only in an entry that has the recipient's address, or that has none and is the only one found.",
             max_length=8,
         ),
     ] = ("mailAlternateAddress", "proxyAddresses")
@@ -68,7 +68,7 @@ class Ldap(Settings, frozen=True):
     ca: Annotated[Path | None, Meta(description="PEM: the authorities of the servers' certificates; those of the system when not set.")] = (
         None
     )
-    bind_dn: Annotated[str, Meta(description="Name to log in with; empty for an anonymous search, or for what certificate says.")] = ""
+    bind_dn: Annotated[str, Meta(description="Name to log in with; empty for an anonymous search, or to be known by `certificate`.")] = ""
     password: Annotated[Secret | None, Meta(description="Its password.")] = None
     certificate: Annotated[
         Path | None,

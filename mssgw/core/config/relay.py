@@ -14,7 +14,7 @@ class Relay(Settings, frozen=True):
     certificate: Annotated[Path, Meta(description="PEM: the operator's certificate of IGC-Santé (server and client), then its chain.")]
     key: Annotated[Secret, Meta(description="PEM: its private key.")]
     listen: Annotated[tuple[Listen, ...], Meta(description="Addresses with STARTTLS, usually port 25.")] = ()
-    port: Annotated[int, Meta(description="Port at other operators, when a route doesn't say.", ge=1, le=65535)] = 25
+    port: Annotated[int, Meta(description="Port at other operators, when a route has none.", ge=1, le=65535)] = 25
     dns: Annotated[tuple[str, ...], Meta(description="Name servers for MX look-ups; empty takes the system's.")] = ()
     connect_seconds: Annotated[int, Meta(description="Longest wait for a connection and its greeting (RFC 5321 4.5.3.2.1).", ge=1)] = 60
     command_seconds: Annotated[int, Meta(description="Longest wait for a reply to a command.", ge=1)] = 300
