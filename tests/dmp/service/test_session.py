@@ -6,16 +6,20 @@ import ast
 import asyncio
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import mssgw.dossier
+from dmp_connector.card import guard
 from dmp_connector.card.pkcs11 import Pkcs11CardReader
 from dmp_connector.errors import BadIns, NoCard
 from dmp_connector.model import AccessMode
 from mssgw.core.config import load
-from mssgw.dossier import Access, DmpService, Interrupted, NotSetUp, opening
+from mssgw.dossier import Access, DmpService, Interrupted, NotSetUp, documents, opening
 from tests.dmp.nodes import ACTORS, DOCTOR
 
 from .conftest import NodeWithPatients, no_pin
@@ -158,3 +162,31 @@ async def test_a_master_key_that_is_too_short_is_refused(house, tmp_path):
     (tmp_path / "master").write_bytes(b"m" * 31)
     with pytest.raises(NotSetUp, match="32"):
         await house.service.check_store()
+
+
+class PulledAtOnce:
+    """PC/SC telling that the card left, from a thread of its own as `Watch` does."""
+
+    def __init__(self, slot: object, gone: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=gone)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.join()
+
+
+async def test_a_watched_consultation_ends_when_the_card_is_pulled(house, monkeypatch):
+    monkeypatch.setattr(guard, "Watch", PulledAtOnce)
+    monkeypatch.setattr(documents, "_slot", lambda part: part)
+    async with house.session() as dmp:
+        consultation = await dmp.documents.consult(house.of("PATIENT"))
+        assert await dmp.documents.watch(consultation, presence="reader", until=asyncio.Event().wait()) == "card removed"
+        assert await dmp.documents.end() == 0
+
+
+async def test_a_watched_consultation_ends_with_its_time(house):
+    async with house.session() as dmp:
+        consultation = await dmp.documents.consult(house.of("PATIENT"))
+        house.running.clock.offset += timedelta(minutes=30)
+        assert await dmp.documents.watch(consultation, until=asyncio.Event().wait()) == "time"
+        assert await dmp.documents.end() == 0
