@@ -2,7 +2,7 @@
 
 A file is a group, because the files' own fixtures (keys, programs by others) cost more than their tests. Tests that share
 something of which a machine has one are a group across files. Groups that take longest begin first, so that none is left
-over at the end: files say so with `pytestmark = pytest.mark.slow`.
+over at the end: their files have `pytestmark = pytest.mark.slow`.
 """
 
 from __future__ import annotations

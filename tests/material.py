@@ -1,7 +1,7 @@
-"""Where test data by others lies: what may be redistributed in `tests/data/`, the rest beside the project or at MSSGW_DATA.
+"""The places of test data by others: what may be redistributed in `tests/data/`, the rest beside the project or at MSSGW_DATA.
 
-A path is relative and means the same in both places: `crypto/rfc4134`, `dmp/tlsi-ins`. `tests/data/SOURCES.md` says where
-each folder comes from and under which licence; `mssgw conformity` says which evidence needs the rest.
+A path is relative and means the same in both places: `crypto/rfc4134`, `dmp/tlsi-ins`. `tests/data/SOURCES.md` has the
+source and licence of each folder; `mssgw conformity` shows which evidence needs the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BESIDE = Path(os.environ.get("MSSGW_DATA") or Path(__file__).parents[2] / "share
 
 
 def place(path: str) -> Path:
-    """Where a file or folder is, or would be. A test says with the mark `material` that it needs it."""
+    """Where a file or folder is, or would be. A test that needs it has the mark `material`."""
     kept = OURS / path
     return kept if kept.exists() else BESIDE / path
 

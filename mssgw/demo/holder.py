@@ -1,4 +1,4 @@
-"""Who holds a TCP port of this machine, as far as /proc says it to us. Linux; elsewhere nobody is found."""
+"""Which process holds a TCP port of this machine, as far as /proc shows it. Linux; elsewhere nobody is found."""
 
 from __future__ import annotations
 

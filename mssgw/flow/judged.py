@@ -1,4 +1,4 @@
-"""A message that was opened and judged becomes what mailboxes hold: findings on top, one copy for each way of showing them.
+"""Turns a message that was opened and judged into what mailboxes hold: findings on top, one copy for each way of showing them.
 
 A banner stands beside what was signed, never inside; it moves a signature that stood at the root one level down, so that a
 program which checks signatures only there no longer finds it. That is why keywords are the default.

@@ -1,4 +1,4 @@
-"""The first configuration of a node: its text, the files beside it, the DNS records that others find it by.
+"""The first configuration of a node: its text, the files beside it, the DNS records by which others find it.
 
 Nothing that is there is ever replaced. What is made belongs to root and the service's group (configuration), to the
 service (data) or to root alone (master key). A master key is made only where nothing can have been sealed yet.
@@ -74,7 +74,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Whom the node runs as."""
+    """The user and group of the running node."""
 
     uid: int
     gid: int

@@ -1,9 +1,9 @@
 """MailData: the content of a message that may be sent on. RFC 5321 2.3.8, 4.1.1.4, 4.5.2, 4.5.3.1.6; RFC 3030.
 
 Its lines end with CRLF and nothing else, the last one too; none is too long; it holds no NUL; it is not too large. It can't
-be made without that check, so whoever is handed one need not ask again: the flows that send or deliver take nothing else.
-Octets on their way are checked as they come (`MailDataWriter`), so that they are looked at once; a body that is there
-already, by `MailData.check`.
+be made without that check, so that nobody has to check again: the flows that send or deliver take nothing else.
+Octets on their way are checked as they come (`MailDataWriter`), so that they are read once; an existing body by
+`MailData.check`.
 
 A writer remembers the first mistake in `failure`, keeps nothing more, and goes on counting: the dialogue stays in step
 until the content ends. Only CRLF.CRLF ends DATA (`DataReader`), so nothing that another server takes for the end can
@@ -54,7 +54,7 @@ def _nowhere(octets: bytes) -> None:
 
 
 class _Form:
-    """Judges octets and hands on those that are right: line ends, NUL, longest line, size. Cuts may fall anywhere."""
+    """Checks octets and passes on those that are right: line ends, NUL, longest line, size. Chunks may be cut anywhere."""
 
     __slots__ = ("_cr", "_line", "_write", "failure", "max_line", "max_size", "size")
 
@@ -102,7 +102,7 @@ class _Form:
             start, room = end + 1, self.max_line
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Note that nothing more comes."""
         if self._cr and not self.failure:
             self.failure = _bare_line_end()
 

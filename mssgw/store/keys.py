@@ -77,7 +77,7 @@ def ensure(tx: Transaction, domain: Domain) -> None:
     """Make the domain's key unless it is there. Not opened here: the transaction may still be rolled back, and the number with it.
 
     It is wrapped by the key that the store is under, which changes for all rows at once (`rotation.rotate`). Raises Deferred when this
-    process has not heard of that key yet: it was rotated, and no reload told us.
+    process does not have that key yet: it was rotated, and this process was not reloaded since.
     """
     wrapped = _in_force(tx).wrap(domain, os.urandom(KEY_OCTETS))
     tx.run(schema.insert_new(tx.dialect, schema.domain_key), {"domain": domain, "wrapped": wrapped, "created": tx.now})

@@ -3,7 +3,7 @@
 Writers go on meanwhile: SQLite's copy reads under one read transaction (WAL lets others write beside it), pg_dump reads
 the snapshot that our own transaction has exported, so what `look` sees is exactly what the file holds.
 
-`tables` are those of one store; a database that holds others as well keeps them to itself.
+`tables` are those of one store; other tables of the database are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from mssgw.store import database, migration, schema
 
 T = TypeVar("T")
-Tell = Callable[[int, int], None]  # done, total; of what the caller knows
+Tell = Callable[[int, int], None]  # (done, total), in units that the caller knows
 
 PAGES = 2048  # copied between two reports
 TABLES = (*schema.metadata.tables, "alembic_version")
@@ -45,7 +45,7 @@ class Occupied(SnapshotFailed):
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What a backup has to know of the mail store that it holds."""
+    """The facts about the mail store that its backup records."""
 
     revision: str
     files: tuple[str, ...]  # below the directory of blobs
@@ -54,7 +54,7 @@ class Inside:
 
 
 def look(connection: sa.Connection) -> Inside:
-    """For `take`: the mail store's own look. Raises ConfigError when it has not this program's schema."""
+    """For `take`: reads the facts of the mail store. Raises ConfigError when it has not this program's schema."""
     migration.require_current(connection)
     files = connection.execute(sa.select(schema.content.c.file).where(schema.content.c.file.is_not(None)).order_by(schema.content.c.file))
     probe = connection.execute(sa.select(schema.domain_key.c.wrapped).where(schema.domain_key.c.domain == "")).scalar()
@@ -103,7 +103,7 @@ def put_back(file: Path, url: sa.URL, *, replace: bool) -> None:
 
 @contextlib.contextmanager
 def opened(file: Path) -> Iterator[sa.Connection]:
-    """A SQLite snapshot, read where it lies: nothing is written beside it, so its medium may be read-only."""
+    """A SQLite snapshot, read in place: nothing is written beside it, so its medium may be read-only."""
     name = file.absolute().as_uri() + "?mode=ro&immutable=1"
     engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(name, uri=True, check_same_thread=False), poolclass=NullPool)
     try:
