@@ -218,7 +218,7 @@ class Incoming:
             self._resources.reports.commit(tx, notices)
             if told is not None:
                 reported.note(tx, told, trace, f"operator {self._operator.id}")
-        if verdict.valid and self._resources.config.smime.harvest:
+        if verdict.valid and not verdict.sealed and self._resources.config.smime.harvest:
             learn(tx, opened)
 
     def _envelope(self) -> Envelope:

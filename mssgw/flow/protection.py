@@ -23,13 +23,13 @@ from mssgw.pki.judgement import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.cms.decrypting import MODERN, Reading
+from mssgw.smime.directories.binding import Binding, Directory, no_directory
 from mssgw.smime.directories.candidate import Lookup, no_lookup
 from mssgw.smime.errors import KeyUnavailable, SmimeError
-from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Policy, Protected
-from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, Verdict
+from mssgw.smime.verdict import EncryptionStatus, SignatureStatus, Verdict
 
 UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE, (), (), (), (), "")
 

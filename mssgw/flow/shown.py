@@ -12,6 +12,7 @@ from mssgw.store import Transaction, certificates
 Show = Literal["keyword", "banner", "none"]
 
 SIGNED: Final = "$Signed"
+SEALED: Final = "$SignedBySeal"
 DOUBTFUL: Final = "$SignatureDoubtful"
 
 
@@ -19,7 +20,9 @@ def keywords(verdict: Verdict, show: Show) -> frozenset[str]:
     """The IMAP keywords (RFC 3501 2.3.2) of a message with this verdict; none for mail without a signature."""
     if show == "none" or verdict.signature is SignatureStatus.NONE:
         return frozenset()
-    return frozenset((SIGNED,)) if verdict.valid else frozenset((DOUBTFUL,))
+    if not verdict.valid:
+        return frozenset((DOUBTFUL,))
+    return frozenset((SEALED if verdict.sealed else SIGNED,))
 
 
 def learn(tx: Transaction, opened: Opened) -> None:

@@ -299,7 +299,7 @@ class Outgoing:
         if content is not None:
             LocalDelivery.deliver(tx, self._boxes, content, key=trace.encode(), trace=trace, sender=sender, message_id=message_id)
             self._resources.reports.commit(tx, notices)
-            if opened is not None and opened.verdict.valid and self._resources.config.smime.harvest:
+            if opened is not None and opened.verdict.valid and not opened.verdict.sealed and self._resources.config.smime.harvest:
                 learn(tx, opened)
         if sent is not None and self._keep_for is not None:
             _keep(tx, self._keep_for, sent)

@@ -16,6 +16,7 @@ from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
+from mssgw.flow.binding import of_whitelist
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.inbound import Inbound
@@ -25,8 +26,9 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.resources import Resources
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, Submission
-from mssgw.smime import Identity, fitness, identity, key_at, load_certificates, no_directory
+from mssgw.smime import Identity, fitness, identity, key_at, load_certificates
 from mssgw.smime.cms.signed import Signer
+from mssgw.smime.directories.binding import ask_all
 from mssgw.smime.directories.files import CertificateFiles, identities
 from mssgw.smime.directories.ldap import LdapDirectory, directories
 from mssgw.smime.errors import Reason, SmimeError
@@ -58,7 +60,7 @@ class Services:
             seals(config),
             readers=persons(config),
             lookup=Lookup(files, learned, ldap),
-            directory=files.holder if files else no_directory,
+            directory=ask_all(*([files.binds] if files else []), of_whitelist(trust.runs)),
         )
         resources = Resources.of(config, store, clock, protection)
         await trust.start()

@@ -8,15 +8,15 @@ Certificates are judged by `pki.judgement.Validate`, injected; recipients' certi
 
 from mssgw.smime.cms.capabilities import Capabilities
 from mssgw.smime.cms.decrypting import Reading
+from mssgw.smime.directories.binding import Binding, Directory, no_directory
 from mssgw.smime.directories.candidate import Candidate, Lookup, no_lookup
 from mssgw.smime.errors import KeyUnavailable, NoCertificate, Reason, SmimeError
-from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.keys.key import FileKey, Identity, Key, SoftKey, identity, load_certificates
 from mssgw.smime.opening import Opened, open
 from mssgw.smime.places import key_at
 from mssgw.smime.protecting import Policy, Protected, protect
-from mssgw.smime.verdict import Binding, EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
+from mssgw.smime.verdict import EncryptionStatus, SignatureStatus, SignerVerdict, Verdict
 
 __all__ = [
     "Binding",

@@ -17,11 +17,10 @@ from mssgw.pki.judgement import Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits, Part, TooComplex
 from mssgw.smime.cms import decrypting
+from mssgw.smime.directories.binding import Binding, Directory
 from mssgw.smime.entity import Kind, kind_of
 from mssgw.smime.errors import SmimeError
-from mssgw.smime.judging import Directory
 from mssgw.smime.opening import open_now
-from mssgw.smime.verdict import Binding
 from mssgw.smime.wire import armour
 from mssgw.smime.wire.ber import BerError, Stream
 from mssgw.smime.wire.rope import STEP

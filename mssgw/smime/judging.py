@@ -7,7 +7,7 @@ signature (RFC 9788) must be theirs as well, and so must a Sender that stands th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,18 +18,12 @@ from mssgw.core.texts import Message, message
 from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.smime.cms.verifying import SignerCheck
+from mssgw.smime.directories.binding import OWN, STRENGTH, UNBOUND, Binding, Bound, Directory
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
-from mssgw.smime.verdict import Binding, SignatureStatus, SignerVerdict
+from mssgw.smime.verdict import SignatureStatus, SignerVerdict
 
 SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (docs/reference/crypto.md 9.31)
-
-Directory = Callable[[bytes], Container[Address]]
-"""Certificate (DER) -> the mailboxes that the directory gives to its holder; empty when it has none."""
-
-
-def no_directory(_certificate: bytes) -> Container[Address]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ class Judge:
         if check.problem is None and one is not None:
             status, reason, refused, evidence = self._trusted(one)
             detail = refused.en if refused else ""
-        binding = self._bound(one, claim.authors) if one and status is SignatureStatus.VALID else Binding.NONE
+        bound = self._bound(one, claim.authors) if one and status is SignatureStatus.VALID else UNBOUND
         return SignerVerdict(
             subject=one.name if one else "",
             issuer=one.issuer_name if one else "",
@@ -75,7 +69,10 @@ class Judge:
             algorithm=check.algorithm,
             signing_time=check.signing_time,
             status=status,
-            binding=binding,
+            binding=bound.binding,
+            bound_by=bound.source,
+            bound_as_of=bound.as_of,
+            organisation=one.subject.first("O") or "" if one and bound.binding is Binding.OPERATOR else "",
             evidence=evidence,
             reason=reason,
             detail=detail,
@@ -97,13 +94,11 @@ class Judge:
         except Deferred as error:
             return SignatureStatus.UNDECIDED, Reason.TRUST_UNKNOWN, _why(error), None
 
-    def _bound(self, one: Certificate, authors: Sequence[Address]) -> Binding:
+    def _bound(self, one: Certificate, authors: Sequence[Address]) -> Bound:
         """The weakest of the bindings to each of them."""
         own = _keys(one)
-        others = [author for author in authors if author.key not in own]
-        if not authors or not all(author in self.directory(one.der) for author in others):
-            return Binding.NONE
-        return Binding.DIRECTORY if others else Binding.CERTIFICATE
+        found = [OWN if author.key in own else self.directory(one, author) or UNBOUND for author in authors]
+        return max(found, key=lambda bound: STRENGTH.index(bound.binding), default=UNBOUND)
 
     def remarks(self, signers: Sequence[SignerVerdict], claim: Claim) -> Iterator[Reason]:
         """The reasons and remarks about them."""
@@ -129,7 +124,7 @@ class Judge:
         return (
             one.status is SignatureStatus.VALID
             and one.certificate is not None
-            and self._bound(certificate(one.certificate), (sender,)) is Binding.NONE
+            and self._bound(certificate(one.certificate), (sender,)).binding is Binding.NONE
         )
 
 
@@ -153,9 +148,7 @@ def status_of(signers: Sequence[SignerVerdict], *, broken: bool) -> SignatureSta
 def binding_of(signers: Sequence[SignerVerdict]) -> Binding:
     """The weakest binding of the innermost signers: all of them must be the author (docs/reference/crypto.md 9.5)."""
     found = {one.binding for one in innermost(signers)}
-    if not found or Binding.NONE in found:
-        return Binding.NONE
-    return Binding.DIRECTORY if Binding.DIRECTORY in found else Binding.CERTIFICATE
+    return max(found, key=STRENGTH.index, default=Binding.NONE)
 
 
 def claim_of(outside: Headers, inside: Headers | None) -> Claim:

@@ -33,9 +33,10 @@ from mssgw.smime import headers as header_fields
 from mssgw.smime.cms import compressed, decrypting, verifying
 from mssgw.smime.cms.decrypting import MODERN, Decrypted, Reading
 from mssgw.smime.cms.verifying import Hashing, SignedContent, SignerCheck
+from mssgw.smime.directories.binding import Directory, no_directory
 from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
-from mssgw.smime.judging import Claim, Directory, Judge, binding_of, claim_of, no_directory, status_of
+from mssgw.smime.judging import Claim, Judge, binding_of, claim_of, status_of
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.pool import run
@@ -387,8 +388,8 @@ class _Opening:
         return writer.finish()
 
     def _learn(self, verdict: Verdict) -> tuple[bytes | None, tuple[bytes, ...]]:
-        """Capabilities and certificates worth remembering: only of a valid, bound signature (docs/reference/crypto.md 9.29)."""
-        if not verdict.valid:
+        """Capabilities and certificates worth remembering: only of the author's own, valid (docs/reference/crypto.md 9.29)."""
+        if not verdict.valid or verdict.sealed:
             return None, ()
         layer = self.signed[max(self.signed)]
         signer = layer.checks[0].certificate

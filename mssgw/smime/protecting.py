@@ -41,10 +41,10 @@ from mssgw.smime.cms import capabilities, enveloped
 from mssgw.smime.cms.capabilities import Capabilities
 from mssgw.smime.cms.recipients import Recipient, recipient
 from mssgw.smime.cms.signed import Signer
+from mssgw.smime.directories.binding import Directory, no_directory
 from mssgw.smime.directories.candidate import Candidate, Lookup, no_lookup
 from mssgw.smime.entity import Outgoing
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, NoCertificate, SmimeError
-from mssgw.smime.judging import Directory, no_directory
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.pool import run

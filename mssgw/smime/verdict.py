@@ -14,6 +14,7 @@ from typing import Any
 from mssgw.core.texts import Language, Message, either, message
 from mssgw.pki.judgement import Evidence
 from mssgw.smime.cms.ess import ReceiptRequest
+from mssgw.smime.directories.binding import Binding
 from mssgw.smime.errors import Reason
 from mssgw.smime.keys.certificates import printable
 
@@ -31,12 +32,6 @@ class EncryptionStatus(enum.StrEnum):
     DECRYPTED = "decrypted"
     NO_KEY = "no-key"
     FAILED = "failed"
-
-
-class Binding(enum.StrEnum):
-    CERTIFICATE = "certificate"
-    DIRECTORY = "directory"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +52,9 @@ class SignerVerdict:
     detail: str
     layer: int  # 0 is the outermost
     certificate: bytes | None = None  # DER
+    bound_by: str = ""  # which source says so: "certificate", "files", "accounts", "whitelist"
+    bound_as_of: datetime | None = None  # how old what it says is; None: as of the verdict
+    organisation: str = ""  # whose seal it is
     receipt_request: ReceiptRequest | None = None
     refused: Message | None = None  # why the trust space refuses the certificate; `detail` is its English
 
@@ -93,6 +91,11 @@ class Verdict:
         """Intact, and bound to the one From address."""
         return self.intact and self.binding is not Binding.NONE and not _FROM_SPOILS & set(self.reasons)
 
+    @property
+    def sealed(self) -> bool:
+        """Valid as the seal of the organisation that runs the domain, and not as anybody's own signature."""
+        return self.valid and self.binding is Binding.OPERATOR
+
     def results(self, host: str) -> str:
         """The value of our Authentication-Results header (RFC 8601, method `smime` of RFC 7281), folded."""
         parts = [host]
@@ -105,11 +108,19 @@ class Verdict:
                 words.append(f"body.smime-identifier={_quoted(one.addresses[0])}")
         if self.signers:
             words.append(f"policy.binding={self.binding}")
+            if source := self._source():
+                words.append(f"policy.binding-source={source}")
         if self.layers:
             words.append(f"policy.layers={_quoted('/'.join(self.layers))}")
         if self.ciphers:
             words.append(f"policy.cipher={_quoted('/'.join(self.ciphers))}")
         return ";\r\n ".join([*parts, "\r\n  ".join(words)])
+
+    def _source(self) -> str:
+        one = next((one for one in self.signers if one.binding is self.binding and one.bound_by), None)
+        if one is None or self.binding in (Binding.NONE, Binding.CERTIFICATE):
+            return ""
+        return _quoted(f"{one.bound_by} {one.bound_as_of:%Y-%m-%d}" if one.bound_as_of else one.bound_by)
 
     def _result(self) -> str:
         """The result in the words of RFC 8601 2.7.1."""
@@ -135,7 +146,9 @@ class Verdict:
         sentences = []
         if self.signature is not SignatureStatus.NONE:
             key, why = self._finding()
-            who = " ; ".join(dict.fromkeys(one.subject or "?" for one in self.signers if one.layer == self.signers[-1].layer)) or "?"
+            innermost = [one for one in self.signers if one.layer == self.signers[-1].layer]
+            shown = [one.organisation if self.sealed and one.organisation else one.subject for one in innermost]
+            who = " ; ".join(dict.fromkeys(one or "?" for one in shown)) or "?"
             sentences.append(message(f"smime.signature.{key}", who=printable(who, 120), why=message(f"smime.reason.{why}") if why else ""))
         if self.encryption is not EncryptionStatus.NONE:
             sentences.append(message(f"smime.encryption.{self.encryption}"))
@@ -148,6 +161,8 @@ class Verdict:
     def _finding(self) -> tuple[str, Reason | None]:
         """The sentence about the signature, and the reason it names: the cause, and no other."""
         match self.signature:
+            case SignatureStatus.VALID if self.sealed:
+                return "sealed", None
             case SignatureStatus.VALID if self.valid:
                 return "valid", None
             case SignatureStatus.VALID:
@@ -245,6 +260,8 @@ def _signer_json(one: SignerVerdict) -> dict[str, Any]:
         "signing_time": one.signing_time.isoformat() if one.signing_time else None,
         "status": one.status.value,
         "binding": one.binding.value,
+        "bound_by": one.bound_by or None,
+        "bound_as_of": one.bound_as_of.isoformat() if one.bound_as_of else None,
         "layer": one.layer,
         "revocation": one.evidence.revocation if one.evidence else None,
         "root": one.evidence.root if one.evidence else None,

@@ -116,6 +116,14 @@ class Trust:
         """pki.judgement.Validate."""
         return self.validator(encoded, purpose, at)
 
+    def runs(self, structure: Name, domain: Domain) -> datetime | None:
+        """When the list was made that says that this structure runs the domain; None when none says so, or none is in force."""
+        try:
+            space = self.space
+        except MailError:
+            return None
+        return space.generated_at if space.runs(structure, domain) else None
+
     def require_listed(self, domain: Domain, step: Step = Step.RCPT) -> tuple[Operator, ...]:
         """The operators of a listed domain. Raises NotTrusted (550 5.1.2, naming it) or Deferred."""
         try:

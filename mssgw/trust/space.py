@@ -7,6 +7,7 @@ operators, one operator many domains. Every refusal names the attribute that dif
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,6 +83,16 @@ class TrustSpace:
             raise refusal(Fault.UNLISTED_PEER, subject=spoken(str(presented), 160))
         return next(operator for operator in self.domains[next(iter(domains))] if self.key(operator.name) == wanted)
 
+    def runs(self, structure: Name, domain: Domain) -> bool:
+        """Whether a structure is a listed operator of the domain: one identifier of a structure (OU) is the same in both names.
+
+        A name of a person is none of a structure, whatever identifiers it carries.
+        """
+        if any(structure.first(attribute) for attribute in ("GN", "SN", "TITLE")):
+            return False
+        own = _structures(structure)
+        return any(not own.isdisjoint(_structures(operator.name)) for operator in self.domains.get(domain, ()))
+
     def domains_of(self, operator: Operator) -> frozenset[Domain]:
         return self.operators.get(self.key(operator.name), frozenset())
 
@@ -94,6 +105,15 @@ class TrustSpace:
             return refusal(Fault.OTHER_DOMAIN, subject=subject, domain=spoken(domain, 100), detail=detail)
         fault = Fault.CN_DIFFERS if any(each.attribute == "CN" for each in differences) else Fault.DN_DIFFERS
         return refusal(fault, whose=whose, domain=spoken(domain, 100), what=what, detail=detail)
+
+
+_STRUCTURE = re.compile(r"(?:0002 ?)?[0-9][0-9A-Z]{8,14}\Z")  # idNatStruct: FINESS, SIREN, SIRET, or a number of the IGC-Santé
+
+
+def _structures(name: Name) -> frozenset[str]:
+    """The identifiers of structures in a name, in one spelling."""
+    found = (value.strip().upper() for kind, value in name.attributes if kind == "OU")
+    return frozenset(value.removeprefix("0002").strip() for value in found if _STRUCTURE.match(value))
 
 
 def _said(difference: names.Difference) -> str:

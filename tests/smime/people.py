@@ -76,7 +76,9 @@ class Person:
         return cert, key
 
 
-def name(cn: str) -> x509.Name:
+def name(cn: str | x509.Name) -> x509.Name:
+    if isinstance(cn, x509.Name):
+        return cn
     return x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"), x509.NameAttribute(NameOID.COMMON_NAME, cn)])
 
 
@@ -143,7 +145,7 @@ class Authority:
         kind: str,
         *addresses: str,
         number: int = 0,
-        cn: str | None = None,
+        cn: str | x509.Name | None = None,
         ku: x509.KeyUsage | None = None,
         san: list[x509.GeneralName] | None = None,
         **dates: Any,

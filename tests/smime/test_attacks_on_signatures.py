@@ -9,11 +9,11 @@ import pytest
 from cryptography import x509
 
 from mssgw import smime
-from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.pki import der
 from mssgw.smime import Binding, Reason, SignatureStatus
 from mssgw.smime.cms.decrypting import Reading
+from mssgw.smime.directories.binding import Bound
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.wire import oids
 from mssgw.smime.wire.algorithms import SHA256, SHA384, SIGNATURES, identifier
@@ -204,7 +204,7 @@ def test_08_a_card_without_address_is_bound_by_the_directory(authority: Authorit
     card = authority.issue("rsa", cn="899700000001")
     body = clear(ENTITY, good(card))
     assert verdict(authority, body).binding is Binding.NONE
-    found = verdict(authority, body, directory=lambda octets: [Address.parse(ALICE)] if octets == card.der else [])
+    found = verdict(authority, body, directory=lambda one, _: Bound(Binding.DIRECTORY, "files") if one.der == card.der else None)
     assert found.binding is Binding.DIRECTORY
     assert found.valid
 

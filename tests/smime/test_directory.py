@@ -8,7 +8,9 @@ from mssgw.core.address import Address
 from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
 from mssgw.smime.directories import files as directory
+from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.directories.files import CertificateFiles, file_problems, identities, identity_problems
+from mssgw.smime.keys.certificates import certificate
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
@@ -54,11 +56,12 @@ def test_by_certificate_by_name_and_by_domain(pki, tmp_path):
 def test_holder_is_what_binds_a_signature(pki, tmp_path):
     seal = pki.organisation("organisation@x.test", key="p256")
     (tmp_path / "x.test.pem").write_bytes(seal.pem)
-    holder = CertificateFiles(tmp_path).holder(seal.der)
-    assert Address.parse("anyone@x.test") in holder
-    assert Address.parse("anyone@y.test") not in holder
-    assert Address.parse("organisation@x.test") in holder
-    assert Address.parse("anyone@x.test") not in CertificateFiles(tmp_path).holder(b"another certificate")
+    files = CertificateFiles(tmp_path)
+    own, other = certificate(seal.der), certificate(pki.organisation("b@x.test", key="p256").der)
+    assert files.binds(own, Address.parse("anyone@x.test")) == Bound(Binding.DIRECTORY, "files")
+    assert files.binds(own, Address.parse("anyone@y.test")) is None
+    assert files.binds(own, Address.parse("organisation@x.test"))
+    assert files.binds(other, Address.parse("anyone@x.test")) is None
 
 
 def test_changes_are_seen(pki, tmp_path):
@@ -139,7 +142,7 @@ def test_while_the_directory_is_missing_nobody_is_without_a_certificate(petit, t
     assert of(files, "anybody@x.test") == ()
     (tmp_path / "absent").rename(tmp_path / "moved")
     assert why_not(files, "paul.petit@x.test")
-    assert Address.parse("paul.petit@x.test") in files.holder(petit.der)  # what was read before still binds his signatures
+    assert files.binds(certificate(petit.der), Address.parse("paul.petit@x.test"))  # what was read before still binds his signatures
     (tmp_path / "moved").rename(tmp_path / "absent")
     assert of(files, "paul.petit@x.test") == (petit.der,)
 

@@ -7,9 +7,10 @@ from cryptography import x509
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.errors import Reason
 from mssgw.smime.opening import open_now
-from mssgw.smime.verdict import Binding, SignatureStatus, Verdict
+from mssgw.smime.verdict import SignatureStatus, Verdict
 from tests.smime.forge import ENTITY, clear, compressed, good, opaque, plain_attributes, signed_data, signer_info
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person, usage
 
@@ -78,7 +79,7 @@ def test_without_any_from_nobody_is_bound_unless_a_person_names_the_author(autho
 def test_a_malformed_address_in_a_certificate_is_an_error(authority: Authority, mark: str) -> None:
     """Regression: it counted as no address, and a directory could then bind the certificate to anybody, as it does for cards."""
     mallory = authority.issue("rsa", san=[x509.RFC822Name._init_without_validation(ALICE + mark)], cn="mallory")
-    found = open_now(clear(ENTITY, good(mallory)), [], authority.validate, NOW, lambda _: [Address.parse(ALICE)]).verdict
+    found = open_now(clear(ENTITY, good(mallory)), [], authority.validate, NOW, lambda *_: Bound(Binding.DIRECTORY, "files")).verdict
     assert found.binding is Binding.NONE
     assert found.signature is not SignatureStatus.VALID
     assert held(found)[:2] == (False, False)

@@ -70,12 +70,21 @@ def _in_message(data: Buffer, root: Part) -> Iterator[str]:
 
 
 def _in_octets(data: Buffer, root: Part) -> Iterator[str]:
-    """What ends a line for some and not for others, and what ends a text for some."""
-    for at in range(root.header_start, root.body_end, _STEP):
-        chunk = data[at : min(at + _STEP + 1, root.body_end)]  # one octet more: a CR at the end of a step may have its LF
+    """What ends a line for some and not for others, and what ends a text for some; files sent as they are have no lines."""
+    start = root.header_start
+    for part in root.walk():
+        if part.encoding == "binary" and not part.media.startswith(("text/", "multipart/", "message/")):
+            yield from _in_lines(data, start, part.body_start)
+            start = part.body_end
+    yield from _in_lines(data, start, root.body_end)
+
+
+def _in_lines(data: Buffer, start: int, end: int) -> Iterator[str]:
+    for at in range(start, end, _STEP):
+        chunk = data[at : min(at + _STEP + 1, end)]  # one octet more: a CR at the end of a step may have its LF
         if b"\0" in chunk:
             yield "a NUL octet"
-        if (lone := _LONE_CR.search(chunk)) and (lone.start() < _STEP or at + _STEP + 1 >= root.body_end):
+        if (lone := _LONE_CR.search(chunk)) and (lone.start() < _STEP or at + _STEP + 1 >= end):
             yield "a CR without its LF"
 
 

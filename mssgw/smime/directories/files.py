@@ -23,6 +23,7 @@ from mssgw.core.address import Address, AddressError
 from mssgw.core.config.base import Secret
 from mssgw.core.errors import ConfigError
 from mssgw.observe import Event, log
+from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
@@ -106,9 +107,10 @@ class CertificateFiles:
             return (*candidates, Candidate(b"", "file", unknown=DirectoryUnavailable(detail=why)))
         return candidates
 
-    def holder(self, certificate: bytes) -> Holder:
-        """Whose certificate (DER) it is, for the binding of signatures (`judging.Directory`)."""
-        return self._look_again().holders.get(certificate, NOBODY)
+    def binds(self, certificate: Certificate, address: Address) -> Bound | None:
+        """Whether a file gives this certificate to this address (`judging.Directory`)."""
+        holder = self._look_again().holders.get(certificate.der, NOBODY)
+        return Bound(Binding.DIRECTORY, "files") if address in holder else None
 
     def _look_again(self) -> _Index:
         """Files that come and go change the directory's own time; one rewritten in place is seen a little later."""
