@@ -29,7 +29,7 @@ BY_TRAITS = f"{SERVICE}rechercherInsAvecTraitsIdentite"
 WITH_CARD = "http://www.cnamts.fr/INSiRecVit"
 WITHOUT_CARD = "http://www.cnamts.fr/INSiRecSans"
 RESULT = "http://www.cnamts.fr/INSiResultat"
-_CARD_ASSERTION_LIFE = timedelta(minutes=20)  # BB-169
+_CARD_ASSERTION_LIFE = timedelta(minutes=20)  # docs/reference/dmp.md 8.2
 
 
 class Outcome(enum.StrEnum):

@@ -55,7 +55,7 @@ class Card:
 
     @property
     def is_staff_card(self) -> bool:
-        """A CPE of the IGC-Santé names no person: its subject has neither SN nor GN (GIE-617)."""
+        """A CPE of the IGC-Santé names no person: its subject has neither SN nor GN (docs/reference/dmp.md 8.1)."""
         return not subject_of(self.signature).get("surname")
 
     @property

@@ -1,4 +1,4 @@
-"""The patient's Vitale card behind one interface: the persons on it, traits unchanged (EX_GEN-1250, BB-98).
+"""The patient's Vitale card behind one interface: the persons on it, traits unchanged (EX_GEN-1250).
 
 The real card is read by the "API de lecture Vitale", licensed software with a layout that is not public: it
 runs as an external program of the operator's (`ExternalVitaleReader`) that prints one JSON document. The

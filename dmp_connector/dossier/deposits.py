@@ -169,7 +169,7 @@ class Deposits:
             raise error
 
     async def _identical(self, call: Call, known: Qualified, request: DepositRequest) -> None:
-        """recordTarget is the person of the register (BB-171). Raises TraitsDiffer, audited."""
+        """recordTarget is the person of the register (docs/reference/dmp.md 8.2). Raises TraitsDiffer, audited."""
         try:
             require_identity(read(request.content), known)
         except TraitsDiffer as error:

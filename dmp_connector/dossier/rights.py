@@ -1,4 +1,4 @@
-"""The functional rights of the DMP as data (docs/reference/dmp.md 7.4, GIE-526 v1.8 and GIE-606 v1.3).
+"""The functional rights of the DMP as data (docs/reference/dmp.md 7.4).
 
 The server enforces them; here they hide what cannot succeed and name the reason beforehand. A column is who
 acts and how; a right is yes, no, own (documents of the actor), structure (documents of its structure), patient
@@ -121,5 +121,5 @@ def possible(actor: Actor, mode: AccessMode, *, treating_doctor: bool) -> frozen
     column = column_of(actor, mode, treating_doctor=treating_doctor)
     found = {action for action in Action if right(action, column) is not Right.NO}
     if actor.authentication is AuthenticationMode.AIR:
-        found.discard(Action.FEED)  # GIE-606: feeding is not open in AIR, whatever the role
+        found.discard(Action.FEED)  # docs/reference/dmp.md 7.4: AIR does not feed, whatever the role
     return frozenset(found)

@@ -297,7 +297,7 @@ class DossierService:
         return await self._desk.existence(call)
 
     async def reopen(self, call: Call, *, confirmed: bool, consent_at: datetime | None = None) -> Dossier:
-        """TD1.2 with the patient's consent (CONSENTEMENT_REACTIVATION_DMP, BB-123)."""
+        """TD1.2 with the patient's consent (CONSENTEMENT_REACTIVATION_DMP, docs/reference/dmp.md 1.5)."""
         if not confirmed:
             raise NotConfirmed(message("dossier.dmp-not-reopened-confirm-patient"))
         await self._managed(call, "TD1.2")

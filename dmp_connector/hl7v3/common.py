@@ -141,7 +141,7 @@ def _gender(sex: Sex) -> str:
 
 
 def _vitale(parent: etree._Element, card: Patient) -> None:
-    """Traits of the card, unmodified even when wrong (BB-98)."""
+    """Traits of the card, unmodified even when wrong (docs/reference/dmp.md 1.5)."""
     contact = add(parent, "contactParty", classCode="CON")
     add(contact, "code", code=names.VITALE_CARD, codeSystem=names.CONTACT_KINDS)
     add(contact, "telecom", nullFlavor="NI")  # NE2008 wants one

@@ -4,7 +4,7 @@
         any state before CREATED -abandon-> ABANDONED;  READY -managed-> MANAGED_BY_MES
 
 1 identify   the Vitale is read, INSi confirms the identity: traits must agree (EX_GEN-1250); the Vitale's traits go
-             to the DMP untouched, even when wrong (BB-98)
+             to the DMP untouched, even when wrong (docs/reference/dmp.md 1.5)
 2 present    the DMP is explained; which text, by whom, when
 3 consent    agreement collected and stored; nothing is created without it (EX_1.1-1010); the two oppositions,
              default not opposed (EX_1.1-1050: boxes of agreement ticked by default)
@@ -225,7 +225,7 @@ class Creation:
 
 
 def _require_coherent(vitale: Patient, register: Patient) -> None:
-    """Beneficiary of the card and person of the register are one (BB-171): birth date, and a name in common.
+    """Beneficiary of the card and person of the register are one (docs/reference/dmp.md 8.2): birth date, and a name in common.
 
     The card's names are often the used ones and cut, so its used name may meet the register's birth name.
     """

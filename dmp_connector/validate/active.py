@@ -1,4 +1,4 @@
-"""Nothing in a document runs, and nothing in it leads outside (docs/reference/dmp.md 4.3, EX_2.1-1115, BB-50).
+"""Nothing in a document runs, and nothing in it leads outside (docs/reference/dmp.md 4.3, EX_2.1-1115).
 
 The requirement is written for self-presenting documents; a narrative with a script or a link outside is refused in
 the same way, since both would reach the reader's browser. Every place is named by its path and line, never by its text.

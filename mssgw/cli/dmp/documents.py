@@ -62,7 +62,7 @@ def entry_json(e: DocumentEntry) -> dict[str, Any]:
 
 def entry_line(e: DocumentEntry) -> str:
     marks = [_STATUS.get(e.status.value.rpartition(":")[2] if e.status else "", "")] + [_SEEN[v] for v in sorted(e.visibility)]
-    marks += ["déposé par le patient"] if e.class_code.code == "90" else []  # BB-134
+    marks += ["déposé par le patient"] if e.class_code.code == "90" else []  # docs/reference/dmp.md 3.4
     marked = ", ".join(m for m in marks if m)
     author = next((a.person.family for a in e.authors if a.person), "")
     unique_id, title, who = shown(e.unique_id), shown(e.title[:44]), shown(author[:16])
