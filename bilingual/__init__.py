@@ -19,10 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-Language = Literal["fr", "en"]
-LANGUAGES: Final[tuple[Language, ...]] = ("fr", "en")  # people read French first
+from bilingual.language import LANGUAGES, Language
+from bilingual.localtime import local, moment
+
+__all__ = ["LANGUAGES", "NO_BREAK", "Language", "Message", "known", "local", "moment", "sentence", "shown"]
+
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -98,14 +101,14 @@ _FORMATTERS: Final = {language: _Formatter(language) for language in LANGUAGES}
 
 
 def shown(value: object, language: Language, *, grouped: bool = False) -> str:
-    """One value as people read it. A moment is not accepted: what its local time is, the caller knows."""
+    """One value as people read it; a moment in the time of the house."""
     match value:
         case Message():
             return value.text(language)
         case tuple():
             return ", ".join(shown(one, language) for one in value)
         case datetime.datetime():
-            raise TypeError("a moment is passed as the text of its local time")
+            return moment(value, language)
         case datetime.date():
             return f"{value:%d/%m/%Y}" if language == "fr" else f"{value:%Y-%m-%d}"
         case int() if grouped:

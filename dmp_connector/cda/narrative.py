@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lxml import etree
 
+from bilingual import shown
 from dmp_connector.cda.metadata import entry_of
 from dmp_connector.cda.read import NS, V3, Cda, text_of
 from dmp_connector.errors import BadDocument, BadInput
@@ -98,12 +99,17 @@ def _banner(document: Cda) -> str:
     return f"<header><h1>{escape(document.title)}</h1><dl>{listed}</dl></header>"
 
 
+_DAY_DIGITS = 8  # of HL7 TS: a day without its hour
+
+
 def _day(value: str | None) -> str:
     return f"{value[6:8]}/{value[4:6]}/{value[:4]}" if value and len(value) >= 8 else value or ""
 
 
 def _time(moment: Dtm | None) -> str:
-    return f"{moment.at:%d/%m/%Y %H:%M} UTC" if moment else ""
+    if moment is None:
+        return ""
+    return shown(moment.at, "fr") if moment.digits > _DAY_DIGITS else f"{moment.at:%d/%m/%Y}"
 
 
 class _Page:

@@ -13,6 +13,7 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bilingual import local
 from dmp_connector.dossier.rights import Action, Right, column_of, right
 from dmp_connector.errors import (
     AccessOpposed,
@@ -238,7 +239,7 @@ def _authentication(request: AccessRequest) -> Reason:
             NotAuthenticated(message("dossier.login-lies-future-check-clock")),
         )
     how = message(f"access.login.{actor.authentication.name.lower()}")
-    return _holds(condition, message("access.authenticated", how=how, at=f"{actor.authenticated_at:%d/%m/%Y, %H:%M}"))
+    return _holds(condition, message("access.authenticated", how=how, at=f"{local(actor.authenticated_at):%d/%m/%Y, %H:%M}"))
 
 
 def _entitlement(request: AccessRequest) -> Reason:

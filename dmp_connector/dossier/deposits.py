@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from bilingual import local
 from dmp_connector.cda.level1 import build_level1
 from dmp_connector.cda.metadata import describe
 from dmp_connector.cda.read import read
@@ -129,7 +130,7 @@ class Deposits:
         require_title(request.title)
         await asyncio.to_thread(require_pdfa1, request.pdf, max_bytes=self._max_pdf)
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
-        require_day(request.act, born=known.patient.birth_date, today=self._desk.now().astimezone().date())
+        require_day(request.act, born=known.patient.birth_date, today=local(self._desk.now()).date())
         await self._agreed(call, known, ask)
         return replace(await self._filed_pdf(call, request, known, progress), patient=known.patient)
 
@@ -137,7 +138,7 @@ class Deposits:
         unique_id, before = await self._identifier(call, request)
         if before is not None:
             return await self._known(call, before, request, progress)
-        level1 = level1_of(call, request, known, unique_id, await self._lineage_of(request), self._desk.now().astimezone())
+        level1 = level1_of(call, request, known, unique_id, await self._lineage_of(request), local(self._desk.now()))
         content = await asyncio.to_thread(build_level1, level1, tables=self._codes, max_pdf=self._max_pdf)
         wanted = DepositRequest(content, request.visibility, request.replaces, title=request.title)
         await asyncio.to_thread(self._validator.require, content)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bilingual import local
 from dmp_connector.model.dossier import Consent, ConsentMeans, Oppositions
 from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.sheet import Sheet
@@ -46,7 +47,7 @@ def creation_letter(
     """The receipt of creation: what was created, with whose agreement, what can be refused, and how."""
     sheet = _start("Confirmation de la création de votre dossier médical partagé (DMP)", head, patient, address, at)
     sheet.paragraph(
-        f"Votre dossier médical partagé (DMP) a été créé le {consent.at:%d/%m/%Y} par {_signature(head)}, "
+        f"Votre dossier médical partagé (DMP) a été créé le {local(consent.at):%d/%m/%Y} par {_signature(head)}, "
         f"après que vous avez été informé(e) de son usage et avez donné votre accord {_MEANS[consent.means]}."
     )
     sheet.paragraph("Identité inscrite dans votre DMP (identité nationale de santé) :")
@@ -63,7 +64,7 @@ def creation_letter(
 def closing_letter(head: Letterhead, patient: Patient, address: Sequence[str], *, at: datetime) -> bytes:
     """The receipt of closing: what becomes of the data (R1111-36)."""
     sheet = _start("Confirmation de la fermeture de votre dossier médical partagé (DMP)", head, patient, address, at)
-    sheet.paragraph(f"À votre demande, votre dossier médical partagé a été fermé le {at:%d/%m/%Y} par {_signature(head)}.")
+    sheet.paragraph(f"À votre demande, votre dossier médical partagé a été fermé le {local(at):%d/%m/%Y} par {_signature(head)}.")
     sheet.paragraph(
         "Vos données sont archivées pendant dix ans, puis supprimées. Vous pouvez demander leur suppression avant ce terme ; "
         "elle est faite dans un délai de trois mois. Vous pouvez à tout moment demander la réouverture de votre dossier."
@@ -82,7 +83,7 @@ def _start(title: str, head: Letterhead, patient: Patient, address: Sequence[str
         sheet.cell(0, 5.2, line, new_x="LMARGIN", new_y="NEXT")
     sheet.ln(6)
     sheet.set_x(110)
-    sheet.cell(0, 5.2, f"Le {at:%d/%m/%Y}", new_x="LMARGIN", new_y="NEXT")
+    sheet.cell(0, 5.2, f"Le {local(at):%d/%m/%Y}", new_x="LMARGIN", new_y="NEXT")
     sheet.ln(6)
     sheet.heading(title)
     sheet.paragraph("Madame," if patient.sex is Sex.F else "Monsieur," if patient.sex is Sex.M else "Madame, Monsieur,")

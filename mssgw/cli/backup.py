@@ -193,7 +193,7 @@ def _figures(found: Manifest) -> dict[str, object]:
         "count": len(found.files),
         "megabytes": -(-found.octets // 1_000_000),
         "messages": found.messages,
-        "made": f"{found.made:%Y-%m-%d %H:%M} UTC",
+        "made": found.made,
     }
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from bilingual import localtime
 from mssgw import store
 from mssgw.cli.frame import Family, Json, failure, output
 from mssgw.core import owner
@@ -29,7 +30,9 @@ app = Family(help="The configuration.", no_args_is_help=True)
 def loaded(path: Path) -> Config:
     """The configuration, or the end of the program with every mistake printed."""
     with _mistakes(path):
-        return load(path)
+        config = load(path)
+    localtime.use(config.node.timezone)
+    return config
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bilingual import moment
 from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
 from mssgw.cli.opened import reading, writing
 from mssgw.core.address import Address, AddressError, Domain
@@ -152,25 +153,27 @@ def _with_copies(rx: Reader, name: str, limit: int) -> list[Entry]:
 
 
 def _line(one: Delivery) -> str:
-    state = "held" if one.held else "sending" if one.lease_until and one.lease_until > datetime.now(UTC) else f"due {_time(one.due)}"
+    state = "held" if one.held else "sending" if one.lease_until and one.lease_until > datetime.now(UTC) else f"due {moment(one.due, 'en')}"
     words = next((who.reply for who in one.pending if who.reply), "not tried yet")
     about = f"from {one.envelope.sender or '<>'}  {one.size} octets  attempts {one.attempts}"
     return f"{one.trace}  {one.domain}  {len(one.pending)} rcpt  {about}  {state}  {words}"
 
 
 def _lines(found: Queued) -> Iterable[str]:
-    yield f"{found.trace}  received {_time(found.received)}" + (f"  finished {_time(found.finished)}" if found.finished else "")
+    yield f"{found.trace}  received {moment(found.received, 'en')}" + (
+        f"  finished {moment(found.finished, 'en')}" if found.finished else ""
+    )
     for one in found.deliveries:
-        yield f"  {one.domain}  attempts {one.attempts}" + ("" if one.finished else f"  due {_time(one.due)}" + "  held" * one.held)
+        yield f"  {one.domain}  attempts {one.attempts}" + ("" if one.finished else f"  due {moment(one.due, 'en')}" + "  held" * one.held)
         for who in one.recipients:
-            changed = f"  {_time(who.changed)}" if who.changed else ""
+            changed = f"  {moment(who.changed, 'en')}" if who.changed else ""
             yield f"    {who.address}  {who.state.lower()}  {who.reply or 'not tried yet'}{changed}"
 
 
 def _told(one: Entry) -> str:
     way = " -> ".join(filter(None, (one.sender, one.recipient)))
     facts = "  ".join(f"{name}={value}" for name, value in one.facts.items())
-    return "  ".join(filter(None, (_time(one.at), one.trace, one.what, one.outcome, way, one.message_id, facts)))
+    return "  ".join(filter(None, (moment(one.at, "en"), one.trace, one.what, one.outcome, way, one.message_id, facts)))
 
 
 def _queued(found: Queued) -> dict[str, Any]:
@@ -215,10 +218,6 @@ def _entry(one: Entry) -> dict[str, Any]:
         "message_id": one.message_id,
         "facts": one.facts,
     }
-
-
-def _time(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _iso(when: datetime | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bilingual import local, moment
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say
 from mssgw.core import owner
@@ -200,7 +201,7 @@ def accept(config: ConfigFile, reason: Reason, json: Json = False) -> None:
     except FileNotFoundError as error:
         raise failure(say("trust.nothing-waits"), fault="nothing-waits") from error
     document = {"generated_at": pending.generated_at.isoformat(), "sha256": pending.sha256, "lost": pending.lost, "total": pending.total}
-    accepted = say("trust.accepted", date=f"{pending.generated_at:%Y-%m-%d}", lost=pending.lost, total=pending.total)
+    accepted = say("trust.accepted", date=local(pending.generated_at).date(), lost=pending.lost, total=pending.total)
     output(both(accepted), json=json, document=document)
 
 
@@ -214,7 +215,7 @@ def override(
     """Go on trusting the list in force although it is too old."""
     who = getpass.getuser()  # not whom we become
     word = refresh.override(_directory(loaded(config), make=True), who, reason, SystemClock().now(), hours)
-    overridden = say("trust.override", until=f"{word.until:%Y-%m-%dT%H:%MZ}") if hours else say("trust.override.none")
+    overridden = say("trust.override", until=word.until) if hours else say("trust.override.none")
     output(both(overridden), json=json, document={"in_force": hours > 0, "until": word.until if hours else None, "who": word.who})
 
 
@@ -326,17 +327,13 @@ def _fetching(config: Config, now: datetime) -> dict[str, Any]:
             "trust.show.failing",
             url=one.url,
             failures=one.failures,
-            at=f"{one.at:%Y-%m-%dT%H:%MZ}",
+            at=one.at,
             problem=one.problem,
-            next=f"{one.next_try:%Y-%m-%dT%H:%MZ}",
+            next=one.next_try,
         )
         for one in failing
     ]
-    problems += [
-        say("trust.show.stale-crl", authority=authority, end=f"{crl.next_update:%Y-%m-%dT%H:%MZ}")
-        for authority, crl in crls
-        if now > crl.next_update
-    ]
+    problems += [say("trust.show.stale-crl", authority=authority, end=crl.next_update) for authority, crl in crls if now > crl.next_update]
     return {
         "problems": [{"fr": one.fr, "en": one.en} for one in problems],
         "failing": [
@@ -380,7 +377,7 @@ def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[s
 
 
 def _line(one: Failure) -> str:
-    return f"{one.url}: {one.problem}, {one.at:%Y-%m-%dT%H:%MZ}, next try {one.next_try:%Y-%m-%dT%H:%MZ}"
+    return f"{one.url}: {one.problem}, {moment(one.at, 'en')}, next try {moment(one.next_try, 'en')}"
 
 
 def _shown(document: dict[str, Any]) -> str:
@@ -420,7 +417,7 @@ def _in_force(config: Config, now: datetime, known: dict[str, Any], *, told: boo
         if told:
             sys.stdout.write(_shown(known) + "\n")
         raise failure(
-            say("trust.show.too-old", at=f"{state.checked_at:%Y-%m-%dT%H:%MZ}", most=config.trust.max_age_hours),
+            say("trust.show.too-old", at=state.checked_at, most=config.trust.max_age_hours),
             fault=Fault.LIST_TOO_OLD,
             known=known,
         )

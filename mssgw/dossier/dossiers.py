@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import NoReturn
 
+from bilingual import local
 from dmp_connector.client import Call, IdentityQuery, ListMode
 from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.service import AdministrativeChange, DossierService
@@ -44,7 +45,7 @@ class Dossiers:
     async def mine(self, access: Access, since: date | None = None) -> tuple[DossierSummary, ...]:
         """TD0.4: the dossiers the actor or the structure is authorised for, since 1 January of last year or a given day."""
         async with self._session.attempt("list_dossiers", access):
-            first = since or date(self._session.desk.now().astimezone().year - 1, 1, 1)
+            first = since or date(local(self._session.desk.now()).year - 1, 1, 1)
             return await self._service.authorised_dossiers(self._session.anyone(access), first)
 
     async def search(self, access: Access, query: IdentityQuery) -> tuple[Candidate, ...]:
@@ -86,7 +87,7 @@ class Dossiers:
         async with self._session.attempt("reopen", access):
             call = self._session.call(access)
             confirmed = await self._answer(call, agreed)
-            at = self._session.desk.now().astimezone()
+            at = local(self._session.desk.now())
             return await self._service.reopen(call, confirmed=confirmed, consent_at=at)
 
     async def _answer(self, call: Call, gesture: Gesture) -> bool:

@@ -236,7 +236,7 @@ def _status(fate: Fate, now: datetime, until: datetime | None) -> RecipientStatu
 
 
 def _letter(language: Language, original: Original, action: Action, fates: list[Fate], until: datetime | None, returned: Returned) -> str:
-    lines = [text(f"dsn.{action}.intro", language, date=_when(original.received), until=_when(until) if until else "")]
+    lines = [text(f"dsn.{action}.intro", language, date=original.received, until=until or "")]
     for fate in fates:
         lines += ["", f"  <{fate.recipient.address}>"]
         if action in (Action.FAILED, Action.DELAYED):
@@ -249,10 +249,6 @@ def _letter(language: Language, original: Original, action: Action, fates: list[
     if returned.cut:
         lines += ["", text("dsn.cut", language)]
     return "\n".join([*lines, "", text("dsn.trace", language, trace=original.trace)])
-
-
-def _when(time: datetime) -> str:
-    return f"{time:%d/%m/%Y %H:%M} UTC"
 
 
 def _message_id(trace: str, hostname: str) -> str:

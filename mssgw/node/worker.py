@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bilingual import localtime
 from mssgw import __version__, imapd, observe, smtpd, store
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, load
@@ -59,6 +60,7 @@ def prepare(path: Path) -> None:
 def work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:
     """One worker, from start to end."""
     config = load(path)
+    localtime.use(config.node.timezone)
     observe.configure(config.node.log_level, config.node.log_format)
     worker = Worker(path, config, index, heartbeat, lifeline)
     try:
@@ -173,6 +175,7 @@ class Worker:
             log(Event.CONFIG_REFUSED, "error", reason=error)
             return
         opened.take_keys(masters)
+        localtime.use(config.node.timezone)
         before, self.services = self.background, services
         self.background = asyncio.get_running_loop().create_task(services.run())
         log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from bilingual import local
 from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadInput
@@ -66,7 +67,7 @@ def entry_line(e: DocumentEntry) -> str:
     marked = ", ".join(m for m in marks if m)
     author = next((a.person.family for a in e.authors if a.person), "")
     unique_id, title, who = shown(e.unique_id), shown(e.title[:44]), shown(author[:16])
-    return f"{e.created.at:%Y-%m-%d}  {unique_id:44} {title:44} {who:16} {f'[{marked}]' if marked else ''}".rstrip()
+    return f"{local(e.created.at):%Y-%m-%d}  {unique_id:44} {title:44} {who:16} {f'[{marked}]' if marked else ''}".rstrip()
 
 
 async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:

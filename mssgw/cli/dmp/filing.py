@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bilingual import local
 from dmp_connector.dossier.deposits import Receipt
 from dmp_connector.dossier.identity import Typed
 from dmp_connector.errors import BadDocument, Unavailable
@@ -132,7 +133,7 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
     if before is None:
         s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title, person=person), document)
     else:
-        at = f"{before.astimezone():%d/%m/%Y %H:%M}"
+        at = f"{local(before):%d/%m/%Y %H:%M}"
         s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=person), document)
     if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
         hidden = s.dmp.filings.announced(s.access, receipt)

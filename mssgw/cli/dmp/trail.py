@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bilingual import local
 from mssgw.cli.dmp.session import As, Oid, Options, Session, verb
 from mssgw.cli.frame import ConfigFile, Json, say
 from mssgw.dossier.values import AuditRow
@@ -38,7 +39,7 @@ def audit(
 def _lines(row: AuditRow) -> list[str]:
     r = row.record
     reason = f"  motif : {r.reason}" if r.reason else ""
-    lines = [f"{r.at.astimezone():%Y-%m-%d %H:%M:%S}  {r.who}  {row.ins:15}  {r.mode:14} {r.what:22} {r.outcome}{reason}"]
+    lines = [f"{local(r.at):%Y-%m-%d %H:%M:%S}  {r.who}  {row.ins:15}  {r.mode:14} {r.what:22} {r.outcome}{reason}"]
     lines += [f"{_INDENT}{'✔' if holds else '✘'} {name} : {text}" for name, holds, text in r.conditions]
     if r.facts:
         lines.append(_INDENT + ", ".join(f"{name}={value}" for name, value in r.facts))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from bilingual.localtime import DEFAULT, zone_named
 from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.config.base import Listen, Mistakes, Secret, Settings, check_store
 
@@ -21,6 +22,9 @@ class Node(Settings, frozen=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="From which level events are logged.")] = "info"
     log_format: Annotated[Literal["json", "text"], Meta(description="One JSON object a line, or text for a terminal.")] = "json"
     language: Annotated[Literal["fr", "en"], Meta(description="Language of what people read: bounces, banners, pages.")] = "fr"
+    timezone: Annotated[str, Meta(description="Zone of the times that people read, such as Europe/Paris; logs and JSON stay in UTC.")] = (
+        DEFAULT
+    )
     postmaster: Annotated[str, Meta(description="Address that takes mail for postmaster; empty: the first account with role admin.")] = ""
 
     def __post_init__(self) -> None:
@@ -28,6 +32,10 @@ class Node(Settings, frozen=True):
             check_store(self.store)
         except ValueError as error:
             raise Mistakes([("store", str(error))]) from error
+        try:
+            zone_named(self.timezone)
+        except ValueError as error:
+            raise Mistakes([("timezone", str(error))]) from error
         try:
             known = parse_domain(self.hostname)
         except AddressError as error:
