@@ -1,7 +1,8 @@
 """Verdict: what was found out about a message, as data, as our header, as a sentence for people.
 
-A failure is a verdict, never a lost message. Three bindings (docs/reference/crypto.md 1.2): the certificate carries the
-address of From; or the directory gives that address to its holder (cards carry no address); or neither.
+A failure is a verdict, never a lost message. What ties a signer to the address of From (docs/reference/crypto.md 1.2): the
+certificate carries it; or a directory gives it to the holder (cards carry no address); or the national list gives its domain
+to the organisation whose seal it is (ADR 17); or nothing.
 """
 
 from __future__ import annotations

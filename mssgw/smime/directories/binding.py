@@ -1,4 +1,4 @@
-"""Whose certificate it is when it does not say so: one question, asked of whoever may know (docs/reference/crypto.md 1.2).
+"""Who owns a certificate without a mail address: one interface to every source that may know (docs/reference/crypto.md 1.2).
 
 A card names a person by their national identifier, a seal names an organisation; neither names a mailbox.
 """
@@ -23,7 +23,7 @@ class Binding(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What ties a certificate to an address, said by whom, and as of when (None: as of now)."""
+    """What ties a certificate to an address, by which source, and as of when (None: as of now)."""
 
     binding: Binding
     source: str  # "certificate", "files", "accounts", "whitelist"
@@ -31,9 +31,9 @@ class Bound:
 
 
 Directory = Callable[[Certificate, Address], Bound | None]
-"""Whether the holder of a trusted certificate that does not name this address owns it all the same; None when nobody says so.
+"""Whether the holder of a trusted certificate that does not name this address owns it all the same; None when no source knows it.
 
-Cards carry no address, and an organisation's seal speaks for a whole domain: only a directory binds them."""
+Cards carry no address, and an organisation's seal covers a whole domain: only a directory binds them."""
 
 
 def no_directory(_certificate: Certificate, _address: Address) -> Bound | None:
