@@ -12,7 +12,7 @@ from mssgw.core import owner
 
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where it lives; a second start goes on with what is there.")] = Path(".demo"),
-    port_base: Annotated[int, typer.Option(min=1024, max=65_000, help="All listeners are on 127.0.0.1, numbered from here.")] = 24_200,
+    port_base: Annotated[int, typer.Option(min=1024, max=65_000, help="All listeners are on 127.0.0.1, numbered from here.")] = 22_000,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes of each operator.")] = 1,
     store: Annotated[str | None, typer.Option(help="Store of both operators, each in a file or schema of its own.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Do the main job once, then the refusals, and stop.")] = False,

@@ -1,7 +1,7 @@
 """The demo's national authority: publishes the signed list and the CRLs and answers OCSP, over plain HTTP.
 
     publish(directory, entries, signer)                  the PKI was saved there before
-    python -m mssgw.demo.authority --directory DIR --listen 127.0.0.1:24200
+    python -m mssgw.demo.authority --directory DIR --listen 127.0.0.1:22000
 
 It serves /listeblanchemssante.xml, /CRL/<authority>.crl, /AC/<authority>.cer and POST /ocsp, with ETag,
 Last-Modified and 304. Tests run it in their own loop (`async with Authority(pki) as authority`) and make it
@@ -314,7 +314,7 @@ def _notify(message: bytes) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mssgw.demo.authority", description="The national authority of a demo.")
     parser.add_argument("--directory", type=Path, required=True, help="where `Pki.save` and `publish` wrote")
-    parser.add_argument("--listen", default="127.0.0.1:24200", help="host:port")
+    parser.add_argument("--listen", default="127.0.0.1:22000", help="host:port")
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
     asyncio.run(_run(arguments.directory, host, int(port)))

@@ -5,7 +5,7 @@ extensions, policies, CRL and OCSP addresses as the real one, but its own names 
 here can be taken for the real thing. Authorities are made when first asked for. Keys of authorities are RSA-2048
 (IGC-Santé: 4096) because a demo must start in seconds; `ca_bits` makes them longer.
 
-    pki = Pki(base_url="http://127.0.0.1:24200")
+    pki = Pki(base_url="http://127.0.0.1:22000")
     alpha = pki.operator("mx.alpha.mssante.test", o="CLINIQUE ALPHA", ou="318751275100020")
     pki.revoke(alpha); pki.save(directory); pki = Pki.load(directory)
 
@@ -119,7 +119,7 @@ class Pki:
     """The tree. `now` is when it is made: tests that own the clock pass theirs."""
 
     def __init__(
-        self, base_url: str = "http://127.0.0.1:24200", *, now: datetime | None = None, ca_bits: int = 2048, prefix: str = "DEMO"
+        self, base_url: str = "http://127.0.0.1:22000", *, now: datetime | None = None, ca_bits: int = 2048, prefix: str = "DEMO"
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.made = (now or datetime.now(UTC)).replace(microsecond=0)
