@@ -119,6 +119,16 @@ def test_a_file_of_root_in_the_data_is_named_with_what_to_do(node):
 
 
 @ROOT
+def test_a_service_that_finds_a_file_of_root_ends_in_a_sentence(node):
+    """Regression: it ended in a traceback."""
+    (node / "data" / "store.db").write_bytes(b"")
+    os.chown(node / "data", NOBODY, NOBODY)
+    said = verb(node, "serve", status=1, user=NOBODY)
+    assert f"not of nobody, who keeps the data: {node}/data/store.db; chown -R nobody:nogroup {node}/data" in said
+    assert "Traceback" not in said
+
+
+@ROOT
 def test_a_service_of_another_user_is_named(node):
     os.chown(node / "data", 12345, 12345)
     (found,) = _as(NOBODY, node / "data")
