@@ -32,9 +32,15 @@ KNOWN = {
 }
 
 
+def lines() -> list[tuple[str, str]]:
+    """Of the unit and its drop-ins."""
+    files = [UNIT, *sorted(Path(f"{UNIT}.d").glob("*.conf"))]
+    found = [line.strip() for file in files for line in file.read_text().splitlines()]
+    return [(name, value) for name, _, value in (line.partition("=") for line in found if line and line[0] not in "#[")]
+
+
 def unit() -> dict[str, str]:
-    lines = (line.strip() for line in UNIT.read_text().splitlines())
-    return {name: value for name, _, value in (line.partition("=") for line in lines if line and line[0] not in "#[")}
+    return dict(lines())
 
 
 def start() -> None:
@@ -48,12 +54,14 @@ def start() -> None:
         state.mkdir()
         os.chown(state, user.pw_uid, user.pw_gid)
     state.chmod(int(says["StateDirectoryMode"], 8))
-    name, _, source = says["LoadCredential"].partition(":")
     CREDENTIALS.mkdir(parents=True, exist_ok=True)
-    (CREDENTIALS / name).write_bytes(Path(source).read_bytes())
-    for path, mode in ((CREDENTIALS / name, 0o400), (CREDENTIALS, 0o500)):
-        os.chown(path, user.pw_uid, user.pw_gid)
-        path.chmod(mode)
+    CREDENTIALS.chmod(0o700)
+    for name, _, source in (value.partition(":") for key, value in lines() if key == "LoadCredential"):
+        (CREDENTIALS / name).write_bytes(Path(source).read_bytes())
+        os.chown(CREDENTIALS / name, user.pw_uid, user.pw_gid)
+        (CREDENTIALS / name).chmod(0o400)
+    os.chown(CREDENTIALS, user.pw_uid, user.pw_gid)
+    CREDENTIALS.chmod(0o500)
     Path(NOTIFY).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(NOTIFY)
