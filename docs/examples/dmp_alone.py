@@ -29,4 +29,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
     except DmpError as error:
-        sys.exit(error.sentence("en"))
+        sys.exit(error.message.en)
