@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from mssgw import __version__
-from mssgw.cli.frame import Family, of_os
+from mssgw.cli.frame import Family, Group, at, both, of_os
 from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.texts import message
 
 FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"),
@@ -37,7 +37,7 @@ SINGLE = {
 }  # word -> module and its function
 
 
-class OnDemand(TyperGroup):
+class OnDemand(Group):
     """Loads a family when it is asked for: a verb should not wait for the imports of the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -87,12 +87,13 @@ def main() -> int:
     try:
         app(standalone_mode=True)
     except MailError as error:  # its codes are for mail servers
-        sys.stderr.write(f"mssgw: {error.reply.text}" + (f" ({error.detail})" if error.detail else "") + "\n")
+        said = message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message
+        sys.stderr.write(both(at("mssgw", said)) + "\n")
         return 1
     except ConfigError as error:
         sys.stderr.write(f"mssgw: {error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"mssgw: {of_os(error)}\n")
+        sys.stderr.write(both(at("mssgw", of_os(error))) + "\n")
         return 1
     return 0

@@ -16,8 +16,10 @@ from mssgw import store
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
 from mssgw.cli.opened import reading, with_store, writing
+from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import NotFound, Refused
+from mssgw.core.texts import message
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
@@ -45,7 +47,7 @@ def _address(text: str) -> Address:
     try:
         return Address.parse(text)
     except AddressError as error:
-        raise typer.BadParameter(f"{text}: {error}") from error
+        raise WrongUse(message("at", place=text, what=str(error))) from error
 
 
 _Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=_address)]
@@ -56,14 +58,14 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="Levels are separated
 
 def _account(rx: Reader, address: Address) -> Account:
     if (found := accounts.by_address(rx, address)) is None:
-        raise NotFound(f"No account {address}")
+        raise NotFound(message=message("account.none", address=address), text=f"No account {address}")
     return found
 
 
 def _password(from_stdin: bool) -> str:
     password = sys.stdin.readline().rstrip("\r\n") if from_stdin else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     if len(password) < MIN_PASSWORD:
-        raise Refused(f"A password has at least {MIN_PASSWORD} characters")
+        raise Refused(message=message("account.short-password", least=MIN_PASSWORD))
     return str(password)
 
 
@@ -106,7 +108,7 @@ def add(
     """Make an account and its folders."""
     settings = loaded(config)
     if settings.domain_named(who.domain) is None:
-        raise failure(f"{who.domain} does not live here; it needs a [[domain]] in {config}")
+        raise failure(message("account.domain-not-here", domain=who.domain, file=config))
     hashed = None if no_password else _hashed(_password(password_stdin))
     new = NewAccount(who, kind, Role.ADMIN if admin else Role.USER, name, rpps, hashed)
     made: Account = with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)), make=True)
@@ -272,4 +274,4 @@ def check(
         lines.append(f"swept {swept.contents} contents, {swept.files} files, {swept.octets} octets, {swept.messages} finished messages")
     output("\n".join(lines), json=json, document=document)
     if problems:
-        raise failure(f"{len(problems)} problem(s)")
+        raise failure(message("store.problems", count=len(problems)))

@@ -19,10 +19,11 @@ from mssgw.backup.manifest import Manifest
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, both, failure, output, say, warn
 from mssgw.cli.opened import with_store
+from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import text
+from mssgw.core.texts import message, text
 from mssgw.store import Problem
 from mssgw.store.snapshot import Occupied, ProgramMissing, SnapshotFailed
 
@@ -123,7 +124,7 @@ def restore(
 ) -> None:
     """Put a backup back into an empty data directory, or a mailbox out of it into the store that runs."""
     if message_id is not None and mailbox is None:
-        raise typer.BadParameter("--message-id goes with --mailbox")
+        raise WrongUse(message("backup.message-id-needs-mailbox"))
     with _refusals():
         backup = manifest.find(source)
         found = manifest.load(backup)
@@ -176,7 +177,7 @@ def _single(found: Manifest, backup: Path, config: Config, mailbox: str, message
     try:
         address = Address.parse(name)
     except AddressError as error:
-        raise typer.BadParameter(f"{name}: {error}") from error
+        raise WrongUse(message("at", place=name, what=str(error))) from error
     master = restoring.require_key(found, config)
     top = text("backup.folder", config.node.language)
     with messages.source(found, backup, config, master) as source:

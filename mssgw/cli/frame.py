@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from mssgw.cli import usage
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.core.texts import LANGUAGES, Language, Message, either, message
 
@@ -115,7 +116,32 @@ def _refusal(fault: str, *reasons: Message, detail: str = "") -> dict[str, Any]:
 # --- verbs --------------------------------------------------------------------------------------------------------------
 
 
-class Verb(TyperCommand):
+class _Bilingual:
+    """A command whose wrong use is told in both languages."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
+        except TyperException as error:
+            usage.ended(error)
+        except typer.Abort:
+            warn(message("cli.stopped"))
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+class Group(_Bilingual, TyperGroup):
+    """A family's word, or `mssgw` itself."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise usage.no_such_command(args[0], self.list_commands(ctx), ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Verb(_Bilingual, TyperCommand):
     """A command that answers `--json` with one document, whatever happens."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -129,6 +155,9 @@ class Verb(TyperCommand):
 
 class Family(typer.Typer):
     """A group of such commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"cls": Group} | options))
 
     def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **options: Any) -> Callable[[F], F]:
         return super().command(name, cls=cls or Verb, **options)
@@ -157,7 +186,7 @@ def _of(error: BaseException) -> dict[str, Any] | None:
         case typer.Exit():
             return (_answer.no or _refusal("other", message("cli.see-stderr"))) if error.exit_code else None
         case TyperException():
-            return _refusal("usage" if getattr(error, "exit_code", 1) == 2 else "other", message("words", words=_message(error)))
+            return _refusal("usage" if error.exit_code == 2 else "other", usage.of_usage(error))
         case MailError():
             return _refusal(str(error.fields.get("fault") or "other"), message("words", words=error.reply.text), detail=error.detail)
         case ConfigError():
@@ -166,11 +195,6 @@ def _of(error: BaseException) -> dict[str, Any] | None:
             return _refusal("file", of_os(error))
         case _:
             return None
-
-
-def _message(error: TyperException) -> str:
-    words = getattr(error, "format_message", None)
-    return str(words() if words else error)
 
 
 def run(task: Coroutine[Any, Any, T]) -> T:

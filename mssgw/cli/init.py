@@ -12,9 +12,10 @@ import typer
 from mssgw.cli.config import Finding, judged, loaded
 from mssgw.cli.frame import Json, both, failure, output, say, warn
 from mssgw.cli.opened import reading
+from mssgw.cli.usage import WrongUse
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
-from mssgw.core.texts import Message
+from mssgw.core.texts import Message, message
 from mssgw.node import setup
 from mssgw.node.setup import CREDENTIAL, Service, Wanted
 from mssgw.store import accounts
@@ -75,7 +76,7 @@ def _wanted(hostname: str, domains: list[str] | None, store: str, data: Path, ma
 
 def _asked(option: str, question: Message, default: str) -> str:
     if not sys.stdin.isatty():
-        raise typer.BadParameter("is needed, there is no terminal to ask at", param_hint=option)
+        raise WrongUse(message("init.no-terminal"), option)
     return str(typer.prompt(both(question), default=default if "." in default else None, err=True))
 
 

@@ -16,8 +16,10 @@ import typer
 from bilingual import moment
 from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
 from mssgw.cli.opened import reading, writing
+from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.errors import NotFound
+from mssgw.core.texts import message
 from mssgw.store import Reader, Transaction, audit, queue
 from mssgw.store.audit import Entry
 from mssgw.store.queue import Delivery, DeliveryId, Queued
@@ -82,7 +84,7 @@ def trace(
     """What happened to a message, hop by hop, with times."""
     entries, waiting = reading(config, lambda rx: _history(rx, what, limit))
     if not entries:
-        raise failure(f"nothing is known of {what}")
+        raise failure(message("queue.nothing-known", what=what))
     document = {"entries": [_entry(one) for one in entries], "waiting": [_delivery(one) for one in waiting]}
     output("\n".join([*map(_told, entries), *map(_line, waiting)]), json=json, document=document)
 
@@ -93,7 +95,7 @@ def trace(
 def _chosen(traces: list[str] | None, domain: str | None, everything: bool) -> Callable[[Reader], list[DeliveryId]]:
     """The deliveries meant, as a question to the store. Exactly one way of saying it, so that nothing is dropped by accident."""
     if sum((bool(traces), domain is not None, everything)) != 1:
-        raise typer.BadParameter("say which: TRACE..., or --domain DOMAIN, or --all")
+        raise WrongUse(message("queue.which"))
     if not traces:
         wanted = Domain(domain) if domain else None
         return lambda rx: [one.id for one in queue.list_all(rx, domain=wanted, limit=1_000_000)]
@@ -109,7 +111,7 @@ def _change(
 ) -> None:
     count = writing(config, lambda tx: change(tx, chosen(tx), f"admin {getpass.getuser()}"))
     if not count:
-        raise failure(f"none {done}: finished, at work, or so already")
+        raise failure(message("queue.none-changed"))
     output(f"{count} {done}", json=json, document={"changed": count, "what": done})
 
 

@@ -15,6 +15,7 @@ from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, both, failure, output, say
 from mssgw.cli.opened import with_store
 from mssgw.core.config import Config
+from mssgw.core.texts import message
 from mssgw.dossier.setup import open_store
 from mssgw.observe import crash_point
 from mssgw.store import rotation
@@ -29,7 +30,7 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     try:
         write_master(file)
     except FileExistsError:
-        raise failure(f"{file} is there; a key is never overwritten") from None
+        raise failure(message("seal.key-is-there", file=file)) from None
     output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})
 
 

@@ -20,10 +20,11 @@ import pybase64
 import typer
 
 from mssgw.cli.frame import Family, Json, at, failure, of_os, output, output_with_message, say, warn
+from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import Message
+from mssgw.core.texts import Message, message
 from mssgw.pki.judgement import Validate
 from mssgw.smime import files, fitness
 from mssgw.smime.cms.decrypting import Reading
@@ -80,7 +81,7 @@ def verify(
 ) -> None:
     """Say who signed FILE, whether the signature holds, and whether From is the signer."""
     if cert is not None and key is None:
-        raise typer.BadParameter("--cert needs --key")
+        raise WrongUse(message("smime.cert-needs-key"))
     with _sentences():
         readers = [_identity(cert, key, passphrase, weak=legacy)] if key else []
         moment = _moment(at)
@@ -304,7 +305,7 @@ def _address(text: str | None) -> Address | None:
     try:
         return None if text is None else Address.parse(text)
     except AddressError as error:
-        raise typer.BadParameter(str(error), param_hint="--from") from error
+        raise WrongUse(message("words", words=str(error)), "--from") from error
 
 
 def _no(verdict: Verdict, moment: datetime | None) -> typer.Exit:

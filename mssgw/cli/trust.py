@@ -19,11 +19,13 @@ import typer
 from bilingual import local, moment
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say
+from mssgw.cli.usage import WrongUse
 from mssgw.core import owner
 from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.texts import message
 from mssgw.pki.judgement import Purpose
 from mssgw.pki.names import Match
 from mssgw.trust import anchors, disk, importing, paths, refresh, space, status, whitelist
@@ -255,7 +257,7 @@ def _time(text: str | None) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a time like 2026-01-31T12:00:00Z", param_hint="--at") from None
+        raise WrongUse(message("trust.not-a-time", text=text), "--at") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
@@ -263,7 +265,7 @@ def _domain(text: str) -> Domain:
     try:
         return parse_domain(text)
     except AddressError as error:
-        raise typer.BadParameter(str(error), param_hint="DOMAIN") from error
+        raise WrongUse(message("words", words=str(error)), "DOMAIN") from error
 
 
 def _certificate(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from dmp_connector.model import AccessMode, AdministrativeData, Candidate, Conse
 from dmp_connector.model.creation import MANAGED
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, say
+from mssgw.cli.usage import WrongUse
 
 app = typer.Typer()
 
@@ -295,7 +296,7 @@ def modify(
 ) -> None:
     """TD1.3b: change the administrative data: at least one of them. An opposition changes at the patient's request only."""
     if all(given is None for given in (email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)):
-        raise typer.BadParameter(say("dmp.nothing-to-change").en, param_hint="--email, --mobile, --phone, --oppose-…")
+        raise WrongUse(say("dmp.nothing-to-change"), "--email, --mobile, --phone, --oppose-…")
 
     async def act(s: Session) -> None:
         wanted = AdministrativeChange(email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)
