@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import IO, Any
 
 MAX_MESSAGE = 128 * 1024 * 1024
@@ -97,5 +98,6 @@ class Child:
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(OSError):  # of a process that has ended: what it never read cannot be flushed
+                    pipe.close()
         self._process.wait()

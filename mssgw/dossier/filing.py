@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from dmp_connector.cda import Cda
 from dmp_connector.client import Call
@@ -32,13 +32,23 @@ class Filings:
         table = session.setup.table
         self._session, self._practice = session, practice
         self._identities = Identities(session.desk.dmp, session.insi if table.insi_url else None)
-        self._deposits = Deposits(
-            session.desk,
-            validator=Validator(table.validation_kit, models=table.validation_models, max_pdf=table.max_pdf_octets),
-            tables=session.tables,
-            identities=self._identities,
-            max_pdf=table.max_pdf_octets,
-        )
+
+    @cached_property
+    def _validator(self) -> Validator:
+        """Made when something is filed: a kit that is not there hinders nothing else. Raises BadSettings."""
+        table = self._session.setup.table
+        return Validator(table.validation_kit, models=table.validation_models, max_pdf=table.max_pdf_octets)
+
+    @cached_property
+    def _deposits(self) -> Deposits:
+        session = self._session
+        limit = session.setup.table.max_pdf_octets
+        return Deposits(session.desk, validator=self._validator, tables=session.tables, identities=self._identities, max_pdf=limit)
+
+    async def aclose(self) -> None:
+        """End the schematron process, when one was started."""
+        if "_validator" in self.__dict__:
+            await asyncio.to_thread(self._validator.close)
 
     @property
     def largest(self) -> int:

@@ -64,6 +64,11 @@ class DmpSession:
     def actor(self) -> Actor:
         return self.core.actor
 
+    async def aclose(self) -> None:
+        """End what the use cases have started."""
+        if "filings" in self.__dict__:
+            await self.filings.aclose()
+
     def now(self) -> datetime:
         return self.core.desk.now()
 
@@ -121,7 +126,9 @@ class DmpService:
                 stopped = Interrupted(stopped_by(error))
                 await finished(asyncio.to_thread(store.record, self._not_begun(who, act, mode, "interrupted", stopped)))
                 raise
-            yield DmpSession(session, who)
+            opened = DmpSession(session, who)
+            stack.push_async_callback(opened.aclose)
+            yield opened
 
     async def _opened(
         self, stack: AsyncExitStack, setup: Setup, who: DmpActor, store: DmpStore, pin: AskPin, trace: Path | None

@@ -189,6 +189,7 @@ def test_a_killed_worker_is_started_again(tmp_path):
     (found,) = worker.check(b"<a/>")
     assert (found.source, found.severity) == ("small", "error")
     worker._child._process.kill()
+    worker._child._process.wait()  # regression: closing the pipe of a process that is gone was an error of its own
     with pytest.raises(Unavailable):
         worker.check(b"<a/>")
     assert worker.check(b"<a/>") == [found]

@@ -10,13 +10,16 @@ import pytest
 
 from dmp_connector.client import Dmp
 from dmp_connector.dossier.service import AdministrativeChange, PatientsAct
-from dmp_connector.errors import BadDocument, BadIns, ConsentMissing, ManagedByMes, NotConfirmed, ReasonMissing, Unavailable
+from dmp_connector.errors import BadDocument, BadIns, BadSettings, ConsentMissing, ManagedByMes, NotConfirmed, ReasonMissing, Unavailable
 from dmp_connector.model import AccessMode, ConsentMeans, DossierState, Visibility
 from dmp_connector.model.creation import Step
 from dmp_connector.paper.letters import letter
+from dmp_connector.validate import Validator
 from mssgw.dossier import Access, Audience, CreationOrder, Filing, Form, Search, creations
 from mssgw.dossier.values import CreationEvent
 from tests.dmp.nodes import HOSPITAL, OTHER
+
+from .conftest import NodeWithPatients
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 WHY = "Patient inconscient aux urgences"
@@ -91,6 +94,27 @@ async def test_a_deposit_without_an_answer_is_kept_and_resumed(house, filing, mo
         assert await dmp.filings.kept(house.of("NOUVEAU")) == 0
         (done,) = await dmp.filings.resume()
         assert (done.outcome, done.title, done.patient) == ("sent", "Lettre", house.running.ins("PATIENT"))
+
+
+async def test_a_validation_kit_that_is_missing_hinders_filing_only(write_config, dmp_running, filing, tmp_path):
+    house = NodeWithPatients(write_config(validation_kit=str(tmp_path / "absent")), dmp_running)
+    async with house.session() as dmp:
+        assert await dmp.filings.due() == 0
+        with pytest.raises(BadSettings):
+            await dmp.filings.submit(house.of("PATIENT"), filing, right_patient=True)
+
+
+async def test_the_validator_ends_with_its_session(house, filing, monkeypatch):
+    """Its process would stay as long as a console or an API does."""
+    ended = []
+    monkeypatch.setattr(Validator, "close", lambda self: ended.append(self))
+    async with house.session() as dmp:
+        await dmp.filings.announcements()
+    assert ended == []
+    async with house.session() as dmp:
+        await dmp.filings.submit(house.of("PATIENT"), filing, right_patient=True)
+        assert ended == []
+    assert len(ended) == 1
 
 
 async def test_what_is_hidden_from_the_patient_is_an_announcement_until_it_is_shown(house, filing):
@@ -225,8 +249,6 @@ async def test_a_creation_stops_where_something_is_missing_and_goes_on_from_ther
 
 
 async def test_today_a_creation_ends_with_mon_espace_sante(write_config, dmp_running, house, card):
-    from .conftest import NodeWithPatients
-
     today = NodeWithPatients(write_config(legacy_dossier_management=False), dmp_running)
     async with today.session() as dmp:
         assert not dmp.creations.possible
