@@ -24,7 +24,7 @@ from typer.exceptions import TyperException
 
 from mssgw.cli import usage
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.texts import LANGUAGES, Language, Message, either, message
+from mssgw.core.texts import LANGUAGES, Message, either, message
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,16 +34,6 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", envv
 
 
 say = message
-
-
-class Said(Message):
-    """A sentence of `dmp_connector`, whose messages are on their way into a catalogue."""
-
-    def __init__(self, fr: str, en: str) -> None:
-        super().__init__("mssgw", "words", fr=fr, en=en)
-
-    def text(self, language: Language) -> str:
-        return str(dict(self.values)[language])
 
 
 def at(place: object, what: Message) -> Message:

@@ -1,0 +1,53 @@
+"""No sentence for people stands in the code: errors of the DMP and refusals of the command line take keys of the catalogues.
+
+Still written in the code, and passed as words: the sentences of `ConfigError`, and the replies of SMTP and IMAP, which go over the
+wire in English.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.dmp.test_messages import classes
+from tools.messages import ROOT
+
+FOR_THE_LOG = {"Unavailable", "CreationUnanswered"}
+"""Their first argument is for the log alone; the user reads the sentence of the kind."""
+CODES = {"Refused", "NoDossier", "DossierExists", "DossierClosed", "ManagedByMes", "AccessDenied", "AssertionRefused"} | {
+    "CertificateRefused",
+    "DocumentUnknown",
+    "DuplicateDocument",
+    "RegistryRefused",
+}
+"""They carry the words of the server."""
+
+
+def sentences(folder: str, names: set[str], *, without: str = "simulator") -> Iterator[str]:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if without in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.JoinedStr() | ast.Constant(value=str()), *_]):
+                    if name in names:
+                        yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("folder", ["dmp_connector", "mssgw/cli", "mssgw/dossier"])
+def test_errors_of_the_dmp_take_messages(folder):
+    kinds = {kind.__name__ for kind in classes()} - FOR_THE_LOG - CODES
+    if folder == "mssgw/cli":
+        kinds -= {"NotAllowed"}  # the mail side has a class of this name
+    assert list(sentences(folder, kinds)) == []
+
+
+def test_refusals_of_the_command_line_take_messages():
+    assert list(sentences("mssgw/cli", {"failure", "warn", "BadParameter", "WrongUse"})) == []
+
+
+def test_the_search_sees_a_sentence():
+    """The replies of SMTP are sentences in the code: it would find them."""
+    assert len(list(sentences("mssgw/smtpd", {"Refused", "Deferred"}))) > 5
