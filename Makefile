@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 # Tests run in so many processes at once: one for each core and one more, since the suite mostly waits. Measured in docs/developing.md.
 WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
-PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test quick calendar install dev peers lint types docs messages fuzz bench crash lock clean

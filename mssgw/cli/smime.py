@@ -23,6 +23,7 @@ from mssgw.cli.frame import Family, Json, at, failure, of_os, output, output_wit
 from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.body import Body, BodyWriter
+from mssgw.core.clock import SystemClock
 from mssgw.core.errors import ConfigError
 from mssgw.core.texts import Message, message
 from mssgw.pki.judgement import Validate
@@ -135,7 +136,7 @@ def sign(
 ) -> None:
     """Sign FILE."""
     with _sentences():
-        who, now = _identity(cert, key, passphrase, chain), datetime.now(UTC)
+        who, now = _identity(cert, key, passphrase, chain), SystemClock().now()
         message = _message(file)
         doubts = *fitness.doubts(who.certificate, "sign", now), *fitness.author_doubts(who.certificate, files.headers(message))
         warnings = _warned(doubts)
@@ -157,7 +158,7 @@ def encrypt(
 ) -> None:
     """Encrypt FILE to one or more readers. The default is what every mail program reads."""
     with _sentences():
-        found = {one: doubts for path in to for one, doubts in _readers(path, datetime.now(UTC))}
+        found = {one: doubts for path in to for one, doubts in _readers(path, SystemClock().now())}
         warnings = _warned([doubt for doubts in found.values() for doubt in doubts])
         made, facts = files.encrypt(_message(file), list(found), cipher, oaep=oaep, experimental=experimental)
         _write(made, out, json, facts | {"warnings": warnings})
@@ -234,7 +235,6 @@ def _identity(cert: Path | None, key: Path, passphrase: Path | None, chain: Path
 
 
 def _validator(anchors: Path) -> Validate:
-    from mssgw.core.clock import SystemClock
     from mssgw.trust import anchors as trusted
     from mssgw.trust.paths import Rules, Validator
     from mssgw.trust.revocation import Ledger, Rule
@@ -263,7 +263,7 @@ def _validator(anchors: Path) -> Validate:
 
 def _moment(at: datetime | None) -> datetime:
     if at is None:
-        return datetime.now(UTC)
+        return SystemClock().now()
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -20,6 +20,8 @@ from mssgw.core.errors import ConfigError
 from tests.configurations import alpha
 from tests.users import in_reach, open_directory
 
+pytestmark = pytest.mark.slow
+
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 WHO = "alice@alpha.mssante.test"
 NOBODY = 65534

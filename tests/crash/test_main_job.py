@@ -18,6 +18,8 @@ import pytest
 
 from tests.world import World, free_base, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LONG = os.environ.get("MSSGW_CRASH") == "long"
 MESSAGES = 2000 if LONG else 160

@@ -18,6 +18,8 @@ from mssgw.store import mailboxes, queue
 from mssgw.store.queue import Outcome, State
 from tests.store.messages import inbox_of, new_account
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "mssgw" / "store"
 POINTS = sorted({name for path in STORE.rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.postfix import running
+from tests.peers.postfix import PROGRAM, SENDMAIL, environment, running
 from tests.world import until
 
 MESSAGES = 500 if os.environ.get("MSSGW_CRASH") == "long" else 100
@@ -32,7 +32,7 @@ def postfix(world):
             yield home
 
 
-@pytest.mark.peer("postfix", "sendmail")
+@pytest.mark.peer(PROGRAM, SENDMAIL)
 @pytest.mark.root
 def test_postfix_hands_over_and_beta_reads(world, postfix):
     sent = []
@@ -44,9 +44,10 @@ def test_postfix_hands_over_and_beta_reads(world, postfix):
         message["Message-ID"] = make_msgid(domain="hopital.test")
         message.set_content("Compte rendu d'hospitalisation.\n" * 20)
         subprocess.run(
-            ["/usr/sbin/sendmail", "-C", str(postfix / "etc"), "-f", "dpi@alpha.mssante.test", "-i", "-t"],
+            [SENDMAIL, "-C", str(postfix / "etc"), "-f", "dpi@alpha.mssante.test", "-i", "-t"],
             input=message.as_bytes(),
             check=True,
+            env=environment(),
         )
         sent.append(message["Message-ID"])
     until("all of Postfix's mail at beta", lambda: set(sent) <= set(world.received(local="anne.leroy")) - before, 180)

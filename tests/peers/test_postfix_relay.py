@@ -13,10 +13,10 @@ from mssgw.core.envelope import DsnOptions, Notify, Recipient, Ret
 from mssgw.protocol import dsn
 from mssgw.relay.client import RelaySession, Target
 from tests.fakes import address
-from tests.peers.postfix import running
+from tests.peers.postfix import PROGRAM, owner, running
 from tests.smtp_peer import Pki, envelope, relay_settings
 
-pytestmark = [pytest.mark.peer("postfix"), pytest.mark.root()]
+pytestmark = [pytest.mark.peer(PROGRAM), pytest.mark.root()]
 
 MAIN_CF = """\
 myhostname = mx.beta.test
@@ -78,7 +78,7 @@ def postfix():
         pki = Pki(home / "pki")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        user = pwd.getpwnam("postfix")
+        user = pwd.getpwnam(owner())
         main_cf = MAIN_CF.format(home=home, server=pki.files["server"], ca=pki.ca_file, uid=user.pw_uid, gid=user.pw_gid)
         with running(home, main_cf, f"127.0.0.1:{port} inet n - n - - smtpd", owned=("mail",)):
             yield Postfix(home, pki, port)

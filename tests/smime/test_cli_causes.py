@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.body import Body
+from mssgw.core.clock import SystemClock
 from mssgw.pki import der
 from mssgw.smime import files
 from mssgw.smime.opening import open_now
@@ -50,6 +52,14 @@ class Workplace:
     def put(self, file: str, data: bytes) -> Path:
         (self.path / file).write_bytes(data)
         return self.path / file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_day_of_the_certificates() -> Iterator[None]:
+    """`sign` and `encrypt` take the time of the system, and warn of certificates that have expired by then."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SystemClock, "now", lambda self: NOW + timedelta(days=10))
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -22,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssgw.core.body import Body
+from mssgw.core.clock import SystemClock
 from mssgw.core.errors import NotTrusted
 from mssgw.core.texts import has
 from mssgw.pki.judgement import Evidence, Purpose
@@ -53,6 +55,14 @@ class Workplace:
         assert done.returncode == status, done.stderr.decode()
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_day_of_the_certificates() -> Iterator[None]:
+    """`sign` and `encrypt` take the time of the system, and warn of certificates that have expired by then."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SystemClock, "now", lambda self: NOW + timedelta(days=10))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -477,13 +487,10 @@ def test_a_bare_text_keeps_its_first_lines(workplace: Workplace, given: bytes) -
 
 
 def test_an_authority_as_recipient_is_warned_of(workplace: Workplace) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "auth.key", "-out", "auth.pem", "-subj", "/CN=Essai"],
-        cwd=workplace.path,
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
+    key, name = rsa.generate_private_key(65537, 2048), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Essai")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=300))
+    made = made.add_extension(x509.BasicConstraints(True, None), True).sign(key, SHA256())
+    (workplace.path / "auth.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     found = workplace.json("encrypt", workplace.path / "m.eml", "--to", workplace.path / "auth.pem")
     assert [one["code"] for one in found["warnings"]] == ["authority"]
 
