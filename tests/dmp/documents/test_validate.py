@@ -20,6 +20,8 @@ from tests.needs import package
 
 from .conftest import EXAMPLES, KIT
 
+pytestmark = pytest.mark.slow  # of the whole file: its tests share what was compiled
+
 _SCHEMAS = {
     "ASIP-STRUCT-": "ASIP-STRUCT-MIN-StrucMin",
     "IHE.xsl": "IHE",
@@ -42,7 +44,6 @@ def judged(validator) -> dict[str, tuple[Finding, ...]]:
     return {path.name: validator.check(path.read_bytes()) for path in EXAMPLES}
 
 
-@pytest.mark.slow
 def test_the_baseline_is_reproduced_on_every_example(judged):
     """BASELINE-94-examples.json: XSD valid, and the same findings schema by schema."""
     baseline = json.loads((KIT / "BASELINE-94-examples.json").read_text())
