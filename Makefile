@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
-# Tests run in so many processes at once: one for each core and one more, since the suite mostly waits. Measured in docs/developing.md.
+# Tests run in so many processes at once: one for each core and one more, since the suite mostly waits (docs/developing.md).
 WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
