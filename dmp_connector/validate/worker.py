@@ -39,7 +39,7 @@ def main() -> None:
     """Compile what the first message names, then judge one document after the other, until standard input ends."""
     inward, outward = sys.stdin.buffer, sys.stdout.buffer
     if PySaxonProcessor is None:
-        send(outward, json.dumps({"error": "saxonche is not installed: pip install mssgw[validate]"}).encode())
+        send(outward, json.dumps({"error": "saxonche is not installed"}).encode())
         return
     opening = receive(inward)
     if opening is None:
