@@ -95,6 +95,7 @@ def test_a_card_not_yet_valid_is_refused(cps):
         reader.open(cps.pin, NOW - timedelta(days=30))
 
 
+@pytest.mark.peer(*CARD_TOOLS)
 def test_a_token_that_is_no_card_is_no_card(tmp_path, monkeypatch):
     (tmp_path / "tokens").mkdir()
     config = tmp_path / "softhsm2.conf"
