@@ -6,8 +6,6 @@ import contextlib
 import json as json_module
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +13,8 @@ import msgspec
 import typer
 
 from bilingual import localtime
-from mssgw import store
 from mssgw.cli.frame import Family, Json, failure, output
-from mssgw.core import owner
 from mssgw.core.config import Config, ConfigError, load
-from mssgw.node.readiness import require_ready
-from mssgw.node.remarks import remarks
-
-Finding = tuple[str, str]  # where in the file, sentence
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -48,6 +40,8 @@ def _mistakes(path: Path) -> Iterator[None]:
 def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
+    from mssgw.cli.judgement import judged  # brings the whole node in: not for the verbs that only read the file
+
     mistakes, warnings = judged(config, path)
     if mistakes:
         with _mistakes(path):
@@ -56,36 +50,6 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
         sys.stderr.write(f"{path}: warning: {name + ': ' if name else ''}{sentence}\n")
     counted = f", {len(warnings)} warning(s)" if warnings else ""
     output(f"{path}: ok, {len(config.domain)} domain(s){counted}", json=False, document={})
-
-
-def judged(config: Config, path: Path) -> tuple[list[Finding], list[Finding]]:
-    """Mistakes and warnings of a file, as the service will meet them: root becomes the owner of the data, for good."""
-    mistakes: list[Finding] = []
-    try:
-        _become_the_service(config)
-    except ConfigError as error:  # nothing that another user sees would say anything about the service
-        return error.problems, []
-    for each in (require_ready, partial(_require_place, path=path), store.require_answer):
-        try:
-            each(config)
-        except ConfigError as error:
-            mistakes += error.problems
-    exposed = [(name, secret.exposure(config.node.data)) for name, secret in config.secrets()]
-    return mistakes, [*((name, sentence) for name, sentence in exposed if sentence), *remarks(config, datetime.now(UTC))]
-
-
-def _require_place(config: Config, path: Path) -> None:
-    if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
-        raise ConfigError([("dmp.store", sentence)])
-
-
-def _become_the_service(config: Config) -> None:
-    """The service gets its credentials from systemd, and reads all else itself: so do we. Raises ConfigError."""
-    for _, secret in config.secrets():
-        if secret.scheme == "credential":
-            with contextlib.suppress(OSError):  # said with the other secrets
-                secret.hold()
-    owner.become(config.node.data)
 
 
 @app.command()

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mssgw.cli.config import Finding, judged, loaded
+from mssgw.cli.config import loaded
 from mssgw.cli.frame import Json, both, failure, output, say, warn
+from mssgw.cli.judgement import Finding, judged
 from mssgw.cli.opened import reading
 from mssgw.cli.usage import WrongUse
 from mssgw.core.config import Config
@@ -44,8 +45,9 @@ def init(
 
     Nothing that is there is changed: run it again to see what is still missing.
     """
+    wanted = None if config.exists() else _wanted(hostname, domain, store, data, master_key)
     service = Service.named(user) if user else Service.here()
-    made = [] if config.exists() else [_written(config, _wanted(hostname, domain, store, data, master_key), service)]
+    made = [_written(config, wanted, service)] if wanted else []
     settings = loaded(config)
     if not made:
         _tell_differences(config, settings, hostname, domain)

@@ -143,7 +143,7 @@ def test_a_missing_key_of_a_new_store_is_made(node, tmp_path):
 )
 def test_a_master_key_others_can_read_is_warned_of(node, tmp_path, monkeypatch, mode, why):
     """Regression: 0640 root:mssgw, which the documents ask for, was warned of, and obeying locked the service out."""
-    monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)  # there are no anchors here
+    monkeypatch.setattr("mssgw.cli.judgement.require_ready", lambda config: None)  # there are no anchors here
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "master.key").chmod(mode)
     assert "ok, 1 domain(s)" in node("config", "check", "mssgw.toml")
@@ -158,7 +158,7 @@ def test_a_master_key_others_can_read_is_warned_of(node, tmp_path, monkeypatch, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_master_key_of_a_group_that_is_not_the_service_s(node, tmp_path, monkeypatch):
-    monkeypatch.setattr("mssgw.cli.config.require_ready", lambda config: None)
+    monkeypatch.setattr("mssgw.cli.judgement.require_ready", lambda config: None)
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "master.key").chmod(0o640)
     os.chown(tmp_path / "master.key", 0, 12)

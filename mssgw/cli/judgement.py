@@ -1,0 +1,46 @@
+"""What is wrong with a configuration, and what is doubtful: for `mssgw config check` and `mssgw init`."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from mssgw import store
+from mssgw.core import owner
+from mssgw.core.config import Config, ConfigError
+from mssgw.node.readiness import require_ready
+from mssgw.node.remarks import remarks
+
+Finding = tuple[str, str]  # where in the file, sentence
+
+
+def judged(config: Config, path: Path) -> tuple[list[Finding], list[Finding]]:
+    """Mistakes and warnings of a file, as the service will meet them: root becomes the owner of the data, for good."""
+    mistakes: list[Finding] = []
+    try:
+        _become_the_service(config)
+    except ConfigError as error:  # nothing that another user sees would say anything about the service
+        return error.problems, []
+    for each in (require_ready, partial(_require_place, path=path), store.require_answer):
+        try:
+            each(config)
+        except ConfigError as error:
+            mistakes += error.problems
+    exposed = [(name, secret.exposure(config.node.data)) for name, secret in config.secrets()]
+    return mistakes, [*((name, sentence) for name, sentence in exposed if sentence), *remarks(config, datetime.now(UTC))]
+
+
+def _require_place(config: Config, path: Path) -> None:
+    if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
+        raise ConfigError([("dmp.store", sentence)])
+
+
+def _become_the_service(config: Config) -> None:
+    """The service gets its credentials from systemd, and reads all else itself: so do we. Raises ConfigError."""
+    for _, secret in config.secrets():
+        if secret.scheme == "credential":
+            with contextlib.suppress(OSError):  # said with the other secrets
+                secret.hold()
+    owner.become(config.node.data)
