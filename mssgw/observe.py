@@ -40,6 +40,7 @@ class Event(enum.StrEnum):
     TRUST_FETCH_FAILED = "trust.fetch_failed"
     TRUST_CRL_ADOPTED = "trust.crl_adopted"
     TRUST_CRL_REFUSED = "trust.crl_refused"
+    TRUST_ANCHOR_LEFT_OUT = "trust.anchor_left_out"
     TRUST_OVERRIDE = "trust.override"
     TRUST_REFUSED = "trust.refused"
     TRUST_EXPIRY = "trust.certificate_expiry"

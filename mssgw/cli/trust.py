@@ -18,12 +18,13 @@ import typer
 
 from bilingual import local, moment
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say
+from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say, warn
 from mssgw.cli.usage import WrongUse
 from mssgw.core import owner
 from mssgw.core.address import AddressError, Domain, parse_domain
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
+from mssgw.core.config.trust import LIST_SIGNERS
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.core.texts import message
 from mssgw.pki.judgement import Purpose
@@ -34,7 +35,7 @@ from mssgw.trust.fetch import Failure
 from mssgw.trust.igc_sante import CHAIN_URL
 from mssgw.trust.offline import Court
 from mssgw.trust.refresh import State
-from mssgw.trust.revocation import Crl, Mode
+from mssgw.trust.revocation import Mode
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Whitelist
 
@@ -56,7 +57,11 @@ RevocationMode = Annotated[
 ]
 Signers = Annotated[
     list[str] | None,
-    typer.Option("--signer", metavar="CN", help="Subject CN that may sign; repeat. Default: any certificate for signing mail."),
+    typer.Option("--signer", metavar="CN", help="Subject CN that may sign; repeat. Default: that of --config, else of production."),
+]
+NodeConfig = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", envvar="MSSGW_CONFIG", help="Judge the signer by the configuration of this node."),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
 
@@ -68,11 +73,12 @@ def verify(
     at: At = None,
     revocation: RevocationMode = "soft",
     signer: Signers = None,
+    config: NodeConfig = None,
     json: Json = False,
 ) -> None:
     """Verify the signature of a whitelist and the path of its signer."""
     with _judged():
-        found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), tuple(signer or ())))
+        found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), _signers(signer, config)))
         document = _document(found)
         output(_lines(document, 13), json=json, document=document)
 
@@ -86,6 +92,7 @@ def match(
     at: At = None,
     revocation: RevocationMode = "soft",
     signer: Signers = None,
+    config: NodeConfig = None,
     server: Annotated[bool, typer.Option("--server", help="Judge it as the server we connect to, not as the client.")] = False,
     lenient: Annotated[bool, typer.Option("--lenient", help="Compare CN and OU only.")] = False,
     json: Json = False,
@@ -94,11 +101,11 @@ def match(
     when, purpose = _time(at), Purpose.RELAY_SERVER if server else Purpose.RELAY_CLIENT
     with _judged():
         court = _court(anchors_in, revocation)
-        listed = run(court.space(file.read_bytes(), when, tuple(signer or ()), Match.LENIENT if lenient else Match.STRICT))
+        listed = run(court.space(file.read_bytes(), when, _signers(signer, config), Match.LENIENT if lenient else Match.STRICT))
         encoded = _certificate(certificate)
         evidence = run(court.judge(encoded, purpose, when))
         operator = listed.require(_domain(domain), paths.read(encoded).subject)
-        document = {"valid": True, "domain": domain, "operator": operator.id, "certificate": asdict(evidence)}
+        document = {"valid": True, "signer_judged": True, "domain": domain, "operator": operator.id, "certificate": asdict(evidence)}
         output(
             both(say("trust.matched", domain=domain, operator=operator.id, revocation=evidence.revocation)), json=json, document=document
         )
@@ -156,10 +163,12 @@ def diff(
     anchors_in: Annotated[
         Path | None, typer.Option("--anchors", metavar="DIR", exists=True, help="Judge the signers too; without it, signatures only.")
     ] = None,
+    signer: Signers = None,
+    config: NodeConfig = None,
 ) -> None:
     """Say what NEW changes: domains, and operators of domains that stay."""
     with _judged():
-        before, after = (_space(file, anchors_in) for file in (old, new))
+        before, after = (_space(file, anchors_in, _signers(signer, config)) for file in (old, new))
         changes = space.diff(before, after)
         lines = [f"+ {each}" for each in changes.added] + [f"- {each}" for each in changes.removed]
         lines += [
@@ -167,7 +176,15 @@ def diff(
             for sign, pairs in (("+", changes.operators_added), ("-", changes.operators_removed))
             for domain, operator in pairs
         ]
-        document = {"valid": True, "old": before.generated_at.isoformat(), "new": after.generated_at.isoformat(), **asdict(changes)}
+        document = {
+            "valid": True,
+            "signer_judged": bool(anchors_in),
+            "old": before.generated_at.isoformat(),
+            "new": after.generated_at.isoformat(),
+            **asdict(changes),
+        }
+        if not anchors_in:
+            warn(say("trust.signers-not-judged"))
         output("\n".join(lines) or both(say("trust.no-difference")), json=json, document=document)
 
 
@@ -279,6 +296,7 @@ def _document(found: Whitelist) -> dict[str, Any]:
     listed = TrustSpace.of(found)
     return {
         "valid": True,
+        "signer_judged": True,
         "generated_at": f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}",
         "entries": len(found.entries),
         "domains": len(listed.domains),
@@ -292,10 +310,15 @@ def _document(found: Whitelist) -> dict[str, Any]:
     }
 
 
-def _space(file: Path, directory: Path | None) -> TrustSpace:
+def _signers(named: list[str] | None, config: Path | None) -> tuple[str, ...]:
+    """Who may sign a list: as the node judges it, or a node of production."""
+    return tuple(named or ()) or (loaded(config).trust.signer_common_names if config else LIST_SIGNERS)
+
+
+def _space(file: Path, directory: Path | None, signers: tuple[str, ...]) -> TrustSpace:
     octets = file.read_bytes()
     if directory:
-        return run(_court(directory, "none").space(octets))
+        return run(_court(directory, "none").space(octets, None, signers))
     unjudged = whitelist.open_signed(octets)
     return space.build(unjudged.entries, unjudged.generated_at, unjudged.sha256)
 
@@ -323,8 +346,12 @@ def _fetching(config: Config, now: datetime) -> dict[str, Any]:
     """What the background last met: addresses that fail, CRLs and OCSP answers with their ages, and what to worry about."""
     directory = _directory(config)
     failing, held = status.failures(directory), status.answers(directory)
-    crls, labels = _revocation_lists(config, directory)
-    problems = [
+    pinned = _pinned_or_none(config)
+    crls = status.crls(directory, pinned) if pinned else ()
+    labels = {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every} if pinned else {}
+    left_out = pinned.left_out if pinned else ()
+    problems = [say("trust.show.left-out", authority=name, why=why) for name, why in left_out]
+    problems += [
         say(
             "trust.show.failing",
             url=one.url,
@@ -338,6 +365,7 @@ def _fetching(config: Config, now: datetime) -> dict[str, Any]:
     problems += [say("trust.show.stale-crl", authority=authority, end=crl.next_update) for authority, crl in crls if now > crl.next_update]
     return {
         "problems": [{"fr": one.fr, "en": one.en} for one in problems],
+        "left_out": [{"authority": name, "why": why} for name, why in left_out],
         "failing": [
             {
                 "url": one.url,
@@ -360,13 +388,11 @@ def _fetching(config: Config, now: datetime) -> dict[str, Any]:
     }
 
 
-def _revocation_lists(config: Config, directory: Path) -> tuple[tuple[tuple[str, Crl], ...], dict[str, str]]:
-    """(authority, CRL) of each that we hold, and the authorities' names by fingerprint; nothing without authorities."""
+def _pinned_or_none(config: Config) -> anchors.Anchors | None:
     try:
-        pinned = _pinned(config)
+        return _pinned(config)
     except ConfigError:  # told by whoever judges the list
-        return (), {}
-    return status.crls(directory, pinned), {anchor.fingerprint: anchor.certificate.label for anchor in pinned.every}
+        return None
 
 
 def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[str, Any]:
@@ -384,7 +410,7 @@ def _line(one: Failure) -> str:
 
 def _shown(document: dict[str, Any]) -> str:
     """For people: what to worry about first, in both languages; then a line for each value."""
-    plain = document | {"problems": [], "failing": []}
+    plain = document | {"problems": [], "failing": [], "left_out": []}
     for name in ("crls", "ocsp"):
         plain[name] = [
             f"{one['authority']}: "

@@ -16,7 +16,7 @@ from cryptography import x509
 from dmp_connector.errors import BadCertificate
 from dmp_connector.signer import FileSigner
 from mssgw.core.config import Config
-from mssgw.core.errors import MailError
+from mssgw.core.errors import ConfigError, MailError
 from mssgw.node.readiness import seals_with_files
 from mssgw.smime.directories.files import file_problems
 from mssgw.trust import anchors, refresh
@@ -34,6 +34,7 @@ def remarks(config: Config, now: datetime) -> Iterator[Remark]:
     yield from _seals(config, now)
     yield from _anchors(config)
     yield from _recipients(config)
+    yield from _personal_keys(config)
     yield from _listed(config)
     yield from _actors(config)
 
@@ -104,12 +105,24 @@ def _anchors(config: Config) -> Iterator[Remark]:
         for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
             if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):
                 yield "trust.anchors", f"{path}: no certificate in it; no authority is known by it"
+        trust = config.trust
+        with contextlib.suppress(ConfigError):  # `require_ready` reports it
+            pinned = anchors.load(trust.anchors, trust.pki, trust.anchor_fingerprints)
+            for name, why in pinned.left_out:
+                yield "trust.anchors", f"{name} is left out: {why}; no certificate it issued is accepted"
 
 
 def _recipients(config: Config) -> Iterator[Remark]:
     with contextlib.suppress(OSError):
         for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
             yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
+
+
+def _personal_keys(config: Config) -> Iterator[Remark]:
+    for index, domain in enumerate(config.domain):
+        if domain.personal_keys == "any":
+            sentence = "any mail in a person's name is signed with that person's own key, also from the hospital port, where nobody logs in"
+            yield f"domain[{index}].personal_keys", f'{sentence}; "session" keeps it to the person\'s own session'
 
 
 def _listed(config: Config) -> Iterator[Remark]:

@@ -5,8 +5,13 @@ Self-signed certificates are roots, other CA certificates are intermediates, lea
 is checked once, here, against RFC 5280 6.1 (signature, BasicConstraints, pathLen, KeyUsage, critical extensions);
 what fails is left out with its reason. Dates and revocation are judged at each use, because they change.
 
-Name, usage and policy constraints of authorities are not implemented: an authority that carries one is left
-out, so that nothing it forbids is accepted. IGC-Santé has none.
+A root is trusted because somebody put it there: its own signature proves nothing (RFC 5280 6.1), so its hash does not
+count; its name, its key, its dates and what it restricts itself to do.
+
+Extended key usages of authorities restrict what is below them, as public S/MIME authorities have them: such an authority
+counts for mail when it has emailProtection or anyExtendedKeyUsage, and for nothing else (paths.py). Name and policy
+constraints are not implemented: an authority that carries one is left out, so that nothing it forbids is accepted.
+IGC-Santé has none of them.
 
 Which PKI (`pki` setting): production authorities are accepted by fingerprint only, and never stand beside others.
 """
@@ -25,6 +30,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.errors import ConfigError
 from mssgw.pki.certificates import Certificate, CertificateError
@@ -34,13 +40,13 @@ from mssgw.trust.igc_sante import PRODUCTION
 PkiName = Literal["igc-sante", "igc-sante-test", "private"]
 MAX_DEPTH = 4  # authorities above a leaf, the root included
 MAX_ANCHORS = 1000
-_HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32"}  # basicConstraints, keyUsage, policies
+_HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32", "2.5.29.37"}  # basicConstraints, keyUsage, policies, extended key usage
+MAIL_USAGES = frozenset(one.dotted_string for one in (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
 _UNSUPPORTED = {
     "2.5.29.30": "name constraints",
     "2.5.29.33": "policy mappings",
     "2.5.29.36": "policy constraints",
     "2.5.29.54": "inhibitAnyPolicy constraints",
-    "2.5.29.37": "extended key usages of an authority",
 }
 
 
@@ -67,6 +73,11 @@ class Anchor:
     def signs_crls(self) -> bool:
         usage = self.certificate.key_usage
         return usage is None or usage.crl_sign
+
+    @cached_property
+    def usages(self) -> frozenset[str] | None:
+        """The extended key usages it restricts itself to; None when it does not."""
+        return self.certificate.extended_usages
 
     @cached_property
     def organisations(self) -> bool:
@@ -145,7 +156,7 @@ def build(authorities: Iterable[Certificate], pki: PkiName = "private") -> Ancho
     placed: list[Anchor] = []
     waiting: list[Certificate] = []
     for certificate in authorities:
-        if not certificate.self_signed:
+        if not _is_root(certificate):
             waiting.append(certificate)
         elif reason := _unfit(certificate):
             left_out.append((str(certificate.subject), reason))
@@ -173,20 +184,39 @@ def _place(certificate: Certificate, placed: list[Anchor], left_out: list[tuple[
     return True
 
 
+def _is_root(certificate: Certificate) -> bool:
+    """Self-signed, or so over a hash of old that nobody checks any more."""
+    if certificate.self_signed:
+        return True
+    if not certificate.self_issued or certificate.authority_key_id not in (None, certificate.subject_key_id):
+        return False
+    try:
+        certificate.require_strong_signature()
+    except CertificateError:
+        return True
+    return False
+
+
 def _unfit(certificate: Certificate) -> str:
     """What keeps a certificate from being an authority, RFC 5280 4.2 and 6.1.4 (k)-(n); "" when nothing does."""
     if problem := certificate.malformed:
         return problem
     try:
         certificate.require_key(Use.ISSUE)
-        certificate.require_strong_signature()
+        if not _is_root(certificate):
+            certificate.require_strong_signature()
+        extended = certificate.extended_usages
     except CertificateError as error:
         return str(error)
+    except ValueError as error:
+        return f"its extensions can't be read ({error})"
+    if extended is not None and not extended & MAIL_USAGES:
+        return "its extended key usages lack emailProtection, and authorities restricted to other uses are not supported"
     if not certificate.is_ca:
         return "it is no authority (BasicConstraints)"
     if not certificate.basic_constraints_critical:
         return "BasicConstraints is not critical"
-    if certificate.key_usage is None and not certificate.self_signed:
+    if certificate.key_usage is None and not _is_root(certificate):
         return "it has no KeyUsage"
     if certificate.key_usage and not certificate.key_usage.key_cert_sign:  # a root may have none, as `openssl req -x509` makes it
         return "KeyUsage does not allow it to sign certificates"
@@ -194,7 +224,7 @@ def _unfit(certificate: Certificate) -> str:
         return "it has no subject key identifier"
     if not certificate.subject.attributes:
         return "it has no name"
-    if certificate.self_signed and certificate.authority_key_id not in (None, certificate.subject_key_id):
+    if _is_root(certificate) and certificate.authority_key_id not in (None, certificate.subject_key_id):
         return "its two key identifiers differ"
     for oid, critical in certificate.extensions.items():
         if oid in _UNSUPPORTED:

@@ -56,16 +56,15 @@ class Court:
         await self._fetch()
         return self.validator(encoded, purpose, at)
 
-    async def whitelist(self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = ()) -> Whitelist:
-        """Verify a signed list. `signers`: the CNs that may sign; none given, any certificate for signing mail may."""
+    async def whitelist(self, octets: bytes, at: datetime | None, signers: tuple[str, ...]) -> Whitelist:
+        """Verify a signed list as of `at`, None is now. `signers`: the CNs that may sign, at least one."""
         unjudged = lists.open_signed(octets)
         at = at or self.clock.now()
+        lists.require_past(unjudged.generated_at, at)
         await self.judge(unjudged.signer, Purpose.LIST_SIGN, at)
         return lists.judge(unjudged, self.validator, signers, at)
 
-    async def space(
-        self, octets: bytes, at: datetime | None = None, signers: tuple[str, ...] = (), match: Match = Match.STRICT
-    ) -> TrustSpace:
+    async def space(self, octets: bytes, at: datetime | None, signers: tuple[str, ...], match: Match = Match.STRICT) -> TrustSpace:
         return TrustSpace.of(await self.whitelist(octets, at, signers), match)
 
     async def _fetch(self) -> None:

@@ -4,7 +4,8 @@ The path has a fixed shape: the leaf, then pinned authorities (anchors.py), foun
 key identifier. Certificates that a peer or a message carried are never read, so they can't influence or slow it.
 
 Order (docs/reference/crypto.md 3.1; the first failure is the answer): read -> issuer pinned -> signature -> dates at `at` ->
-not an authority, critical extensions -> key and hash by the key policy -> key usage, extended key usage -> policy and class ->
+not an authority, critical extensions -> key and hash by the key policy -> key usage, extended key usage -> that of the
+authorities -> policy and class ->
 revocation of the leaf and of every authority below the root. The root is trusted because it is pinned; its dates count.
 
 A positive judgement is remembered until the first of: an hour, the end of a date or of revocation data, any change in
@@ -27,7 +28,7 @@ from mssgw.core.errors import MailError
 from mssgw.pki.certificates import Certificate, CertificateError
 from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.pki.policy import Problem, Use
-from mssgw.trust.anchors import Anchor, Anchors
+from mssgw.trust.anchors import MAIL_USAGES, Anchor, Anchors
 from mssgw.trust.faults import Fault, refusal, spoken
 from mssgw.trust.igc_sante import PRODUCTION_ARC, TEST_ARC
 from mssgw.trust.revocation import Ledger, Rule
@@ -69,6 +70,7 @@ WHOSE: Final = {
     Purpose.LIST_SIGN: "The list signer's",
     Purpose.RELAY_CLIENT: "Your",
 }
+_MAIL = (Purpose.MAIL_SIGN, Purpose.MAIL_ENCRYPT)
 _SPOKEN_USAGE = {
     "digital_signature": "digitalSignature",
     "content_commitment": "nonRepudiation",
@@ -92,7 +94,7 @@ class Rules:
     def revocation(self, purpose: Purpose) -> Rule:
         if purpose is Purpose.LIST_SIGN:
             return self.signer
-        return self.mail if purpose in (Purpose.MAIL_SIGN, Purpose.MAIL_ENCRYPT) else self.peers
+        return self.mail if purpose in _MAIL else self.peers
 
 
 class Validator:
@@ -137,6 +139,7 @@ class Validator:
         _require_end_entity(leaf)
         _require_strength(leaf, purpose)
         _require_usage(leaf, purpose)
+        _require_mail_alone(leaf, issuer, purpose)
         self._require_class(leaf, issuer, purpose)
         standing, ends = self._require_not_revoked(leaf, issuer, purpose, at)
         evidence = Evidence(str(leaf.subject), leaf.fingerprint, str(leaf.issuer), issuer.root.fingerprint, at, purpose, standing)
@@ -269,6 +272,17 @@ def _require_usage(leaf: Certificate, purpose: Purpose) -> None:
         raise refusal(Fault.WRONG_USAGE, subject=subject, what="it is for any use at all")
     elif need.extended not in leaf.extended_usages and not (need.extended_optional and _ANY_USAGE in leaf.extended_usages):
         raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"its extended key usage lacks {_SPOKEN_USAGE[need.extended or '']}")
+
+
+def _require_mail_alone(leaf: Certificate, issuer: Anchor, purpose: Purpose) -> None:
+    """An authority with an extended key usage stands for mail and nothing else: what it signs is no operator and signs no list.
+
+    That of a leaf without one is the authority's (RFC 5280 4.2.1.12, and what public authorities mean by it).
+    """
+    for anchor in issuer.path:
+        if anchor.usages is not None and (purpose not in _MAIL or not anchor.usages & MAIL_USAGES):
+            name = spoken(anchor.certificate.label)
+            raise refusal(Fault.WRONG_USAGE, subject=spoken(leaf.label), what=f"its authority {name} is restricted to other uses")
 
 
 def _usages(leaf: Certificate, purpose: Purpose) -> tuple[str, ...]:

@@ -36,7 +36,6 @@ from mssgw.trust import disk, space, whitelist
 from mssgw.trust.decisions import Decision, Step, Tell, refused, tell
 from mssgw.trust.faults import Fault, fault_of, refusal
 from mssgw.trust.fetch import Fetcher, FetchError
-from mssgw.trust.revocation import SKEW
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Unjudged, Whitelist
 
@@ -300,8 +299,7 @@ class ListKeeper:
             return whitelist.judge(unjudged, validate, names, at)
 
     def _require_newer(self, found: Whitelist, now: datetime) -> None:
-        if found.generated_at > now + SKEW:
-            raise refusal(Fault.NOT_A_LIST, what=f"it is dated in the future, {found.generated_at:%Y-%m-%dT%H:%M:%SZ}")
+        whitelist.require_past(found.generated_at, now)
         if found.generated_at < self._floor:
             raise refusal(Fault.ROLLBACK, listed=f"{found.generated_at:%Y-%m-%dT%H:%M:%SZ}", force=f"{self._floor:%Y-%m-%dT%H:%M:%SZ}")
 

@@ -30,7 +30,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.observe import log_bug
+from mssgw.observe import Event, log, log_bug
 from mssgw.pki.certificates import Certificate
 from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.pki.names import Name
@@ -71,6 +71,8 @@ class Trust:
         self.validator = Validator(self.anchors, self.ledger, clock, rules(settings))
         never = Rule("none")
         self._adopted = Validator(self.anchors, self.ledger, clock, Rules(never, never, never))
+        for name, why in self.anchors.left_out:
+            log(Event.TRUST_ANCHOR_LEFT_OUT, level="warning", authority=name, reason=why)
         self.tls = contexts or Contexts(self.anchors)
         self._directory = directory
         self._ours = tuple(our_certificates)

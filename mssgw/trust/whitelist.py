@@ -25,15 +25,17 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.errors import MailError, NotTrusted
+from mssgw.core.texts import Message, message
 from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.trust import paths
 from mssgw.trust.faults import Fault, fault_of, refusal, spoken
+from mssgw.trust.revocation import SKEW
 
 if TYPE_CHECKING:
     from mssgw.trust import xmlsig
@@ -107,6 +109,12 @@ def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collectio
             what=f"its CN is not {' or '.join(signer_common_names)} (setting trust.signer_common_names)",
         )
     return Whitelist(unjudged.sha256, unjudged.generated_at, unjudged.entries, unjudged.left_out, evidence)
+
+
+def require_past(generated_at: datetime, now: datetime) -> None:
+    """Raises NotTrusted for a list made after `now`."""
+    if generated_at > now + SKEW:
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.future", at=f"{generated_at:%Y-%m-%dT%H:%M:%SZ}"))
 
 
 # -- in this process -----------------------------------------------------------------------------------------------
@@ -186,9 +194,12 @@ def _rest(entry: Entry) -> tuple[str, str, str, str, str]:
 # -- in another process --------------------------------------------------------------------------------------------
 
 
+_Fact: TypeAlias = str | tuple[str, dict[str, str]]  # words, or the key and the values of a message
+
+
 class _Failure(msgspec.Struct):
     fault: Fault
-    facts: dict[str, str]
+    facts: dict[str, _Fact]
 
 
 async def open_apart(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS) -> Unjudged:
@@ -211,7 +222,10 @@ def _open_apart(octets: bytes, *arguments: str) -> Unjudged:
         raise OSError(f"reading the list failed with status {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")
     if done.stdout[:1] == b"!":
         failure = msgspec.msgpack.decode(done.stdout[1:], type=_Failure)
-        raise refusal(failure.fault, **failure.facts)
+        facts: dict[str, Any] = {
+            name: fact if isinstance(fact, str) else message(fact[0], **fact[1]) for name, fact in failure.facts.items()
+        }
+        raise refusal(failure.fault, **facts)
     return msgspec.msgpack.decode(done.stdout, type=Unjudged)
 
 
@@ -226,7 +240,10 @@ def _main(arguments: list[str]) -> None:
 
 
 def _failure(error: MailError) -> _Failure:
-    facts = {name: str(value) for name, value in error.fields.items() if name != "fault"}
+    facts: dict[str, _Fact] = {
+        name: (fact.key, {key: str(value) for key, value in fact.values}) if isinstance(fact, Message) else str(fact)
+        for name, fact in error.message.values
+    }
     fault = fault_of(error)
     assert fault is not None, "what is wrong with a list is a fault"
     return _Failure(fault, facts)

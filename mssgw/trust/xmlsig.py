@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -18,12 +19,16 @@ from signxml.exceptions import InvalidInput, SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from mssgw.core.errors import MailError
+from mssgw.core.texts import message
 from mssgw.pki.certificates import MAX_OCTETS as MAX_CERTIFICATE
 from mssgw.trust.faults import Fault, refusal, spoken
 
 Element: TypeAlias = etree._Element
 _DSIG: Final = "{http://www.w3.org/2000/09/xmldsig#}"
 _TRANSFORMS: Final = ["http://www.w3.org/2000/09/xmldsig#enveloped-signature", "http://www.w3.org/2001/10/xml-exc-c14n#"]
+_PACKED: Final = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_START: Final = re.compile(rb"<(?:[\w.-]+:)?ListeBlancheMSSante[\s>]")
+_END: Final = re.compile(rb"</(?:[\w.-]+:)?ListeBlancheMSSante\s*>")
 _SHAPE: Final = {  # element -> its children, in order
     "Signature": ["SignedInfo", "SignatureValue", "KeyInfo"],
     "SignedInfo": ["CanonicalizationMethod", "SignatureMethod", "Reference"],
@@ -77,6 +82,10 @@ def _bad(what: str) -> MailError:
 
 
 def _parse(octets: bytes, root_tag: str) -> Element:
+    if packed := next((name for start, name in _PACKED if octets.startswith(start)), ""):
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.packed", how=packed))
+    if not octets.strip():
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.empty"))
     if b"<!DOCTYPE" in octets:
         raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")
     parser = etree.XMLParser(
@@ -91,6 +100,8 @@ def _parse(octets: bytes, root_tag: str) -> Element:
     try:
         root = etree.fromstring(octets, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
+        if _START.search(octets, 0, 4096) and not _END.search(octets, max(len(octets) - 4096, 0)):
+            raise refusal(Fault.NOT_A_LIST, what=message("trust.list.cut", octets=len(octets))) from error
         raise refusal(Fault.NOT_A_LIST, what=f"not well-formed XML ({spoken(str(error), 120)})") from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")

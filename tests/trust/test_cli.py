@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tomllib
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,12 @@ class Workplace:
         return octets
 
     def run(self, *arguments):
-        """(exit status, the document or the text, what was printed on stderr)"""
+        """(exit status, the document or the text, what was printed on stderr). The demo's signer may sign, if no other is named."""
+        if "--anchors" in arguments and "--signer" not in arguments:
+            arguments = (*arguments, "--signer", "alb.mssante.test")
+        return self.run_as_it_stands(*arguments)
+
+    def run_as_it_stands(self, *arguments):
         result = CliRunner().invoke(app, [*map(str, arguments)])
         document = json.loads(result.stdout) if "--json" in arguments and result.stdout.startswith("{") else result.stdout
         return result.exit_code, document, result.stderr
@@ -101,6 +107,72 @@ def test_verify_signer_by_name(workplace):
     )
     assert (held[0], other[0]) == (0, 1)
     assert "its CN is not alb.mssante.fr" in other[2]
+
+
+@pytest.mark.parametrize("verb", ["verify", "match"])
+def test_without_a_name_the_signer_is_judged_as_in_production(workplace, verb):
+    """Regression: a list signed by the seal of any hospital was called valid."""
+    more = (ALPHA, workplace / "alpha.pem") if verb == "match" else ()
+    common = (verb, workplace / "list.xml", *more, "--anchors", workplace / "anchors", "--revocation", "none", "--json")
+    status, document, said = workplace.run_as_it_stands(*common)
+    assert (status, document["valid"], document["fault"]) == (1, False, "list-signer")
+    assert "alb.mssante.fr" in said
+    status, document, _ = workplace.run_as_it_stands(*common, "--signer", "alb.mssante.test")
+    assert (status, document["valid"], document["signer_judged"]) == (0, True, True)
+
+
+def test_the_seal_of_a_hospital_signs_no_list(workplace):
+    seal = workplace.pki.organisation("organisation@alpha.mssante.test")
+    workplace.list([ListEntry(ALPHA, listed_name(workplace.alpha))], "sealed.xml", signer=seal)
+    common = ("--anchors", workplace / "anchors", "--revocation", "none", "--json")
+    for verb in (("verify", workplace / "sealed.xml"), ("match", workplace / "sealed.xml", ALPHA, workplace / "alpha.pem")):
+        status, document, _ = workplace.run_as_it_stands(*verb, *common)
+        assert (status, document["fault"]) == (1, "list-signer")
+
+
+def test_verify_judges_the_signer_by_the_configuration_of_a_node(workplace):
+    (workplace / "master.key").write_bytes(bytes(32))
+    (workplace / "node.toml").write_text(alpha(trust='pki = "private"\nsigner_common_names = ["alb.mssante.test"]'))
+    common = ("verify", workplace / "list.xml", "--anchors", workplace / "anchors", "--revocation", "none", "--json")
+    assert workplace.run_as_it_stands(*common, "--config", workplace / "node.toml")[0] == 0
+
+
+def test_diff_without_anchors_says_that_signers_were_not_judged(workplace):
+    status, document, _ = workplace.run_as_it_stands("diff", workplace / "list.xml", workplace / "list.xml", "--json")
+    assert (status, document["signer_judged"]) == (0, False)
+    said = workplace.run_as_it_stands("diff", workplace / "list.xml", workplace / "list.xml")[2]
+    assert "n'ont pas été jugés" in said
+    assert "were not judged" in said
+
+
+def test_a_list_dated_after_the_time_asked_for_is_not_valid(workplace):
+    before = f"{workplace.now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"
+    seal = workplace.pki.list_signer(not_before=workplace.now - timedelta(days=30))
+    workplace.list([ListEntry(ALPHA, listed_name(workplace.alpha))], "later.xml", signer=seal)
+    status, document, _ = workplace.run(
+        "verify", workplace / "later.xml", "--anchors", workplace / "anchors", "--revocation", "none", "--at", before, "--json"
+    )
+    assert (status, document["fault"]) == (1, "not-a-list")
+    assert "dated in the future" in document["reason"]
+    assert "datée du futur" in document["reason_fr"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "english", "french"),
+    [
+        (gzip.compress, "compressed (gzip)", "compressée (gzip)"),
+        (lambda octets: octets[: len(octets) // 2], "cut short", "tronquée"),
+        (lambda octets: octets[:-3], "cut short", "tronquée"),
+        (lambda _: b"", "is empty", "est vide"),
+    ],
+    ids=["gzip", "half", "without its end", "empty"],
+)
+def test_a_list_that_is_packed_or_cut_is_named_as_such(workplace, changed, english, french):
+    (workplace / "odd.xml").write_bytes(changed((workplace / "list.xml").read_bytes()))
+    status, document, _ = workplace.run("verify", workplace / "odd.xml", "--anchors", workplace / "anchors", "--json")
+    assert (status, document["fault"]) == (1, "not-a-list")
+    assert english in document["reason"]
+    assert french in document["reason_fr"]
 
 
 @pytest.mark.material("crypto/igc-sante", "mssante")

@@ -216,6 +216,13 @@ def test_no_listener_at_all(home):
     assert "nobody can send or read mail here" in remarked(home, TOML.replace('listen = ["127.0.0.1:2525"]', ""))[""]
 
 
+def test_persons_keys_that_sign_for_anybody(home):
+    toml = TOML.replace("[[domain]]", '[[domain]]\npersonal_keys = "any"', 1)
+    found = remarked(home, toml)["domain[0].personal_keys"]
+    assert "from the hospital port" in found
+    assert '"session"' in found
+
+
 def test_a_data_directory_that_others_can_look_into(home):
     (home / "data").chmod(0o750)
     assert remarked(home)["node.data"] == f"{home}/data has mode 0750, others can look into it; chmod 700 {home}/data"

@@ -12,6 +12,8 @@ from mssgw.core.config.base import Settings
 
 Revocation = Literal["hard", "soft", "none"]
 
+LIST_SIGNERS = ("alb.mssante.fr",)  # of the production list
+
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -38,7 +40,7 @@ class Trust(Settings, frozen=True):
     proxy: Annotated[str, Meta(description="HTTP proxy for the list, CRLs and OCSP, as http://host:port; empty for none.")] = ""
     signer_common_names: Annotated[
         tuple[str, ...], Meta(description="Subject CN of the certificates that may sign the list.", min_length=1)
-    ] = ("alb.mssante.fr",)
+    ] = LIST_SIGNERS
     strong_signatures: Annotated[
         bool, Meta(description="Accept stronger algorithms than those the list uses today (RSA-SHA256): RSA with SHA-384 or 512, ECDSA.")
     ] = True
