@@ -35,8 +35,9 @@ from mssgw.protocol.dsn import Report
 from mssgw.protocol.mail_data import MailData
 from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
+from mssgw.smime.judging import unsigned_remarks
 from mssgw.smime.opening import Opened
-from mssgw.smime.verdict import EncryptionStatus
+from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
 from mssgw.store import Transaction, audit, mailboxes
 from mssgw.trust.decisions import Step
 
@@ -175,12 +176,20 @@ class Incoming:
         resources = self._resources
         recipients = [box.recipient for box in self._boxes]
         field = received(self._client, resources.config.node.hostname, trace, resources.clock.now(), recipients, utf8=self._mail.utf8)
-        return readable_copies(resources, opened, self._boxes, self._mail.sender, self._peer_result(), limits, [("Received", field)])
+        proved = self._peer_result(opened, limits)
+        return readable_copies(resources, opened, self._boxes, self._mail.sender, proved, limits, [("Received", field)])
 
-    def _peer_result(self) -> str:
-        """What mutual TLS proved, as a result with our own name in Authentication-Results (RFC 8601 2.7.6)."""
+    def _peer_result(self, opened: Opened, limits: MimeLimits) -> str:
+        """What mutual TLS proved, as a result with our own name in Authentication-Results (RFC 8601 2.7.6).
+
+        Remarks about the header are here when no signature was judged, whose own would be the place.
+        """
         operator = str(self._operator.id).encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')[:200].rstrip("\\")
-        return f'x-mssante=pass smtp.mailfrom={self._mail.sender.domain if self._mail.sender else "<>"}\r\n  policy.operator="{operator}"'
+        unsigned = opened.verdict.signature is SignatureStatus.NONE
+        remarks = unsigned_remarks(Head.read(opened.readable, limits).headers) if unsigned else ()
+        remark = f'\r\n  policy.remark="{" ".join(remarks)}"' if remarks else ""
+        domain = self._mail.sender.domain if self._mail.sender else "<>"
+        return f'x-mssante=pass smtp.mailfrom={domain}\r\n  policy.operator="{operator}"{remark}'
 
     def _commit(
         self,

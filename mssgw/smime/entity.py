@@ -43,13 +43,55 @@ def kind_of(part: Part) -> Kind:
     media = part.media
     if media == "multipart/signed":
         protocol = part.params.get("protocol", "").lower()
-        second = part.children[1].media if len(part.children) > 1 else ""
-        return Kind.CLEAR_SIGNED if protocol in SIGNATURE_TYPES or second in SIGNATURE_TYPES else Kind.PLAIN
+        signature = len(part.children) > 1 and is_signature(part.children[1])
+        return Kind.CLEAR_SIGNED if protocol in SIGNATURE_TYPES or signature else Kind.PLAIN
     if media in CMS_TYPES:
         return Kind.CMS
     if media in _OPAQUE_TYPES and _CMS_NAME.search(part.filename or ""):
         return Kind.CMS
     return Kind.PLAIN
+
+
+def is_signature(part: Part) -> bool:
+    """Whether a part is a detached signature, by type, or by file name where a gateway made the type generic (RFC 8551 3.2.1, 3.9)."""
+    if part.media in SIGNATURE_TYPES:
+        return True
+    return part.media == "application/octet-stream" and (part.filename or "").lower().endswith(".p7s")
+
+
+@dataclass(frozen=True, slots=True)
+class Armoured:
+    """Where the CMS of a part stands, `start` to `end` in its body. `footer`: something stands after it, as lists add it."""
+
+    start: int
+    end: int
+    base64: bool
+    footer: bool = False
+
+
+_TAIL = 16 * 1024  # octets that are looked through for what a list added
+_PEM = re.compile(rb"\s*-----BEGIN [A-Z0-9 ]{1,32}-----[ \t]*\r?\n")
+_PEM_END = re.compile(rb"^-----END ", re.MULTILINE)
+_NO_DIGITS = re.compile(rb"^(?:[^\r\n]*[^A-Za-z0-9+/=\s]|[ \t]*\r?\n(?=\s*\S))", re.MULTILINE)  # or an empty line with more behind it
+_FULL_LINE = re.compile(rb"^[A-Za-z0-9+/]{56,}={0,2}[ \t]*\r?$", re.MULTILINE)
+_BASE64_CMS = re.compile(rb"\s*MI[A-Za-z0-9+/]{54,}[ \t]*\r?\n")
+
+
+def armoured(body: Body, part: Part) -> Armoured:
+    """The CMS in a part: without the lines of a PEM around it and without a footer; base64 also where nobody declared it."""
+    start, end = part.body_start, part.body_end
+    head = body.read(start, min(200, end - start))
+    if pem := _PEM.match(head):
+        tail = max(start + pem.end(), end - _TAIL)
+        found = _PEM_END.search(body.read(tail, end - tail))
+        return Armoured(start + pem.end(), tail + found.start() if found else end, True)
+    if part.encoding != "base64":
+        return Armoured(start, end, part.encoding in ("7bit", "8bit", "binary") and bool(_BASE64_CMS.match(head)))
+    tail = max(start, end - _TAIL)
+    octets = body.read(tail, end - tail)
+    last = max((line.end() for line in _FULL_LINE.finditer(octets)), default=0)  # what stands before a full line belongs to it
+    found = _NO_DIGITS.search(octets, last)
+    return Armoured(start, tail + found.start(), True, True) if found else Armoured(start, end, True)
 
 
 def is_structural(field: Field) -> bool:

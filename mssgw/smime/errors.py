@@ -41,6 +41,7 @@ class Reason(enum.StrEnum):
     FROM = "from-not-signer"
     SEVERAL_FROM = "several-from"
     SENDER = "sender-not-signer"
+    FOOTER = "text-after-cms"  # a list added it; not part of what was signed or encrypted, and not shown
     HEADERS = "protected-headers-differ"
     SIGNING_TIME = "signing-time-far-off"
     PARTIAL = "protected-part-inside-unprotected-message"

@@ -71,7 +71,7 @@ def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chai
 
 
 def _paired(found: Sequence[Certificate], private: Sequence[Any]) -> Identity:
-    for own in found:
+    for own in keyfiles.valid_first(found):
         for one in private:
             if keyfiles.belongs(one, own):
                 return Identity(own, SoftKey(one), tuple(each for each in found if each != own and not each.self_issued))

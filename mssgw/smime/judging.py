@@ -170,6 +170,13 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
     return Claim(author, within if within != author else None, sender, problem or fault, nobody, named)
 
 
+def unsigned_remarks(seen: Headers) -> tuple[Reason, ...]:
+    """What the header of a message without a signature makes people believe, in the words that signed mail has for it."""
+    claim = claim_of(seen, None)
+    found = ((Reason.NAME, claim.names_another), (Reason.SENDER, claim.sender is not None))
+    return tuple(reason for reason, holds in found if holds)
+
+
 def _names_another(headers: Headers) -> bool:
     """Whether the name beside an address of From or Sender shows another address, which is what people would see."""
     for field in headers:

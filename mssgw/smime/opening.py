@@ -34,7 +34,7 @@ from mssgw.smime.cms import compressed, decrypting, verifying
 from mssgw.smime.cms.decrypting import MODERN, Decrypted, Reading
 from mssgw.smime.cms.verifying import Hashing, SignedContent, SignerCheck
 from mssgw.smime.directories.binding import Directory, no_directory
-from mssgw.smime.entity import SIGNATURE_TYPES, Kind, is_structural, kind_of
+from mssgw.smime.entity import Kind, armoured, is_signature, is_structural, kind_of
 from mssgw.smime.errors import Reason, SmimeError, Undecryptable
 from mssgw.smime.judging import Claim, Judge, binding_of, claim_of, status_of
 from mssgw.smime.keys.certificates import Certificate
@@ -231,6 +231,7 @@ class _Opening:
                 if kind is Kind.CLEAR_SIGNED:
                     part = self._clear_signed(body, part)
                     continue
+                part = self._without_footer(body, part)
                 body = self._unwrap(body, part)
                 part = mime.parse(body, self.limits)
                 self.roots.append((body, part))
@@ -263,7 +264,7 @@ class _Opening:
     def _clear_signed(self, body: Body, part: Part) -> Part:
         """multipart/signed: exactly two parts, the first hashed as it stands (RFC 1847 2.1)."""
         self.layers.append("signed")
-        if len(part.children) != 2 or part.children[1].media not in SIGNATURE_TYPES:
+        if len(part.children) != 2 or not is_signature(part.children[1]):
             raise SmimeError(Reason.MALFORMED, "multipart/signed without exactly one content and one signature")
         first, second = part.children
         if second.size > MAX_SIGNATURE * 2:
@@ -276,7 +277,7 @@ class _Opening:
             hashing = Hashing(content.digest_identifiers)
             signed.pour(hashing.update if step is None else step(hashing.update))
             hashing.fill(content)
-            checks = verifying.signatures(content, self.known, self.reading.experimental)
+            checks = verifying.signatures(content, self.known, self.reading.experimental, self.judge.now)
             # A transport that keeps lines with LF alone gets one second look (docs/reference/crypto.md 9.11).
             if not any(one.problem is Reason.DIGEST for one in checks) or any(b"\r" in chunk for chunk in signed.chunks()):
                 break
@@ -286,6 +287,16 @@ class _Opening:
     def _signature(self, content: SignedContent, checks: tuple[SignerCheck, ...]) -> None:
         self.signed[len(self.layers) - 1] = _Layer(content, checks)
         self.covered = [True] * len(self.covered)
+
+    def _without_footer(self, body: Body, part: Part) -> Part:
+        """The part without what a list wrote after its base64: it is outside, and no reader of S/MIME shows it."""
+        found = armoured(body, part)
+        if not found.footer:
+            return part
+        self._note(Reason.FOOTER)
+        cut = replace(part, body_end=found.end)
+        self.roots = [(of, cut if one is part else one) for of, one in self.roots]
+        return cut
 
     def _unwrap(self, body: Body, part: Part) -> Body:
         """application/pkcs7-mime: whatever is inside, by its content type and not by its label."""
@@ -304,7 +315,7 @@ class _Opening:
                 content = verifying.read(source(), writer.write)
                 if not content.inside and content.unsigned:  # RFC 8551 3.2.2, certs-only: it claims no signature
                     self.layers[-1] = "certificates"
-                self._signature(content, verifying.signatures(content, self.known, self.reading.experimental))
+                self._signature(content, verifying.signatures(content, self.known, self.reading.experimental, self.judge.now))
                 if content.content_type == oids.RECEIPT:  # RFC 2634 2: no message, `receipts` holds it against its own
                     self.layers[-1] = "receipt"
                     raise _Stop
@@ -418,8 +429,9 @@ def _crlf(update: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 def _decoded(body: Body, part: Part) -> Iterator[bytes]:
-    if part.encoding == "base64":
-        return armour.decode(mime.raw_chunks(body, part.body_start, part.body_end, STEP))
+    found = armoured(body, part)
+    if found.base64:
+        return armour.decode(mime.raw_chunks(body, found.start, found.end, STEP))
     return mime.decoded_chunks(body, part)
 
 

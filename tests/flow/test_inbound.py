@@ -147,6 +147,23 @@ async def test_another_message_with_the_same_id_is_not_a_duplicate(inbound, sqli
     assert len(await inbox(sqlite_store, people.jeanne)) == 2
 
 
+@pytest.mark.parametrize(
+    ("author", "remark"),
+    [
+        (b'From: "Dr Petit <petit@gamma.mssante.test>" <durand@beta.mssante.test>\r\n', b"name-shows-another-address"),
+        (b"From: <durand@beta.mssante.test>\r\nSender: <petit@gamma.mssante.test>\r\n", b"sender-not-signer"),
+        (b"From: Dr Durand <durand@beta.mssante.test>\r\nSender: <durand@beta.mssante.test>\r\n", b""),
+    ],
+    ids=["the name is another's address", "a foreign Sender", "nothing"],
+)
+async def test_what_a_header_without_signature_pretends_is_remarked(inbound, sqlite_store, people, author, remark) -> None:
+    """Regression: such mail came from operators without a word; from our own clients it is refused."""
+    await receive(inbound, content=author + b"Subject: x\r\n\r\nhello\r\n")
+    (letter,) = await inbox(sqlite_store, people.jeanne)
+    results = letter.partition(b"\r\n\r\n")[0].replace(b"\r\n ", b" ")
+    assert (b'policy.remark="%b"' % remark in results) if remark else (b"policy.remark" not in results)
+
+
 async def test_a_loop_is_ended(inbound, people) -> None:  # RFC 5321 6.3
     with pytest.raises(MailError) as refusal:
         await receive(inbound, content=b"Received: by x\r\n" * 50 + LETTER)

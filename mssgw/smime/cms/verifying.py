@@ -158,8 +158,12 @@ def _read_rest(stream: Stream, content: SignedContent) -> None:
     content.signer_infos = stream.element()
 
 
-def signatures(content: SignedContent, known: Sequence[Certificate] = (), experimental: bool = False) -> tuple[SignerCheck, ...]:
+def signatures(
+    content: SignedContent, known: Sequence[Certificate] = (), experimental: bool = False, at: datetime | None = None
+) -> tuple[SignerCheck, ...]:
     """Check every signer against `content.digests`. `known` are certificates that may sign without being inside.
+
+    Of several certificates with one key, as after a renewal, a signer named by the key has the one valid `at` that time.
 
     Raises SmimeError when there is no signer at all or the structure can't be read.
     """
@@ -176,10 +180,12 @@ def signatures(content: SignedContent, known: Sequence[Certificate] = (), experi
             continue  # one unreadable certificate affects its own signer alone
     for one in known:
         candidates.setdefault(one.issuer_and_serial, one)
-    return tuple(_check(data, info, content, candidates, experimental) for info in infos)
+    return tuple(_check(data, info, content, candidates, experimental, at) for info in infos)
 
 
-def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[bytes, Certificate], experimental: bool) -> SignerCheck:
+def _check(
+    data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[bytes, Certificate], experimental: bool, at: datetime | None
+) -> SignerCheck:
     signer: Certificate | None = None
     label = ""
     attributes = Attributes()
@@ -187,7 +193,7 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
         fields = der.inside(data, info, der.SEQUENCE, 7)
         if len(fields) < 5 or (fields[3][0] == 0xA0 and len(fields) < 6):
             raise SmimeError(Reason.MALFORMED, "SignerInfo")
-        signer = _find(data, fields[1], candidates)
+        signer = _find(data, fields[1], candidates, at)
         digest = read_digest(data[fields[2][1] : fields[2][3]])
         signed = fields[3] if fields[3][0] == 0xA0 else None
         algorithm, value = fields[4:6] if signed else fields[3:5]
@@ -218,13 +224,14 @@ def _check(data: bytes, info: der.Tlv, content: SignedContent, candidates: dict[
     )
 
 
-def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate]) -> Certificate | None:
+def _find(data: bytes, sid: der.Tlv, candidates: dict[bytes, Certificate], at: datetime | None) -> Certificate | None:
     if sid[0] == der.SEQUENCE:
         return candidates.get(data[sid[1] : sid[3]])
     if sid[0] != 0x80:
         raise SmimeError(Reason.MALFORMED, "signer identifier")
     key_id = data[sid[2] : sid[3]]
-    return next((one for one in candidates.values() if one.key_id == key_id), None)
+    named = [one for one in candidates.values() if one.key_id == key_id]
+    return next((one for one in named if at and one.valid_at(at)), named[0] if named else None)
 
 
 def _require_unsigned(data: bytes, attributes: der.Tlv) -> None:

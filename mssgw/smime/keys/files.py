@@ -18,6 +18,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pybase64
@@ -104,10 +105,23 @@ def spki(public: Any) -> bytes:
     return octets
 
 
+def valid_first(certificates: Sequence[Certificate]) -> list[Certificate]:
+    """The first that is valid now stands first, the others behind it as they were."""
+    now = datetime.now(UTC)
+
+    def invalid(one: Certificate) -> bool:
+        try:
+            return not one.valid_at(now)
+        except (SmimeError, *BROKEN):
+            return True
+
+    return sorted(certificates, key=invalid)
+
+
 def holder_first(certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    """The certificate that issued none of the others comes first: bundles stand in any order."""
+    """The certificate that issued none of the others comes first: bundles stand in any order. Of a renewed one, the one valid now."""
     issuers = {one.issuer_der for one in certificates if not one.self_issued}
-    leaf = next((one for one in certificates if one.subject_der not in issuers), certificates[0])
+    leaf = valid_first([one for one in certificates if one.subject_der not in issuers] or certificates)[0]
     return (leaf, *(one for one in certificates if one != leaf))
 
 
