@@ -58,6 +58,8 @@ class Event(enum.StrEnum):
     SMIME_LDAP_FAILED = "smime.ldap_failed"
     SMIME_TOKEN_READY = "smime.token_ready"  # noqa: S105 - an event
     SMIME_TOKEN_GONE = "smime.token_gone"  # noqa: S105 - an event
+    SMIME_TOKEN_LOCKED = "smime.token_locked"  # noqa: S105 - an event
+    SMIME_KEY_EXPIRED = "smime.personal_key_expired"
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
@@ -113,6 +115,9 @@ TRUST_LIST_AGE = Gauge("mssgw_trust_list_age_seconds", "Time since the list in f
 TRUST_LIST_DOMAINS = Gauge("mssgw_trust_list_domains", "Domains on the list in force", multiprocess_mode="max")
 TRUST_FETCHES = Counter("mssgw_trust_fetches_total", "Fetches of list, CRL, OCSP, by outcome", ["what", "outcome"])
 TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certificate ends, by role", ["role"], multiprocess_mode="min")
+PERSONAL_KEY_EXPIRED = Counter(
+    "mssgw_personal_key_expired_total", "Messages whose author's own certificate had ended, by what was done instead", ["then"]
+)
 QUEUE_WAITING = Gauge("mssgw_queue_deliveries", "Deliveries in the queue, by state", ["state"], multiprocess_mode="max")
 QUEUE_OLDEST = Gauge("mssgw_queue_oldest_seconds", "Age of the oldest message in the queue", multiprocess_mode="max")
 ATTEMPT_SECONDS = Histogram("mssgw_relay_attempt_seconds", "Time of one attempt to hand a message to another operator")

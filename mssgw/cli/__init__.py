@@ -19,6 +19,7 @@ FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"),
     "account": ("account", "app"),
     "mailbox": ("account", "mailbox_app"),
+    "identity": ("identity", "app"),
     "seal": ("seal", "app"),
     "queue": ("queue", "app"),
     "trust": ("trust", "app"),

@@ -43,20 +43,21 @@ mailbox_app = Family(help="The folders of an account.", no_args_is_help=True)
 MIN_PASSWORD = 8  # characters; length rules belong to people's policy, this stops slips
 
 
-def _address(text: str) -> Address:
+def address_argument(text: str) -> Address:
     try:
         return Address.parse(text)
     except AddressError as error:
         raise WrongUse(message("at", place=text, what=str(error))) from error
 
 
-_Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=_address)]
-_Person = Annotated[Address, typer.Argument(metavar="PERSON", parser=_address)]
+_Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=address_argument)]
+_Person = Annotated[Address, typer.Argument(metavar="PERSON", parser=address_argument)]
 _Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Levels are separated by /.")]
 
 
-def _account(rx: Reader, address: Address) -> Account:
+def account_at(rx: Reader, address: Address) -> Account:
+    """Raises NotFound."""
     if (found := accounts.by_address(rx, address)) is None:
         raise NotFound(message=message("account.none", address=address), text=f"No account {address}")
     return found
@@ -137,7 +138,7 @@ def resume(who: _Who, config: ConfigFile, json: Json = False) -> None:
 
 def _set_status(path: Path, who: Address, status: Status, json: bool) -> None:
     def change(tx: Transaction) -> Account:
-        found = _account(tx, who)
+        found = account_at(tx, who)
         accounts.set_status(tx, found.id, status)
         return accounts.by_id(tx, found.id)
 
@@ -148,7 +149,7 @@ def _set_status(path: Path, who: Address, status: Status, json: bool) -> None:
 @app.command()
 def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> None:
     """Set the password of an account."""
-    account = reading(config, lambda rx: _account(rx, who))
+    account = reading(config, lambda rx: account_at(rx, who))
     hashed = _hashed(_password(password_stdin))
     writing(config, lambda tx: accounts.set_password(tx, account.id, hashed))
     output(f"password of {account.address} changed", json=False, document={})
@@ -157,14 +158,14 @@ def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> Non
 @app.command()
 def alias(
     who: _Who,
-    other: Annotated[Address, typer.Argument(metavar="ALIAS", parser=_address)],
+    other: Annotated[Address, typer.Argument(metavar="ALIAS", parser=address_argument)],
     config: ConfigFile,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
 ) -> None:
     """Give an account another address."""
 
     def change(tx: Transaction) -> None:
-        account = _account(tx, who)
+        account = account_at(tx, who)
         if remove:
             accounts.remove_alias(tx, other)
         else:
@@ -177,21 +178,21 @@ def alias(
 @members_app.command("list")
 def members_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the members of an organisation."""
-    found = reading(config, lambda rx: accounts.members(rx, _account(rx, who).id))
+    found = reading(config, lambda rx: accounts.members(rx, account_at(rx, who).id))
     output("\n".join(str(one.address) for one in found) or "no members", json=json, document=[_described(one) for one in found])
 
 
 @members_app.command("add")
 def members_add(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Let a person read an organisation's mailbox."""
-    writing(config, lambda tx: accounts.add_member(tx, _account(tx, who).id, _account(tx, person).id))
+    writing(config, lambda tx: accounts.add_member(tx, account_at(tx, who).id, account_at(tx, person).id))
     output(f"{person} is a member of {who}", json=False, document={})
 
 
 @members_app.command("remove")
 def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Undo `members add`."""
-    writing(config, lambda tx: accounts.remove_member(tx, _account(tx, who).id, _account(tx, person).id))
+    writing(config, lambda tx: accounts.remove_member(tx, account_at(tx, who).id, account_at(tx, person).id))
     output(f"{person} is not a member of {who}", json=False, document={})
 
 
@@ -201,7 +202,7 @@ def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
 @mailbox_app.command("list")
 def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the folders of an account."""
-    found = reading(config, lambda rx: mailboxes.list_all(rx, _account(rx, who).id))
+    found = reading(config, lambda rx: mailboxes.list_all(rx, account_at(rx, who).id))
     document = [
         {
             "name": box.name,
@@ -223,7 +224,7 @@ def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
     """Make a folder, subscribed."""
 
     def make(tx: Transaction) -> str:
-        account = _account(tx, who)
+        account = account_at(tx, who)
         made = mailboxes.create(tx, account.id, name)
         mailboxes.subscribe(tx, account.id, made.name)
         return made.name
@@ -234,7 +235,7 @@ def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
 @mailbox_app.command("rename")
 def mailbox_rename(who: _Who, name: _Name, new: Annotated[str, typer.Argument(metavar="NEW")], config: ConfigFile) -> None:
     """Rename a folder and those below it."""
-    writing(config, lambda tx: mailboxes.rename(tx, _account(tx, who).id, name, new))
+    writing(config, lambda tx: mailboxes.rename(tx, account_at(tx, who).id, name, new))
     output(f"{name} is now {new}", json=False, document={})
 
 
@@ -245,7 +246,7 @@ def mailbox_delete(
     """Delete a folder with its messages."""
     if not yes:
         typer.confirm(f"Delete {name} of {who} with all its messages?", abort=True)
-    writing(config, lambda tx: mailboxes.delete(tx, _account(tx, who).id, name))
+    writing(config, lambda tx: mailboxes.delete(tx, account_at(tx, who).id, name))
     output(f"{name} deleted", json=False, document={})
 
 

@@ -4,7 +4,8 @@
     await protection.open(body, domains)                 # incoming, with the keys of those domains first
 
 An author who is logged in and whose own certificate and key we hold signs in person, which binds the address (RFC 8550 3);
-all other mail carries the seal of the domain. Only mail that an account or a hospital submits is signed (docs/reference/crypto.md 9.27).
+all other mail carries the seal of the domain. The key is the one that is valid when the message is signed: a renewal overlaps, and needs no
+reload. Only mail that an account or a hospital submits is signed (docs/reference/crypto.md 9.27).
 A message that can't hold S/MIME, or a domain that does none, costs no thread.
 """
 
@@ -12,20 +13,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
+from mssgw.flow.keyring import Keyring, Nobody
+from mssgw.observe import PERSONAL_KEY_EXPIRED, Event, log
 from mssgw.pki.judgement import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.cms.decrypting import MODERN, Reading
 from mssgw.smime.directories.binding import Binding, Directory, no_directory
 from mssgw.smime.directories.candidate import Lookup, no_lookup
-from mssgw.smime.errors import KeyUnavailable, SmimeError
+from mssgw.smime.errors import KeyExpired, KeyUnavailable
+from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Policy, Protected
@@ -38,16 +42,16 @@ UNPROTECTED = Verdict(SignatureStatus.NONE, EncryptionStatus.NONE, Binding.NONE,
 class Protection:
     policies: Mapping[Domain, Policy]
     signers: Mapping[Domain, Identity]  # whose seal goes on a domain's mail
-    readers: Sequence[Identity]  # persons' keys and retired ones, which open what comes for whom they name; without a name for all
+    keys: Keyring  # persons' keys and retired ones: they open what comes for whom they name, and sign in that person's name
     validate: Validate
     clock: Clock
     limits: MimeLimits
     most: int  # octets of plaintext
     lookup: Lookup = no_lookup
     directory: Directory = no_directory
-    persons: Mapping[str, Identity] = field(default_factory=dict)  # by Address.key
     reading: Reading = MODERN
     lenient: Collection[Domain] = ()  # domains in which a person's key signs whatever comes in that name
+    waiting: Collection[Domain] = ()  # domains whose mail waits when the author's own certificate has ended
 
     @classmethod
     def of(
@@ -57,25 +61,25 @@ class Protection:
         validate: Validate,
         signers: Mapping[Domain, Identity],
         *,
-        readers: Sequence[Identity] = (),
+        keys: Keyring | None = None,
         lookup: Lookup = no_lookup,
         directory: Directory = no_directory,
     ) -> Protection:
-        """`readers` beside the signers: persons' keys, which also sign for the addresses in their certificates, and retired ones."""
+        """`keys` beside the signers: persons' keys, which also sign for their addresses, and retired ones."""
         policies = {one.name: Policy.of(one.sign, one.encrypt, config.smime) for one in config.domain}
         return cls(
             policies,
             signers,
-            tuple(readers),
+            keys or Nobody(),
             validate,
             clock,
             MimeLimits.of(config.limits),
             2 * config.limits.message_size,
             lookup,
             directory,
-            _signing_now(readers, clock.now()),
             Reading(config.smime.legacy, config.smime.experimental),
             frozenset(one.name for one in config.domain if one.personal_keys == "any"),
+            frozenset(one.name for one in config.domain if one.personal_key_expired == "wait"),
         )
 
     async def protect(
@@ -89,10 +93,10 @@ class Protection:
         if here:
             policy = dataclasses.replace(policy, encrypt="never")
         own = in_person or domain in self.lenient
-        signer = self._signer(author if own else None, domain, now) if policy.sign != "never" else None
+        signer = await self._signer(author if own else None, domain, now) if policy.sign != "never" else None
         if policy.sign != "always" and signer is None and policy.encrypt == "never":
             return (Protected(body, tuple(recipients), "", ""),)
-        return await protecting.protect(
+        made = await protecting.protect(
             body,
             recipients,
             policy,
@@ -103,18 +107,31 @@ class Protection:
             limits=self.limits,
             directory=self.directory,
         )
+        kind = "organisation" if signer is self.signers.get(domain) else "person"
+        return tuple(dataclasses.replace(one, signer_kind=kind) if one.signer else one for one in made)
 
-    def _signer(self, author: Address | None, domain: Domain, now: datetime) -> Identity | None:
-        """Who signs: the author when there is one, else the organisation.
+    async def _signer(self, author: Address | None, domain: Domain, now: datetime) -> Identity | None:
+        """Who signs: the author with the certificate that is valid now and lives longest, else the organisation.
 
-        Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned, so the mail waits.
+        Raises KeyExpired when the author's own certificate has ended and the domain waits for the next one, KeyUnavailable for a seal out
+        of its dates: what it signs counts as unsigned, so the mail waits.
         """
-        person, seal = self.persons.get(author.key) if author else None, self.signers.get(domain)
-        if person is not None and person.certificate.valid_at(now):
-            return person
+        held = [one for one in await self.keys.at((author.key,)) if author.key in one.signs] if author else []
+        if valid := [one for one in held if one.valid_at(now)]:
+            return max(valid, key=lambda one: one.ends).identity
+        if ended := [one for one in held if one.ends < now]:
+            self._ended(max(ended, key=lambda one: one.ends).identity.certificate, domain)
+        seal = self.signers.get(domain)
         if seal is not None and not seal.certificate.valid_at(now):
             raise KeyUnavailable(detail=f"the certificate of {seal.certificate.name} is out of its dates")
         return seal
+
+    def _ended(self, own: Certificate, domain: Domain) -> None:
+        waits, ended = domain in self.waiting, f"{own.not_after:%Y-%m-%d}"
+        PERSONAL_KEY_EXPIRED.labels("wait" if waits else "seal").inc()
+        log(Event.SMIME_KEY_EXPIRED, "warning", subject=own.name, ended=ended, then="wait" if waits else "seal")
+        if waits:
+            raise KeyExpired(own.name, ended)
 
     async def open(self, body: Body, domains: Collection[Domain], addresses: Collection[str]) -> Opened:
         """What can be read of a message, and what to think of it. Raises KeyUnavailable.
@@ -125,10 +142,7 @@ class Protection:
         if body.in_memory and not _may_be_smime(body.read()):
             return Opened(body, UNPROTECTED, False)
         readers = [self.signers[domain] for domain in domains if domain in self.signers]
-        for one in self.readers:
-            names = _names(one)
-            if one not in readers and (not names or not names.isdisjoint(addresses)):
-                readers.append(one)
+        readers += [one.identity for one in await self.keys.at(addresses) if one.identity not in readers]
         return await opening.open(
             body,
             readers,
@@ -141,25 +155,12 @@ class Protection:
         )
 
 
-def _names(one: Identity) -> frozenset[str]:
-    try:
-        return frozenset(address.key for address in one.certificate.addresses)
-    except SmimeError:
-        return frozenset()
-
-
-def _signing_now(identities: Sequence[Identity], now: datetime) -> dict[str, Identity]:
-    """Whose certificate may sign today, by address; the one that lives longest when there are several."""
-    found: dict[str, Identity] = {}
-    for one in sorted(identities, key=lambda identity: identity.certificate.parsed.not_valid_after_utc):
-        try:
-            one.certificate.require_signing_use()
-            addresses = one.certificate.addresses
-        except SmimeError:
-            continue
-        if one.certificate.valid_at(now):
-            found |= {address.key: one for address in addresses}
-    return found
+def signed_by(copies: Sequence[Protected]) -> dict[str, str]:
+    """Which key signed, as facts of the audit: subject, serial number, and whether it is a person's or an organisation's."""
+    found = next((one for one in copies if one.signer is not None), None)
+    if found is None or found.signer is None:
+        return {}
+    return {"signer": found.signer.name, "signer_serial": found.signer.serial_hex, "signer_kind": found.signer_kind}
 
 
 def _may_be_smime(octets: bytes) -> bool:

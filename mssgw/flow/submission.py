@@ -11,7 +11,7 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from mssgw.flow.delivery import Box, Content, LocalDelivery, whose
 from mssgw.flow.head import Head, authors, message_id_of, replace
 from mssgw.flow.journal import refusals
 from mssgw.flow.judged import readable_copies
+from mssgw.flow.protection import signed_by
 from mssgw.flow.received import received
 from mssgw.flow.resources import Resources, off_loop
 from mssgw.flow.shown import learn
@@ -203,13 +204,16 @@ class Outgoing:
             )
             for number, copy in enumerate(leaving)
         ]
-        opened, content = await self._for_boxes(message, author, in_person=in_person)
+        opened, content, kept = await self._for_boxes(message, author, in_person=in_person)
+        signed = signed_by((*leaving, *kept))
         sent = await self._sent(message) if self._keep_for else None
         notices = await resources.reports.delivered(
             Original(trace, self._envelope(self._here()), message_id, resources.clock.now(), lambda: message)
         )
         crash_point("submission.before_commit")
-        await resources.store.write(lambda tx: self._commit(tx, trace, queued, content, sent, opened, notices, message_id, message.size))
+        await resources.store.write(
+            lambda tx: self._commit(tx, trace, queued, content, sent, opened, notices, message_id, message.size, signed)
+        )
         crash_point("submission.committed")
 
     def _require_size(self, message: Body, leaving: Sequence[Protected]) -> None:
@@ -244,10 +248,12 @@ class Outgoing:
         summary = await off_loop(message, lambda: mime.summarise(message, limits))
         return await self._resources.store.blobs.prepare(message, self._domain, summary)
 
-    async def _for_boxes(self, message: Body, author: Address, *, in_person: bool) -> tuple[Opened | None, Content | None]:
+    async def _for_boxes(
+        self, message: Body, author: Address, *, in_person: bool
+    ) -> tuple[Opened | None, Content | None, tuple[Protected, ...]]:
         """The same message for mailboxes here: signed as for others, then opened and judged as mail from others."""
         if not self._boxes:
-            return None, None
+            return None, None, ()
         resources, here = self._resources, [recipient.address for recipient in self._here()]
         (signed,) = await resources.protection.protect(message, self._domain, author, here, in_person=in_person, here=True)
         opened = await resources.protection.open(signed.body, *whose(self._boxes))
@@ -257,7 +263,8 @@ class Outgoing:
         method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
         proved = f"{method} smtp.mailfrom={self._mail.sender or '<>'}"
         copies = await off_loop(message, lambda: readable_copies(resources, opened, self._boxes, self._mail.sender, proved, limits))
-        return opened, await resources.local.prepare_judged(self._boxes, copies, signed.body if opened.unwrapped else None, opened.verdict)
+        original = signed.body if opened.unwrapped else None
+        return opened, await resources.local.prepare_judged(self._boxes, copies, original, opened.verdict), (signed,)
 
     def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
         """A protected copy of the header (RFC 9788) is what people read. A refusal quotes nothing that was decrypted."""
@@ -279,6 +286,7 @@ class Outgoing:
         notices: Sequence[Notice],
         message_id: str | None,
         size: int,
+        signed: Mapping[str, str],
     ) -> None:
         sender = self._mail.sender
         audit.add(
@@ -293,6 +301,7 @@ class Outgoing:
             peer=self._client.address,
             recipients=len(self._remote) + len(self._boxes),
             size=size,
+            **signed,
         )
         for new in queued:
             queue.add(tx, new)

@@ -18,7 +18,7 @@ from dmp_connector.signer import FileSigner
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, MailError
 from mssgw.node.readiness import seals_with_files
-from mssgw.smime.directories.files import file_problems
+from mssgw.smime.directories.files import file_problems, identity_remarks
 from mssgw.trust import anchors, refresh
 
 SOON = timedelta(days=30)
@@ -116,6 +116,8 @@ def _recipients(config: Config) -> Iterator[Remark]:
     with contextlib.suppress(OSError):
         for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
             yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
+    for sentence in identity_remarks(config.smime.identities) if config.smime.identities else ():
+        yield "smime.identities", sentence
 
 
 def _personal_keys(config: Config) -> Iterator[Remark]:

@@ -16,11 +16,12 @@ from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
-from mssgw.flow.binding import of_whitelist
+from mssgw.flow.binding import of_accounts, of_whitelist
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.inbound import Inbound
 from mssgw.flow.journal import DecisionAudit
+from mssgw.flow.keyring import Both, FileKeys, StoreKeys
 from mssgw.flow.lookup import Learned, Lookup
 from mssgw.flow.protection import Protection
 from mssgw.flow.resources import Resources
@@ -45,6 +46,7 @@ class Services:
     hospital: HospitalRelay | None
     sender: Sender | None
     learned: Learned
+    stored: StoreKeys
     directories: tuple[LdapDirectory, ...] = ()
 
     @classmethod
@@ -53,14 +55,15 @@ class Services:
         trust = Trust.of(config, clock, audit=DecisionAudit(store))
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
         learned, ldap = Learned(store), directories(config.ldap)
+        stored = StoreKeys(store, config.smime)
         protection = Protection.of(
             config,
             clock,
             trust.validate,
             seals(config),
-            readers=persons(config),
+            keys=Both(stored, FileKeys(await asyncio.to_thread(persons, config))),
             lookup=Lookup(files, learned, ldap),
-            directory=ask_all(*([files.binds] if files else []), of_whitelist(trust.runs)),
+            directory=ask_all(*([files.binds] if files else []), of_accounts(store), of_whitelist(trust.runs)),
         )
         resources = Resources.of(config, store, clock, protection)
         await trust.start()
@@ -72,6 +75,7 @@ class Services:
             HospitalRelay(resources, trust, config.hospital) if config.hospital else None,
             sender(config, store, clock, trust) if config.relay else None,
             learned,
+            stored,
             ldap,
         )
 
@@ -86,6 +90,7 @@ class Services:
                     group.create_task(self.sender.run())
         finally:
             self.learned.close()
+            self.stored.close()
             for directory in self.directories:
                 directory.close()
 

@@ -3,6 +3,8 @@
 SmimeError (Refused)          carries a Reason; `open` turns it into a verdict, the CLI prints it
 └─ Undecryptable              one face for every failure after a key was found (docs/reference/crypto.md 9.12, 9.13)
 KeyUnavailable (Deferred)     our own key does not answer: mail waits, it never leaves unsigned
+├─ TokenLocked                a person's token waits for its PIN, or is not there
+├─ KeyExpired                 a person's certificate ran out, and its domain waits
 └─ KeyFileError               a file with keys or certificates is wrong, and how: mail waits until it is mended
 DirectoryUnavailable (Deferred)  it is unknown now whether a recipient has a certificate
 NoCertificate (Refused)       the policy is to encrypt, and a recipient has no usable certificate
@@ -71,6 +73,24 @@ class KeyUnavailable(Deferred):
     """A private key of ours can't be used now (file unreadable, token gone)."""
 
     default = Reply(451, "4.7.5", "Signing or decryption key is temporarily unavailable")
+
+
+class TokenLocked(KeyUnavailable):
+    """A person's own token is not unlocked, or was pulled: their mail waits until it is back."""
+
+    def __init__(self, token: str) -> None:
+        text = f"The card or token {token} is not unlocked: put it back, run mssgw identity unlock, and send again"
+        super().__init__(text.encode("ascii", "replace").decode(), detail=text, message=message("smime.token-locked", token=token))
+
+
+class KeyExpired(KeyUnavailable):
+    """A person's certificate ran out, and the domain wants mail to wait for the next one."""
+
+    def __init__(self, subject: str, ended: str) -> None:
+        text = f"The certificate of {subject} ended on {ended}: renew it, and send again"
+        super().__init__(
+            text.encode("ascii", "replace").decode(), detail=text, message=message("smime.key-expired", subject=subject, ended=ended)
+        )
 
 
 class FileProblem(enum.StrEnum):

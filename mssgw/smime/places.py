@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from mssgw.core.config.base import Secret
 from mssgw.core.config.smime import Smime
@@ -24,18 +27,69 @@ def key_at(reference: Secret, certificate: Certificate, settings: Smime) -> Key:
     if settings.pkcs11_module is None or settings.pkcs11_pin is None:
         raise ConfigError([("smime.pkcs11_module", f"{reference} needs smime.pkcs11_module and smime.pkcs11_pin")])
     place = TokenPlace(settings.pkcs11_module, token, settings.pkcs11_pin)
+    return Pkcs11Key(_token(place), certificate, label=label, identifier=identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReference:
+    """One private key in a token, as RFC 7512 writes it:
+
+        pkcs11:token=LABEL;object=NAME;id=HEX?module-path=FILE&pin-source=file:FILE
+
+    object or id, or both. Without a module it is that of the configuration; without a PIN source a person unlocks it.
+    """
+
+    token: str
+    object: str | None
+    identifier: bytes | None
+    module: Path | None
+    pin: Secret | None
+
+    @classmethod
+    def parse(cls, text: str) -> TokenReference:
+        """Raises ValueError."""
+        path, _, query = text.removeprefix("pkcs11:").partition("?")
+        if not text.startswith("pkcs11:"):
+            raise ValueError("expected pkcs11:token=LABEL;object=NAME, or ;id=HEX")
+        token, label, identifier = _named(path)
+        more = dict(part.partition("=")[::2] for part in query.split("&") if part)
+        if set(more) - {"module-path", "pin-source"}:
+            raise ValueError("after ? stand module-path=FILE and pin-source=file:FILE alone")
+        module, pin = more.get("module-path"), more.get("pin-source")
+        return cls(token, label, identifier, Path(unquote(module)) if module else None, Secret.parse(unquote(pin)) if pin else None)
+
+    def at(self, settings: Smime) -> Token:
+        """The token, shared by all its keys. Raises ConfigError when no module is known."""
+        module = self.module or settings.pkcs11_module
+        if module is None:
+            raise ConfigError([("smime.pkcs11_module", f"token {self.token} needs smime.pkcs11_module, or module-path in its reference")])
+        return _token(TokenPlace(module, self.token, self.pin))
+
+    def key(self, certificate: Certificate, settings: Smime) -> Key:
+        """Nothing is opened yet. Raises ConfigError."""
+        return Pkcs11Key(self.at(settings), certificate, label=self.object, identifier=self.identifier)
+
+
+def _token(place: TokenPlace) -> Token:
     with _lock:
-        found = _tokens.setdefault((str(place.module), place.label, str(place.pin)), Token(place))
-    return Pkcs11Key(found, certificate, label=label, identifier=identifier)
+        return _tokens.setdefault((str(place.module), place.label, str(place.pin)), Token(place))
 
 
 def _read(reference: Secret) -> tuple[str, str | None, bytes | None]:
     """(token, object, id) of `token=LABEL;object=NAME;id=HEX` (after RFC 7512 2.3)."""
-    given = dict(part.partition("=")[::2] for part in reference.name.split(";"))
     try:
-        identifier = bytes.fromhex(given["id"].replace("%", "")) if "id" in given else None
+        return _named(reference.name)
     except ValueError as error:
-        raise ConfigError([(str(reference), "id is not hexadecimal")]) from error
+        raise ConfigError([(str(reference), str(error))]) from error
+
+
+def _named(path: str) -> tuple[str, str | None, bytes | None]:
+    """Raises ValueError."""
+    given = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.split(";"))}
+    try:
+        identifier = bytes.fromhex(given["id"]) if "id" in given else None
+    except ValueError as error:
+        raise ValueError("id is not hexadecimal") from error
     if not given.get("token") or not (given.get("object") or identifier) or set(given) - {"token", "object", "id"}:
-        raise ConfigError([(str(reference), "expected pkcs11:token=LABEL;object=NAME, or ;id=HEX")])
+        raise ValueError("expected pkcs11:token=LABEL;object=NAME, or ;id=HEX")
     return given["token"], given.get("object"), identifier

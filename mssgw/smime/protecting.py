@@ -82,6 +82,8 @@ class Protected:
     signature: str  # "rsa-sha256"; "" when it is not signed by us
     cipher: str  # "aes256-gcm"; "" when it is not encrypted by us
     fingerprints: tuple[str, ...] = ()  # of the certificates encrypted to
+    signer: Certificate | None = None  # whose key signed, when we did
+    signer_kind: str = ""  # "person", "organisation": who that is, as the caller knows
 
     @property
     def signed(self) -> bool:
@@ -279,6 +281,7 @@ class _Making:
             self.signer.scheme.name if self.signer else "",
             copy.readers[0].cipher.name if hidden else "",
             tuple(one.certificate.fingerprint for one in copy.readers),
+            self.signer.identity.certificate if self.signer else None,
         )
 
     def _write(self, writer: BodyWriter, copy: _Copy, structural: Headers, content: Rope) -> None:

@@ -28,6 +28,7 @@ class Act(enum.StrEnum):
     DUPLICATE = "duplicate"  # the mailbox already had it
     QUEUE = "queue"  # an administrator's act: hold, retry, drop
     ACCOUNT = "account"
+    IDENTITY = "identity"  # a key of ours: added, requested, retired
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,6 +343,36 @@ capability = sa.Table(
     _column("seen", Instant),
 )
 
+identity = sa.Table(  # keys and certificates of accounts
+    "identity",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _points_to("account_id", "account.id", index=True),
+    _column("state", sa.Text),
+    _column("kind", sa.Text),
+    _column("public", sa.LargeBinary, index=True),  # SHA-256 of the SubjectPublicKeyInfo
+    _column("fingerprint", sa.LargeBinary, nullable=True, unique=True),  # SHA-256 of the certificate; none while it is requested
+    _column("der", sa.LargeBinary, nullable=True),
+    _column("chain", sa.LargeBinary),  # certificates, one behind the other
+    _column("not_before", Instant, nullable=True),
+    _column("not_after", Instant, nullable=True, index=True),
+    _column("sealed", sa.LargeBinary, nullable=True),  # PKCS#8 under the domain's key
+    _column("token", sa.Text, nullable=True),  # where the key is otherwise (RFC 7512)
+    _column("csr", sa.LargeBinary, nullable=True),
+    _column("added_by", sa.Text),
+    _column("added", Instant),
+    _column("changed", Instant),
+    sa.CheckConstraint("(sealed IS NULL) <> (token IS NULL)", name="one_key"),
+)
+
+notice = sa.Table(  # what was told once about a certificate of ours
+    "notice",
+    metadata,
+    _column("fingerprint", sa.LargeBinary, primary_key=True),
+    _column("word", sa.Text, primary_key=True),
+    _column("at", Instant),
+)
+
 fact = sa.Table(
     "fact",
     metadata,

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
@@ -60,6 +61,15 @@ class Store:
     async def read(self, function: Callable[[Reader], T]) -> T:
         """Run `function(rx)` on one consistent moment of the store. Raises Deferred when the store can't be read."""
         return await self._readers.read(function)
+
+    def read_now(self, function: Callable[[Reader], T]) -> T:
+        """`read` for other threads, which may wait: the loop never calls it. Raises Deferred."""
+        return self._readers.run(function)
+
+    async def require_key(self, domain: Domain) -> None:
+        """Make sure that values can be sealed for a domain. Raises Deferred."""
+        if not self._context.seal.knows(domain):
+            await keys.make(self._writer, self._readers, domain)
 
     async def recognise(self) -> None:
         """Open the domain keys with the master key. Raises ConfigError: it is not the one that seals this store."""

@@ -19,6 +19,7 @@ from mssgw.core.errors import MailError, Reply
 from mssgw.flow.bounce import Action, Fate, Original, Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.inbound import Inbound
+from mssgw.flow.keyring import FileKeys
 from mssgw.flow.protection import Protection
 from mssgw.flow.resources import Resources
 from mssgw.flow.submission import Submission
@@ -187,7 +188,7 @@ async def test_28_a_person_s_key_opens_for_that_person_alone(sealed_resources, t
     """Regression: whoever had a mailbox here could send themselves the mail of others, and read it."""
     authority = Authority()
     jeanne = authority.issue("rsa", JEANNE)
-    resources = replace(sealed_resources, protection=replace(sealed_resources.protection, signers={}, readers=(jeanne.identity,)))
+    resources = replace(sealed_resources, protection=replace(sealed_resources.protection, signers={}, keys=FileKeys((jeanne.identity,))))
     stolen = SENT["whole"](jeanne).read()
     for thief, readable in ((people.cardiologie, False), (people.jeanne, True)):
         address = thief.address

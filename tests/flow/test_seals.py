@@ -9,6 +9,7 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
+from mssgw.flow.keyring import FileKeys, Nobody
 from mssgw.flow.protection import Protection
 from mssgw.protocol import mime
 from mssgw.smime.opening import open_now
@@ -25,12 +26,11 @@ def protection(authority: Authority, seal: Person, alice: Person | None = None) 
     return Protection(
         {DOMAIN: smime.Policy("when-possible", "never")},
         {DOMAIN: seal.identity},
-        (),
+        FileKeys((alice.identity,)) if alice else Nobody(),
         authority.validate,
         clock,
         mime.DEFAULT_LIMITS,
         1 << 20,
-        persons={ALICE: alice.identity} if alice else {},
     )
 
 

@@ -104,13 +104,13 @@ async def test_opening_what_was_never_made(unmade, clock):
 @pytest.fixture
 def next_script(tmp_path, monkeypatch):
     """Make the program one version newer, with the test's own migration."""
-    directory = tmp_path / "migrations"
+    directory, head = tmp_path / "migrations", migration.head()
     shutil.copytree(migration._HERE, directory, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migration, "_HERE", directory)
 
     def write(body):
-        (directory / "versions" / "0002_next.py").write_text(
-            "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n\n\ndef upgrade():\n" + body
+        (directory / "versions" / "9998_next.py").write_text(
+            f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9998', '{head}'\n\n\ndef upgrade():\n" + body
         )
 
     return write
@@ -126,26 +126,28 @@ def test_a_store_of_yesterday_is_brought_up_to_date(unmade, next_script):
     engine = _engine(unmade)
     with engine.connect() as connection:
         assert sa.inspect(connection).has_table("half")
-        assert MigrationContext.configure(connection).get_current_revision() == "0002"
+        assert MigrationContext.configure(connection).get_current_revision() == "9998"
     engine.dispose()
 
 
 def test_a_migration_that_fails_leaves_nothing(unmade, next_script):
     """Transactional: half a schema is worse than none."""
     store_package.migrate(unmade)
+    before = migration.head()
     next_script(_MAKE + "    raise RuntimeError('power cut')\n")
     with pytest.raises(RuntimeError):
         store_package.migrate(unmade)
     engine = _engine(unmade)
     with engine.connect() as connection:
         assert not sa.inspect(connection).has_table("half")
-        assert MigrationContext.configure(connection).get_current_revision() == "0001"
+        assert MigrationContext.configure(connection).get_current_revision() == before
     engine.dispose()
 
 
 async def test_a_store_of_yesterday_is_not_opened_before_migration(config, clock, next_script):
+    before = migration.head()
     next_script(_MAKE)
-    with pytest.raises(ConfigError, match="schema 0001, this program 0002"):
+    with pytest.raises(ConfigError, match=f"schema {before}, this program 9998"):
         await store_package.open(config, clock, worker="w")
 
 

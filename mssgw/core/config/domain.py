@@ -30,6 +30,12 @@ class DomainSettings(Settings, frozen=True):
             description="Who signs with a person's own key: only the person's logged-in session; or any mail in the person's name, from the hospital port too."
         ),
     ] = "session"
+    personal_key_expired: Annotated[
+        Literal["seal", "wait"],
+        Meta(
+            description="When the author's own certificate has ended: seal with the domain's key (named in the log and the audit), or let the mail wait for the next one (451)."
+        ),
+    ] = "seal"
     show_signature: Annotated[
         Literal["keyword", "banner", "none"],
         Meta(

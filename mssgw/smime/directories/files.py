@@ -27,7 +27,7 @@ from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.directories.candidate import Candidate
 from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate
-from mssgw.smime.keys.key import MAX_KEY_FILE, FileKey, Identity, load_certificates, require_pair
+from mssgw.smime.keys.key import MAX_KEY_FILE, FileKey, Identity, load_certificates, require_same_key
 from mssgw.smime.keys.key import identity as make_identity
 
 LOOK_SECONDS = 5.0
@@ -167,6 +167,34 @@ def identities(directory: Path) -> Iterator[Identity]:
             log(Event.SMIME_DIRECTORY, "error", path=path, reason=_sentence(path, error))
 
 
+def key_files(directory: Path) -> list[tuple[Path, ...]]:
+    """What is an identity, or would be: NAME.pem with NAME.key, and each PKCS#12. Raises ConfigError when it is the directory."""
+    return [*_pairs(directory), *((path,) for path in _bundles(directory))]
+
+
+def identity_remarks(directory: Path) -> list[str]:
+    """What stands there and is not used, a sentence each."""
+    try:
+        paired = {path for pair in _pairs(directory) for path in pair}
+        alone = [directory / name for name in _states(directory) if directory / name not in paired]
+        keys = sorted(path for path in directory.glob("*.key") if path not in paired and not path.name.startswith("."))
+        bundles = _bundles(directory)
+    except (ConfigError, OSError):
+        return []  # a mistake, and reported as one
+    return [
+        *(f"{path}: there is no {path.with_suffix('.key').name} beside it; nothing is signed or read with it" for path in alone),
+        *(f"{path}: there is no {path.with_suffix('.pem').name} beside it; the key is not used" for path in keys),
+        *(f"{path}: PKCS#12 is not read here; take it in by `mssgw identity add`, or `mssgw identity import`" for path in bundles),
+    ]
+
+
+def _bundles(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix.lower() in (".p12", ".pfx") and not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigError([("smime.identities", f"{directory}: {error.strerror or error}")]) from error
+
+
 def identity_problems(directory: Path) -> list[str]:
     """What is wrong with the identities, a sentence each: certificates, keys, keys of other certificates."""
     problems = []
@@ -176,7 +204,7 @@ def identity_problems(directory: Path) -> list[str]:
         return [sentence for _, sentence in error.problems]
     for path, key in pairs:
         try:
-            require_pair(make_identity(_read(path), FileKey(Secret("file", str(key)))))
+            require_same_key(_read(path), key)
         except KeyUnavailable as error:
             problems.append(error.detail if str(key) in error.detail else f"{key}: {error.detail}")
         except (OSError, SmimeError) as error:

@@ -94,7 +94,15 @@ def read(data: bytes, passphrase: bytes | None = None) -> Material:
 def belongs(key: Any, one: Certificate) -> bool:
     """Whether a private key is that of a certificate."""
     try:
-        return spki(key.public_key()) == spki(one.parsed.public_key())
+        return is_of(key.public_key(), one)
+    except BROKEN:
+        return False
+
+
+def is_of(public: Any, one: Certificate) -> bool:
+    """Whether a public key is that of a certificate."""
+    try:
+        return spki(public) == spki(one.parsed.public_key())
     except (SmimeError, *BROKEN):
         return False
 

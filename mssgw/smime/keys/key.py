@@ -9,13 +9,15 @@ Undecryptable, the same for every cause.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, x25519
 
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, Reason, SmimeError, Undecryptable
@@ -162,6 +164,31 @@ class FileKey(SoftKey):
             raise KeyUnavailable(detail=f"{self._source}: {error.strerror or error}") from error
 
 
+class StoredKey(SoftKey):
+    """A key that was checked when it was taken in: `read` gives its PKCS#8 (DER) at first use. Blocks, as all keys do."""
+
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        super().__init__(None)
+        self._read = read
+        self._lock = threading.Lock()
+
+    @property
+    def _private(self) -> Any:
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = loaded_key(self._read())
+        return self._loaded
+
+
+def loaded_key(pkcs8: bytes) -> Any:
+    """A private key that was checked before: OpenSSL's own check costs 28 ms for each RSA key. Raises KeyUnavailable."""
+    try:
+        return serialization.load_der_private_key(pkcs8, None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyUnavailable(detail=f"a stored key can't be read: {type(error).__name__}") from error
+
+
 @cache
 def _oaep(hashed: Oaep) -> padding.OAEP:
     return padding.OAEP(padding.MGF1(hashed.mask.hash), hashed.digest.hash, None)
@@ -193,6 +220,22 @@ def identity(certificates: Sequence[Certificate], key: Key) -> Identity:
     return Identity(own, key, tuple(one for one in chain if not one.self_issued))
 
 
+def require_same_key(certificates: Sequence[Certificate], file: Path) -> None:
+    """As `require_pair`, for many files at a time: compares public keys alone. Whoever uses an RSA key has OpenSSL check all of it (28 ms).
+
+    Raises KeyUnavailable, OSError.
+    """
+    own, data = keyfiles.holder_first(certificates)[0], file.read_bytes()
+    try:
+        public = serialization.load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        require_pair(Identity(own, SoftKey(load_private(data).key)))  # another shape, or broken
+        return
+    if not keyfiles.is_of(public, own):
+        raise KeyFileError(FileProblem.NOT_OF_CERTIFICATE)
+    _require_fit(public)
+
+
 def require_pair(who: Identity) -> None:
     """The key in the file belongs to the certificate, and both are fit for use. Raises KeyUnavailable."""
     key = who.key
@@ -200,7 +243,11 @@ def require_pair(who: Identity) -> None:
         return
     if not keyfiles.belongs(key, who.certificate):
         raise KeyFileError(FileProblem.NOT_OF_CERTIFICATE)
+    _require_fit(key.public_key())
+
+
+def _require_fit(public: Any) -> None:
     try:
-        check_public_key(key.public_key())
+        check_public_key(public)
     except SmimeError as error:
         raise KeyFileError(FileProblem.WEAK, error.detail) from error

@@ -3,7 +3,7 @@
     python -P token_worker.py        (started by `tokens` as a file, to import nothing else of the project)
 
 Requests and answers go over standard input and output. Frames are 4 octets of length and a msgpack value. First a
-hello with module, token and where the PIN is kept (never the PIN itself); then one request after the other.
+hello with module, token and where the PIN is kept (of a person's token: what they typed); then one request after the other.
 A removal or a fault of the token ends the process: the next one starts from nothing, which is the only state
 in which a fragile module is reliable (docs/reference/crypto.md 1.4, 5). The PIN is tried once; when its
 counter is low it is not tried at all.
@@ -66,7 +66,7 @@ def _login(hello: dict[str, Any]) -> Any:
     if token.flags & (pkcs11.TokenFlag.USER_PIN_LOCKED | pkcs11.TokenFlag.USER_PIN_FINAL_TRY | pkcs11.TokenFlag.USER_PIN_COUNT_LOW):
         raise Refusal("pin", "the token counts wrong PINs already; log in once by hand")
     try:
-        pin = Path(hello["pin"]).read_text(encoding="utf-8").rstrip("\r\n")
+        pin = hello["typed"] if "typed" in hello else Path(hello["pin"]).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal("absent", "the PIN can't be read") from error
     try:

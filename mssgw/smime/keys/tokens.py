@@ -6,8 +6,9 @@ A crash, a removal or a silence of the module kills the worker and nothing else.
 raises KeyUnavailable, a 451: the message waits, it is never sent unsigned. For a short while, longer each
 time, every other operation fails at once (the circuit is open); then one of them starts a new worker,
 which finds the token again or not. A PIN that was wrong is not tried again until the file it is kept in
-has changed (docs/reference/crypto.md 5, 9.33). Every signature is verified before it is used, which costs little
-beside a token and catches a wrong object as well as a faulty one.
+has changed (docs/reference/crypto.md 5, 9.33). A person's own token is unlocked for a session (`Token.unlock`); when it is
+pulled the session is over, and mail waits until it is back and unlocked again. Every signature is verified before it is
+used, which costs little beside a token and catches a wrong object as well as a faulty one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 
 from mssgw.observe import Event, log
 from mssgw.pki import der
-from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, Undecryptable
+from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, TokenLocked, Undecryptable
 from mssgw.smime.keys import token_worker
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Source
@@ -47,11 +48,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds the circuit stays open
 
 @dataclass(frozen=True, slots=True)
 class TokenPlace:
-    """Where a token is: the module's file, the token's label, the file its PIN stands in."""
+    """Where a token is: the module's file, the token's label, the file its PIN stands in.
+
+    Without such a file it is somebody's own, a card: the PIN is given by `unlock`, is good for one session, and is kept nowhere.
+    """
 
     module: Path
     label: str
-    pin: Source
+    pin: Source | None
 
 
 class Token:
@@ -94,13 +98,27 @@ class Token:
                 raise KeyUnavailable(detail=f"token {self.place.label}: {reply['text']}")
             raise self._failed(f"{reply['refused']}: {reply['text']}")
 
+    def unlock(self, pin: str) -> None:
+        """Log in for one session, which ends with the token's removal. One try. Raises KeyUnavailable."""
+        with self._lock:
+            self._stop()
+            self._closed_at, self._failures = 0.0, 0
+            self._start(pin)
+
+    @property
+    def locked(self) -> bool:
+        """Whether a person has to give the PIN first."""
+        return self.place.pin is None and self._worker is None
+
     def close(self) -> None:
         with self._lock:
             self._stop()
 
     # --- the worker
 
-    def _start(self) -> None:
+    def _start(self, session_pin: str | None = None) -> None:
+        if self.place.pin is None and session_pin is None:
+            raise TokenLocked(self.place.label)
         if self._clock() < self._closed_at:
             raise KeyUnavailable(detail=f"token {self.place.label} does not answer; next try later")
         pin = self._pin_state()
@@ -112,7 +130,8 @@ class Token:
             )  # a Ctrl-C for the node must not take the token from mail in progress
         except OSError as error:
             raise self._failed(f"worker: {error.strerror}") from error
-        hello = {"module": str(self.place.module), "token": self.place.label, "pin": str(_path(self.place.pin))}
+        hello = {"module": str(self.place.module), "token": self.place.label}
+        hello |= {"typed": session_pin or ""} if self.place.pin is None else {"pin": str(_path(self.place.pin))}
         reply = self._exchange(hello)
         if "ready" not in reply:
             if reply["refused"] == "pin":
@@ -149,6 +168,8 @@ class Token:
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        if self.place.pin is None:
+            log(Event.SMIME_TOKEN_LOCKED, token=self.place.label)
         worker.kill()
         worker.wait()
         for pipe in (worker.stdin, worker.stdout):
@@ -157,6 +178,8 @@ class Token:
                     pipe.close()
 
     def _pin_state(self) -> tuple[int, int, int] | None:
+        if self.place.pin is None:
+            return None
         try:
             facts = _path(self.place.pin).stat()
         except OSError:

@@ -1,0 +1,161 @@
+"""Persons' keys in the store: the one that is valid when the message comes signs it; retired ones open; changes need no reload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from mssgw import smime
+from mssgw.core.address import Address
+from mssgw.core.body import Body
+from mssgw.core.config import Config
+from mssgw.core.config.smime import Smime
+from mssgw.flow.enrolment import Owner, from_files
+from mssgw.flow.keyring import StoreKeys
+from mssgw.flow.protection import Protection, signed_by
+from mssgw.protocol import mime
+from mssgw.smime.errors import KeyExpired
+from mssgw.smime.opening import open_now
+from mssgw.smime.protecting import protect_now
+from mssgw.store import Store, identities
+from mssgw.store.identities import Identity, Kind, State
+from tests.conftest import TestClock
+from tests.flow.conftest import HERE, People
+from tests.smime.letters import letter
+from tests.smime.people import BOB, DAY, NOW, Authority, Person, usage
+
+JEANNE = Address("jeanne.martin", HERE)
+TO = [Address.parse(BOB)]
+
+
+async def add(store: Store, people: People, who: Person, moment: datetime = NOW, *, retired: bool = False) -> Identity:
+    owner = await store.read(lambda rx: Owner.of(rx, people.jeanne))
+    new = from_files(owner, [who.certificate], [who.key], moment, kind=None, retired=retired)
+    await store.require_key(HERE)
+    return await store.write(lambda tx: identities.add(tx, people.jeanne, new, "test"))
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def protection(sqlite_store: Store, authority: Authority) -> Protection:
+    seal = authority.issue("rsa", f"contact@{HERE}", number=3, start=NOW - 100 * DAY, end=NOW + 900 * DAY)
+    return Protection(
+        {HERE: smime.Policy("always", "never")},
+        {HERE: seal.identity},
+        StoreKeys(sqlite_store, Smime()),
+        authority.validate,
+        TestClock(NOW),
+        mime.DEFAULT_LIMITS,
+        1 << 20,
+    )
+
+
+async def signer(protection: Protection, authority: Authority, author: Address = JEANNE) -> tuple[str, str]:
+    copies = await protection.protect(letter(), HERE, author, TO, in_person=True)
+    (one,) = open_now(Body.of(copies[0].body.read()), [], authority.validate, protection.clock.now()).verdict.signers
+    return one.fingerprint, signed_by(copies)["signer_kind"]
+
+
+async def test_what_was_added_signs_from_the_next_message_on(
+    sqlite_store: Store, people: People, protection: Protection, authority: Authority
+) -> None:
+    assert (await signer(protection, authority))[1] == "organisation"
+    her = authority.issue("rsa", str(JEANNE))
+    added = await add(sqlite_store, people, her)
+    assert await signer(protection, authority) == (her.certificate.fingerprint, "person")
+    await sqlite_store.write(lambda tx: identities.retire(tx, added.id, "test"))
+    assert (await signer(protection, authority))[1] == "organisation"
+
+
+async def test_a_renewal_overlaps(sqlite_store: Store, people: People, protection: Protection, authority: Authority) -> None:
+    """At each moment the certificate that is valid then and lives longest signs."""
+    old = authority.issue("rsa", str(JEANNE), start=NOW - 90 * DAY, end=NOW + 10 * DAY)
+    new = authority.issue("rsa", str(JEANNE), number=1, start=NOW + 5 * DAY, end=NOW + 400 * DAY)
+    await add(sqlite_store, people, old)
+    await add(sqlite_store, people, new)
+    for days, expected in ((0, old), (4, old), (6, new), (11, new)):
+        moment = replace(protection, clock=TestClock(NOW + days * DAY))
+        assert (await signer(moment, authority))[0] == expected.certificate.fingerprint
+
+
+async def test_an_expired_certificate_seals_or_waits_as_the_domain_decides(
+    sqlite_store: Store, people: People, protection: Protection, authority: Authority
+) -> None:
+    await add(sqlite_store, people, authority.issue("rsa", str(JEANNE), end=NOW + DAY))
+    later = replace(protection, clock=TestClock(NOW + 2 * DAY))
+    assert (await signer(later, authority))[1] == "organisation"
+    waiting = replace(later, waiting=frozenset((HERE,)))
+    with pytest.raises(KeyExpired) as caught:
+        await waiting.protect(letter(), HERE, JEANNE, TO, in_person=True)
+    assert caught.value.reply.code == 451
+    assert "renew it" in caught.value.reply.text
+    await add(sqlite_store, people, authority.issue("rsa", str(JEANNE), number=1, end=NOW + 90 * DAY))
+    assert (await signer(waiting, authority))[1] == "person"
+
+
+async def test_a_retired_key_opens_for_its_owner_and_for_nobody_else(
+    sqlite_store: Store, people: People, protection: Protection, authority: Authority
+) -> None:
+    old = authority.issue("rsa", str(JEANNE), start=NOW - 900 * DAY, end=NOW - 300 * DAY)
+    await add(sqlite_store, people, old, NOW - 600 * DAY, retired=True)
+    policy = smime.Policy("never", "always")
+    found = {JEANNE: [smime.Candidate(old.der, "file")]}
+    (sealed,) = protect_now(letter(), [JEANNE], policy, NOW - 600 * DAY, None, found, authority.validate)
+    for keys, expected in (({JEANNE.key}, "decrypted"), ({f"paul.petit@{HERE}"}, "no-key")):
+        opened = await protection.open(Body.of(sealed.body.read()), [], keys)
+        assert opened.verdict.encryption == expected
+
+
+async def test_an_alias_opens_and_a_card_signs_for_every_address(
+    sqlite_store: Store, people: People, protection: Protection, authority: Authority
+) -> None:
+    number = "10101010101"
+    from mssgw.store import accounts
+
+    await sqlite_store.write(lambda tx: accounts.describe(tx, people.jeanne.id, "Jeanne Martin", number))
+    people.jeanne = await sqlite_store.read(lambda rx: accounts.by_id(rx, people.jeanne.id))
+    card = authority.issue("rsa", cn=f"8{number}", ku=usage(content_commitment=True))
+    assert (await add(sqlite_store, people, card)).kind is Kind.SIGNING
+    for author in (JEANNE, Address("j.martin", HERE)):
+        assert (await signer(protection, authority, author))[0] == card.certificate.fingerprint
+    assert (await signer(protection, authority, Address("cardiologie", HERE)))[1] == "organisation"
+
+
+async def test_the_sealed_key_opens_in_its_own_row_alone(sqlite_store: Store, people: People, authority: Authority) -> None:
+    import sqlalchemy as sa
+
+    from mssgw.store import schema
+    from mssgw.store.seal import SealBroken
+
+    first = await add(sqlite_store, people, authority.issue("rsa", str(JEANNE)))
+    second = await add(sqlite_store, people, authority.issue("rsa", str(JEANNE), number=1))
+
+    def exchange(tx):
+        table = schema.identity.c
+        (sealed,) = tx.run(sa.select(table.sealed).where(table.id == first.id)).one()
+        tx.run(sa.update(schema.identity).where(table.id == second.id).values(sealed=sealed))
+
+    assert await sqlite_store.read(lambda rx: identities.private(rx, first.id))
+    await sqlite_store.write(exchange)
+    with pytest.raises(SealBroken):
+        await sqlite_store.read(lambda rx: identities.private(rx, second.id))
+
+
+async def test_a_retired_certificate_that_is_added_again_is_active(sqlite_store: Store, people: People, authority: Authority) -> None:
+    her = authority.issue("rsa", str(JEANNE))
+    added = await add(sqlite_store, people, her)
+    with pytest.raises(Exception, match="already"):
+        await add(sqlite_store, people, her)
+    await sqlite_store.write(lambda tx: identities.retire(tx, added.id, "test"))
+    again = await add(sqlite_store, people, her)
+    assert (again.id, again.state) == (added.id, State.ACTIVE)
+
+
+def test_the_domain_decides(sqlite_config: Config) -> None:
+    assert sqlite_config.domain[0].personal_key_expired == "seal"
