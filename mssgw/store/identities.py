@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from mssgw.core.address import Address
 from mssgw.core.envelope import AccountId
-from mssgw.core.errors import NotFound, Refused
+from mssgw.core.errors import NotAllowed, NotFound
 from mssgw.core.texts import message
 from mssgw.store import audit, schema
 from mssgw.store.accounts import Account, by_id
@@ -127,11 +127,11 @@ _NOTICE = schema.notice.c
 def add(tx: Transaction, owner: Account, new: NewIdentity, who: str) -> Identity:
     """Take in an identity, or a request. The domain's key is there (`Store.require_key`).
 
-    Raises Refused when the certificate is here already; a retired one of the same account is active again.
+    Raises NotAllowed when the certificate is here already; a retired one of the same account is active again.
     """
     if new.issued and (known := _first(tx, _BY_FINGERPRINT, new.issued.fingerprint)):
         if known.account != owner.id or known.state is not State.RETIRED or new.retired:
-            raise Refused(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
+            raise NotAllowed(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
         return _set(tx, known, who, "reactivated", state=State.ACTIVE)
     issued = new.issued
     row: dict[str, Any] = {
@@ -156,9 +156,9 @@ def add(tx: Transaction, owner: Account, new: NewIdentity, who: str) -> Identity
 
 
 def complete(tx: Transaction, request: Identity, issued: Issued, kind: Kind, who: str) -> Identity:
-    """The certificate of a request has come. Raises Refused: it is here already."""
+    """The certificate of a request has come. Raises NotAllowed: it is here already."""
     if known := _first(tx, _BY_FINGERPRINT, issued.fingerprint):
-        raise Refused(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
+        raise NotAllowed(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
     return _set(
         tx,
         request,
