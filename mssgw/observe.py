@@ -44,6 +44,7 @@ class Event(enum.StrEnum):
     TRUST_OVERRIDE = "trust.override"
     TRUST_REFUSED = "trust.refused"
     TRUST_EXPIRY = "trust.certificate_expiry"
+    OWN_CERTIFICATE = "trust.own_certificate"
     TLS_FALLBACK = "tls.fallback"
     TLS_RELOADED = "tls.reloaded"
     RELAY_SENT = "relay.sent"
@@ -118,6 +119,7 @@ TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certi
 PERSONAL_KEY_EXPIRED = Counter(
     "mssgw_personal_key_expired_total", "Messages whose author's own certificate had ended, by what was done instead", ["then"]
 )
+OWN_CERTIFICATES = Gauge("mssgw_own_certificates", "Our certificates, by role and state", ["role", "state"], multiprocess_mode="max")
 QUEUE_WAITING = Gauge("mssgw_queue_deliveries", "Deliveries in the queue, by state", ["state"], multiprocess_mode="max")
 QUEUE_OLDEST = Gauge("mssgw_queue_oldest_seconds", "Age of the oldest message in the queue", multiprocess_mode="max")
 ATTEMPT_SECONDS = Histogram("mssgw_relay_attempt_seconds", "Time of one attempt to hand a message to another operator")

@@ -7,6 +7,8 @@ one is dropped when its tasks have ended.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +29,7 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.resources import Resources
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, Submission
+from mssgw.flow.watch import Own, Watch
 from mssgw.smime import Identity, fitness, identity, key_at, load_certificates
 from mssgw.smime.cms.signed import Signer
 from mssgw.smime.directories.binding import ask_all
@@ -47,6 +50,7 @@ class Services:
     sender: Sender | None
     learned: Learned
     stored: StoreKeys
+    watch: Watch
     directories: tuple[LdapDirectory, ...] = ()
 
     @classmethod
@@ -56,12 +60,13 @@ class Services:
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
         learned, ldap = Learned(store), directories(config.ldap)
         stored = StoreKeys(store, config.smime)
+        sealing, of_files = seals(config), await asyncio.to_thread(persons, config)
         protection = Protection.of(
             config,
             clock,
             trust.validate,
-            seals(config),
-            keys=Both(stored, FileKeys(await asyncio.to_thread(persons, config))),
+            sealing,
+            keys=Both(stored, FileKeys(of_files)),
             lookup=Lookup(files, learned, ldap),
             directory=ask_all(*([files.binds] if files else []), of_accounts(store), of_whitelist(trust.runs)),
         )
@@ -76,6 +81,7 @@ class Services:
             sender(config, store, clock, trust) if config.relay else None,
             learned,
             stored,
+            Watch(config, store, clock, trust.validate, own_certificates(config, sealing, of_files)),
             ldap,
         )
 
@@ -84,6 +90,7 @@ class Services:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.trust.run())
+                group.create_task(self.watch.run())
                 for directory in self.directories:
                     group.create_task(directory.look())
                 if self.sender:
@@ -117,6 +124,20 @@ def seals(config: Config) -> dict[Domain, Identity]:
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def own_certificates(config: Config, sealing: Mapping[Domain, Identity], of_files: Sequence[Identity]) -> list[Own]:
+    """What is watched beside the identities in the store. What can't be read is reported by those who use it."""
+    shown = [table.certificate for table in (config.relay, config.clients) if table]
+    shown += [domain.tls_certificate for domain in config.domain if domain.tls_certificate]
+    found = [Own("seal", one.certificate) for one in sealing.values()]
+    for path in shown:
+        with suppress(OSError, SmimeError):
+            found.append(Own("tls", load_certificates(path.read_bytes())[0]))
+    for one in of_files:
+        with suppress(SmimeError):
+            found.append(Own("identity", one.certificate, next(iter(one.certificate.addresses), None)))
+    return list({one.certificate: one for one in found}.values())
 
 
 def _require_signer(seal: Identity, *, pss: bool) -> None:

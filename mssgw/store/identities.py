@@ -24,7 +24,7 @@ from mssgw.core.envelope import AccountId
 from mssgw.core.errors import NotAllowed, NotFound
 from mssgw.core.texts import message
 from mssgw.store import audit, schema
-from mssgw.store.accounts import Account, by_id
+from mssgw.store.accounts import Account
 from mssgw.store.blobs import open_sealed, purpose
 from mssgw.store.engine import Reader, Transaction
 
@@ -274,10 +274,6 @@ def _of(row: Any) -> Identity:
     )
 
 
-def owner_of(rx: Reader, one: Identity) -> Account:
-    return by_id(rx, one.account)
-
-
 def notice_once(tx: Transaction, fingerprint: bytes, words: Sequence[str]) -> bool:
     """Record the first of `words`, and with it those that it includes; whether it was new.
 
@@ -286,3 +282,8 @@ def notice_once(tx: Transaction, fingerprint: bytes, words: Sequence[str]) -> bo
     row = {"fingerprint": fingerprint, "at": tx.now}
     new = [tx.run(schema.insert_new(tx.dialect, schema.notice, _NOTICE.word), {**row, "word": word}).scalar() is not None for word in words]
     return bool(new) and new[0]
+
+
+def was_noticed(rx: Reader, fingerprint: bytes, word: str) -> bool:
+    """Whether that was told already."""
+    return rx.run(sa.select(_NOTICE.at).where(_NOTICE.fingerprint == fingerprint, _NOTICE.word == word)).first() is not None

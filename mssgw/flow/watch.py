@@ -1,0 +1,176 @@
+"""Our own certificates, watched: persons' identities, the domains' seals, what our TLS ports show.
+
+Every hour, in the background: who ends within [trust] expiry_days (60, 30, 7), has ended, or was revoked. Revocation is
+judged by what the trust space has fetched (CRL, OCSP); to judge a certificate is also what makes it be fetched, so nothing
+here waits for a network. Each of it is told once, whatever the number of workers and restarts (`identities.notice_once`): a
+log line, a mail to the owner and to the administrator. The metric says how many, by role and state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Final, Literal
+
+from mssgw.core.address import Address, Domain
+from mssgw.core.body import Body
+from mssgw.core.clock import Clock
+from mssgw.core.config import Config
+from mssgw.core.envelope import Notify, Recipient
+from mssgw.core.errors import MailError
+from mssgw.core.texts import LANGUAGES, message
+from mssgw.flow.delivery import Box, Content, LocalDelivery
+from mssgw.flow.transaction import new_trace
+from mssgw.observe import OWN_CERTIFICATES, Event, log, log_bug
+from mssgw.pki.judgement import Purpose, Validate
+from mssgw.protocol import mime
+from mssgw.protocol.mime import MimeLimits
+from mssgw.smime.errors import SmimeError
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.store import Store, Transaction, identities
+from mssgw.store.identities import State
+from mssgw.trust.faults import Fault, fault_of
+
+LOOK_SECONDS: Final = 3600.0
+FIRST_LOOK_SECONDS: Final = 60.0  # the first CRLs have come by then
+REVOKED, ENDED = "revoked", "expired"
+
+Role = Literal["identity", "seal", "tls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A certificate of ours, and whose it is: an account, or nobody but the administrator."""
+
+    role: Role
+    certificate: Certificate
+    owner: Address | None = None
+
+
+class Watch:
+    def __init__(self, config: Config, store: Store, clock: Clock, validate: Validate, own: Sequence[Own]) -> None:
+        """`own`: beside the identities in the store, which are read at each look."""
+        self._config, self._store, self._clock, self._validate, self._own = config, store, clock, validate, tuple(own)
+        self._local = LocalDelivery(config, store)
+        self._days = sorted(config.trust.expiry_days)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._clock.sleep(FIRST_LOOK_SECONDS)
+        while True:
+            try:
+                await self.look()
+            except MailError as error:
+                log(Event.OWN_CERTIFICATE, "warning", reason=error)
+            except Exception as error:  # a bug here must not stop mail
+                log_bug(error)
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Once. Raises what the store raises."""
+        rows = await self._store.read(identities.list_all)
+        now = self._clock.now()
+        words = await asyncio.to_thread(self._judge, rows, now)
+        self._count(words)
+        for one, word in words:
+            if word:
+                await self._tell(one, word)
+
+    def _judge(self, rows: Iterable[identities.Identity], now: datetime) -> list[tuple[Own, str]]:
+        """What is to be told about each; "" when nothing."""
+        return [(one, self._word(one, now)) for one in (*self._own, *_stored(rows))]
+
+    def _word(self, one: Own, now: datetime) -> str:
+        left = one.certificate.not_after - now
+        if left < timedelta(0):
+            return ENDED
+        if one.role != "tls":
+            try:
+                self._validate(one.certificate.der, Purpose.MAIL_SIGN, now)
+            except MailError as error:
+                if fault_of(error) is Fault.REVOKED:
+                    return REVOKED
+        return next((str(days) for days in self._days if left < timedelta(days=days)), "")
+
+    def _count(self, words: Sequence[tuple[Own, str]]) -> None:
+        counted = Counter((one.role, word or "valid") for one, word in words)
+        for role in ("identity", "seal", "tls"):
+            for state in ("valid", *map(str, self._days), ENDED, REVOKED):
+                OWN_CERTIFICATES.labels(role, state).set(counted[role, state])
+
+    async def _tell(self, one: Own, word: str) -> None:
+        """Each word once; a nearer threshold includes the farther ones."""
+        fingerprint = one.certificate.sha256
+        included = [word] if not word.isdigit() else [word, *(str(days) for days in self._days if days > int(word))]
+        if await self._store.read(lambda rx: identities.was_noticed(rx, fingerprint, word)):
+            return
+        mails = [mail for to in self._readers(one) if (mail := await self._mail(one, word, to))]
+
+        def write(tx: Transaction) -> bool:
+            if not identities.notice_once(tx, fingerprint, included):
+                return False
+            for box, content, trace in mails:
+                self._local.deliver(tx, [box], content, key=trace.encode(), trace=trace, sender=None, message_id=f"<{trace}@{self._host}>")
+            return True
+
+        if await self._store.write(write):
+            level: Literal["error", "warning"] = "warning" if word.isdigit() and int(word) > self._days[0] else "error"
+            log(
+                Event.OWN_CERTIFICATE,
+                level,
+                role=one.role,
+                state=word,
+                subject=one.certificate.name,
+                serial=one.certificate.serial_hex,
+                ends=f"{one.certificate.not_after:%Y-%m-%d}",
+            )
+
+    @property
+    def _host(self) -> str:
+        return self._config.node.hostname
+
+    def _readers(self, one: Own) -> Iterator[Address]:
+        """The owner, and the administrator as `postmaster` of a domain here."""
+        if one.owner is not None:
+            yield one.owner
+        domain: Domain = one.owner.domain if one.owner and self._local.serves(one.owner.domain) else self._config.domain[0].name
+        yield Address("postmaster", domain)
+
+    async def _mail(self, one: Own, word: str, to: Address) -> tuple[Box, Content, str] | None:
+        trace = new_trace()
+        written = self._written(one, word, to, trace)
+        try:
+            box = await self._local.find(Recipient(to, frozenset({Notify.NEVER})), written.size)
+        except MailError:
+            return None  # nobody is administrator here, or the mailbox is full: the log has it
+        content = await self._local.prepare([box], written, mime.summarise(written, MimeLimits.of(self._config.limits)))
+        return box, content, trace
+
+    def _written(self, one: Own, word: str, to: Address, trace: str) -> Body:
+        kind = word if word in (ENDED, REVOKED) else "ending"
+        facts = {"subject": one.certificate.name, "serial": one.certificate.serial_hex, "ends": f"{one.certificate.not_after:%Y-%m-%d}"}
+        said, about = message(f"watch.{kind}", **facts), message(f"watch.role.{one.role}")
+        made = EmailMessage(policy=SMTP)
+        made["From"] = f"postmaster@{to.domain}"
+        made["To"] = str(to)
+        made["Subject"] = " / ".join(message(f"watch.{kind}.subject").text(language) for language in LANGUAGES)
+        made["Date"] = self._clock.now()
+        made["Message-ID"] = f"<{trace}@{self._host}>"
+        made["Auto-Submitted"] = "auto-generated"
+        made.set_content("\n\n".join(f"{about.text(language)}\n{said.text(language)}" for language in LANGUAGES) + "\n")
+        return Body.of(b"Return-Path: <>\r\n" + made.as_bytes())
+
+
+def _stored(rows: Iterable[identities.Identity]) -> Iterator[Own]:
+    """The active identities; of those that only open, nobody has to know."""
+    for row in rows:
+        if row.state is State.ACTIVE and row.der is not None:
+            try:
+                yield Own("identity", certificate(row.der), row.address)
+            except SmimeError:
+                continue
