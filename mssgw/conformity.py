@@ -30,6 +30,7 @@ from pathlib import Path
 import msgspec
 
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message
 
 TABLE = Path(__file__).with_name("requirements.toml")
 
@@ -79,10 +80,10 @@ def requirements(text: str | None = None) -> tuple[Group, ...]:
     try:
         groups = msgspec.convert(tomllib.loads(TABLE.read_text(encoding="utf-8") if text is None else text), _File).group
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError([("requirements.toml", str(error))]) from error
+        raise ConfigError([("requirements.toml", message("words", words=str(error)))]) from error
     twice = [key for key, count in Counter(one.id for group in groups for one in group.requirements).items() if count > 1]
     if twice:
-        raise ConfigError([("requirements.toml", f"listed twice: {', '.join(twice)}")])
+        raise ConfigError([("requirements.toml", message("conformity.twice", names=tuple(twice)))])
     return groups
 
 

@@ -3,7 +3,7 @@
     python -m tools.messages          add the keys the code uses to the .po files, sort them, write the .mo files
     python -m tools.messages check    print what is wrong and end with status 1; what `tests/rails/test_texts.py` asks
 
-Keys are found in the code as literals: the first argument of `message`, `say`, `text`, `Message` and `sentence`, and any other
+Keys are found in the code as literals: the first argument of what stands in `CALLS`, and any other
 literal that equals a key of the catalogue. A key made at run time, f"trust.fault.{fault}", stands for every key it can be.
 """
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("mssgw", "dmp_connector")
 LANGUAGES = ("fr", "en")
 PLURALS = {"fr": "nplurals=2; plural=(n > 1);", "en": "nplurals=2; plural=(n != 1);"}
-CALLS = {"message", "say", "text", "sentence"}
+CALLS = {"message", "say", "text", "sentence", "Mistake", "AddressError", "FilterError", "NotThere", "NotPermitted"}
 UNDER = re.compile(r"(?<=\S) (?=[:;?!»](\s|$))|(?<=«) ", re.MULTILINE)
 """Where French typography wants a no-break space and an ordinary one stands."""
 

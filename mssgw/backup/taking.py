@@ -55,8 +55,8 @@ def take(node: Node, target: Path, now: datetime, tell: Tell) -> tuple[Path, Man
     """
     data = node.config.node.data.absolute()
     dmp = node.config.dmp
-    if dmp and (sentence := dmp.misplaced(data, node.configuration.parent.absolute())):
-        raise ConfigError([("dmp.store", sentence)])
+    if dmp and (moved := dmp.misplaced(data, node.configuration.parent.absolute())):
+        raise ConfigError([("dmp.store", moved)])
     if target.resolve() == data.resolve() or data.resolve() in target.resolve().parents:
         raise BackupError("inside", path=target, data=data)
     if not data.is_dir():

@@ -12,7 +12,7 @@ import typer
 
 from mssgw import __version__
 from mssgw.cli.frame import Family, Group, at, both, of_os
-from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.errors import ConfigError, MailError, located
 from mssgw.core.texts import message
 
 FAMILIES = {  # word -> module and its typer.Typer
@@ -92,7 +92,7 @@ def main() -> int:
         sys.stderr.write(both(at("mssgw", said)) + "\n")
         return 1
     except ConfigError as error:
-        sys.stderr.write(f"mssgw: {error}\n")
+        sys.stderr.write(both(*(at("mssgw", located(*one)) for one in error.problems)) + "\n")
         return 1
     except OSError as error:
         sys.stderr.write(both(at("mssgw", of_os(error))) + "\n")

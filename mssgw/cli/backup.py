@@ -22,7 +22,7 @@ from mssgw.cli.opened import with_store
 from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, located
 from mssgw.core.texts import message, text
 from mssgw.store import Problem
 from mssgw.store.snapshot import Occupied, ProgramMissing, SnapshotFailed
@@ -72,7 +72,7 @@ def _refusals() -> Iterator[None]:
     except SnapshotFailed as error:
         raise failure(say("backup.database", why=error), fault="backup.database") from error
     except ConfigError as error:
-        raise failure(str(error), fault="configuration") from error
+        raise failure(*(located(*one) for one in error.problems), fault="configuration") from error
 
 
 @app.command()
@@ -177,7 +177,7 @@ def _single(found: Manifest, backup: Path, config: Config, mailbox: str, message
     try:
         address = Address.parse(name)
     except AddressError as error:
-        raise WrongUse(message("at", place=name, what=str(error))) from error
+        raise WrongUse(message("at", place=name, what=error.message)) from error
     master = restoring.require_key(found, config)
     top = text("backup.folder", config.node.language)
     with messages.source(found, backup, config, master) as source:

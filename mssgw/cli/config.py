@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json as json_module
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +12,10 @@ import msgspec
 import typer
 
 from bilingual import localtime
-from mssgw.cli.frame import Family, Json, failure, output
+from mssgw.cli.frame import Family, Json, at, both, failure, output, warn
 from mssgw.core.config import Config, ConfigError, load
+from mssgw.core.errors import Problem, located
+from mssgw.core.texts import message
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -32,24 +33,33 @@ def _mistakes(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        lines = [f"{path}: {where + ': ' if where else ''}{sentence}" for where, sentence in error.problems]
-        raise failure("\n".join(lines), fault="configuration") from error
+        raise refused(path, error.problems) from error
+
+
+def refused(path: Path, problems: list[Problem]) -> typer.Exit:
+    """To be raised: the end of a verb whose configuration can't be used, with all that is wrong in it."""
+    said = [at(path, located(*one)) for one in problems]
+    return failure(*said, fault="configuration", known={"problems": as_json(problems)})
+
+
+def as_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    return [{"where": where, "sentence": what.en, "sentence_fr": what.fr} for where, what in problems]
 
 
 @app.command()
-def check(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+def check(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
     """Say every mistake in FILE at once, each with its path."""
     config = loaded(path)
     from mssgw.cli.judgement import judged  # brings the whole node in: not for the verbs that only read the file
 
     mistakes, warnings = judged(config, path)
     if mistakes:
-        with _mistakes(path):
-            raise ConfigError(mistakes)
-    for name, sentence in warnings:
-        sys.stderr.write(f"{path}: warning: {name + ': ' if name else ''}{sentence}\n")
-    counted = f", {len(warnings)} warning(s)" if warnings else ""
-    output(f"{path}: ok, {len(config.domain)} domain(s){counted}", json=False, document={})
+        raise refused(path, mistakes)
+    if warnings and not json:
+        warn(*(at(path, message("config.warning", what=located(*one))) for one in warnings))
+    facts = {"domains": len(config.domain), "warnings": len(warnings)}
+    text = both(message("config.ok", path=path, **facts))
+    output(text, json=json, document={"valid": True, "domains": facts["domains"], "warnings": as_json(warnings)})
 
 
 @app.command()

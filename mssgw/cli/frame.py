@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json as json_module
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -23,8 +22,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from mssgw.cli import usage
-from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.texts import LANGUAGES, Message, either, message
+from mssgw.core.errors import ConfigError, MailError, located
+from mssgw.core.texts import LANGUAGES, Message, message, of_system
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,7 +93,7 @@ def warn(*said: Message) -> None:
 
 def of_os(error: OSError) -> Message:
     """What the system says about a file, in a sentence."""
-    said = either(f"cli.file.{errno.errorcode.get(error.errno or 0, '')}", error.strerror or str(error))
+    said = of_system(error)
     return at(error.filename, said) if error.filename else said
 
 
@@ -178,9 +177,9 @@ def _of(error: BaseException) -> dict[str, Any] | None:
         case TyperException():
             return _refusal("usage" if error.exit_code == 2 else "other", usage.of_usage(error))
         case MailError():
-            return _refusal(str(error.fields.get("fault") or "other"), message("words", words=error.reply.text), detail=error.detail)
+            return _refusal(str(error.fields.get("fault") or "other"), error.message, detail=error.detail)
         case ConfigError():
-            return _refusal("configuration", message("words", words=str(error)))
+            return _refusal("configuration", *(located(*one) for one in error.problems))
         case OSError():
             return _refusal("file", of_os(error))
         case _:

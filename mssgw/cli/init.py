@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from mssgw.cli.config import loaded
-from mssgw.cli.frame import Json, both, failure, output, say, warn
-from mssgw.cli.judgement import Finding, judged
+from mssgw.cli.config import as_json, loaded, refused
+from mssgw.cli.frame import Json, both, output, say, warn
+from mssgw.cli.judgement import judged
 from mssgw.cli.opened import reading
 from mssgw.cli.usage import WrongUse
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError, Deferred
+from mssgw.core.errors import ConfigError, Deferred, Problem, located
 from mssgw.core.texts import Message, message
 from mssgw.node import setup
 from mssgw.node.setup import CREDENTIAL, Service, Wanted
@@ -57,13 +57,13 @@ def init(
     records = setup.dns_records(settings)
     missing, warnings = judged(settings, config)
     if not _has_accounts(config):
-        missing = [*missing, ("", "no account yet: mssgw account add ADDRESS")]
+        missing = [*missing, ("", message("init.no-account"))]
     document = {
         "config": str(config),
         "made": [str(one) for one in made],
         "dns": records,
-        "missing": [{"where": where, "sentence": sentence} for where, sentence in missing],
-        "warnings": [{"where": where, "sentence": sentence} for where, sentence in warnings],
+        "missing": as_json(missing),
+        "warnings": as_json(warnings),
     }
     output(_told(made, key, records, [*missing, *warnings]), json=json, document=document)
 
@@ -87,7 +87,7 @@ def _written(file: Path, wanted: Wanted, service: Service) -> Path:
     try:
         setup.write_configuration(file, setup.text_of(wanted), service)
     except ConfigError as error:
-        raise failure(str(error), fault="configuration") from error
+        raise refused(file, error.problems) from error
     return file
 
 
@@ -108,11 +108,11 @@ def _has_accounts(file: Path) -> bool:
         return False
 
 
-def _told(made: list[Path], key: Path | None, records: list[str], missing: list[Finding]) -> str:
+def _told(made: list[Path], key: Path | None, records: list[str], missing: list[Problem]) -> str:
     parts = [both(say("init.made", path=one)) for one in made]
     if key:
         parts.append(both(say("init.key", path=key)))
     parts += ["", both(say("init.dns")), "", *records, ""]
     parts.append(both(say("init.missing")) if missing else both(say("init.complete")))
-    parts += [f"  {where + ': ' if where else ''}{sentence}" for where, sentence in missing]
+    parts += [f"  {line}" for line in both(*(located(*one) for one in missing)).splitlines()]
     return "\n".join(parts)

@@ -10,15 +10,14 @@ from pathlib import Path
 from mssgw import store
 from mssgw.core import owner
 from mssgw.core.config import Config, ConfigError
+from mssgw.core.errors import Problem
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
 
-Finding = tuple[str, str]  # where in the file, sentence
 
-
-def judged(config: Config, path: Path) -> tuple[list[Finding], list[Finding]]:
+def judged(config: Config, path: Path) -> tuple[list[Problem], list[Problem]]:
     """Mistakes and warnings of a file, as the service will meet them: root becomes the owner of the data, for good."""
-    mistakes: list[Finding] = []
+    mistakes: list[Problem] = []
     try:
         _become_the_service(config)
     except ConfigError as error:  # nothing that another user sees would say anything about the service
@@ -28,13 +27,13 @@ def judged(config: Config, path: Path) -> tuple[list[Finding], list[Finding]]:
             each(config)
         except ConfigError as error:
             mistakes += error.problems
-    exposed = [(name, secret.exposure(config.node.data)) for name, secret in config.secrets()]
-    return mistakes, [*((name, sentence) for name, sentence in exposed if sentence), *remarks(config, datetime.now(UTC))]
+    exposed = [(name, found) for name, secret in config.secrets() if (found := secret.exposure(config.node.data))]
+    return mistakes, [*exposed, *remarks(config, datetime.now(UTC))]
 
 
 def _require_place(config: Config, path: Path) -> None:
-    if sentence := config.dmp.misplaced(config.node.data, path.parent.absolute()) if config.dmp else "":
-        raise ConfigError([("dmp.store", sentence)])
+    if config.dmp and (moved := config.dmp.misplaced(config.node.data, path.parent.absolute())):
+        raise ConfigError([("dmp.store", moved)])
 
 
 def _become_the_service(config: Config) -> None:

@@ -207,7 +207,7 @@ def _to_file(body: Body, path: Path) -> None:
             file.writelines(body.chunks(1 << 20))
         return
     if not path.parent.is_dir():
-        word = "cli.file.ENOTDIR" if path.parent.exists() else "cli.directory.ENOENT"
+        word = "os.ENOTDIR" if path.parent.exists() else "cli.directory.ENOENT"
         raise failure(at(path.parent, say(word)), fault="file")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -256,7 +256,7 @@ def _validator(anchors: Path) -> Validate:
         raise failure(
             say("smime.anchors.no-root" if held else "smime.anchors.none", path=anchors),
             fault="anchors",
-            detail="; ".join(sentence for _, sentence in error.problems[1:]),
+            detail="; ".join(str(what) for _, what in error.problems[1:]),
         ) from error
     return Validator(found, Ledger(clock), clock, Rules(peers=none, mail=none, signer=none))
 

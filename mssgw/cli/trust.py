@@ -202,7 +202,8 @@ def import_anchors(
     imported = importing.take(found, settings.anchors, settings.pki, settings.anchor_fingerprints)
     document = {
         "valid": bool(imported.taken) and not imported.refused,
-        "refused": list(imported.refused),
+        "refused": [str(one) for one in imported.refused],
+        "refused_fr": [one.fr for one in imported.refused],
         "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken],
     }
     output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
@@ -265,7 +266,7 @@ def _court(directory: Path, mode: Mode) -> Court:
     try:
         return Court.of(directory, mode)
     except ConfigError as error:
-        raise failure("\n".join(sentence for _, sentence in error.problems), fault="anchors") from error
+        raise failure(*(what for _, what in error.problems), fault="anchors") from error
 
 
 def _time(text: str | None) -> datetime | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NewType
 
+from mssgw.core.errors import Mistake
+
 Domain = NewType("Domain", str)
 
 MAX_LOCAL = 64  # octets, RFC 5321 4.5.3.1.1
@@ -25,7 +27,7 @@ _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x2
 _PLAIN = re.compile(r"([A-Za-z0-9_+\-]+(?:\.[A-Za-z0-9_+\-]+)*)@([a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+)\Z")
 
 
-class AddressError(ValueError):
+class AddressError(Mistake):
     """Not an address or a domain. The text names what is wrong, and repeats at most the input."""
 
 
@@ -39,10 +41,10 @@ def parse_domain(text: str) -> Domain:
         name = _to_ascii(name)
     name = name.lower()
     if not name or len(name) > MAX_DOMAIN:
-        raise AddressError("empty domain" if not name else f"domain longer than {MAX_DOMAIN} octets")
+        raise AddressError("address.domain-long", most=MAX_DOMAIN) if name else AddressError("address.domain-empty")
     for label in name.split("."):
         if not _LABEL.match(label):
-            raise AddressError(f"domain label {label[:63]!r} is not letters, digits and hyphens")
+            raise AddressError("address.label", label=repr(label[:63]))
     return Domain(name)
 
 
@@ -52,7 +54,7 @@ def _to_ascii(name: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise AddressError("domain is not a valid internationalised name") from error
+        raise AddressError("address.international") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,16 @@ class Address:
             return cls(plain[1], Domain(plain[2]))
         local, at, domain = text.rpartition("@")
         if not at:
-            raise AddressError("no @ in the address")
+            raise AddressError("address.no-at")
         if quoted := _QUOTED.match(local):
             local = re.sub(r"\\(.)", r"\1", quoted[1])
         elif not _DOT_STRING.match(local):
-            raise AddressError("the part before @ is neither a dot-string nor a quoted string")
+            raise AddressError("address.local")
         address = cls(local, parse_domain(domain))
         if len(address.local.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
-            raise AddressError(f"the part before @ is longer than {MAX_LOCAL} octets")
+            raise AddressError("address.local-long", most=MAX_LOCAL)
         if len(str(address).encode("utf-8", "surrogatepass")) > MAX_PATH:
-            raise AddressError(f"address longer than {MAX_PATH} octets")
+            raise AddressError("address.long", most=MAX_PATH)
         return address
 
     @property
@@ -102,4 +104,4 @@ class Address:
 def parse_label_lengths(name: str) -> None:
     """The checks of `parse_domain` that the pattern of the fast path can't express."""
     if any(len(label) > 63 for label in name.split(".")):
-        raise AddressError("domain label longer than 63 octets")
+        raise AddressError("address.label-long", most=63)

@@ -8,6 +8,7 @@
     │  └─ NotFound          no such mailbox, folder or account
     └─ PeerGone             the connection ended; there is nobody to answer
     ConfigError             every mistake of a configuration at once, each with its path
+    Mistake                 one value that can't be, before it is known where it stands
 
 Anything else is a bug: ``451 4.3.0`` or ``NO [SERVERBUG]``, logged with its stack, and mail stays
 queued. Unknown means temporary (`reply_of`). `smtpd` prints `MailError.reply`; `imapd` maps the same
@@ -105,12 +106,29 @@ class PeerGone(MailError):
     """The connection ended; there is nobody to answer."""
 
 
-class ConfigError(Exception):
-    """A configuration that can't be used. `problems` are `(toml path, sentence)` pairs, all of them."""
+class Mistake(ValueError):
+    """A value that can't be: the sentence `key` of the catalogue. The parsers of values raise it; who knows the place adds it."""
 
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(f"{path}: {sentence}" if path else sentence for path, sentence in problems))
+    def __init__(self, key: str, /, **values: object) -> None:
+        self.message: Final = texts.message(key, **values)
+        super().__init__(str(self.message))
+
+
+Problem = tuple[str, Message]
+"""Where in the configuration ("" for all of it), and what is wrong there or what to know."""
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used. `problems` are all that is wrong; `str()` is the English, for the log."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems: Final = problems
+        super().__init__("\n".join(str(located(*one)) for one in problems))
+
+
+def located(where: str, what: Message) -> Message:
+    """A problem with its place in front."""
+    return texts.message("at", place=where, what=what) if where else what
 
 
 def reply_of(error: BaseException) -> Reply:

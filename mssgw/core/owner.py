@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mssgw.core import unit
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import Message, message, of_system
 
 _SHOWN = 3  # files of others that are named
 _LOOKED_AT = 10_000  # entries
@@ -36,9 +37,9 @@ def make(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True)
         os.chown(directory, entry.pw_uid, entry.pw_gid)
     except KeyError:
-        raise ConfigError([("node.data", f"the service runs as {name}, and there is no such user: useradd --system {name}")]) from None
+        raise ConfigError([("node.data", message("owner.no-user", name=name))]) from None
     except OSError as error:
-        raise ConfigError([("node.data", f"{directory} can't be made: {error.strerror or error}")]) from error
+        raise ConfigError([("node.data", message("owner.not-made", path=directory, why=of_system(error)))]) from error
 
 
 def become(directory: Path) -> None:
@@ -47,7 +48,7 @@ def become(directory: Path) -> None:
     if uid is None or uid == os.geteuid():
         return
     if os.geteuid() != 0:
-        raise ConfigError([("node.data", f"{directory} belongs to {user(uid)}; run this as root or as {user(uid)}")])
+        raise ConfigError([("node.data", message("owner.other", path=directory, user=user(uid)))])
     gid = directory.stat().st_gid
     try:
         entry = pwd.getpwuid(uid)
@@ -59,24 +60,24 @@ def become(directory: Path) -> None:
     os.setuid(uid)
 
 
-def problems(directory: Path) -> Iterator[str]:
+def problems(directory: Path) -> Iterator[Message]:
     """Why the present user cannot keep data there, each with what to do. A directory that is missing can be made, or not."""
     try:
         uid = _owner(directory)
     except OSError as error:
-        yield f"{directory}: {error.strerror or error}"
+        yield message("at", place=directory, what=of_system(error))
         return
     if uid is None:
         yield from _no_place(directory)
     elif not directory.is_dir():
-        yield f"{directory} is no directory"
+        yield message("owner.no-directory", path=directory)
     elif uid != os.geteuid():
-        yield f"{directory} belongs to {user(uid)}, and this runs as {user(os.geteuid())}; start it as {user(uid)}: systemctl start mssgw"
+        yield message("owner.runs-as", path=directory, user=user(uid), me=user(os.geteuid()))
     elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        yield f"{directory}: {user(uid)} can't write in it; chmod 700 {directory}, and see that its disk is not mounted read-only"
+        yield message("owner.not-writable", path=directory, user=user(uid))
     elif foreign := list(islice(_of_others(directory, uid), _SHOWN)):
-        named, owner = ", ".join(map(str, foreign)), f"{user(uid)}:{group(directory.stat().st_gid)}"
-        yield f"not of {user(uid)}, who keeps the data: {named}; chown -R {owner} {directory}"
+        owner = f"{user(uid)}:{group(directory.stat().st_gid)}"
+        yield message("owner.foreign", user=user(uid), files=tuple(foreign), owner=owner, path=directory)
 
 
 def user(uid: int) -> str:
@@ -103,15 +104,15 @@ def _owner(directory: Path) -> int | None:
         return None
 
 
-def _no_place(directory: Path) -> Iterator[str]:
+def _no_place(directory: Path) -> Iterator[Message]:
     above = next(one for one in directory.absolute().parents if one.exists())
     if not above.is_dir():
-        yield f"{directory} can't be made: {above} is no directory"
+        yield message("owner.not-made", path=directory, why=message("owner.no-directory", path=above))
     elif not os.statvfs(above).f_blocks:
-        yield f"{directory} can't be made: {above} lies in a file system of the kernel, which keeps nothing"
+        yield message("owner.not-made", path=directory, why=message("owner.kernel", path=above))
     elif not os.access(above, os.W_OK | os.X_OK) or os.statvfs(above).f_flag & os.ST_RDONLY:
         name = user(os.geteuid())
-        yield f"{directory} is not there, and {name} can't make it in {above}; as root: install -d -m 0700 -o {name} {directory}"
+        yield message("owner.install", path=directory, user=name, above=above)
 
 
 def _of_others(directory: Path, uid: int) -> Iterator[Path]:

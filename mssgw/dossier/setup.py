@@ -163,7 +163,7 @@ def _address(table: DmpTable, data: Path, config: Path) -> str:
     file = sqlite_file(table.store, data)
     if file is None:
         return table.store
-    if sentence := table.misplaced(data, config.parent.absolute()):
-        raise ConfigError([("dmp.store", sentence)])
+    if moved := table.misplaced(data, config.parent.absolute()):
+        raise ConfigError([("dmp.store", moved)])
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return f"sqlite:{file}"

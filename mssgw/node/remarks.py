@@ -16,17 +16,16 @@ from cryptography import x509
 from dmp_connector.errors import BadCertificate
 from dmp_connector.signer import FileSigner
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.errors import ConfigError, MailError, Problem
+from mssgw.core.texts import Message, message, of_system
 from mssgw.node.readiness import seals_with_files
 from mssgw.smime.directories.files import file_problems, identity_remarks
 from mssgw.trust import anchors, refresh
 
 SOON = timedelta(days=30)
 
-Remark = tuple[str, str]  # where in the file, sentence
 
-
-def remarks(config: Config, now: datetime) -> Iterator[Remark]:
+def remarks(config: Config, now: datetime) -> Iterator[Problem]:
     """All of them. `require_ready` reports files that can't be read."""
     yield from _data(config)
     yield from _listeners(config)
@@ -39,48 +38,49 @@ def remarks(config: Config, now: datetime) -> Iterator[Remark]:
     yield from _actors(config)
 
 
-def _data(config: Config) -> Iterator[Remark]:
+def _data(config: Config) -> Iterator[Problem]:
     data = config.node.data
     if not data.exists():
-        yield "node.data", f"{data} is not there yet; the first start makes it"
+        yield "node.data", message("remark.no-data", path=data)
     elif data.is_dir() and (mode := data.stat().st_mode & 0o777) & 0o077:
-        yield "node.data", f"{data} has mode {mode:04o}, others can look into it; chmod 700 {data}"
+        yield "node.data", message("remark.data-open", path=data, mode=f"{mode:04o}")
 
 
-def _listeners(config: Config) -> Iterator[Remark]:
+def _listeners(config: Config) -> Iterator[Problem]:
     tables = (config.relay, config.hospital, config.submission, config.imap)
     if not any(table and (table.listen or getattr(table, "listen_tls", ())) for table in tables):
-        yield "", "no listener at all: nobody can send or read mail here; give [relay], [submission] or [imap] a `listen`"
+        yield "", message("remark.no-listener")
     for network in config.hospital.networks if config.hospital else ():
         if not network.is_private and not (config.hospital and config.hospital.require_certificate):
-            yield "hospital.networks", f"{network} is on the Internet: whoever has an address there can send mail; name the hospital's own"
+            yield "hospital.networks", message("remark.internet", network=network)
 
 
-def _tls_certificates(config: Config, now: datetime) -> Iterator[Remark]:
+def _tls_certificates(config: Config, now: datetime) -> Iterator[Problem]:
     """Those that our ports show: in their dates, and for the name by which we are found."""
     shown = [(name, table.certificate) for name, table in (("relay", config.relay), ("clients", config.clients)) if table]
     for name, path in shown:
         for certificate in _first(path):
-            yield from _dates(f"{name}.certificate", str(path), certificate, now, "peers refuse it")
+            yield from _dates(f"{name}.certificate", str(path), certificate, now, message("remark.peers-refuse"))
             if not _names(certificate, config.node.hostname):
-                sentence = f"{path} is not for {config.node.hostname} ([node] hostname), which is what others look for in it"
-                yield f"{name}.certificate", f"{sentence}; order one with this name, or set the host name that it has"
+                yield f"{name}.certificate", message("remark.other-host", path=path, hostname=config.node.hostname)
     for index, domain in enumerate(config.domain):
         for certificate in _first(domain.tls_certificate) if domain.tls_certificate else ():
-            yield from _dates(f"domain[{index}].tls_certificate", str(domain.tls_certificate), certificate, now, "mail clients refuse it")
+            yield from _dates(
+                f"domain[{index}].tls_certificate", str(domain.tls_certificate), certificate, now, message("remark.clients-refuse")
+            )
 
 
-def _seals(config: Config, now: datetime) -> Iterator[Remark]:
+def _seals(config: Config, now: datetime) -> Iterator[Problem]:
     for where, name, seal in seals_with_files(config):
-        yield from _dates(f"{where}.certificate", name, seal.certificate.parsed, now, "what is to be signed waits")
+        yield from _dates(f"{where}.certificate", name, seal.certificate.parsed, now, message("remark.signing-waits"))
 
 
-def _dates(where: str, name: str, certificate: x509.Certificate, now: datetime, follows: str) -> Iterator[Remark]:
+def _dates(where: str, name: str, certificate: x509.Certificate, now: datetime, follows: Message) -> Iterator[Problem]:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not start <= now <= end:
-        yield where, f"{name}: valid from {start:%Y-%m-%d} to {end:%Y-%m-%d} only; {follows}"
+        yield where, message("remark.dates", name=name, start=start.date(), end=end.date(), follows=follows)
     elif end - now < SOON:
-        yield where, f"{name}: expires on {end:%Y-%m-%d}; order the next one"
+        yield where, message("remark.expires", name=name, end=end.date())
 
 
 def _first(path: Path) -> tuple[x509.Certificate, ...]:
@@ -100,51 +100,50 @@ def _names(certificate: x509.Certificate, hostname: str) -> bool:
     return any(one.lower() in (wanted, f"*.{wanted.partition('.')[2]}") for one in names)
 
 
-def _anchors(config: Config) -> Iterator[Remark]:
+def _anchors(config: Config) -> Iterator[Problem]:
     with contextlib.suppress(OSError):
         for path in sorted(config.trust.anchors.iterdir()) if config.trust.anchors.is_dir() else ():
             if path.is_file() and not path.name.startswith(".") and not anchors.read_file(path, lenient=True):
-                yield "trust.anchors", f"{path}: no certificate in it; no authority is known by it"
+                yield "trust.anchors", message("remark.no-anchor", path=path)
         trust = config.trust
         with contextlib.suppress(ConfigError):  # `require_ready` reports it
             pinned = anchors.load(trust.anchors, trust.pki, trust.anchor_fingerprints)
             for name, why in pinned.left_out:
-                yield "trust.anchors", f"{name} is left out: {why}; no certificate it issued is accepted"
+                yield "trust.anchors", message("remark.left-out", name=name, why=why)
 
 
-def _recipients(config: Config) -> Iterator[Remark]:
+def _recipients(config: Config) -> Iterator[Problem]:
     with contextlib.suppress(OSError):
-        for sentence in file_problems(config.smime.recipients) if config.smime.recipients else ():
-            yield "smime.recipients", f"{sentence}; mail to whom it may be for waits"
-    for sentence in identity_remarks(config.smime.identities) if config.smime.identities else ():
-        yield "smime.identities", sentence
+        for wrong in file_problems(config.smime.recipients) if config.smime.recipients else ():
+            yield "smime.recipients", message("remark.recipient", wrong=wrong)
+    for unused in identity_remarks(config.smime.identities) if config.smime.identities else ():
+        yield "smime.identities", unused
 
 
-def _personal_keys(config: Config) -> Iterator[Remark]:
+def _personal_keys(config: Config) -> Iterator[Problem]:
     for index, domain in enumerate(config.domain):
         if domain.personal_keys == "any":
-            sentence = "any mail in a person's name is signed with that person's own key, also from the hospital port, where nobody logs in"
-            yield f"domain[{index}].personal_keys", f'{sentence}; "session" keeps it to the person\'s own session'
+            yield f"domain[{index}].personal_keys", message("remark.personal-keys")
 
 
-def _listed(config: Config) -> Iterator[Remark]:
+def _listed(config: Config) -> Iterator[Problem]:
     """Other operators take mail only from domains on the list. Without a list so far there is nothing to compare with."""
     try:
         space = refresh.last_good(config.node.data / "trust")
     except (MailError, OSError) as error:
-        yield "node.data", f"the last good list on disk can't be used ({error}); it is fetched again"
+        yield "node.data", message("remark.list-unusable", why=error.message if isinstance(error, MailError) else of_system(error))
         return
     for index, domain in enumerate(config.domain if space else ()):
         if space and domain.name not in space.domains:
-            sentence = f"{domain.name} is not on the national whitelist of {space.generated_at:%Y-%m-%d}: no operator takes its mail"
-            yield f"domain[{index}].name", f"{sentence}; have it listed (ANS), or correct the name"
+            listed = space.generated_at.date()
+            yield f"domain[{index}].name", message("remark.unlisted", domain=domain.name, listed=listed)
 
 
-def _actors(config: Config) -> Iterator[Remark]:
+def _actors(config: Config) -> Iterator[Problem]:
     """What keeps one person from acting in the DMP, and not the node from starting."""
     for index, actor in enumerate(config.dmp_actor):
         if actor.certificate and actor.key:
             try:
                 FileSigner.load(actor.certificate, actor.key.path)
             except BadCertificate as error:
-                yield f"dmp_actor[{index}].key", f"{actor.address} cannot act in the DMP: {error}"
+                yield f"dmp_actor[{index}].key", message("remark.actor", address=actor.address, why=error.message)

@@ -17,7 +17,8 @@ from mssgw import relay
 from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import message, of_system
 from mssgw.flow.binding import of_accounts, of_whitelist
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
@@ -110,7 +111,7 @@ def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:
 def seals(config: Config) -> dict[Domain, Identity]:
     """The organisations' certificates and keys. Raises ConfigError."""
     found: dict[Domain, Identity] = {}
-    problems: list[tuple[str, str]] = []
+    problems: list[Problem] = []
     for index, domain in enumerate(config.domain):
         if domain.certificate and domain.key:
             try:
@@ -120,7 +121,8 @@ def seals(config: Config) -> dict[Domain, Identity]:
                     _require_signer(seal, pss=config.smime.pss)
                 found[domain.name] = seal
             except (OSError, SmimeError) as error:
-                problems.append((f"domain[{index}].certificate", f"{domain.certificate}: {error}"))
+                what = of_system(error) if isinstance(error, OSError) else message("words", words=str(error))
+                problems.append((f"domain[{index}].certificate", message("at", place=domain.certificate, what=what)))
     if problems:
         raise ConfigError(problems)
     return found

@@ -16,6 +16,7 @@ from typing import Final
 from mssgw.core import unit
 from mssgw.core.config import Config, credentials, parse
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message, of_system
 from mssgw.store.keys import write_master
 
 CREDENTIAL: Final = "mssgw.master.key"  # the name in deploy/systemd/mssgw.service
@@ -85,8 +86,7 @@ class Service:
         try:
             found = pwd.getpwnam(name)
         except KeyError:
-            made = f"useradd --system --user-group --home-dir /var/lib/mssgw --shell /usr/sbin/nologin {name}"
-            raise ConfigError([("", f"there is no user {name}; make it: {made}")]) from None
+            raise ConfigError([("", message("setup.no-user", name=name))]) from None
         return cls(found.pw_uid, found.pw_gid)
 
     @classmethod
@@ -103,7 +103,7 @@ def text_of(wanted: Wanted) -> str:
     """The configuration. Raises ConfigError with every answer that can't stand in it."""
     given = (wanted.hostname, *wanted.domains, wanted.store, str(wanted.data), wanted.master_key)
     if quoted := [part for part in given if set(part) & set('"\\\n')]:
-        raise ConfigError([("", f"{part!r}: no quotes, backslashes or line ends") for part in quoted])
+        raise ConfigError([("", message("setup.quoted", given=repr(part))) for part in quoted])
     facts = {"hostname": wanted.hostname, "data": wanted.data, "store": wanted.store, "master_key": wanted.master_key}
     text = _TEXT.format(**facts) + "".join(_DOMAIN.format(name=name) for name in wanted.domains)
     parse(text, Path("/"))
@@ -134,11 +134,10 @@ def make_master_key(config: Config, service: Service) -> Path | None:
         reference.read()
     except FileNotFoundError as error:
         if any(one.name != "lost+found" for one in config.node.data.iterdir()):
-            what = f"{reference}: {error.strerror or error}; {config.node.data} is in use"
-            sentence = f"{what}: restore the key from its copy, a new one opens nothing there"
-            raise ConfigError([("seal.master_key", sentence)]) from None
+            lost = message("setup.key-lost", secret=reference, why=of_system(error), path=config.node.data)
+            raise ConfigError([("seal.master_key", lost)]) from None
     except OSError as error:
-        raise ConfigError([("seal.master_key", f"{reference}: {error.strerror or error}")]) from error
+        raise ConfigError([("seal.master_key", message("at", place=reference, what=of_system(error)))]) from error
     else:
         return None
     by_systemd = reference.scheme == "credential"

@@ -26,7 +26,7 @@ from bilingual import localtime
 from mssgw import __version__, imapd, observe, smtpd, store
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, load
-from mssgw.core.errors import ConfigError, Deferred
+from mssgw.core.errors import ConfigError, Deferred, located
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
@@ -47,13 +47,12 @@ def prepare(path: Path) -> None:
     try:
         config = load(path)
         require_ready(config)
-        for where, sentence in remarks(config, SystemClock().now()):
-            sys.stderr.write(f"mssgw: {path}: warning: {where}: {sentence}\n")
+        for one in remarks(config, SystemClock().now()):
+            sys.stderr.write(f"mssgw: {path}: warning: {located(*one)}\n")
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.migrate(config)
     except ConfigError as error:
-        for where, sentence in error.problems:
-            sys.stderr.write(f"mssgw: {path}: {where + ': ' if where else ''}{sentence}\n")
+        sys.stderr.write("".join(f"mssgw: {path}: {located(*one)}\n" for one in error.problems))
         raise SystemExit(1) from error
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 
-from mssgw.core.errors import Deferred, Refused, Reply
+from mssgw.core.errors import Deferred, MailError, Refused, Reply
 from mssgw.core.texts import Message, message
 
 
@@ -122,6 +122,11 @@ class KeyFileError(KeyUnavailable):
     def at(self, place: object) -> KeyFileError:
         """The same, with the file that it is about."""
         return KeyFileError(self.problem, self.what, str(place))
+
+
+def of_error(error: MailError) -> Message:
+    """For people of ours: the sentence where the error has one of its own, else what the log has."""
+    return error.message if isinstance(error, KeyFileError) or not error.detail else message("words", words=error.detail)
 
 
 class DirectoryUnavailable(Deferred):

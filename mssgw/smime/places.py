@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from mssgw.core.config.base import Secret
 from mssgw.core.config.smime import Smime
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Mistake
+from mssgw.core.texts import message
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import FileKey, Key
 from mssgw.smime.keys.tokens import Pkcs11Key, Token, TokenPlace
@@ -25,7 +26,7 @@ def key_at(reference: Secret, certificate: Certificate, settings: Smime) -> Key:
         return FileKey(reference, settings.key_passphrase)
     token, label, identifier = _read(reference)
     if settings.pkcs11_module is None or settings.pkcs11_pin is None:
-        raise ConfigError([("smime.pkcs11_module", f"{reference} needs smime.pkcs11_module and smime.pkcs11_pin")])
+        raise ConfigError([("smime.pkcs11_module", message("config.token-needs", secret=reference))])
     place = TokenPlace(settings.pkcs11_module, token, settings.pkcs11_pin)
     return Pkcs11Key(_token(place), certificate, label=label, identifier=identifier)
 
@@ -47,14 +48,14 @@ class TokenReference:
 
     @classmethod
     def parse(cls, text: str) -> TokenReference:
-        """Raises ValueError."""
+        """Raises Mistake."""
         path, _, query = text.removeprefix("pkcs11:").partition("?")
         if not text.startswith("pkcs11:"):
-            raise ValueError("expected pkcs11:token=LABEL;object=NAME, or ;id=HEX")
+            raise Mistake("config.token")
         token, label, identifier = _named(path)
         more = dict(part.partition("=")[::2] for part in query.split("&") if part)
         if set(more) - {"module-path", "pin-source"}:
-            raise ValueError("after ? stand module-path=FILE and pin-source=file:FILE alone")
+            raise Mistake("config.token-query")
         module, pin = more.get("module-path"), more.get("pin-source")
         return cls(token, label, identifier, Path(unquote(module)) if module else None, Secret.parse(unquote(pin)) if pin else None)
 
@@ -62,7 +63,7 @@ class TokenReference:
         """The token, shared by all its keys. Raises ConfigError when no module is known."""
         module = self.module or settings.pkcs11_module
         if module is None:
-            raise ConfigError([("smime.pkcs11_module", f"token {self.token} needs smime.pkcs11_module, or module-path in its reference")])
+            raise ConfigError([("smime.pkcs11_module", message("config.token-module", token=self.token))])
         return _token(TokenPlace(module, self.token, self.pin))
 
     def key(self, certificate: Certificate, settings: Smime) -> Key:
@@ -79,17 +80,17 @@ def _read(reference: Secret) -> tuple[str, str | None, bytes | None]:
     """(token, object, id) of `token=LABEL;object=NAME;id=HEX` (after RFC 7512 2.3)."""
     try:
         return _named(reference.name)
-    except ValueError as error:
-        raise ConfigError([(str(reference), str(error))]) from error
+    except Mistake as error:
+        raise ConfigError([(str(reference), error.message)]) from error
 
 
 def _named(path: str) -> tuple[str, str | None, bytes | None]:
-    """Raises ValueError."""
+    """Raises Mistake."""
     given = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.split(";"))}
     try:
         identifier = bytes.fromhex(given["id"]) if "id" in given else None
     except ValueError as error:
-        raise ValueError("id is not hexadecimal") from error
+        raise Mistake("config.token-id") from error
     if not given.get("token") or not (given.get("object") or identifier) or set(given) - {"token", "object", "id"}:
-        raise ValueError("expected pkcs11:token=LABEL;object=NAME, or ;id=HEX")
+        raise Mistake("config.token")
     return given["token"], given.get("object"), identifier

@@ -8,16 +8,15 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import message
 from mssgw.store import database
 from mssgw.store.migration import require_known
-
-_REMEDY = "start the database, or correct the address"
 
 
 def require_answer(config: Config) -> None:
     """Connect to both stores and change nothing; one that does not exist yet is no mistake. Raises ConfigError with all problems."""
-    problems: list[tuple[str, str]] = []
+    problems: list[Problem] = []
     for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
         try:
             _ask(database.address(setting, store, config.node.data), ours=setting == "node.store")
@@ -25,9 +24,9 @@ def require_answer(config: Config) -> None:
             problems += [(setting, sentence) for _, sentence in error.problems]
         except sa.exc.OperationalError as error:
             said = str(error.orig).strip().partition("\n")[0]
-            problems.append((setting, f"the database does not answer: {said}; {_REMEDY}"))
+            problems.append((setting, message("store.silent", why=said)))
         except sa.exc.DBAPIError as error:
-            problems.append((setting, f"not a database: {str(error.orig).strip()}; restore it from its copy"))
+            problems.append((setting, message("store.no-database", why=str(error.orig).strip())))
     if problems:
         raise ConfigError(problems)
 

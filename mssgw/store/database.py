@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from mssgw.core.config import Config
 from mssgw.core.config.base import sqlite_file
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message
 from mssgw.store.faults import Fault, classify
 
 BUSY_SECONDS = 10
@@ -50,7 +51,7 @@ def address(setting: str, store: str, data: Path) -> sa.URL:
     try:
         return sa.make_url(f"postgresql:{store.partition(':')[2]}").set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise ConfigError([(setting, "not a PostgreSQL address; expected postgresql://user@host/database")]) from error
+        raise ConfigError([(setting, message("store.address"))]) from error
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def opening() -> Iterator[None]:
         if classify(error) is Fault.BUG and not isinstance(error, sa.exc.OperationalError):
             raise
         said = str(error.orig).strip().partition("\n")[0]
-        raise ConfigError([("node.store", f"the store can't be opened: {said}")]) from error
+        raise ConfigError([("node.store", message("store.not-opened", why=said))]) from error
 
 
 def connect_writer(url: sa.URL) -> sa.Engine:
@@ -132,7 +133,7 @@ def _postgresql(url: sa.URL, isolation: Any) -> sa.Engine:
     try:
         engine = sa.create_engine(url, poolclass=NullPool, isolation_level=isolation, connect_args=arguments)
     except ModuleNotFoundError as error:
-        raise ConfigError([("node.store", "PostgreSQL needs psycopg, which is not installed: pip install 'psycopg[binary]'")]) from error
+        raise ConfigError([("node.store", message("store.no-psycopg"))]) from error
 
     @sa.event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:

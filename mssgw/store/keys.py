@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from mssgw.core.address import Domain
 from mssgw.core.config.base import Secret
 from mssgw.core.config.node import Seal as SealSettings
-from mssgw.core.errors import ConfigError, Deferred
+from mssgw.core.errors import ConfigError, Deferred, Mistake
+from mssgw.core.texts import message, of_system
 from mssgw.observe import Event, log
 from mssgw.store import schema
 from mssgw.store.engine import Reader, Readers, Transaction, Writer
@@ -27,7 +28,10 @@ _table = schema.domain_key.c
 _ALL = sa.select(_table.id, _table.domain, _table.wrapped)
 # With a share of the row's lock: a key is not made while the store changes its master key.
 _PROBE_ROW = sa.select(_table.wrapped).where(_table.domain == _PROBE).with_for_update(read=True)
-NOT_OURS = "this is not the key that seals this store; put the right one back (after a change of keys: the old one as seal.former_key)"
+
+
+def not_ours(setting: str = "master_key") -> ConfigError:
+    return ConfigError([(f"seal.{setting}", message("seal.not-ours"))])
 
 
 def read_masters(settings: SealSettings, data: Path, *, in_use: bool) -> MasterKeys:
@@ -39,10 +43,10 @@ def read_masters(settings: SealSettings, data: Path, *, in_use: bool) -> MasterK
 def _read(setting: str, reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
     try:
         master = MasterKey(reference.read())
-    except (OSError, ValueError) as error:
-        said = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        remedy = "this store is sealed: restore the key from its copy" if in_use else "`mssgw seal new-key` makes a key"
-        raise ConfigError([(f"seal.{setting}", f"{reference}: {said}; {remedy}")]) from error
+    except (OSError, Mistake) as error:
+        why = of_system(error) if isinstance(error, OSError) else error.message
+        said = message("seal.restore-key" if in_use else "seal.key-wrong", secret=reference, why=why)
+        raise ConfigError([(f"seal.{setting}", said)]) from error
     if exposure := reference.exposure(data):
         log(Event.KEY_EXPOSED, "warning", setting=f"seal.{setting}", reason=exposure)
     return master
@@ -70,7 +74,7 @@ def load(rx: Reader) -> None:
             try:
                 seal.add(number, Domain(domain), master.unwrap(domain, wrapped))
             except SealBroken:
-                raise ConfigError([("seal.master_key", NOT_OURS)]) from None
+                raise not_ours() from None
 
 
 def ensure(tx: Transaction, domain: Domain) -> None:
@@ -97,7 +101,7 @@ def require_ours(rx: Reader, masters: MasterKeys) -> None:
         try:
             masters.that_wrapped(domain, wrapped)
         except SealBroken:
-            raise ConfigError([("seal.master_key", NOT_OURS)]) from None
+            raise not_ours() from None
 
 
 def is_of(master: MasterKeys, probe: bytes) -> bool:

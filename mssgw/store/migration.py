@@ -17,12 +17,12 @@ from alembic.script import ScriptDirectory
 
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message
 from mssgw.observe import Event, log
 from mssgw.store import database
 from mssgw.store.schema import metadata
 
 _LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
-REMEDY = "restore it from its copy; in a new installation `mssgw account add` or `mssgw serve` makes it"
 RESTORING = ".restoring"  # in the data directory: a restore that did not end
 _HERE = Path(__file__).parent / "migrations"
 
@@ -47,7 +47,7 @@ def migrate(config: Config) -> None:
     """Bring the store to the present schema, making it when it isn't there. Raises ConfigError."""
     url = database.url_of(config)
     if (Path(config.node.data) / RESTORING).exists():
-        raise ConfigError([("node.data", f"{config.node.data}: a restore was interrupted; run `mssgw restore` again")])
+        raise ConfigError([("node.data", message("store.restoring", path=config.node.data))])
     if url.database and url.get_backend_name() == "sqlite":
         Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,16 +68,16 @@ def require_current(connection: sa.Connection) -> None:
     """Raises ConfigError unless the store has the schema of this program."""
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None:
-        raise ConfigError([("node.store", f"no store at {connection.engine.url.database}: it has no tables of ours; {REMEDY}")])
+        raise ConfigError([("node.store", message("store.no-tables", path=connection.engine.url.database))])
     if found != head():
         require_known(found)
-        raise ConfigError([("node.store", f"the store has schema {found}, this program {head()}; restart `mssgw serve`")])
+        raise ConfigError([("node.store", message("store.schema", found=found, ours=head()))])
 
 
 def require_known(revision: str) -> None:
     """Raises ConfigError for a store that a newer program wrote."""
     if revision not in revisions():
-        raise ConfigError([("node.store", f"written by a newer mssgw (schema {revision}); start that one. Nothing was changed")])
+        raise ConfigError([("node.store", message("store.newer", schema=revision))])
 
 
 def _upgrade(connection: sa.Connection) -> None:

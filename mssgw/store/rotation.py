@@ -12,10 +12,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message
 from mssgw.observe import crash_point
 from mssgw.store import audit, schema
 from mssgw.store.engine import Reader, Transaction
-from mssgw.store.keys import NOT_OURS
+from mssgw.store.keys import not_ours
 from mssgw.store.seal import MasterKey, SealBroken
 
 ACT = "seal"
@@ -33,7 +34,7 @@ def rotate(tx: Transaction, who: str) -> int:
         try:
             key = masters.that_wrapped(domain, wrapped)
         except SealBroken:
-            raise ConfigError([("seal.former_key", NOT_OURS)]) from None
+            raise not_ours("former_key") from None
         if key is not masters.current:
             tx.run(_REWRAP, {"number": number, "again": masters.current.wrap(domain, key.unwrap(domain, wrapped))})
             changed += 1
@@ -47,9 +48,7 @@ def retire(tx: Transaction, who: str) -> int:
     """Prove that the current master key alone opens every domain key; how many. Raises ConfigError: some still need the former one."""
     left = under_another(tx, tx.context.master.current)
     if left:
-        raise ConfigError(
-            [("seal.former_key", f"{len(left)} domain key(s) still lie under it ({', '.join(left[:3])}); run `mssgw seal rotate`")]
-        )
+        raise ConfigError([("seal.former_key", message("seal.still-under", number=len(left), domains=tuple(left[:3])))])
     count = len(tx.raw(_ROWS))
     audit.add(tx, who, ACT, "retired", keys=count)
     return count

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mssgw.core.address import Domain
-from mssgw.core.errors import Deferred
+from mssgw.core.errors import Deferred, Mistake
 
 KEY_OCTETS = 32  # of the master key and of a domain's
 CHUNK = 64 * 1024
@@ -79,9 +79,9 @@ class MasterKey:
     """Wraps the domain keys, each bound to its domain. A wrapped key: nonce (12) | ciphertext and tag."""
 
     def __init__(self, octets: bytes) -> None:
-        """Raises ValueError: not 32 octets."""
+        """Raises Mistake: not 32 octets."""
         if len(octets) != KEY_OCTETS:
-            raise ValueError(f"expected {KEY_OCTETS} octets, found {len(octets)}")
+            raise Mistake("seal.octets", wanted=KEY_OCTETS, found=len(octets))
         self._cipher = AESGCM(octets)
 
     def wrap(self, domain: str, secret: bytes) -> bytes:

@@ -21,13 +21,14 @@ from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred
+from mssgw.core.texts import message, of_system
 from mssgw.observe import Event, log
 from mssgw.store import database, keys, mailboxes, queue, schema
 from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
-from mssgw.store.migration import REMEDY, require_current
+from mssgw.store.migration import require_current
 from mssgw.store.seal import MasterKeys, Seal
 from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
@@ -165,8 +166,8 @@ def _require_file(path: Path) -> None:
     try:
         empty = not path.stat().st_size
     except FileNotFoundError:
-        raise ConfigError([("node.store", f"no store at {path}; {REMEDY}")]) from None
+        raise ConfigError([("node.store", message("store.none", path=path))]) from None
     except OSError as error:
-        raise ConfigError([("node.store", f"{path}: {error.strerror}")]) from error
+        raise ConfigError([("node.store", message("at", place=path, what=of_system(error)))]) from error
     if empty:
-        raise ConfigError([("node.store", f"no store at {path}: the file is empty; {REMEDY}")])
+        raise ConfigError([("node.store", message("store.empty", path=path))])

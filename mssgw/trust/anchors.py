@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import Message, message, of_system
 from mssgw.pki.certificates import Certificate, CertificateError
 from mssgw.pki.policy import Use
 from mssgw.trust.igc_sante import PRODUCTION
@@ -43,10 +44,10 @@ MAX_ANCHORS = 1000
 _HANDLED_CRITICAL = {"2.5.29.19", "2.5.29.15", "2.5.29.32", "2.5.29.37"}  # basicConstraints, keyUsage, policies, extended key usage
 MAIL_USAGES = frozenset(one.dotted_string for one in (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
 _UNSUPPORTED = {
-    "2.5.29.30": "name constraints",
-    "2.5.29.33": "policy mappings",
-    "2.5.29.36": "policy constraints",
-    "2.5.29.54": "inhibitAnyPolicy constraints",
+    "2.5.29.30": "nameConstraints",
+    "2.5.29.33": "policyMappings",
+    "2.5.29.36": "policyConstraints",
+    "2.5.29.54": "inhibitAnyPolicy",
 }
 
 
@@ -91,7 +92,7 @@ class Anchors:
 
     pki: PkiName
     every: tuple[Anchor, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, Message], ...] = ()
 
     @cached_property
     def _by_subject(self) -> dict[bytes, tuple[Anchor, ...]]:
@@ -130,10 +131,10 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
             else sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
         )
     except OSError as error:
-        raise ConfigError([("trust.anchors", f"{directory}: {error.strerror}")]) from error
+        raise ConfigError([("trust.anchors", message("at", place=directory, what=of_system(error)))]) from error
     found = {certificate.fingerprint: certificate for path in files for certificate in read_file(path, lenient=True)}
     if len(found) > MAX_ANCHORS:
-        raise ConfigError([("trust.anchors", f"{directory}: more than {MAX_ANCHORS} certificates")])
+        raise ConfigError([("trust.anchors", message("trust.anchors.many", path=directory, most=MAX_ANCHORS))])
     authorities = [certificate for certificate in found.values() if certificate.is_ca]
     if pki is None:
         pki = "igc-sante" if all(certificate.fingerprint in PRODUCTION for certificate in authorities) else "private"
@@ -143,8 +144,8 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
     if not anchors.roots:
         raise ConfigError(
             [
-                ("trust.anchors", f"{directory}: no root certificate in it; `mssgw trust import-anchors` puts them there"),
-                *(("trust.anchors", f"{name} is left out: {why}") for name, why in anchors.left_out[:10]),
+                ("trust.anchors", message("trust.anchors.no-root", path=directory)),
+                *(("trust.anchors", message("trust.anchors.left-out", name=name, why=why)) for name, why in anchors.left_out[:10]),
             ]
         )
     return anchors
@@ -152,7 +153,7 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
 
 def build(authorities: Iterable[Certificate], pki: PkiName = "private") -> Anchors:
     """Sort authorities into roots and intermediates and check each against the one above it."""
-    left_out: list[tuple[str, str]] = []
+    left_out: list[tuple[str, Message]] = []
     placed: list[Anchor] = []
     waiting: list[Certificate] = []
     for certificate in authorities:
@@ -167,11 +168,11 @@ def build(authorities: Iterable[Certificate], pki: PkiName = "private") -> Ancho
         if len(still) == len(waiting):
             break
         waiting = still
-    left_out += [(str(certificate.subject), f"its issuer {certificate.issuer} is not here") for certificate in waiting]
+    left_out += [(str(certificate.subject), message("trust.anchors.no-issuer", issuer=certificate.issuer)) for certificate in waiting]
     return Anchors(pki, tuple(placed), tuple(left_out))
 
 
-def _place(certificate: Certificate, placed: list[Anchor], left_out: list[tuple[str, str]]) -> bool:
+def _place(certificate: Certificate, placed: list[Anchor], left_out: list[tuple[str, Message]]) -> bool:
     """Put an intermediate under each authority that issued it. Returns whether its place (or that it has none) is known."""
     above = [anchor for anchor in placed if anchor.certificate.subject_der == certificate.issuer_der]
     if not above:
@@ -197,76 +198,76 @@ def _is_root(certificate: Certificate) -> bool:
     return False
 
 
-def _unfit(certificate: Certificate) -> str:
-    """What keeps a certificate from being an authority, RFC 5280 4.2 and 6.1.4 (k)-(n); "" when nothing does."""
+def _unfit(certificate: Certificate) -> Message | None:
+    """What keeps a certificate from being an authority, RFC 5280 4.2 and 6.1.4 (k)-(n); None when nothing does."""
     if problem := certificate.malformed:
-        return problem
+        return message("words", words=problem)
     try:
         certificate.require_key(Use.ISSUE)
         if not _is_root(certificate):
             certificate.require_strong_signature()
         extended = certificate.extended_usages
     except CertificateError as error:
-        return str(error)
+        return message("words", words=str(error))
     except ValueError as error:
-        return f"its extensions can't be read ({error})"
+        return message("trust.anchors.extensions", why=str(error))
     if extended is not None and not extended & MAIL_USAGES:
-        return "its extended key usages lack emailProtection, and authorities restricted to other uses are not supported"
+        return message("trust.anchors.not-for-mail")
     if not certificate.is_ca:
-        return "it is no authority (BasicConstraints)"
+        return message("trust.anchors.no-authority")
     if not certificate.basic_constraints_critical:
-        return "BasicConstraints is not critical"
+        return message("trust.anchors.not-critical")
     if certificate.key_usage is None and not _is_root(certificate):
-        return "it has no KeyUsage"
+        return message("trust.anchors.no-usage")
     if certificate.key_usage and not certificate.key_usage.key_cert_sign:  # a root may have none, as `openssl req -x509` makes it
-        return "KeyUsage does not allow it to sign certificates"
+        return message("trust.anchors.usage")
     if not certificate.subject_key_id:
-        return "it has no subject key identifier"
+        return message("trust.anchors.no-identifier")
     if not certificate.subject.attributes:
-        return "it has no name"
+        return message("trust.anchors.no-name")
     if _is_root(certificate) and certificate.authority_key_id not in (None, certificate.subject_key_id):
-        return "its two key identifiers differ"
+        return message("trust.anchors.identifiers")
     for oid, critical in certificate.extensions.items():
         if oid in _UNSUPPORTED:
-            return f"{_UNSUPPORTED[oid]} are not supported"
+            return message("trust.anchors.unsupported", what=_UNSUPPORTED[oid])
         if critical and oid not in _HANDLED_CRITICAL:
-            return f"unknown critical extension {oid}"
-    return ""
+            return message("trust.anchors.critical", oid=oid)
+    return None
 
 
-def _misplaced(certificate: Certificate, anchor: Anchor) -> str:
-    """Why an intermediate may not be under this authority; "" when it may."""
+def _misplaced(certificate: Certificate, anchor: Anchor) -> Message | None:
+    """Why an intermediate may not be under this authority; None when it may."""
     if len(anchor.path) >= MAX_DEPTH:
-        return "the path is too deep"
+        return message("trust.anchors.deep")
     if certificate.authority_key_id is None or certificate.authority_key_id != anchor.certificate.subject_key_id:
-        return "its authority key identifier is not that of its issuer"
+        return message("trust.anchors.other-issuer")
     for below, each in enumerate(anchor.path):
         limit = each.certificate.path_length
         if limit is not None and below >= limit:
-            return f"{each.certificate.subject.first('CN')} allows no further authority below it (pathLen)"
+            return message("trust.anchors.path-length", name=each.certificate.subject.first("CN"))
     try:
         certificate.parsed.verify_directly_issued_by(anchor.certificate.parsed)
     except (InvalidSignature, ValueError, TypeError):
-        return f"its signature is not from {anchor.certificate.subject.first('CN')}"
-    return ""
+        return message("trust.anchors.signature", name=anchor.certificate.subject.first("CN"))
+    return None
 
 
-def strangers(authorities: Iterable[Certificate], pki: PkiName, fingerprints: Sequence[str]) -> list[str]:
+def strangers(authorities: Iterable[Certificate], pki: PkiName, fingerprints: Sequence[str]) -> list[Message]:
     """A sentence for each authority that may not stand in this PKI."""
     problems = []
     for certificate in authorities:
         name, fingerprint = str(certificate.subject), certificate.fingerprint
         production = fingerprint in PRODUCTION
         if pki == "igc-sante" and not production and fingerprint not in fingerprints:
-            problems.append(f"{name} (SHA-256 {fingerprint}) is not one of the pinned authorities of IGC-Santé")
+            problems.append(message("trust.anchors.not-pinned", name=name, fingerprint=fingerprint))
         elif pki == "igc-sante" and certificate.subject.first("CN").startswith("TEST "):
-            problems.append(f"{name} is of the test PKI; production and test never mix")
+            problems.append(message("trust.anchors.test", name=name))
         elif pki != "igc-sante" and production:
-            problems.append(f'{name} is of the production IGC-Santé; it needs pki = "igc-sante" and never stands beside others')
+            problems.append(message("trust.anchors.production", name=name))
         elif pki == "igc-sante-test" and (fingerprint not in fingerprints or not certificate.subject.first("CN").startswith("TEST ")):
-            problems.append(f"{name} (SHA-256 {fingerprint}) is not in anchor_fingerprints, or not named TEST")
+            problems.append(message("trust.anchors.not-test", name=name, fingerprint=fingerprint))
         elif pki == "private" and fingerprints and fingerprint not in fingerprints:
-            problems.append(f"{name} (SHA-256 {fingerprint}) is not in anchor_fingerprints")
+            problems.append(message("trust.anchors.not-listed", name=name, fingerprint=fingerprint))
     return problems
 
 

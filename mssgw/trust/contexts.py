@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import message
 from mssgw.observe import TRUST_EXPIRY_DAYS, Event, log
 from mssgw.trust import disk, tls
 from mssgw.trust.anchors import Anchors
@@ -83,18 +84,19 @@ class Contexts:
 
     def require_usable(self) -> None:
         """Build what is configured. Raises ConfigError with every certificate or key that can't be used."""
-        problems: list[tuple[str, str]] = []
+        problems: list[Problem] = []
         for role, identity in self.identities():
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(identity.certificate, identity.key)
                 tls.dns_names(identity)
             except (OSError, ssl.SSLError, ValueError, IndexError) as error:
-                problems.append((f"{role}.certificate", f"{identity.certificate} with {identity.key}: {error}"))
+                what = message("trust.pair", certificate=identity.certificate, key=identity.key, why=str(error))
+                problems.append((f"{role}.certificate", what))
         try:
             if self._hospital_ca:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(self._hospital_ca)
         except (OSError, ssl.SSLError) as error:
-            problems.append(("hospital.client_ca", f"{self._hospital_ca}: {error}"))
+            problems.append(("hospital.client_ca", message("at", place=self._hospital_ca, what=str(error))))
         if problems:
             raise ConfigError(problems)
 

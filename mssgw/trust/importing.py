@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mssgw.core.clock import SystemClock
+from mssgw.core.texts import Message, message
 from mssgw.pki.certificates import Certificate
 from mssgw.trust import anchors, disk
 from mssgw.trust.anchors import PkiName
@@ -24,7 +25,7 @@ MAX_OCTETS = 4_194_304
 @dataclass(frozen=True, slots=True)
 class Imported:
     taken: tuple[Certificate, ...]
-    refused: tuple[str, ...]  # sentences
+    refused: tuple[Message, ...]
 
 
 def octets_of(source: str) -> bytes:
@@ -41,18 +42,18 @@ def octets_of(source: str) -> bytes:
 def take(octets: Iterable[tuple[str, bytes]], directory: Path, pki: PkiName, fingerprints: Sequence[str]) -> Imported:
     """Write each authority that may stand in this PKI as a PEM file. Leaves and foreign authorities are refused."""
     taken: dict[str, Certificate] = {}
-    refused: list[str] = []
+    refused: list[Message] = []
     for source, each in octets:
         try:
             found = anchors.read_bundle(each)
         except ValueError:
-            refused.append(f"{source}: no certificate in PEM, DER or PKCS#7 (does a page stand there instead?)")
+            refused.append(message("at", place=source, what=message("trust.anchors.no-certificate")))
             continue
         for certificate in found:
             problems = anchors.strangers([certificate], pki, fingerprints)
             if not certificate.is_ca:
-                problems = [f"{certificate.subject} is no authority"]
-            refused += [f"{source}: {problem}" for problem in problems]
+                problems = [message("trust.anchors.leaf", name=certificate.subject)]
+            refused += [message("at", place=source, what=problem) for problem in problems]
             if not problems:
                 taken[certificate.fingerprint] = certificate
     for certificate in taken.values():

@@ -30,6 +30,7 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.texts import of_system
 from mssgw.observe import Event, log, log_bug
 from mssgw.pki.certificates import Certificate
 from mssgw.pki.judgement import Evidence, Purpose
@@ -244,7 +245,7 @@ def _identities(config: Config) -> tuple[Identity | None, Identity | None, list[
             Identity(domain.tls_certificate, domain.tls_key.path) for domain in config.domain if domain.tls_certificate and domain.tls_key
         ]
     except OSError as error:
-        raise ConfigError([("", str(error))]) from error
+        raise ConfigError([("", of_system(error))]) from error
     return relay, clients, others
 
 

@@ -140,7 +140,7 @@ def test_a_service_of_another_user_is_named(node):
 def _as(uid: int, directory: Path) -> list[str]:
     os.seteuid(uid)
     try:
-        return list(owner.problems(directory))
+        return list(map(str, owner.problems(directory)))
     finally:
         os.seteuid(0)
 
@@ -158,7 +158,7 @@ def _as(uid: int, directory: Path) -> list[str]:
 def test_a_place_for_data(tmp_path, place, why):
     """Regression: `config check` accepted a data directory that nobody can make."""
     (tmp_path / "file").write_bytes(b"")
-    found = list(owner.problems(tmp_path / place))
+    found = list(map(str, owner.problems(tmp_path / place)))
     assert [why in sentence for sentence in found] == ([True] if why else [])
     assert not (tmp_path / "new").exists()
 

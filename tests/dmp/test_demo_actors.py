@@ -14,6 +14,7 @@ from mssgw.core.config import load
 from mssgw.demo import cast, stage
 from mssgw.demo.dmp import PATIENTS, commands, write_config
 from mssgw.node.remarks import remarks
+from tests.problems import english
 
 BASE = 24_200
 
@@ -35,14 +36,14 @@ def test_every_actor_of_the_demo_can_sign_for_the_dmp(demo, operator):
         assert actor.certificate is not None
         assert actor.key is not None
         assert FileSigner.load(actor.certificate, actor.key.path).sign(b"x", Algorithm.RSA_SHA256)
-    assert not [path for path, _ in remarks(config, datetime.now(UTC)) if path.startswith("dmp_actor")]
+    assert not [path for path, _ in english(remarks(config, datetime.now(UTC))) if path.startswith("dmp_actor")]
 
 
 def test_config_check_names_an_actor_whose_key_cannot_sign(demo):
     path = demo / "beta" / "mssgw.toml"
     other = path.with_name("elliptic.toml")
     other.write_text(path.read_text().replace("anne.leroy-dmp", "anne.leroy"))
-    (said,) = [sentence for where, sentence in remarks(load(other), datetime.now(UTC)) if where.startswith("dmp_actor")]
+    (said,) = [sentence for where, sentence in english(remarks(load(other), datetime.now(UTC))) if where.startswith("dmp_actor")]
     assert said.startswith("anne.leroy@beta.mssante.test")
     assert "RSA" in said
 

@@ -192,7 +192,7 @@ async def test_a_master_key_has_32_octets(sqlite_config, clock, octets):
 
 async def test_a_missing_master_key_is_refused(sqlite_config, clock):
     sqlite_config.seal.master_key.path.unlink()
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="there is no such file"):
         await store_package.open(sqlite_config, clock, worker="w")
 
 

@@ -12,6 +12,7 @@ from mssgw.demo.whitelist import ListEntry, render, sign
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
 from mssgw.smime.keys import token_worker
+from tests.problems import english
 
 TOML = """
 [node]
@@ -48,7 +49,7 @@ def home(tmp_path):
 def problems(home):
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOML, home))
-    return dict(caught.value.problems)
+    return dict(english(caught.value.problems))
 
 
 def test_complete(home):
@@ -60,7 +61,7 @@ def test_missing_files_are_all_named(home):
         (home / name).unlink()
     found = problems(home)
     assert set(found) >= {"seal.master_key", "relay.certificate", "domain[0].certificate"}
-    assert "No such file" in found["relay.certificate"]
+    assert "there is no such file" in found["relay.certificate"]
 
 
 def test_key_of_another_certificate(home):
@@ -83,7 +84,7 @@ def test_wrong_ldap_settings_are_named_without_asking_the_server(home):
     table = '\n[[ldap]]\nurls = ["ldaps://nowhere.invalid"]\nbase = "dc=x"\nca = "ca.pem"\n'
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOML + table, home))
-    assert dict(caught.value.problems) == {"ldap[0].ca": f"{home}/ca.pem: not PEM certificates, or not their PEM key"}
+    assert dict(english(caught.value.problems)) == {"ldap[0].ca": f"{home}/ca.pem: not PEM certificates, or not their PEM key"}
 
 
 def test_no_anchors(home):
@@ -103,8 +104,8 @@ def test_a_seal_out_of_its_dates_is_remarked_and_stops_no_start(home):
     config = parse(TOML, home)
     require_ready(config)
     today = datetime.now(UTC)
-    assert dict(remarks(config, today)) == {}
-    later = dict(remarks(config, today + timedelta(days=20 * 365)))
+    assert dict(english(remarks(config, today))) == {}
+    later = dict(english(remarks(config, today + timedelta(days=20 * 365))))
     assert set(later) == {"relay.certificate", "domain[0].certificate"}
     assert "peers refuse it" in later["relay.certificate"]
     assert "what is to be signed waits" in later["domain[0].certificate"]
@@ -113,18 +114,18 @@ def test_a_seal_out_of_its_dates_is_remarked_and_stops_no_start(home):
 def found_with(home, table):
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOML + table, home))
-    return caught.value.problems
+    return english(caught.value.problems)
 
 
 def test_directories_of_certificates_that_are_not_there(home):
     """Regression: both passed the check; recipients' mail left in clear, and nobody's mail was opened."""
     assert found_with(home, '[smime]\nrecipients = "nope"\nidentities = "none"\n') == [
-        ("smime.recipients", f"{home}/nope: No such file or directory"),
-        ("smime.identities", f"{home}/none: No such file or directory"),
+        ("smime.recipients", f"{home}/nope: there is no such file"),
+        ("smime.identities", f"{home}/none: there is no such file"),
     ]
     (home / "nope").write_text("a file")
     ((where, sentence),) = found_with(home, '[smime]\nrecipients = "nope"\n')
-    assert (where, sentence) == ("smime.recipients", f"{home}/nope: Not a directory")
+    assert (where, sentence) == ("smime.recipients", f"{home}/nope: this is not a directory")
 
 
 def test_identities_that_can_not_be_used_are_named(home):
@@ -144,7 +145,7 @@ def test_a_recipient_s_file_that_is_broken_is_remarked_and_stops_no_start(home):
     (home / "recipients" / "paul.petit.pem").write_text("garbage")
     config = parse(TOML + '[smime]\nrecipients = "recipients"\n', home)
     require_ready(config)
-    ((where, sentence),) = remarks(config, datetime.now(UTC))
+    ((where, sentence),) = english(remarks(config, datetime.now(UTC)))
     assert where == "smime.recipients"
     assert f"{home}/recipients/paul.petit.pem: " in sentence
 
@@ -166,7 +167,7 @@ def test_a_key_in_a_token_needs_its_library_and_ours(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "pkcs11", None)
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOKEN.format(module="absent.so"), home))
-    assert dict(caught.value.problems) == {
+    assert dict(english(caught.value.problems)) == {
         "domain[0].key": "a key in a token needs python-pkcs11, which is not installed: pip install python-pkcs11",
         "smime.pkcs11_module": f"{home}/absent.so: there is no such PKCS#11 library",
     }
@@ -183,7 +184,7 @@ def test_a_master_key_that_is_none(home):
 
 def test_an_anchor_that_is_no_certificate_is_remarked(home):
     (home / "anchors" / "more.pem").write_text("garbage")
-    assert list(remarks(parse(TOML, home), datetime.now(UTC))) == [
+    assert (english(remarks(parse(TOML, home), datetime.now(UTC)))) == [
         ("trust.anchors", f"{home}/anchors/more.pem: no certificate in it; no authority is known by it")
     ]
 
@@ -195,13 +196,13 @@ def test_a_mistake_stands_where_its_domain_stands(home):
     toml = TOML.replace("[[domain]]", '[[domain]]\nname = "b.test"\n[[domain]]', 1)
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(toml, home))
-    assert "domain[1].key" in dict(caught.value.problems)
+    assert "domain[1].key" in dict(english(caught.value.problems))
 
 
 def remarked(home, toml=TOML):
     config = parse(toml, home)
     require_ready(config)
-    return dict(remarks(config, datetime.now(UTC)))
+    return dict(english(remarks(config, datetime.now(UTC))))
 
 
 def test_a_certificate_that_is_not_for_the_host_name(home):
@@ -232,12 +233,14 @@ def test_a_data_directory_that_can_not_be(home):
     (home / "file").write_bytes(b"")
     with pytest.raises(ConfigError) as caught:
         require_ready(parse(TOML.replace('"data"', '"file/data"'), home))
-    assert dict(caught.value.problems) == {"node.data": f"{home}/file/data can't be made: {home}/file is no directory"}
+    assert dict(english(caught.value.problems)) == {"node.data": f"{home}/file/data can't be made: {home}/file is no directory"}
 
 
 def test_networks_of_the_internet(home):
     hospital = '\n[hospital]\nlisten = ["127.0.0.1:2526"]\nnetworks = ["10.0.0.0/8", "192.0.2.0/24", "8.8.0.0/16"]\n'
-    found = [sentence for where, sentence in remarks(parse(TOML + hospital, home), datetime.now(UTC)) if where == "hospital.networks"]
+    found = [
+        sentence for where, sentence in english(remarks(parse(TOML + hospital, home), datetime.now(UTC))) if where == "hospital.networks"
+    ]
     assert [sentence.split()[0] for sentence in found] == ["8.8.0.0/16"]
 
 

@@ -31,7 +31,9 @@ from mssgw.core.config.queue import Queue
 from mssgw.core.config.relay import Hospital, Relay
 from mssgw.core.config.smime import Smime
 from mssgw.core.config.trust import Trust
-from mssgw.core.errors import ConfigError
+from mssgw.core.config.validation import of_validation
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import message, of_system
 
 __all__ = ["Config", "ConfigError", "DomainSettings", "Listen", "Secret", "Settings", "load", "parse"]
 
@@ -83,9 +85,9 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([("", error.strerror or str(error))]) from error
+        raise ConfigError([("", of_system(error))]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([("", f"not UTF-8 at octet {error.start}")]) from error
+        raise ConfigError([("", message("config.not-utf8", octet=error.start))]) from error
     return parse(text, path.parent.absolute())
 
 
@@ -94,10 +96,10 @@ def parse(text: str, base: Path) -> Config:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([("", f"not TOML: {error}")]) from error
+        raise ConfigError([("", message("config.not-toml", why=str(error)))]) from error
     token = BASE_DIR.set(base)
     try:
-        problems: list[tuple[str, str]] = []
+        problems: list[Problem] = []
         values = {name: _table(name, given, problems) for name, given in tables.items()}
         _required(tables, problems)
         if problems:
@@ -114,9 +116,9 @@ _ROWS: dict[str, type[Settings]] = {"domain": DomainSettings, "route": Route, "l
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
 
 
-def _table(name: str, given: Any, problems: list[tuple[str, str]]) -> Any:
+def _table(name: str, given: Any, problems: list[Problem]) -> Any:
     if name not in _FIELDS:
-        problems.append((name, "no such table; see config/mssgw.toml for those that exist"))
+        problems.append((name, message("config.no-table")))
         return None
     kind = _FIELDS[name].type
     if name in _ROWS and isinstance(given, list):
@@ -125,7 +127,7 @@ def _table(name: str, given: Any, problems: list[tuple[str, str]]) -> Any:
     return _convert(name, given, kind, problems)
 
 
-def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) -> Any:
+def _convert(path: str, given: Any, kind: Any, problems: list[Problem]) -> Any:
     """Convert; when it fails, take the wrong value out and convert again, so that all mistakes are found."""
     removed: set[str] = set()
     for _ in range(64):
@@ -143,18 +145,18 @@ def _convert(path: str, given: Any, kind: Any, problems: list[tuple[str, str]]) 
                 return None
             if "missing required field" in sentence:
                 problems += [
-                    (f"{path}{where}.{name}", "is required")
+                    (f"{path}{where}.{name}", message("config.required"))
                     for name in _missing(kind, given, _steps(where))
                     if f"{where}.{name}" not in removed
                 ]
                 return None
             if "unknown field" in sentence:
                 culprit = sentence.split("`")[1] if "`" in sentence else ""
-                problems.append((f"{path}{where}.{culprit}", "no such setting"))
+                problems.append((f"{path}{where}.{culprit}", message("config.no-setting")))
                 if not _remove(given, [*_steps(where), culprit]):
                     return None
             else:
-                problems.append((f"{path}{where}", sentence + _choices(kind, _steps(where))))
+                problems.append((f"{path}{where}", of_validation(error, sentence, _choices(kind, _steps(where)))))
                 removed.add(where.partition("[")[0])
                 if not _remove(given, _steps(where)):
                     return None
@@ -178,10 +180,10 @@ def _inside(kind: Any, steps: list[str | int]) -> Any:
     return found
 
 
-def _choices(kind: Any, steps: list[str | int]) -> str:
+def _choices(kind: Any, steps: list[str | int]) -> tuple[str, ...]:
     """The words that a setting may have, where it has a few: msgspec names only the wrong one."""
     found = _inside(kind, steps)
-    return f"; one of {', '.join(map(str, found.values))}" if isinstance(found, msgspec.inspect.LiteralType) else ""
+    return tuple(map(str, found.values)) if isinstance(found, msgspec.inspect.LiteralType) else ()
 
 
 def _missing(kind: Any, given: Any, steps: list[str | int]) -> list[str]:
@@ -214,39 +216,39 @@ def _remove(given: Any, steps: list[str | int]) -> bool:
     return True
 
 
-def _required(tables: dict[str, Any], problems: list[tuple[str, str]]) -> None:
-    problems.extend((name, "this table is required") for name in ("node", "seal", "trust") if name not in tables)
+def _required(tables: dict[str, Any], problems: list[Problem]) -> None:
+    problems.extend((name, message("config.table-required")) for name in ("node", "seal", "trust") if name not in tables)
     if not tables.get("domain"):
-        problems.append(("domain", "at least one [[domain]] is required"))
+        problems.append(("domain", message("config.domain-required")))
 
 
-def _across(config: Config) -> Any:
+def _across(config: Config) -> Iterator[Problem]:
     """Contradictions between tables."""
     seen: set[Domain] = set()
     for index, domain in enumerate(config.domain):
         if domain.name in seen:
-            yield f"domain[{index}].name", f"{domain.name} is configured twice"
+            yield f"domain[{index}].name", message("config.twice", name=domain.name)
         seen.add(domain.name)
     for index, route in enumerate(config.route):
         if route.domain in seen:
-            yield f"route[{index}].domain", f"{route.domain} lives here; it can't be routed elsewhere"
+            yield f"route[{index}].domain", message("config.route-here", name=route.domain)
     if (config.submission or config.imap) and config.clients is None:
-        yield "clients", "this table is required when [submission] or [imap] is there"
+        yield "clients", message("config.clients-required")
     if config.hospital and not config.hospital.networks:
-        yield "hospital.networks", "say which networks may hand over mail, or remove [hospital]"
+        yield "hospital.networks", message("config.hospital-networks")
     if config.dmp_actor and config.dmp is None:
-        yield "dmp", "this table is required when a [[dmp_actor]] is there"
+        yield "dmp", message("config.dmp-required")
     if config.dmp and (config.dmp.certificate is None) != (config.dmp.key is None):
-        yield "dmp.key", "certificate and key are given together"
+        yield "dmp.key", message("config.together", one="certificate", other="key")
     for index, actor in enumerate(config.dmp_actor):
         if (actor.certificate is None) != (actor.key is None):
-            yield f"dmp_actor[{index}].key", "certificate and key are given together"
+            yield f"dmp_actor[{index}].key", message("config.together", one="certificate", other="key")
         if actor.key is None and actor.authentication != "card":
-            yield f"dmp_actor[{index}].key", 'without a key only authentication = "card" can sign'
+            yield f"dmp_actor[{index}].key", message("config.card-only")
     listeners: dict[Listen, str] = {}
     for path, listen in _listeners(config):
         if listen in listeners:
-            yield path, f"{listen} is already taken by {listeners[listen]}"
+            yield path, message("config.taken", listen=listen, other=listeners[listen])
         listeners[listen] = path
 
 

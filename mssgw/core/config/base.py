@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from mssgw.core.config import credentials
+from mssgw.core.errors import Mistake, Problem
 from mssgw.core.owner import group, user
+from mssgw.core.texts import Message, NotThere, message
 
 BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
 
@@ -37,7 +39,10 @@ class Network(_Parsed):
     __slots__ = ("_network",)
 
     def __init__(self, text: str) -> None:
-        self._network = ip_network(text)
+        try:
+            self._network = ip_network(text)
+        except ValueError as error:
+            raise Mistake("config.network", text=text) from error
 
     @property
     def is_private(self) -> bool:
@@ -64,11 +69,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mistakes(ValueError):
-    """Contradictions between settings of one table, and mistakes that no type can express: all of them, each as (setting, sentence)."""
+    """Contradictions between settings of one table, and mistakes that no type can express: all of them, each under its setting."""
 
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
+    def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("; ".join(sentence for _, sentence in problems))
+        super().__init__("; ".join(str(sentence) for _, sentence in problems))
 
 
 class Listen(_Parsed):
@@ -83,7 +88,7 @@ class Listen(_Parsed):
     def parse(cls, text: str) -> Listen:
         found = re.fullmatch(r"\[([0-9a-fA-F:.]+)\]:(\d+)|([^:\s]+):(\d+)", text)
         if not found or not 0 <= int(found[2] or found[4]) <= 65535:
-            raise ValueError("expected host:port, as in 0.0.0.0:25 or [::]:25")
+            raise Mistake("config.listen")
         return cls(found[1] or found[3], int(found[2] or found[4]))
 
     @property
@@ -116,9 +121,9 @@ class Secret(_Parsed):
     def parse(cls, text: str) -> Secret:
         scheme, colon, name = text.partition(":")
         if not colon or scheme not in ("file", "credential", "pkcs11") or not name:
-            raise ValueError("expected file:PATH, credential:NAME or pkcs11:token=LABEL;object=NAME")
+            raise Mistake("config.secret")
         if scheme == "credential" and ("/" in name or name.startswith(".")):
-            raise ValueError("credential: takes a name, not a path")
+            raise Mistake("config.credential-name")
         if scheme == "file":
             name = str(BASE_DIR.get() / name)
         return cls(scheme, name)
@@ -131,7 +136,7 @@ class Secret(_Parsed):
         if self.scheme == "file":
             return Path(self.name)
         if self.scheme == "pkcs11":
-            raise FileNotFoundError("stays in its token, and can't be used here")
+            raise NotThere("config.in-token")
         return credentials.find(self.name)
 
     def read(self) -> bytes:
@@ -143,47 +148,45 @@ class Secret(_Parsed):
         if self.scheme != "pkcs11":
             credentials.hold(str(self), self.read())
 
-    def exposure(self, data: Path) -> str:
-        """Who beside the service may read or change the file, as a sentence; "" when nobody.
+    def exposure(self, data: Path) -> Message | None:
+        """Who beside the service may read or change the file; None when nobody.
 
         The service reads its keys by its group, which is that of the directory `data`: root's file with mode 0640. Of
         credentials `credentials.find` takes only private ones.
         """
         if self.scheme != "file":
-            return ""
+            return None
         try:
             found = Path(self.name).stat()
         except OSError:
-            return ""  # reading it reports why
+            return None  # reading it reports why
         try:
             owner, service = data.stat().st_uid, data.stat().st_gid
         except OSError:
             owner, service = found.st_uid, found.st_gid  # no data yet: nothing to compare with
         if found.st_mode & 0o007:
-            who = "everybody can read or change it"
+            who = message("config.exposed.everybody")
         elif found.st_mode & 0o070 and found.st_gid != service:
-            who = f"the group {group(found.st_gid)} can read it, which is not that of the service"
+            who = message("config.exposed.group-reads", group=group(found.st_gid))
         elif found.st_mode & 0o020:
-            who = f"the group {group(found.st_gid)} can change it"
+            who = message("config.exposed.group-changes", group=group(found.st_gid))
         elif found.st_uid not in (0, owner):
-            who = f"it belongs to {user(found.st_uid)}, who is neither root nor the service"
+            who = message("config.exposed.owner", user=user(found.st_uid))
         else:
-            return ""
-        return f"{self}: mode {found.st_mode & 0o777:04o}, {who}; chown root:{group(service)} {self.name} && chmod 640 {self.name}"
+            return None
+        mode = f"{found.st_mode & 0o777:04o}"
+        return message("config.exposed", secret=self, mode=mode, who=who, group=group(service), file=self.name)
 
     def __str__(self) -> str:
         return f"{self.scheme}:{self.name}"
 
 
-STORES = "expected sqlite:PATH or postgresql://user@host/database"
-
-
 def check_store(text: str) -> str:
-    """Raises ValueError unless it is the address of a store that exists: another kind of database is a mistake of the file."""
+    """Raises Mistake unless it is the address of a store that exists: another kind of database is a mistake of the file."""
     scheme, colon, rest = text.partition(":")
     known = (scheme == "sqlite" and rest.strip("/")) or (scheme in ("postgresql", "postgres") and rest.startswith("//"))
     if not colon or not known:
-        raise ValueError(f"{scheme or text}: {STORES}")
+        raise Mistake("config.store", given=scheme or text)
     return text
 
 
@@ -196,7 +199,7 @@ def sqlite_file(store: str, data: Path) -> Path | None:
 def decode_hook(kind: Any, given: Any) -> Any:
     """Turn a TOML value into one of our types. msgspec puts the path in front of what is raised here."""
     if not isinstance(given, str):
-        raise ValueError("expected text")
+        raise Mistake("config.wrong-kind", wanted=message("config.kind.str"), found=message("config.kind.other"))
     if kind is Listen:
         return Listen.parse(given)
     if kind is Secret:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from mssgw.core import unit
+from mssgw.core.texts import NotPermitted, NotThere, message, of_system
 
 STORE: Final = Path("/etc/credstore")  # where `mssgw init` puts the master key
 DECRYPT_SECONDS: Final = 30
@@ -54,18 +55,18 @@ def places(name: str, root: Path = _ROOT) -> tuple[Place, ...]:
 
 def find(name: str, root: Path = _ROOT) -> Path:
     """A file with the octets of credential `name`. Raises OSError: what was tried, or why what was found is not taken."""
-    tried = []
+    tried: list[object] = []
     for place in places(name, root):
         try:
             found = place.path.stat()
         except FileNotFoundError:
-            tried.append(str(place.path))
+            tried.append(place.path)
         except OSError as error:
-            tried.append(f"{place.path} ({error.strerror})")
+            tried.append(message("with-detail", said=str(place.path), detail=of_system(error)))
         else:
             _require_private(place, found)
             return in_memory(name, _decrypted(name, place.path)) if place.encrypted else place.path
-    raise FileNotFoundError(f"no such credential; looked for in {', '.join(tried)}")
+    raise NotThere("credential.none", places=tuple(tried))
 
 
 def hold(reference: str, octets: bytes) -> None:
@@ -97,26 +98,26 @@ def _require_private(place: Place, found: os.stat_result) -> None:
     """Raises PermissionError when the file is not root's or ours, or when others can read or change it."""
     owners = {0, os.geteuid()} | ({place.path.parent.stat().st_uid} if place.by_systemd else set())
     if found.st_uid not in owners:
-        raise PermissionError(f"{place.path} belongs to user {found.st_uid}, neither to root nor to who runs this; chown root {place.path}")
+        raise NotPermitted("credential.owner", path=place.path, uid=found.st_uid)
     if not stat.S_ISREG(found.st_mode):
-        raise PermissionError(f"{place.path} is no file")
+        raise NotPermitted("credential.no-file", path=place.path)
     mode = stat.S_IMODE(found.st_mode)
     if mode & (0o022 if place.encrypted else 0o007 if place.by_systemd else 0o077):  # systemd-creds lets everybody read what it encrypts
-        raise PermissionError(f"{place.path} has mode {mode:04o}, others can read or change it; chmod 600 {place.path}")
+        raise NotPermitted("credential.open", path=place.path, mode=f"{mode:04o}")
 
 
 def _decrypted(name: str, path: Path) -> bytes:
     """Raises OSError."""
     program = shutil.which("systemd-creds")
     if program is None:
-        raise FileNotFoundError(f"{path} is encrypted, and systemd-creds, which decrypts it, is not installed")
+        raise NotThere("credential.no-program", path=path)
     try:
         done = subprocess.run(  # noqa: S603 - systemd's own program, a path of ours
             [program, "decrypt", f"--name={name}", str(path), "-"], capture_output=True, timeout=DECRYPT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise PermissionError(f"{path}: systemd-creds did not decrypt it within {DECRYPT_SECONDS} s") from None
+        raise NotPermitted("credential.slow", path=path, seconds=DECRYPT_SECONDS) from None
     if done.returncode or len(done.stdout) > MAX_OCTETS:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise PermissionError(f"{path}: systemd-creds can't decrypt it: {said or f'status {done.returncode}'}")
+        raise NotPermitted("credential.refused", path=path, why=said or f"status {done.returncode}")
     return done.stdout

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mssgw.core.config.base import Mistakes, Secret, Settings, check_store, sqlite_file
+from mssgw.core.errors import Mistake
+from mssgw.core.texts import Message, message
 
 
 class Dmp(Settings, frozen=True):
@@ -91,15 +93,15 @@ class Dmp(Settings, frozen=True):
     def __post_init__(self) -> None:
         try:
             check_store(self.store)
-        except ValueError as error:
-            raise Mistakes([("store", str(error))]) from error
+        except Mistake as error:
+            raise Mistakes([("store", error.message)]) from error
 
-    def misplaced(self, data: Path, base: Path) -> str:
-        """Why a new store may not be made: one lies at `base`, where its relative path once started. "" when none does."""
+    def misplaced(self, data: Path, base: Path) -> Message | None:
+        """Why a new store may not be made: one lies at `base`, where its relative path once started. None when none does."""
         file, before = sqlite_file(self.store, data), sqlite_file(self.store, base)
         if file is None or before is None or file == before or file.exists() or not before.exists():
-            return ""
-        return f"the store lies at {before} and is looked for at {file}: a relative path starts at node.data; mv {before}* {file.parent}/"
+            return None
+        return message("config.dmp-moved", before=before, file=file, folder=file.parent)
 
 
 class DmpActor(Settings, frozen=True):

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from mssgw.core.address import AddressError, Domain, parse_domain
+from mssgw.core.address import Domain, parse_domain
 from mssgw.core.config.base import Secret, Settings
+from mssgw.core.errors import Mistake
 
 Policy = Literal["always", "when-possible", "never"]
 
@@ -47,11 +48,11 @@ class DomainSettings(Settings, frozen=True):
     def __post_init__(self) -> None:
         check_domain(self.name)
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together")
+            raise Mistake("config.together", one="certificate", other="key")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key go together")
+            raise Mistake("config.together", one="tls_certificate", other="tls_key")
         if self.sign == "always" and self.key is None:
-            raise ValueError('sign = "always" needs certificate and key')
+            raise Mistake("config.sign-always")
 
 
 class Route(Settings, frozen=True):
@@ -64,8 +65,6 @@ class Route(Settings, frozen=True):
 
 
 def check_domain(text: str) -> None:
-    try:
-        if parse_domain(text) != text:
-            raise ValueError(f"write it as {parse_domain(text)}")
-    except AddressError as error:
-        raise ValueError(str(error)) from error
+    """Raises Mistake unless it is a domain as the DNS and the list write it."""
+    if (known := parse_domain(text)) != text:
+        raise Mistake("config.write-as", known=known)

@@ -13,6 +13,8 @@ from mssgw.core.address import Domain
 from mssgw.core.config import ldap_filter
 from mssgw.core.config.base import Mistakes, Secret, Settings
 from mssgw.core.config.domain import check_domain
+from mssgw.core.errors import Mistake, Problem
+from mssgw.core.texts import message
 
 _URL = re.compile(r"(ldaps?)://(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+))(?::(\d{1,5}))?/?\Z")
 _TYPE = r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)"
@@ -93,33 +95,33 @@ class Ldap(Settings, frozen=True):
         if problems := list(self._mistakes()):
             raise Mistakes(problems)
 
-    def _mistakes(self) -> Iterator[tuple[str, str]]:
+    def _mistakes(self) -> Iterator[Problem]:
         for name, check, values in (("urls", require_url, self.urls), ("domains", check_domain, self.domains)):
             for index, value in enumerate(values):
                 try:
                     check(value)
-                except ValueError as error:
-                    yield f"{name}[{index}]", str(error)
+                except Mistake as error:
+                    yield f"{name}[{index}]", error.message
         if self.base and not _NAME.match(self.base):
-            yield "base", f"{self.base!r} is not a distinguished name such as ou=people,dc=hospital,dc=example"
+            yield "base", message("config.ldap.base", given=repr(self.base))
         try:
             ldap_filter.parse(self.filter)
         except ldap_filter.FilterError as error:
-            yield "filter", str(error)
+            yield "filter", error.message
         if bool(self.bind_dn) != (self.password is not None):
-            yield "password" if self.bind_dn else "bind_dn", "bind_dn and password go together"
+            yield "password" if self.bind_dn else "bind_dn", message("config.together", one="bind_dn", other="password")
         if (self.certificate is None) != (self.key is None):
-            yield "key" if self.certificate else "certificate", "certificate and key go together"
+            yield "key" if self.certificate else "certificate", message("config.together", one="certificate", other="key")
         clear = not self.starttls and any(url.startswith("ldap:") for url in self.urls)
         if clear and (self.password or self.certificate):
-            yield "starttls", "starttls = false with an ldap: server would send the password in clear; use ldaps: or starttls = true"
+            yield "starttls", message("config.ldap.clear")
         if self.stale_seconds < self.cache_seconds:
-            yield "stale_seconds", "stale_seconds is shorter than cache_seconds"
+            yield "stale_seconds", message("config.ldap.stale")
 
 
 def require_url(url: str) -> tuple[str, str, int]:
-    """(scheme, host, port). Raises ValueError."""
+    """(scheme, host, port). Raises Mistake."""
     found = _URL.match(url)
     if not found or not 0 < int(found[4] or 1) <= 65535:
-        raise ValueError(f"{url!r} is not ldaps://host or ldap://host, with a port or without")
+        raise Mistake("config.ldap.url", given=repr(url))
     return found[1], found[2] or found[3], int(found[4] or (636 if found[1] == "ldaps" else 389))

@@ -10,14 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from mssgw.core.errors import Mistake
+
 MAX_DEPTH: Final = 8
 
 
-class FilterError(ValueError):
+class FilterError(Mistake):
     """Not a search filter (RFC 4515). The text says where."""
 
 
 HOLES: Final = ("address", "local", "domain")
+_WRITTEN: Final = {name: f"{{{name}}}" for name in HOLES}
 _HOLE = re.compile(r"\{(\w*)\}")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?:;[A-Za-z0-9-]+)*\Z|[0-9]+(?:\.[0-9]+)+(?:;[A-Za-z0-9-]+)*\Z")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
@@ -41,7 +44,7 @@ class Value:
             elif piece in HOLES:
                 parts.append(piece)
             else:
-                raise FilterError(f"{{{piece}}} is none of {{address}}, {{local}}, {{domain}}")
+                raise FilterError("config.filter.hole", given=f"{{{piece}}}", **_WRITTEN)
         return cls(tuple(parts))
 
 
@@ -78,9 +81,9 @@ def parse(text: str) -> Filter:
     """A filter in RFC 4515 form, with {address}, {local} and {domain} in its values. Raises FilterError."""
     found, at = _parse(text, 0, MAX_DEPTH)
     if at != len(text):
-        raise FilterError(f"something follows the filter at character {at + 1}")
+        raise FilterError("config.filter.rest", at=at + 1)
     if not any(_holes(found)):
-        raise FilterError("the filter names nobody: {address}, {local} or {domain} is missing")
+        raise FilterError("config.filter.nobody", **_WRITTEN)
     return found
 
 
@@ -96,9 +99,9 @@ def _holes(one: Filter) -> Iterable[str]:
 
 def _parse(text: str, at: int, depth: int) -> tuple[Filter, int]:
     if text[at : at + 1] != "(":
-        raise FilterError(f"'(' expected at character {at + 1}")
+        raise FilterError("config.filter.expected", sign="'('", at=at + 1)
     if not depth:
-        raise FilterError(f"deeper than {MAX_DEPTH} levels")
+        raise FilterError("config.filter.deep", most=MAX_DEPTH)
     at += 1
     if (kind := text[at : at + 1]) in ("&", "|", "!"):
         inside: list[Filter] = []
@@ -107,29 +110,29 @@ def _parse(text: str, at: int, depth: int) -> tuple[Filter, int]:
             one, at = _parse(text, at, depth - 1)
             inside.append(one)
         if not inside or (kind == "!" and len(inside) > 1):
-            raise FilterError(f"'{kind}' with {len(inside)} filters at character {at + 1}")
+            raise FilterError("config.filter.group", kind=f"'{kind}'", number=len(inside), at=at + 1)
         made: Filter = Group(kind, tuple(inside))
     else:
         end = next((index for index in range(at, len(text)) if text[index] in "()"), len(text))
         made, at = _item(text[at:end]), end
     if text[at : at + 1] != ")":
-        raise FilterError(f"')' expected at character {at + 1}")
+        raise FilterError("config.filter.expected", sign="')'", at=at + 1)
     return made, at + 1
 
 
 def _item(text: str) -> Filter:
     found = _SIMPLE.match(text)
     if not found:
-        raise FilterError(f"'{text}' is not attribute=value; matching rules (:=) are not known here")
+        raise FilterError("config.filter.item", text=text)
     name, sign, value = found.groups()
     if not _ATTRIBUTE.match(name):
-        raise FilterError(f"'{name}' is not the name of an attribute")
+        raise FilterError("config.filter.attribute", name=name)
     if sign == "=" and value == "*":
         return Presence(name.encode())
     if sign == "=" and "*" in value:
         pieces = tuple(Value.parse(piece) for piece in value.split("*"))
         if not any(piece.parts for piece in pieces):
-            raise FilterError(f"'{text}' has nothing between its stars")
+            raise FilterError("config.filter.stars", text=text)
         return Substrings(name.encode(), pieces)
     return Comparison(sign, name.encode(), Value.parse(value))
 
@@ -140,6 +143,6 @@ def _unescape(text: str) -> bytes:
     made = [first.encode()]
     for one in others:
         if not _HEX.match(one):
-            raise FilterError(f"'\\{one[:2]}' is not a backslash and two hexadecimal digits")
+            raise FilterError("config.filter.escape", text=f"\\{one[:2]}")
         made += [bytes.fromhex(one[:2]), one[2:].encode()]
     return b"".join(made)

@@ -10,6 +10,8 @@ from msgspec import Meta
 from bilingual.localtime import DEFAULT, zone_named
 from mssgw.core.address import AddressError, parse_domain
 from mssgw.core.config.base import Listen, Mistakes, Secret, Settings, check_store
+from mssgw.core.errors import Mistake
+from mssgw.core.texts import message
 
 
 class Node(Settings, frozen=True):
@@ -30,18 +32,18 @@ class Node(Settings, frozen=True):
     def __post_init__(self) -> None:
         try:
             check_store(self.store)
-        except ValueError as error:
-            raise Mistakes([("store", str(error))]) from error
+        except Mistake as error:
+            raise Mistakes([("store", error.message)]) from error
         try:
             zone_named(self.timezone)
         except ValueError as error:
-            raise Mistakes([("timezone", str(error))]) from error
+            raise Mistakes([("timezone", message("config.timezone", name=repr(self.timezone)))]) from error
         try:
             known = parse_domain(self.hostname)
         except AddressError as error:
-            raise ValueError(f"hostname {self.hostname!r} is not a host name such as mx.chu.example: {error}") from error
+            raise Mistake("config.hostname", name=repr(self.hostname), why=error.message) from error
         if known != self.hostname.lower():
-            raise ValueError(f"write the hostname as {known}")
+            raise Mistake("config.hostname-plain", known=known)
 
 
 class Seal(Settings, frozen=True):
@@ -81,5 +83,4 @@ class Metrics(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         if seen := [one for one in self.listen if not one.is_loopback]:
-            sentence = "can be reached from outside, and asks nobody who they are; listen on 127.0.0.1 or [::1]"
-            raise Mistakes([("listen", f"{one} {sentence}") for one in seen])
+            raise Mistakes([("listen", message("config.metrics-outside", listen=one)) for one in seen])

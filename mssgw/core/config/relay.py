@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from mssgw.core.config.base import Listen, Mistakes, Network, Secret, Settings
+from mssgw.core.texts import message
 
 
 class Relay(Settings, frozen=True):
@@ -49,4 +50,4 @@ class Hospital(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         if wide := [network for network in self.networks if network.is_everybody]:
-            raise Mistakes([("networks", f"{one} lets everybody hand over mail; name the hospital's own networks") for one in wide])
+            raise Mistakes([("networks", message("config.everybody", network=one)) for one in wide])

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mssgw.core.config.base import Settings
+from mssgw.core.errors import Mistake
 
 Revocation = Literal["hard", "soft", "none"]
 
@@ -82,8 +83,8 @@ class Trust(Settings, frozen=True):
     def __post_init__(self) -> None:
         for fingerprint in self.anchor_fingerprints:
             if not _FINGERPRINT.match(fingerprint):
-                raise ValueError("anchor_fingerprints: write 64 lower-case hex digits without colons")
+                raise Mistake("config.fingerprint")
         if self.warn_age_hours > self.max_age_hours:
-            raise ValueError("warn_age_hours is larger than max_age_hours, so the alarm would come too late")
+            raise Mistake("config.warn-late")
         if self.pki == "igc-sante-test" and not self.anchor_fingerprints:
-            raise ValueError('pki = "igc-sante-test" needs anchor_fingerprints')
+            raise Mistake("config.test-fingerprints")

@@ -6,12 +6,27 @@ A missing key is a bug and raises KeyError. How to add a sentence: docs/developi
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 
 import bilingual
 from bilingual import LANGUAGES, Language, Message
 
-__all__ = ["LANGUAGES", "PACKAGE", "Language", "Message", "either", "has", "message", "named", "text"]
+__all__ = [
+    "LANGUAGES",
+    "PACKAGE",
+    "Explained",
+    "Language",
+    "Message",
+    "NotPermitted",
+    "NotThere",
+    "either",
+    "has",
+    "message",
+    "named",
+    "of_system",
+    "text",
+]
 
 PACKAGE: Final = "mssgw"
 
@@ -34,6 +49,29 @@ def has(key: str) -> bool:
 def either(key: str, otherwise: str, /, **values: object) -> Message:
     """The sentence `key`, or the words of somebody else as they came where there is none."""
     return message(key, **values) if has(key) else message("words", words=otherwise)
+
+
+class Explained(OSError):
+    """An error about a file that our own code found, with its sentence."""
+
+    def __init__(self, key: str, /, **values: object) -> None:
+        self.message: Final = message(key, **values)
+        super().__init__(str(self.message))
+
+
+class NotThere(Explained, FileNotFoundError):
+    """The file is not there, or nowhere."""
+
+
+class NotPermitted(Explained, PermissionError):
+    """The file is there and is not taken."""
+
+
+def of_system(error: OSError) -> Message:
+    """What the system says about a file, without its name; in its own words where the catalogue has none."""
+    if isinstance(error, Explained):
+        return error.message
+    return either(f"os.{errno.errorcode.get(error.errno or 0, '')}", error.strerror or str(error))
 
 
 def named(keys: tuple[str, ...], language: Language) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _names(value: bytes, element: der.Tlv, tag: int, most: int) -> tuple[Names, 
         for name in der.inside(value, group, der.SEQUENCE, MAX_NAMES, 1):
             try:
                 if name[0] != 0x81:
-                    raise AddressError
+                    raise AddressError("address.no-at")
                 found.append(Address.parse(value[name[2] : name[3]].decode("ascii")))
             except (AddressError, UnicodeDecodeError):
                 others += 1

@@ -22,10 +22,11 @@ from pathlib import Path
 from mssgw.core.address import Address, AddressError
 from mssgw.core.config.base import Secret
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import Message, message, of_system
 from mssgw.observe import Event, log
 from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.directories.candidate import Candidate
-from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, Reason, SmimeError
+from mssgw.smime.errors import DirectoryUnavailable, KeyUnavailable, Reason, SmimeError, of_error
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import MAX_KEY_FILE, FileKey, Identity, load_certificates, require_same_key
 from mssgw.smime.keys.key import identity as make_identity
@@ -57,7 +58,7 @@ class _File:
     state: State
     certificates: tuple[Certificate, ...]
     owners: tuple[frozenset[str], ...]  # of each certificate; of a broken file, all in one
-    problem: str = ""
+    problem: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class _Index:
                     certificates[key].append(certificate.der)
                 holders[certificate.der] |= owners
             if one.problem:
-                unknown |= dict.fromkeys(frozenset().union(*one.owners), one.problem)
+                unknown |= dict.fromkeys(frozenset().union(*one.owners), str(one.problem))
         return cls(
             {key: tuple(found) for key, found in certificates.items()},
             {der: Holder(frozenset(keys)) for der, keys in holders.items()},
@@ -139,7 +140,7 @@ class CertificateFiles:
         return self._index
 
 
-def file_problems(directory: Path) -> list[str]:
+def file_problems(directory: Path) -> list[Message]:
     """The certificate files that can't be read, a sentence each. Raises OSError when it is the directory."""
     looked = (_look(directory / name, state, None) for name, state in _states(directory).items())
     return [one.problem for one in looked if one.problem]
@@ -172,7 +173,7 @@ def key_files(directory: Path) -> list[tuple[Path, ...]]:
     return [*_pairs(directory), *((path,) for path in _bundles(directory))]
 
 
-def identity_remarks(directory: Path) -> list[str]:
+def identity_remarks(directory: Path) -> list[Message]:
     """What stands there and is not used, a sentence each."""
     try:
         paired = {path for pair in _pairs(directory) for path in pair}
@@ -182,9 +183,9 @@ def identity_remarks(directory: Path) -> list[str]:
     except (ConfigError, OSError):
         return []  # a mistake, and reported as one
     return [
-        *(f"{path}: there is no {path.with_suffix('.key').name} beside it; nothing is signed or read with it" for path in alone),
-        *(f"{path}: there is no {path.with_suffix('.pem').name} beside it; the key is not used" for path in keys),
-        *(f"{path}: PKCS#12 is not read here; take it in by `mssgw identity add`, or `mssgw identity import`" for path in bundles),
+        *(message("remark.no-key-beside", path=path, name=path.with_suffix(".key").name) for path in alone),
+        *(message("remark.no-certificate-beside", path=path, name=path.with_suffix(".pem").name) for path in keys),
+        *(message("remark.bundle", path=path) for path in bundles),
     ]
 
 
@@ -192,12 +193,12 @@ def _bundles(directory: Path) -> list[Path]:
     try:
         return sorted(path for path in directory.iterdir() if path.suffix.lower() in (".p12", ".pfx") and not path.name.startswith("."))
     except OSError as error:
-        raise ConfigError([("smime.identities", f"{directory}: {error.strerror or error}")]) from error
+        raise ConfigError([("smime.identities", message("at", place=directory, what=of_system(error)))]) from error
 
 
-def identity_problems(directory: Path) -> list[str]:
+def identity_problems(directory: Path) -> list[Message]:
     """What is wrong with the identities, a sentence each: certificates, keys, keys of other certificates."""
-    problems = []
+    problems: list[Message] = []
     try:
         pairs = list(_pairs(directory))
     except ConfigError as error:
@@ -206,7 +207,7 @@ def identity_problems(directory: Path) -> list[str]:
         try:
             require_same_key(_read(path), key)
         except KeyUnavailable as error:
-            problems.append(error.detail if str(key) in error.detail else f"{key}: {error.detail}")
+            problems.append(message("at", place=key, what=of_error(error)))
         except (OSError, SmimeError) as error:
             problems.append(_sentence(path, error))
     return problems
@@ -216,7 +217,7 @@ def _pairs(directory: Path) -> Iterator[tuple[Path, Path]]:
     try:
         names = _states(directory)
     except OSError as error:
-        raise ConfigError([("smime.identities", f"{directory}: {error.strerror or error}")]) from error
+        raise ConfigError([("smime.identities", message("at", place=directory, what=of_system(error)))]) from error
     for name in names:
         path = directory / name
         if (key := path.with_suffix(".key")).exists():
@@ -248,8 +249,8 @@ def _read(path: Path) -> tuple[Certificate, ...]:
     return load_certificates(path.read_bytes())
 
 
-def _sentence(path: Path, error: OSError | SmimeError) -> str:
-    return f"{path}: {error.detail if isinstance(error, SmimeError) else error.strerror or error}"
+def _sentence(path: Path, error: OSError | SmimeError) -> Message:
+    return message("at", place=path, what=of_system(error) if isinstance(error, OSError) else message("words", words=error.detail))
 
 
 def _owners(certificate: Certificate, stem: str) -> frozenset[str]:

@@ -26,7 +26,8 @@ from typing import Final
 from mssgw.core.address import Address, AddressError
 from mssgw.core.config import ldap_filter
 from mssgw.core.config.ldap import Ldap, require_url
-from mssgw.core.errors import ConfigError
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import Message, message, of_system
 from mssgw.observe import Event, log, log_bug
 from mssgw.pki import der
 from mssgw.pki.certificates import MAX_OCTETS
@@ -97,7 +98,7 @@ class LdapDirectory:
     def __init__(self, settings: Ldap, place: str = "ldap", *, clock: Callable[[], float] = time.monotonic) -> None:
         """`place` is where the settings stand, for messages. Raises ConfigError with everything that is wrong."""
         self._settings, self._place, self._clock = settings, place, clock
-        problems: list[tuple[str, str]] = []
+        problems: list[Problem] = []
         self._filter = ldap_filter.parse(settings.filter)
         context = _context(settings, place, problems)
         if problems:
@@ -250,27 +251,27 @@ def directories(settings: Sequence[Ldap]) -> tuple[LdapDirectory, ...]:
     return tuple(made)
 
 
-def _context(settings: Ldap, place: str, problems: list[tuple[str, str]]) -> ssl.SSLContext:
+def _context(settings: Ldap, place: str, problems: list[Problem]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if settings.ca:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, and knows only what we give it
         try:
             context.load_verify_locations(settings.ca)
         except (OSError, ssl.SSLError) as error:
-            problems.append((f"{place}.ca", f"{settings.ca}: {_file_problem(error)}"))
+            problems.append((f"{place}.ca", message("at", place=settings.ca, what=_file_problem(error))))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.certificate and settings.key:
         try:
             context.load_cert_chain(settings.certificate, settings.key.path)
         except (OSError, ssl.SSLError) as error:
-            problems.append((f"{place}.certificate", f"{settings.certificate}: {_file_problem(error)}"))
+            problems.append((f"{place}.certificate", message("at", place=settings.certificate, what=_file_problem(error))))
     return context
 
 
-def _file_problem(error: OSError) -> str:
+def _file_problem(error: OSError) -> Message:
     if isinstance(error, ssl.SSLError):
-        return "the key is not that of the certificate" if "MISMATCH" in str(error) else "not PEM certificates, or not their PEM key"
-    return error.strerror or str(error)
+        return message("config.other-key" if "MISMATCH" in str(error) else "config.no-pem")
+    return of_system(error)
 
 
 def _server(url: str, context: ssl.SSLContext, starttls: bool) -> Server:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from mssgw.core.address import Domain
 from mssgw.core.errors import NotFound
+from mssgw.core.texts import message
 from mssgw.store import audit, schema
 from mssgw.store.engine import Reader, Transaction
 from mssgw.store.queue.claims import finish_if_done, set_state
@@ -49,7 +50,7 @@ def show(rx: Reader, trace: str) -> Queued:
     """One message with all its deliveries, finished ones too. Raises NotFound."""
     row = rx.run(sa.select(_queued.id, _queued.received, _queued.finished).where(_queued.trace == trace)).first()
     if row is None:
-        raise NotFound("No such message in the queue", detail=f"trace {trace}")
+        raise NotFound("No such message in the queue", detail=f"trace {trace}", message=message("queue.no-message"))
     deliveries = of_rows(rx, rx.run(DELIVERIES.where(_delivery.queued_id == row.id).order_by(_delivery.id)).all())
     return Queued(trace, row.received, row.finished, deliveries)
 
