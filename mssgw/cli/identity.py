@@ -20,9 +20,11 @@ from mssgw.cli.account import account_at, address_argument
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, say, warn
 from mssgw.cli.opened import acting, reading, with_store
+from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address
 from mssgw.core.clock import SystemClock
-from mssgw.core.errors import MailError
+from mssgw.core.errors import MailError, Mistake
+from mssgw.core.texts import message
 from mssgw.flow import enrolment
 from mssgw.flow.enrolment import NotTakenIn, Owner
 from mssgw.smime import files
@@ -255,8 +257,8 @@ def _files(given: list[Path] | tuple[Path, ...], passphrase_file: Path | None, *
 def _reference(text: str) -> TokenReference:
     try:
         return TokenReference.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}", param_hint="--token") from error
+    except Mistake as error:
+        raise WrongUse(message("at", place=text, what=error.message), "--token") from error
 
 
 # --- sentences ------------------------------------------------------------------------------------------------------------
