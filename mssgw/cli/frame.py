@@ -41,9 +41,9 @@ def at(place: object, what: Message) -> Message:
 
 
 def both(*messages: Message) -> str:
-    """For people: all of it in French, then in English; what is the same in both stands once."""
+    """For people: all of it in French, then in English; what differs in nothing but no-break spaces stands once."""
     french, english = ("\n".join(one.text(language) for one in messages) for language in LANGUAGES)
-    return f"{french}\n{english}" if french != english else english
+    return f"{french}\n{english}" if french.replace("\N{NO-BREAK SPACE}", "") != english else english
 
 
 # --- output -------------------------------------------------------------------------------------------------------------

@@ -371,6 +371,16 @@ def test_a_mailbox_comes_back_as_new_messages_beside_those_that_are_there(node, 
     assert rows[0].envelope == b"(envelope of 300)"
 
 
+def test_killed_while_it_puts_messages_back_it_is_done_again(node, place):
+    backup(node, place)
+    mailbox = ("restore", str(place), "--config", str(node.config), "--mailbox", f"alice@{DOMAIN}")
+    done = child(node, "restore.messages", *mailbox)
+    assert done.returncode == 137, done.stderr
+    assert "0 message(s) added, 3 there already" in restore(place, *mailbox[2:])
+    assert folders(node)["Restauré/INBOX"] == 3
+    assert node("check").strip() == "ok"
+
+
 def test_one_message_by_its_message_id(node, place):
     backup(node, place)
     said = restore(place, "--config", node.config, "--mailbox", f"alice@{DOMAIN}", "--message-id", f"<2@{DOMAIN}>")

@@ -66,9 +66,10 @@ def test_anchors_without_a_root(verb: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - ALONE - {("smime", "verify"), ("trust", "verify")}), ids=" ".join)
-def test_nothing_at_all(verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_at_all(verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MSSGW_CONFIG", raising=False)
-    done = mssgw(*verb, "--json")
+    place = ("--config", tmp_path / "mssgw.toml") if verb == ("init",) else ()  # its default is the machine's own, which may be there
+    done = mssgw(*verb, "--json", *place)
     assert refused(done, 2)["fault"] == "usage"
 
 

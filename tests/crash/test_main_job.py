@@ -7,7 +7,6 @@ import contextlib
 import imaplib
 import os
 import random
-import re
 import signal
 import smtplib
 import threading
@@ -16,18 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash import points
 from tests.world import World, free_base, until
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 LONG = os.environ.get("MSSGW_CRASH") == "long"
 MESSAGES = 2000 if LONG else 160
 KILLS = 40 if LONG else 6
 ARRIVAL = 1200 if LONG else 120  # seconds: after several retries the next one comes late
-POINTS = sorted({name for path in (ROOT / "mssgw").rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())})
-# Points that the way of one message from alpha to beta doesn't pass; their own tests in tests/store and tests/flow kill there.
-ELSEWHERE: dict[str, str] = {}
 
 
 class Sender(threading.Thread):
@@ -96,7 +92,7 @@ def test_any_worker_killed_at_random_moments(world):
     print(f"{len(accepted)} accepted, 0 lost, {sum(received.values()) - len(received)} twice")
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])
+@pytest.mark.parametrize("point", points.of_mail(points.ROOT / "mssgw"))
 def test_killed_at_each_named_point(world, point):
     crash_file = Path(world.environment["MSSGW_CRASH_FILE"])
     crash_file.write_text(point)

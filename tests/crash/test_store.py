@@ -3,12 +3,10 @@
 import asyncio
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +14,11 @@ from mssgw import store as store_package
 from mssgw.core.clock import SystemClock
 from mssgw.store import mailboxes, queue
 from mssgw.store.queue import Outcome, State
+from tests.crash.points import ROOT, of_mail
 from tests.store.messages import inbox_of, new_account
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-STORE = ROOT / "mssgw" / "store"
-POINTS = sorted({name for path in STORE.rglob("*.py") for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())})
 LONG = os.environ.get("MSSGW_CRASH") == "long"
 ROUNDS = 12 if LONG else 3
 COUNT = 400 if LONG else 60
@@ -93,7 +89,7 @@ def words(octets):
     return [line for line in lines if line[0] not in ("ready", "done")]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", of_mail(ROOT / "mssgw" / "store"))
 async def test_killed_at_a_named_point(config, box, point):
     process = start(config, "w", 20, MSSGW_CRASH_AT=f"{point}:5")
     out, err = await asyncio.to_thread(process.communicate)

@@ -46,14 +46,14 @@ def test_what_waits_with_its_last_words(run):
 def test_hold_release_retry_drop(run):
     assert run("queue", "hold", "AAAA", "--json") == {"changed": 2, "what": "held"}
     assert {one["trace"] for one in run("queue", "list", "--held", "--json")} == {"AAAA"}
-    assert "none held" in run("queue", "hold", "AAAA", status=1)
+    assert "Nothing was changed" in run("queue", "hold", "AAAA", status=1)
     assert run("queue", "release", "--domain", "gamma.mssante.test", "--json")["changed"] == 1
     assert run("queue", "retry", "BBBB", "--json")["changed"] == 1
     assert run("queue", "drop", "--all", "--json")["changed"] == 4
     assert run("queue", "list") == "nothing waits\n"
     shown = run("queue", "show", "BBBB", "--json")
     assert shown["deliveries"][0]["recipients"][0]["state"] == "DROPPED"
-    assert "none dropped" in run("queue", "drop", "BBBB", status=1)
+    assert "Nothing was changed" in run("queue", "drop", "BBBB", status=1)
 
 
 def test_nothing_is_meant_by_accident(run):

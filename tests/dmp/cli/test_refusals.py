@@ -90,10 +90,10 @@ def test_no_changes_nothing(mssgw):
 )  # fmt: skip
 def test_the_words_of_an_answer(monkeypatch, typed, yes):
     from mssgw.cli.dmp import session
-    from mssgw.cli.frame import Said
+    from mssgw.core.texts import message
 
     monkeypatch.setattr(session.sys, "stdin", io.StringIO("" if typed is None else typed + "\n"))
-    assert session.answered(Said("Question ?", "Question?")) is yes
+    assert session.answered(message("dmp.answer")) is yes
 
 
 def test_every_reason_of_a_refusal_is_shown(mssgw):
