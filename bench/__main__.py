@@ -1,4 +1,4 @@
-"""`make bench`: SMTP beside Postfix, IMAP beside Dovecot, in one sitting. Prints the table of bench/README.md.
+"""`make bench`: identities, SMTP beside Postfix, IMAP beside Dovecot, in one sitting. Prints the table of bench/README.md.
 
 Medians of `--rounds` rounds; what isn't installed is left out. `--quick` is for trying the harness, not for numbers.
 """
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import imap, smtp
+from bench import identities, imap, smtp
 from bench.ours import Node, house
 from bench.theirs import dovecot, postfix
 
@@ -76,10 +76,14 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--messages", type=int, default=3000)
     options.add_argument("--mailbox", type=int, default=10_000)
-    options.add_argument("--only", choices=["smtp", "imap"])
+    options.add_argument("--only", choices=["smtp", "imap", "identities"])
     options.add_argument("--quick", action="store_true")
     given = options.parse_args()
     rounds, messages, count = (1, 300, 500) if given.quick else (given.rounds, given.messages, given.mailbox)
+    if given.only in (None, "identities"):
+        identities.run(200 if given.quick else 2000)
+    if given.only == "identities":
+        return
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench")))
         home.chmod(0o755)  # Postfix works there as another user

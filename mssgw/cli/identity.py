@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,9 +28,10 @@ from mssgw.core.errors import MailError, Mistake
 from mssgw.core.texts import message
 from mssgw.flow import enrolment
 from mssgw.flow.enrolment import NotTakenIn, Owner
+from mssgw.node.unlocking import unlock as node_unlock
 from mssgw.smime import files
 from mssgw.smime.directories.files import key_files
-from mssgw.smime.errors import FileProblem, KeyFileError, SmimeError
+from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.places import TokenReference
 from mssgw.store import Reader, Store, identities
@@ -171,6 +173,31 @@ def retire(number: _Number, config: ConfigFile, json: Json = False) -> None:
     with _sentences():
         found = with_store(loaded(config), lambda opened: opened.write(lambda tx: identities.retire(tx, IdentityId(number), _caller())))
     output(both(say("identity.retired", number=number, address=str(found.address))), json=json, document=_described(found))
+
+
+@app.command()
+def unlock(
+    who: _Who,
+    config: ConfigFile,
+    pin_stdin: Annotated[bool, typer.Option("--pin-stdin", help="Read the PIN from the first line of standard input.")] = False,
+    json: Json = False,
+) -> None:
+    """Give the PIN of a person's card or token to the running node, for as long as the card stays in."""
+    settings = loaded(config)
+    found = with_store(settings, lambda opened: opened.read(lambda rx: identities.of_account(rx, account_at(rx, who).id)))
+    references = [one.token for one in found if one.token and one.state is State.ACTIVE and TokenReference.parse(one.token).pin is None]
+    if not references:
+        raise failure(say("identity.no-token", address=str(who)), fault="token")
+    done = 0
+    for token, reference in {TokenReference.parse(one).token: one for one in references}.items():
+        pin = sys.stdin.readline().rstrip("\r\n") if pin_stdin else str(typer.prompt(f"PIN ({token})", hide_input=True, err=True))
+        try:
+            done = node_unlock(settings.node.data, reference, pin)
+        except KeyUnavailable as error:
+            raise failure(say("identity.not-unlocked", token=token), fault="token", detail=error.detail) from error
+        if not done:
+            raise failure(say("identity.no-node"), fault="no-node")
+    output(both(say("identity.unlocked", address=str(who))), json=json, document={"address": str(who), "workers": done})
 
 
 @app.command("import")

@@ -35,6 +35,7 @@ from mssgw.node.pulse import ALIVE, READY
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
 from mssgw.node.services import Services
+from mssgw.node.unlocking import Unlocking
 from mssgw.observe import Event, log, log_bug
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
@@ -94,6 +95,9 @@ class Worker:
             passwords = Passwords(self.config.clients.password_cache_seconds if self.config.clients else 0)
             stack.callback(passwords.close)
             await self._listen(stack, opened, passwords)
+            unlocking = Unlocking(self.config.node.data, lambda: self.services.config.smime)
+            await unlocking.start()
+            stack.push_async_callback(unlocking.stop)
             loop.add_signal_handler(signal.SIGHUP, self._reload, opened)
             _settle_garbage()
             os.write(self.heartbeat, READY)

@@ -78,9 +78,13 @@ class KeyUnavailable(Deferred):
 class TokenLocked(KeyUnavailable):
     """A person's own token is not unlocked, or was pulled: their mail waits until it is back."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, why: str = "") -> None:
         text = f"The card or token {token} is not unlocked: put it back, run mssgw identity unlock, and send again"
-        super().__init__(text.encode("ascii", "replace").decode(), detail=text, message=message("smime.token-locked", token=token))
+        super().__init__(
+            text.encode("ascii", "replace").decode(),
+            detail=f"token {token}: {why or 'locked'}",
+            message=message("smime.token-locked", token=token),
+        )
 
 
 class KeyExpired(KeyUnavailable):

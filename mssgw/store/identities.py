@@ -116,7 +116,7 @@ _OWNER = (
     .where(_account.key == sa.bindparam("key"))
     .union_all(sa.select(_alias.account_id).where(_alias.key == sa.bindparam("key")))
 )
-_AT_ADDRESS = _ALL.where(_identity.account_id.in_(_OWNER), _identity.der.is_not(None))
+_OF_OWNER = sa.select(*_COLUMNS).join(schema.account).where(_account.id == sa.bindparam("wanted"), _identity.der.is_not(None))
 _ENDING = _ALL.where(_identity.state == State.ACTIVE, _identity.not_after < sa.bindparam("before"))
 _SEALED = sa.select(_identity.sealed, _identity.public, _identity.account_id).where(_identity.id == sa.bindparam("wanted"))
 _INSERT = sa.insert(schema.identity).returning(_identity.id)
@@ -197,7 +197,8 @@ def of_account(rx: Reader, owner: AccountId) -> list[Identity]:
 
 def at_address(rx: Reader, key: str) -> list[Identity]:
     """Those with a certificate, of the account that has this address or alias (`Address.key`)."""
-    return [_of(row) for row in rx.run(_AT_ADDRESS, {"key": key})]
+    owner = rx.raw(_OWNER, {"key": key})
+    return [_of(row) for row in rx.run(_OF_OWNER, {"wanted": owner[0][0]})] if owner else []
 
 
 def of_key(rx: Reader, public: bytes) -> list[Identity]:

@@ -50,7 +50,7 @@ VERBS = [
     ["trace"],
     *(["account", verb] for verb in ("add", "list", "suspend", "resume")),
     ["mailbox", "list"],
-    *(["identity", verb] for verb in ("add", "list", "show", "request", "renew", "retire", "import")),
+    *(["identity", verb] for verb in ("add", "list", "show", "request", "renew", "retire", "unlock", "import")),
     ["seal", "new-key"],
     ["seal", "rotate"],
     ["backup", "take"],

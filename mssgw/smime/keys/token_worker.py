@@ -63,7 +63,10 @@ def _login(hello: dict[str, Any]) -> Any:
         raise Refusal("absent", type(error).__name__) from error
     except (exceptions.PKCS11Error, RuntimeError) as error:
         raise Refusal("absent", f"{type(error).__name__}: {hello['module']}") from error
-    if token.flags & (pkcs11.TokenFlag.USER_PIN_LOCKED | pkcs11.TokenFlag.USER_PIN_FINAL_TRY | pkcs11.TokenFlag.USER_PIN_COUNT_LOW):
+    counted = pkcs11.TokenFlag.USER_PIN_LOCKED | pkcs11.TokenFlag.USER_PIN_FINAL_TRY
+    if "typed" not in hello:  # a person who sees the refusal may try again, but not with the last try
+        counted |= pkcs11.TokenFlag.USER_PIN_COUNT_LOW
+    if token.flags & counted:
         raise Refusal("pin", "the token counts wrong PINs already; log in once by hand")
     try:
         pin = hello["typed"] if "typed" in hello else Path(hello["pin"]).read_text(encoding="utf-8").rstrip("\r\n")

@@ -162,6 +162,8 @@ class Token:
         self._failures += 1
         self._closed_at = self._clock() + pause
         log(Event.SMIME_TOKEN_GONE, "error", token=self.place.label, reason=why, pause=pause)
+        if self.place.pin is None:
+            return TokenLocked(self.place.label, why)
         return KeyUnavailable(detail=f"token {self.place.label}: {why}")
 
     def _stop(self) -> None:
