@@ -20,6 +20,7 @@ FAMILIES = {  # word -> module and its typer.Typer
     "account": ("account", "app"),
     "mailbox": ("account", "mailbox_app"),
     "identity": ("identity", "app"),
+    "recipient": ("recipient", "app"),
     "seal": ("seal", "app"),
     "queue": ("queue", "app"),
     "trust": ("trust", "app"),

@@ -1,4 +1,4 @@
-"""Whose certificate: the operator's files, what signed mail taught us, the directories, in this order."""
+"""Whose certificate: what was pinned, alone; else the operator's files, what signed mail taught us, the directories, in this order."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Lookup:
 
     async def __call__(self, address: Address) -> Sequence[Candidate]:
         known, spoken = await self._learned.about(address)
+        if pinned := [one for one in known if one.source == certificates.PINNED]:
+            return [Candidate(one.der, one.source, spoken, one.seen) for one in pinned]
         files = self._files.find(address) if self._files else ()
         learned = [Candidate(one.der, one.source, spoken, one.seen) for one in known]
         asked = [found for directory in self._ldap for found in await _asked(directory, address)]

@@ -154,7 +154,9 @@ def _needs_signature(policy: Policy, already: Already) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class Reader:
+    """A recipient who can be encrypted to, and how."""
+
     certificate: Certificate
     cipher: Cipher
     wrap: Recipient
@@ -163,13 +165,13 @@ class _Reader:
 @dataclass(frozen=True, slots=True)
 class _Copy:
     addresses: tuple[Address, ...]
-    readers: tuple[_Reader, ...]  # empty: not encrypted
+    readers: tuple[Reader, ...]  # empty: not encrypted
 
 
 def _readers(
     recipients: Sequence[Address], policy: Policy, now: datetime, found: dict[Address, Sequence[Candidate]], validate: Validate
-) -> dict[Address, _Reader]:
-    readers: dict[Address, _Reader] = {}
+) -> dict[Address, Reader]:
+    readers: dict[Address, Reader] = {}
     missing: list[tuple[Address, str]] = []
     waiting: Deferred | None = None
     for who in recipients:
@@ -193,26 +195,30 @@ def _readers(
     return readers
 
 
-def _reader(candidates: Sequence[Candidate], policy: Policy, now: datetime, validate: Validate) -> _Reader:
+def _reader(candidates: Sequence[Candidate], policy: Policy, now: datetime, validate: Validate) -> Reader:
     """The first candidate that may and can be used. Raises Deferred when one of them can't be judged now (unknown
     means temporary), else SmimeError or NotTrusted of the best one."""
     problem: SmimeError | NotTrusted | Deferred | None = None
     for candidate in candidates:
         try:
-            if candidate.unknown:
-                raise candidate.unknown
-            one = certificate(candidate.certificate)
-            validate(one.der, Purpose.MAIL_ENCRYPT, now)
-            stated = capabilities.stated(candidate.capabilities)
-            choice: Capabilities = capabilities.choose(stated, policy.cipher)
-            return _Reader(one, choice.ciphers[0], recipient(one, oaep=choice.oaep, experimental=policy.experimental))
+            return reader(candidate, policy, now, validate)
         except (SmimeError, NotTrusted, Deferred) as error:
             if problem is None or (isinstance(error, Deferred) and not isinstance(problem, Deferred)):
                 problem = error
     raise problem or NoCertificate(detail="no certificate known")
 
 
-def _copies(recipients: Sequence[Address], readers: dict[Address, _Reader], headers: Headers) -> list[_Copy]:
+def reader(candidate: Candidate, policy: Policy, now: datetime, validate: Validate) -> Reader:
+    """How to encrypt to a candidate. Raises SmimeError, NotTrusted, Deferred when it can't be used, or not now."""
+    if candidate.unknown:
+        raise candidate.unknown
+    one = certificate(candidate.certificate)
+    validate(one.der, Purpose.MAIL_ENCRYPT, now)
+    choice: Capabilities = capabilities.choose(capabilities.stated(candidate.capabilities), policy.cipher)
+    return Reader(one, choice.ciphers[0], recipient(one, oaep=choice.oaep, experimental=policy.experimental))
+
+
+def _copies(recipients: Sequence[Address], readers: dict[Address, Reader], headers: Headers) -> list[_Copy]:
     """Who shares a message: same cipher and named in the header; hidden recipients get their own."""
     named = _named(headers)
     groups: dict[object, list[Address]] = {}

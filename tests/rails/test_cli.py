@@ -50,6 +50,7 @@ VERBS = [
     ["trace"],
     *(["account", verb] for verb in ("add", "list", "suspend", "resume")),
     ["mailbox", "list"],
+    *(["recipient", verb] for verb in ("show", "pin", "forget")),
     *(["identity", verb] for verb in ("add", "list", "show", "request", "renew", "retire", "unlock", "import")),
     ["seal", "new-key"],
     ["seal", "rotate"],
