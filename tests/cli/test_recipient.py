@@ -89,7 +89,9 @@ def test_show(node: Node, tmp_path: Path) -> None:
     (shown,) = node("recipient", "show", BOB, "--json")["certificates"]
     assert shown["source"] == "pinned"
     assert shown["not_after"].startswith("2999")
-    assert (shown["chosen"], shown["cipher"], shown["refused"]) == (True, "aes256-cbc", None), shown
+    assert (shown["chosen"], shown["cipher"]) == (False, None)  # the trust space takes IGC-Santé's policies alone, and says so
+    assert "1.2.250.1.213.1.7.1." in shown["refused"]
+    assert shown["refused_fr"]
     assert node("recipient", "show", "nobody@beta.mssante.test", "--json")["certificates"] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,14 +13,16 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.config import Config
 from mssgw.core.config.smime import Smime
+from mssgw.flow.binding import of_accounts
 from mssgw.flow.enrolment import Owner, from_files
 from mssgw.flow.keyring import StoreKeys
 from mssgw.flow.protection import Protection, signed_by
 from mssgw.protocol import mime
+from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.errors import KeyExpired
 from mssgw.smime.opening import open_now
 from mssgw.smime.protecting import protect_now
-from mssgw.store import Store, identities
+from mssgw.store import Store, accounts, identities
 from mssgw.store.identities import Identity, Kind, State
 from tests.conftest import TestClock
 from tests.flow.conftest import HERE, People
@@ -116,8 +119,6 @@ async def test_an_alias_opens_and_a_card_signs_for_every_address(
     sqlite_store: Store, people: People, protection: Protection, authority: Authority
 ) -> None:
     number = "10101010101"
-    from mssgw.store import accounts
-
     await sqlite_store.write(lambda tx: accounts.describe(tx, people.jeanne.id, "Jeanne Martin", number))
     people.jeanne = await sqlite_store.read(lambda rx: accounts.by_id(rx, people.jeanne.id))
     card = authority.issue("rsa", cn=f"8{number}", ku=usage(content_commitment=True))
@@ -125,6 +126,25 @@ async def test_an_alias_opens_and_a_card_signs_for_every_address(
     for author in (JEANNE, Address("j.martin", HERE)):
         assert (await signer(protection, authority, author))[0] == card.certificate.fingerprint
     assert (await signer(protection, authority, Address("cardiologie", HERE)))[1] == "organisation"
+
+
+async def test_a_card_is_bound_to_the_account_with_its_number(sqlite_store: Store, people: People, authority: Authority) -> None:
+    """Asked in a thread, as S/MIME asks: for a card alone, and for the holder's addresses alone."""
+    number = "10101010101"
+    await sqlite_store.write(lambda tx: accounts.describe(tx, people.jeanne.id, "Jeanne Martin", number))
+    binds = of_accounts(sqlite_store)
+    card, other = (authority.issue("rsa", cn=cn).certificate for cn in (f"8{number}", "899900000001"))
+    named = authority.issue("rsa", "somebody@gamma.mssante.test", cn=number).certificate
+    for one, address, expected in (
+        (card, JEANNE, True),
+        (card, Address("j.martin", HERE), True),
+        (card, people.paul.address, False),
+        (card, Address.parse(BOB), False),
+        (other, JEANNE, False),
+        (named, JEANNE, False),
+    ):
+        bound = await asyncio.to_thread(binds, one, address)
+        assert (bound == Bound(Binding.DIRECTORY, "accounts")) is expected, address
 
 
 async def test_the_sealed_key_opens_in_its_own_row_alone(sqlite_store: Store, people: People, authority: Authority) -> None:
