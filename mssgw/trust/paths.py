@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mssgw.core.clock import Clock
 from mssgw.core.errors import MailError
+from mssgw.core.texts import Message, message
 from mssgw.pki.certificates import Certificate, CertificateError
 from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.pki.policy import Problem, Use
@@ -62,13 +63,6 @@ NEEDS: Final[dict[Purpose, Need]] = {
     Purpose.MAIL_SIGN: Need(Use.SIGN, ("digital_signature", "content_commitment"), _EMAIL, extended_optional=True, usage_optional=True),
     Purpose.MAIL_ENCRYPT: Need(Use.ENCRYPT, ("key_encipherment", "key_agreement"), _EMAIL, extended_optional=True),
     Purpose.LIST_SIGN: Need(Use.ISSUE, ("digital_signature", "content_commitment"), _EMAIL, organisations=True),
-}
-WHOSE: Final = {
-    Purpose.RELAY_SERVER: "The server's",
-    Purpose.MAIL_SIGN: "The signer's",
-    Purpose.MAIL_ENCRYPT: "The recipient's",
-    Purpose.LIST_SIGN: "The list signer's",
-    Purpose.RELAY_CLIENT: "Your",
 }
 _MAIL = (Purpose.MAIL_SIGN, Purpose.MAIL_ENCRYPT)
 _SPOKEN_USAGE = {
@@ -131,8 +125,8 @@ class Validator:
         return evidence
 
     def _judge(self, encoded: bytes, purpose: Purpose, at: datetime) -> tuple[Evidence, datetime, datetime]:
-        leaf = read(encoded, WHOSE[purpose])
-        issuer = self._issuer(leaf, WHOSE[purpose])
+        leaf = read(encoded)
+        issuer = self._issuer(leaf)
         chain = (leaf, *(anchor.certificate for anchor in issuer.path))
         for certificate in chain:
             _require_dates(certificate, at)
@@ -146,14 +140,14 @@ class Validator:
         now = self._clock.now()
         return evidence, at, min(now + CACHE_TIME, ends, *(certificate.not_after for certificate in chain))
 
-    def _issuer(self, leaf: Certificate, whose: str) -> Anchor:
+    def _issuer(self, leaf: Certificate) -> Anchor:
         """The pinned authority that signed it."""
         named = self.anchors.named(leaf.issuer_der)
         issuer_name = spoken(leaf.issuer.first("CN") or str(leaf.issuer) or "nobody")
         if not named:
-            raise refusal(Fault.FOREIGN, whose=whose, issuer=issuer_name, detail=f"{leaf.subject} issued by {leaf.issuer}")
+            raise refusal(Fault.FOREIGN, issuer=issuer_name, detail=f"{leaf.subject} issued by {leaf.issuer}")
         if leaf.authority_key_id is None:
-            raise _malformed(leaf, "it has no authority key identifier")
+            raise _malformed(leaf, message("trust.what.no-issuer-identifier"))
         for anchor in named:
             if anchor.certificate.subject_key_id != leaf.authority_key_id:
                 continue
@@ -162,7 +156,7 @@ class Validator:
             except (InvalidSignature, ValueError, TypeError):
                 continue
             return anchor
-        raise refusal(Fault.FORGED, whose=whose, issuer=issuer_name, detail=f"{leaf.subject} does not verify under {leaf.issuer}")
+        raise refusal(Fault.FORGED, issuer=issuer_name, detail=f"{leaf.subject} does not verify under {leaf.issuer}")
 
     def _require_class(self, leaf: Certificate, issuer: Anchor, purpose: Purpose) -> None:
         """Environment, branch and policy. RFC 5280 6.1.3 (d), (f) without mappings, which no anchor has."""
@@ -175,14 +169,16 @@ class Validator:
                 valid = allowed if ANY_POLICY in valid else valid & allowed
         subject = spoken(leaf.label)
         if self.rules.policies and ANY_POLICY not in valid and not valid & self.rules.policies:
-            raise refusal(Fault.WRONG_POLICY, subject=subject, what="none of the policies asked for")
+            raise refusal(Fault.WRONG_POLICY, subject=subject, what=message("trust.what.policies"))
         if self.anchors.pki == "private":
             return
         arc = PRODUCTION_ARC if self.anchors.pki == "igc-sante" else TEST_ARC
         if not any(policy.startswith(arc) for policy in valid):
-            raise refusal(Fault.WRONG_POLICY, subject=subject, what=f"no policy under {arc}", detail=" ".join(sorted(leaf.policies)))
+            raise refusal(
+                Fault.WRONG_POLICY, subject=subject, what=message("trust.what.policy-arc", arc=arc), detail=" ".join(sorted(leaf.policies))
+            )
         if NEEDS[purpose].organisations and not issuer.organisations:
-            raise refusal(Fault.WRONG_POLICY, subject=subject, what="issued for a person, not for an organisation")
+            raise refusal(Fault.WRONG_POLICY, subject=subject, what=message("trust.what.person"))
 
     def _require_not_revoked(self, leaf: Certificate, issuer: Anchor, purpose: Purpose, at: datetime) -> tuple[str, datetime]:
         rule = self.rules.revocation(purpose)
@@ -206,18 +202,18 @@ class Validator:
                 self.wanted.popitem(last=False)
 
 
-def read(encoded: bytes, whose: str = "Your") -> Certificate:
+def read(encoded: bytes) -> Certificate:
     """The certificate, read. Raises NotTrusted."""
     try:
         leaf = Certificate.read(encoded)
     except CertificateError as error:
-        raise refusal(Fault.UNREADABLE, whose=whose, what=spoken(str(error)), detail=str(error)) from error
+        raise refusal(Fault.UNREADABLE, what=spoken(str(error)), detail=str(error)) from error
     if leaf.malformed:
-        raise _malformed(leaf, leaf.malformed)
+        raise _malformed(leaf, message("words", words=leaf.malformed))
     return leaf
 
 
-def _malformed(leaf: Certificate, what: str) -> MailError:
+def _malformed(leaf: Certificate, what: Message) -> MailError:
     return refusal(Fault.MALFORMED, subject=spoken(leaf.label), what=what, detail=leaf.fingerprint)
 
 
@@ -231,20 +227,20 @@ def _require_dates(certificate: Certificate, at: datetime) -> None:
 
 def _require_end_entity(leaf: Certificate) -> None:
     if leaf.is_ca:
-        raise refusal(Fault.WRONG_USAGE, subject=spoken(leaf.label), what="it is an authority's certificate")
+        raise refusal(Fault.WRONG_USAGE, subject=spoken(leaf.label), what=message("trust.what.authority"))
     if leaf.key_usage and leaf.key_usage.key_cert_sign:
-        raise _malformed(leaf, "it may sign certificates but is no authority")
+        raise _malformed(leaf, message("trust.what.signs-certificates"))
     if not leaf.subject.attributes:
-        raise _malformed(leaf, "it has no subject")
+        raise _malformed(leaf, message("trust.what.no-subject"))
     if _NAME_CONSTRAINTS in leaf.extensions:
-        raise _malformed(leaf, "it has name constraints but is no authority")
+        raise _malformed(leaf, message("trust.what.name-constraints"))
     for oid, critical in leaf.extensions.items():
         if critical and oid not in _CRITICAL_UNDERSTOOD:
-            raise _malformed(leaf, f"unknown critical extension {oid}")
+            raise _malformed(leaf, message("trust.anchors.critical", oid=oid))
     try:
         _ = leaf.dns_names, leaf.policies, leaf.extended_usages
     except ValueError as error:
-        raise _malformed(leaf, f"an extension can't be read ({spoken(str(error))})") from error
+        raise _malformed(leaf, message("trust.what.extension", why=spoken(str(error)))) from error
 
 
 def _require_strength(leaf: Certificate, purpose: Purpose) -> None:
@@ -261,17 +257,19 @@ def _require_usage(leaf: Certificate, purpose: Purpose) -> None:
     need, subject = NEEDS[purpose], spoken(leaf.label)
     if leaf.key_usage is None:
         if not need.usage_optional:
-            raise refusal(Fault.WRONG_USAGE, subject=subject, what="it has no key usage")
+            raise refusal(Fault.WRONG_USAGE, subject=subject, what=message("trust.what.no-usage"))
     elif not any(getattr(leaf.key_usage, usage) for usage in _usages(leaf, purpose)):
-        wanted = " or ".join(_SPOKEN_USAGE[usage] for usage in _usages(leaf, purpose))
-        raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"its key usage lacks {wanted}")
+        wanted = "/".join(_SPOKEN_USAGE[usage] for usage in _usages(leaf, purpose))
+        raise refusal(Fault.WRONG_USAGE, subject=subject, what=message("trust.what.usage", wanted=wanted))
     if leaf.extended_usages is None:
         if not need.extended_optional:
-            raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"it lacks the extended key usage {_SPOKEN_USAGE[need.extended or '']}")
+            raise refusal(
+                Fault.WRONG_USAGE, subject=subject, what=message("trust.what.extended", wanted=_SPOKEN_USAGE[need.extended or ""])
+            )
     elif _ANY_USAGE in leaf.extended_usages and not need.extended_optional:
-        raise refusal(Fault.WRONG_USAGE, subject=subject, what="it is for any use at all")
+        raise refusal(Fault.WRONG_USAGE, subject=subject, what=message("trust.what.any-use"))
     elif need.extended not in leaf.extended_usages and not (need.extended_optional and _ANY_USAGE in leaf.extended_usages):
-        raise refusal(Fault.WRONG_USAGE, subject=subject, what=f"its extended key usage lacks {_SPOKEN_USAGE[need.extended or '']}")
+        raise refusal(Fault.WRONG_USAGE, subject=subject, what=message("trust.what.extended", wanted=_SPOKEN_USAGE[need.extended or ""]))
 
 
 def _require_mail_alone(leaf: Certificate, issuer: Anchor, purpose: Purpose) -> None:
@@ -282,7 +280,7 @@ def _require_mail_alone(leaf: Certificate, issuer: Anchor, purpose: Purpose) -> 
     for anchor in issuer.path:
         if anchor.usages is not None and (purpose not in _MAIL or not anchor.usages & MAIL_USAGES):
             name = spoken(anchor.certificate.label)
-            raise refusal(Fault.WRONG_USAGE, subject=spoken(leaf.label), what=f"its authority {name} is restricted to other uses")
+            raise refusal(Fault.WRONG_USAGE, subject=spoken(leaf.label), what=message("trust.what.authority-restricted", name=name))
 
 
 def _usages(leaf: Certificate, purpose: Purpose) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from mssgw.trust.decisions import Decision, Step, Tell
 from mssgw.trust.faults import Fault, fault_of, refusal, rewritten
 from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher
-from mssgw.trust.paths import WHOSE, Rules, Validator
+from mssgw.trust.paths import Rules, Validator
 from mssgw.trust.refresh import ListKeeper
 from mssgw.trust.revocation import Ledger, Rule
 from mssgw.trust.space import Operator, TrustSpace
@@ -141,7 +141,7 @@ class Trust:
         """The operator that has this certificate and is listed for this very domain. Raises NotTrusted or Deferred."""
         try:
             presented = self._presented(certificate, step)
-            operator = self.space.require(domain, presented, WHOSE[step.purpose])
+            operator = self.space.require(domain, presented)
         except MailError as error:
             self._tell(decisions.refused(step, error, domain=domain, certificate=_fingerprint(certificate)))
             if step is not Step.RELAY and fault_of(error) is Fault.UNLISTED:  # the sender's domain, RFC 3463 3.2

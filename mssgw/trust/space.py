@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from mssgw.core.address import Domain
 from mssgw.core.envelope import OperatorId
+from mssgw.core.texts import Message, message
 from mssgw.pki import names
 from mssgw.pki.names import Match, Name
 from mssgw.trust.faults import Fault, refusal, spoken
@@ -66,14 +67,14 @@ class TrustSpace:
             raise refusal(Fault.UNLISTED, domain=spoken(domain, 100), listed=self.listed)
         return found
 
-    def require(self, domain: Domain, presented: Name, whose: str = "Your") -> Operator:
+    def require(self, domain: Domain, presented: Name) -> Operator:
         """The operator of `domain` that has this subject. Raises NotTrusted, which names what differs."""
         operators = self.require_listed(domain)
         wanted = self.key(presented)
         for operator in operators:
             if wanted and self.key(operator.name) == wanted:
                 return operator
-        raise self._mismatch(domain, operators, presented, wanted, whose)
+        raise self._mismatch(domain, operators, presented, wanted)
 
     def require_any(self, presented: Name) -> Operator:
         """The listed operator that has this subject, whatever its domains. Raises NotTrusted."""
@@ -96,15 +97,15 @@ class TrustSpace:
     def domains_of(self, operator: Operator) -> frozenset[Domain]:
         return self.operators.get(self.key(operator.name), frozenset())
 
-    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key, whose: str) -> Exception:
+    def _mismatch(self, domain: Domain, operators: tuple[Operator, ...], presented: Name, wanted: Key) -> Exception:
         differences = min((names.explain(presented, operator.name) for operator in operators), key=len, default=[])
-        what = "; ".join(_said(difference) for difference in differences[:2]) or "its subject has no CN and OU"
+        what = tuple(_said(difference) for difference in differences[:2]) or message("trust.what.no-name")
         subject = spoken(presented.first("CN") or str(presented))
         detail = f"presented {presented}; listed {' | '.join(operator.id for operator in operators[:5])}"
         if wanted in self.operators:
             return refusal(Fault.OTHER_DOMAIN, subject=subject, domain=spoken(domain, 100), detail=detail)
         fault = Fault.CN_DIFFERS if any(each.attribute == "CN" for each in differences) else Fault.DN_DIFFERS
-        return refusal(fault, whose=whose, domain=spoken(domain, 100), what=what, detail=detail)
+        return refusal(fault, domain=spoken(domain, 100), what=what, detail=detail)
 
 
 _STRUCTURE = re.compile(r"(?:0002 ?)?[0-9][0-9A-Z]{8,14}\Z")  # idNatStruct: FINESS, SIREN, SIRET, or a number of the IGC-Santé
@@ -116,8 +117,13 @@ def _structures(name: Name) -> frozenset[str]:
     return frozenset(value.removeprefix("0002").strip() for value in found if _STRUCTURE.match(value))
 
 
-def _said(difference: names.Difference) -> str:
-    return str(names.Difference(difference.attribute, spoken(difference.presented, 48), spoken(difference.listed, 48)))
+def _said(difference: names.Difference) -> Message:
+    name, presented, listed = difference.attribute, repr(spoken(difference.presented, 48)), repr(spoken(difference.listed, 48))
+    if not difference.presented:
+        return message("trust.what.missing", name=name, listed=listed)
+    if not difference.listed:
+        return message("trust.what.not-in-list", name=name, presented=presented)
+    return message("trust.what.differs", name=name, presented=presented, listed=listed)
 
 
 def build(

@@ -106,7 +106,7 @@ def judge(unjudged: Unjudged, validate: Validate, signer_common_names: Collectio
         raise refusal(
             Fault.SIGNER,
             subject=spoken(evidence.subject, 120),
-            what=f"its CN is not {' or '.join(signer_common_names)} (setting trust.signer_common_names)",
+            what=message("trust.what.signer-name", names=tuple(signer_common_names)),
         )
     return Whitelist(unjudged.sha256, unjudged.generated_at, unjudged.entries, unjudged.left_out, evidence)
 

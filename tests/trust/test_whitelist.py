@@ -311,7 +311,9 @@ def test_an_empty_list(verify, world):
 
 
 def test_signer_of_another_pki(verify, world):
-    refused(verify, world.signed(signer=Pki(prefix="AUTRE").list_signer()), Fault.FOREIGN, "The list signer's", "AUTRE AC IGC-SANTE")
+    refused(
+        verify, world.signed(signer=Pki(prefix="AUTRE").list_signer()), Fault.FOREIGN, "The certificate was issued by", "AUTRE AC IGC-SANTE"
+    )
 
 
 def test_signer_with_another_name(verify, world):
