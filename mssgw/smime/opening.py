@@ -162,7 +162,7 @@ class _Opening:
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
         inside, changed, hidden = self._protected_headers(headers)
-        claim = claim_of(self._seen(headers), inside.fields if inside else None)
+        claim = claim_of(self._seen(headers), inside.fields if inside else self._named_inside())
         if claim.nobody and self.author:
             claim = Claim(self.author)
         found = () if self.only_decrypt else tuple(self.signed.items())
@@ -200,6 +200,14 @@ class _Opening:
         body, part = self.payload
         return Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
 
+    def _named_inside(self) -> Headers | None:
+        """A From in the entity that no parameter declares protected: some readers show it all the same."""
+        if self.payload is None or not self.signed:
+            return None
+        body, part = self.payload
+        found = Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
+        return Headers(tuple(one for one in found if one.name == "from")) if any(one.name == "from" for one in found) else None
+
     def _protected_headers(self, outside: Headers) -> tuple[header_fields.Inside | None, tuple[str, ...], tuple[str, ...]]:
         if self.payload is None:
             return None, (), ()
@@ -220,6 +228,8 @@ class _Opening:
             if kind is Kind.PLAIN:
                 if not self.signed and any(kind_of(one) is not Kind.PLAIN for one in part.walk()):
                     self._note(Reason.PARTIAL)
+                elif self.signed and any(kind_of(one) is Kind.CMS for one in part.walk()):
+                    self._note(Reason.OUTSIDE)  # some programs decrypt it where it stands; its signer may not know what is inside
                 return best_body, best
             if len(self.layers) >= MAX_LAYERS:
                 self._note(Reason.LIMIT, "more layers than we open")

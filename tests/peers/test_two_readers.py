@@ -157,6 +157,21 @@ def changed(lines: list[str], maker: Maker) -> list[str]:
         lambda: lines.__setitem__(at, one[: len(one) // 2]),
         lambda: lines.__setitem__(at, f" {one}"),
         lambda: lines.__setitem__(at, one.rstrip("-")),
+        lambda: lines.__setitem__(at, one if ":" in one else f"{one}=00{fake}"),
+        lambda: lines.__setitem__(at, one if ":" in one else f"{one}=0D=0A--{boundary}=0D=0A{fake}"),
+        lambda: lines.__setitem__(at, one.replace("1.0", "2.0")),
+        lambda: lines.__setitem__(at, one.replace("1.0", "(1.0) 1.0 (x)")),
+        lambda: lines.__setitem__(at, one.replace("plain", "html")),
+        lambda: lines.__setitem__(at, one.replace("text/plain", "text/x-other")),
+        lambda: lines.__setitem__(at, one.replace("mixed", 'related; start="<2>"')),
+        lambda: lines.__setitem__(at, one.replace("plain", "plain; format=flowed; delsp=yes")),
+        lambda: lines.__setitem__(at, one.replace("application/pkcs7-signature", "application/octet-stream", 1)),
+        lambda: lines.__setitem__(at, one.replace("pkcs7-signature", "pkcs7-mime")),
+        lambda: lines.insert(at, "Content-Base: http://other.test/"),
+        lambda: lines.insert(at, '<meta charset="utf-7">'),
+        lambda: lines.insert(at, "MIME-Version: 1.0"),
+        lambda: lines.insert(at, "From: <other@alpha.mssante.test>"),
+        lambda: lines.insert(at, "begin 644 a.txt"),
     ]
     maker.random.choice(changes)()
     return "\n".join(lines).split("\n")

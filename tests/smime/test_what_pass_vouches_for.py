@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pybase64
 import pytest
 
 from mssgw import smime
@@ -82,8 +83,22 @@ def test_a_structure_that_readers_take_apart_differently_is_no_pass(authority: A
     assert doubtful(opened(authority, clear(entity, good(alice, entity))))
 
 
+UTF16 = b"\xff\xfeA\0"
+ENTITIES |= {
+    "a NUL in quoted-printable": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nA=00B\r\n",
+    "a NUL in base64": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + pybase64.b64encode(b"A\0B") + b"\r\n",
+    "a byte order mark of UTF-16": b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + pybase64.b64encode(UTF16.replace(b"\0", b"b"))
+    + b"\r\n",
+    "a character set in HTML": b'Content-Type: text/html\r\n\r\n<meta http-equiv="Content-Type" content="text/html; charset=utf-7">A\r\n',
+    "links that start elsewhere": b'Content-Type: multipart/signed; boundary=a; protocol="x/y"\r\nContent-Base: http://evil.test/\r\n\r\n'
+    b"--a\r\n\r\nA\r\n--a\r\nContent-Type: x/y\r\n\r\nB\r\n--a--\r\n",
+}
+
+
 FINE = {
     "text": b"Content-Type: text/plain; charset=ISO-8859-15\r\nContent-Transfer-Encoding: 8bit\r\n\r\n-- \r\nBonjour\r\n",
+    "HTML that names its character set": b'Content-Type: text/html; charset=utf-8\r\n\r\n<html><head><meta charset="UTF-8"></head>A</html>\r\n',
     "nothing": b"\r\nBonjour\r\n",
     "quoted": b'Content-Type: text/html; charset="utf-8"\r\nContent-Transfer-Encoding: QUOTED-PRINTABLE\r\n\r\n<p>=C3=A9 =\r\nfin</p>\r\n',
     "file": b'Content-Type: application/pdf; name="Compte rendu d\'=?utf-8?q?=C3=A9t=C3=A9?=.pdf"\r\nContent-Transfer-Encoding: base64\r\n'
@@ -99,6 +114,59 @@ def test_what_programs_really_write_is_a_pass(authority: Authority, alice: Perso
     got = opened(authority, clear(entity, good(alice, entity)))
     assert got.verdict.valid, got.verdict.details
     assert not got.unwrapped  # the reader has the signature itself
+
+
+# --- outside the signature ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Content-Base: http://evil.test/", "Content-Location: http://evil.test/", "MIME-Version: 2.0"],
+    ids=["base", "location", "version"],
+)
+def test_a_field_in_front_of_the_signature_that_changes_what_is_shown(authority: Authority, alice: Person, field: str) -> None:
+    """Relative links of a signed HTML would lead elsewhere; with another version some programs show the source, preamble included."""
+    header = f"From: <{ALICE}>\r\n" + ("" if field.startswith("MIME") else "MIME-Version: 1.0\r\n") + f"{field}\r\n"
+    assert doubtful(opened(authority, clear(ENTITY, good(alice), header=header)))
+
+
+def test_words_in_the_file_name_of_the_signature(authority: Authority, alice: Person) -> None:
+    """Programs that don't know S/MIME show it beside the text."""
+    whole = clear(ENTITY, good(alice)).read()
+    assert doubtful(opened(authority, Body.of(whole.replace(b"name=smime.p7s", b'name="Dose: 500 mg et non 50 mg.p7s"'))))
+    assert opened(authority, Body.of(whole.replace(b"name=smime.p7s", b"name=signature.p7s"))).verdict.valid
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        f"Dr Alice: <{ALICE}>;",
+        f"<@beta.mssante.test:{ALICE}>",
+        ALICE.replace("@", "(le docteur)@"),
+        ALICE.replace("@", "@ "),
+        f"Dr: ; , <{ALICE}>",
+    ],
+    ids=["a group", "a route", "a comment in the address", "a blank in the address", "an empty group"],
+)
+def test_a_from_of_old_syntax_is_no_pass(authority: Authority, alice: Person, author: str) -> None:
+    """RFC 5322 4.4, RFC 6854: readers show a group's name alone, or take the route for the address."""
+    assert doubtful(opened(authority, clear(ENTITY, good(alice), header=f"From: {author}\r\n")))
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        f"Alice Martin <{ALICE}>",
+        f'"MARTIN, Alice (CHU)" <{ALICE}>',
+        f"=?utf-8?q?Alice_M=C3=A0rtin?=\r\n <{ALICE}>",
+        f"{ALICE} (Alice Martin)",
+        f"Dr. Alice O'Martin <{ALICE}>",
+        f"Alice M\u00e0rtin <{ALICE}>",
+        f'Dr "Lili" Martin <{ALICE}>',
+    ],
+)
+def test_a_from_that_programs_write_is_a_pass(authority: Authority, alice: Person, author: str) -> None:
+    assert opened(authority, clear(ENTITY, good(alice), header=f"From: {author}\r\n")).verdict.valid
 
 
 # --- signatures and encryption ------------------------------------------------------------------------------------------
@@ -118,6 +186,17 @@ def test_a_signature_around_encryption_vouches_for_nothing(authority: Authority,
     assert "smime=policy" in got.verdict.results("mx")
     assert "entoure un contenu chiffré" in got.verdict.banner("fr")
     assert b"compte rendu" in got.readable.read()  # delivered all the same
+
+
+def test_a_signature_around_a_part_that_is_encrypted_vouches_for_nothing(authority: Authority, alice: Person) -> None:
+    """Some programs decrypt it where it stands, and show it under the signature."""
+    entity = (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nVoyez :\r\n--a\r\n"
+        b"Content-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\nMIIBAAAA\r\n--a--\r\n"
+    )
+    got = opened(authority, clear(entity, good(alice, entity)))
+    assert Reason.OUTSIDE in got.verdict.reasons
+    assert not got.verdict.valid
 
 
 def test_of_a_triple_wrap_the_signature_inside_counts(authority: Authority, alice: Person, bob: Person) -> None:
@@ -153,6 +232,7 @@ def test_letter_case_makes_nobody_else(authority: Authority, alice: Person, show
         '"Dr Durand <paul.durand@beta.mssante.test>"',
         "=?utf-8?q?paul=2Edurand=40beta=2Emssante=2Etest?=",
         '"paul.durand @ beta.mssante.test"',
+        "=?utf-8?q?paul=2Edurand=40beta=E3=80=82mssante=E3=80=82test?=",
     ],
 )
 def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, alice: Person, name: str) -> None:
@@ -164,6 +244,13 @@ def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, 
 
 def test_a_name_that_is_the_own_address_is_a_pass(authority: Authority, alice: Person) -> None:
     assert opened(authority, clear(ENTITY, good(alice), header=f'From: "{ALICE}" <{ALICE}>\r\n')).verdict.valid
+
+
+def test_a_from_under_the_signature_that_is_not_called_protected(authority: Authority, alice: Person) -> None:
+    """Some programs show it whether a parameter says so or not."""
+    for author, holds in ((ALICE, True), (BOB, False)):
+        entity = f"From: <{author}>\r\nContent-Type: text/plain\r\n\r\nBonjour\r\n".encode()
+        assert opened(authority, clear(entity, good(alice, entity))).verdict.valid is holds
 
 
 def test_an_unsigned_sender_of_somebody_else_is_no_pass(authority: Authority, alice: Person) -> None:

@@ -66,7 +66,8 @@ def spelled_addresses(value: bytes) -> list[str]:
 
 
 def _without_disguise(text: str) -> str:
-    return "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
+    plain = unicodedata.normalize("NFKC", text).replace("\u3002", ".")  # IDNA takes the ideographic full stop for a dot
+    return "".join(one for one in plain if unicodedata.category(one) != "Cf")
 
 
 def parse_addresses(value: bytes) -> list[Mailbox]:

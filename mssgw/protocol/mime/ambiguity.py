@@ -10,11 +10,12 @@ sign write none of this (RFC 5322 3.6, RFC 2045 5.1 and 6.8, RFC 2046 5.1.1), so
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64, a2b_qp
 from collections import Counter
 from collections.abc import Iterator
 
 from mssgw.core.body import Body
-from mssgw.protocol.mime.fields import Buffer, raw_fields
+from mssgw.protocol.mime.fields import Buffer, disposition, raw_fields, unfold
 from mssgw.protocol.mime.part import Part
 from mssgw.protocol.mime.windows import Windows
 
@@ -32,6 +33,7 @@ _NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64"))
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _IDENTITY = frozenset((b"7bit", b"8bit", b"binary"))
+_IDENTITY_NAMES = frozenset(("7bit", "8bit", "binary"))
 
 _ONCE_IN_PART = frozenset(
     ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description", "mime-version")
@@ -43,6 +45,15 @@ _STRICT = frozenset((b"boundary", b"charset", b"protocol", b"micalg", b"smime-ty
 _MESSAGES = frozenset(  # of the others the content is not in this message, or only some readers open them
     (b"message/rfc822", b"message/delivery-status", b"message/disposition-notification", b"message/feedback-report")
 )
+
+_ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~.\x80-\xff]+"
+_BOX = rb"(?:[^<>\"(),:;@\\\[\]]|\"(?:[^\"\\]|\\.)*\")*+<" + _ATOM + rb"@" + _ATOM + rb">|" + _ATOM + rb"@" + _ATOM
+_COMMENT = rb"(?:[ \t]*\([^()\\]*\))?"
+_AUTHORS = re.compile(rb"[ \t]*(?:" + _BOX + rb")" + _COMMENT + rb"(?:[ \t]*,[ \t]*(?:" + _BOX + rb")" + _COMMENT + rb")*[ \t]*\Z")
+_SIGNATURE_NAME = re.compile(r"[\w.-]{1,32}\Z", re.ASCII)
+_META = re.compile(rb"""(?i)<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.-]{1,40})""")
+_MARKS = (b"\xff\xfe", b"\xfe\xff", b"+/v")  # of UTF-16, which browsers believe more than a Content-Type, and of UTF-7
+_HEAD = 4096  # octets of a text in which browsers look for its character set
 
 _MULTIPARTS = 64  # more are not looked through
 _STEP = 1 << 20
@@ -66,6 +77,12 @@ def _in_message(data: Buffer, root: Part) -> Iterator[str]:
         yield from _in_header(data[part.header_start : part.body_start], is_message)
         yield from _in_type(part)
         yield from _in_encoding(data, part)
+        if part is root:
+            yield from _in_authors(data[part.header_start : part.body_start])
+        if part.media == "multipart/signed":
+            yield from _beside_signature(part)
+        if part.media.startswith("text/"):
+            yield from _in_text(data, part)
     yield from _in_delimiters(data, root)
 
 
@@ -103,6 +120,51 @@ def _in_header(section: bytes, is_message: bool) -> Iterator[str]:
     for name in _ONCE_IN_PART | ONCE_IN_MESSAGE if is_message else _ONCE_IN_PART:
         if seen[name.encode()] > 1:
             yield f"{name} twice"
+
+
+def _in_authors(section: bytes) -> Iterator[str]:
+    """From and Sender in the forms that programs write: a name and <an address>, without routes, groups or blanks in the address."""
+    for field, raw in raw_fields(section):
+        value = unfold(raw.partition(b":")[2]) if field in (b"from", b"sender") else b""
+        if value.strip() and not _AUTHORS.match(value):
+            yield f"an address in {field.decode('ascii').title()} that readers take apart differently"
+        if field == b"mime-version" and unfold(raw.partition(b":")[2]).partition(b"(")[0].strip() not in (b"1.0", b""):
+            yield "another version of MIME, which some don't read as MIME"
+
+
+def _beside_signature(part: Part) -> Iterator[str]:
+    """What is not signed and shown all the same: names of the signature's file, and addresses that the links inside start from."""
+    for name in (b"content-base", b"content-location"):
+        if part.fields.get(name) is not None:
+            yield f"{name.decode('ascii')} outside the signature"
+    for child in part.children[1:]:
+        shown = disposition(child.fields.get(b"content-disposition"))
+        names = (child.params.get("name"), shown.params.get("filename") if shown else None)
+        if any(name and not _SIGNATURE_NAME.match(name) for name in names):
+            yield "a signature with an odd file name"
+
+
+def _in_text(data: Buffer, part: Part) -> Iterator[str]:
+    """What a text says of its own character set against its header, and what ends it for some."""
+    if part.encoding in _IDENTITY_NAMES:
+        head = data[part.body_start : min(part.body_start + _HEAD, part.body_end)]
+    else:
+        content = _plain(data[part.body_start : part.body_end], part.encoding)
+        if b"\0" in content:
+            yield "a NUL octet in a text"
+        head = content[:_HEAD]
+    if head.startswith(_MARKS):
+        yield "a text that browsers decode by its first octets"
+    for found in _META.findall(head) if part.media == "text/html" else ():
+        if not _CHARSET.match(found.lower()):
+            yield "a text/html that names another character set"
+
+
+def _plain(content: bytes, encoding: str) -> bytes:
+    try:
+        return a2b_base64(content) if encoding == "base64" else a2b_qp(content)
+    except ValueError:  # named by `_in_encoding`
+        return b""
 
 
 def _in_type(part: Part) -> Iterator[str]:
