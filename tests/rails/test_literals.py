@@ -1,7 +1,6 @@
 """No sentence for people stands in the code: errors of the DMP and refusals of the command line take keys of the catalogues.
 
-Still written in the code, and passed as words: the sentences of `ConfigError`, and the replies of SMTP and IMAP, which go over the
-wire in English.
+The replies of SMTP and IMAP are exempt: they go over the wire to other programs, in English.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.dmp.test_messages import classes
-from tools.messages import ROOT
+from tools.messages import ROOT, looks_like_a_key
 
 FOR_THE_LOG = {"Unavailable", "CreationUnanswered"}
 """Their first argument is for the log alone; the user reads the sentence of the kind."""
@@ -46,6 +45,30 @@ def test_errors_of_the_dmp_take_messages(folder):
 
 def test_refusals_of_the_command_line_take_messages():
     assert list(sentences("mssgw/cli", {"failure", "warn", "BadParameter", "WrongUse"})) == []
+
+
+def words_in_problems(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls of ConfigError and Mistakes with a problem whose sentence is written there; of Mistake with words instead of a key."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="ConfigError" | "Mistakes"), args=[problems, *_]):
+                for one in ast.walk(problems):
+                    if isinstance(one, ast.Tuple) and len(one.elts) == 2 and isinstance(one.elts[1], ast.JoinedStr | ast.Constant):
+                        yield node
+            case ast.Call(func=ast.Name(id="Mistake" | "AddressError" | "FilterError" | "NotThere" | "NotPermitted"), args=[first, *_]):
+                if isinstance(first, ast.JoinedStr) or (isinstance(first, ast.Constant) and not looks_like_a_key(str(first.value))):
+                    yield node
+
+
+def test_problems_of_a_configuration_take_messages():
+    paths = sorted((ROOT / "mssgw").rglob("*.py"))
+    found = [f"{path}: {ast.unparse(node)}" for path in paths for node in words_in_problems(ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+@pytest.mark.parametrize("code", ['ConfigError([("node.data", f"{a} is bad")])', 'Mistakes([("x", "bad")])', 'Mistake("is bad")'])
+def test_the_search_sees_words_in_a_problem(code):
+    assert len(list(words_in_problems(ast.parse(code)))) == 1
 
 
 def test_the_search_sees_a_sentence():
