@@ -16,7 +16,7 @@ def test_each_unused_file_has_its_sentence(tmp_path: Path) -> None:
     _, key = authority.issue("rsa", ALICE).write(tmp_path, "key")
     key.with_suffix(".pem").unlink()
     (tmp_path / "her.p12").write_bytes(b"0")
-    said = identity_remarks(tmp_path)
+    said = [one.en for one in identity_remarks(tmp_path)]
     assert len(said) == 3
     for name, words in (("alone.pem", "alone.key"), ("key.key", "key.pem"), ("her.p12", "mssgw identity import")):
         assert any(name in one and words in one for one in said), name
@@ -28,4 +28,4 @@ def test_a_key_of_another_certificate_is_found_by_its_public_key(tmp_path: Path)
     who.key = private("rsa", 5)
     who.write(tmp_path, "mixed")
     (problem,) = identity_problems(tmp_path)
-    assert "mixed.key" in problem
+    assert "mixed.key" in problem.en
