@@ -98,7 +98,7 @@ def test_of_two_certificates_with_one_key_the_one_valid_at_the_time_signs(author
 def test_of_two_certificates_with_one_key_in_a_file_the_valid_one_is_the_holder(authority: Authority) -> None:
     gone, valid = (
         authority.issue("rsa", ALICE, start=NOW - 3000 * DAY, end=NOW - 2900 * DAY),
-        authority.issue("rsa", ALICE, end=NOW + 30000 * DAY),
+        authority.issue("rsa", ALICE, start=NOW - 2800 * DAY, end=NOW + 30000 * DAY),
     )
     for order in ([gone, valid], [valid, gone]):
         assert _paired([one.certificate for one in order], [valid.key]).certificate == valid.certificate

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from mssgw.demo.pki import Pki
+from mssgw.pki.certificates import Certificate
+from mssgw.trust import anchors
 from mssgw.trust.fetch import Fetcher, FetchError
 from mssgw.trust.service import _web_context
 
@@ -93,19 +96,22 @@ async def test_one_at_a_time(clock):
         assert source.asked == 1
 
 
-async def test_https_needs_our_authorities(world, clock, tmp_path):
+async def test_https_needs_our_authorities(clock, tmp_path):
+    ours, others = Pki(), Pki(prefix="AUTRE")  # OpenSSL judges them by the wall clock
+
     def shown(pki):
-        credential = pki.operator("localhost", names=("localhost",), not_after=pki.made + timedelta(days=3650))
+        credential = pki.operator("localhost", names=("localhost",))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*credential.write(tmp_path, pki.prefix))
         return context
 
-    tls = _web_context(world.anchors)
+    at_ours, at_others = shown(ours), shown(others)  # makes their authorities
+    tls = _web_context(anchors.build([Certificate.read(one.public_bytes(Encoding.DER)) for one in ours.anchors()]))
     tls.verify_flags |= ssl.VERIFY_X509_STRICT
-    async with Source(page(b"list"), shown(world.pki)) as source:
+    async with Source(page(b"list"), at_ours) as source:
         assert (await Fetcher(clock, tls).get(source.url, 100)).content == b"list"
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
             await Fetcher(clock, tls).get(source.url.replace("localhost", "127.0.0.1"), 100)  # another name
-    async with Source(page(b"list"), shown(world.foreign_pki)) as source:
+    async with Source(page(b"list"), at_others) as source:
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
             await Fetcher(clock, tls).get(source.url, 100)

@@ -16,7 +16,7 @@ import uvloop
 
 from mssgw.core.errors import ConfigError, NotTrusted
 from mssgw.demo.authority import make_crl
-from mssgw.demo.pki import listed_name
+from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry
 from mssgw.trust import faults, paths, revocation, tls, whitelist
 from mssgw.trust.contexts import Contexts
@@ -348,7 +348,10 @@ def test_sni_chooses_the_certificate(peers):  # RFC 6066 3
 
 
 def test_the_hospital_is_verified_against_its_own_authority(peers, judge, tmp_path):
-    (tmp_path / "ca.pem").write_bytes(peers.foreign_pki.root().credential.pem)
+    hospital = Pki(prefix="AUTRE")  # OpenSSL judges it by the wall clock
+    server = hospital.operator("mx.gamma.mssante.test")
+    certificate, key = server.write(tmp_path, "hospital")
+    (tmp_path / "ca.pem").write_bytes(hospital.root().credential.pem)
     contexts = Contexts(peers.anchors, clients=peers.identity, hospital_ca=tmp_path / "ca.pem")
     assert contexts.hospital() is contexts.hospital()
     seen = []
@@ -364,13 +367,13 @@ def test_the_hospital_is_verified_against_its_own_authority(peers, judge, tmp_pa
             )
             return b"250 2.1.0" in done.stdout
 
-        chain = peers.directory / "foreign-chain"
-        chain.write_bytes(peers.foreign_pki.authority().credential.pem)
-        theirs = ("-cert", peers.directory / "foreign-ca.pem", "-key", peers.directory / "foreign-ca.key", "-cert_chain", chain)
+        chain = tmp_path / "chain.pem"
+        chain.write_bytes(hospital.authority().credential.pem)
+        theirs = ("-cert", certificate, "-key", key, "-cert_chain", chain)
         assert talks(*theirs)
         assert talks()
         assert not talks("-cert", peers.directory / "valid.pem", "-key", peers.directory / "valid.key")
-    assert seen == [peers.foreign.der, None]
+    assert seen == [server.der, None]
 
 
 def test_new_files_are_taken_up_and_broken_ones_are_not(peers, tmp_path):
