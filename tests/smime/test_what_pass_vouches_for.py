@@ -149,7 +149,7 @@ def test_words_in_the_file_name_of_the_signature(authority: Authority, alice: Pe
     ids=["a group", "a route", "a comment in the address", "a blank in the address", "an empty group"],
 )
 def test_a_from_of_old_syntax_is_no_pass(authority: Authority, alice: Person, author: str) -> None:
-    """RFC 5322 4.4, RFC 6854: readers show a group's name alone, or take the route for the address."""
+    """RFC 5322 4.4: readers show a group's name alone, or take the route for the address."""
     assert doubtful(opened(authority, clear(ENTITY, good(alice), header=f"From: {author}\r\n")))
 
 
