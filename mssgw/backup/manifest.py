@@ -36,6 +36,15 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     group: str = ""
 
 
+class Folder(msgspec.Struct, frozen=True):
+    """A directory that files of the configuration lie in, with its absolute path: who may enter it belongs to the backup."""
+
+    path: str
+    mode: int
+    owner: str
+    group: str
+
+
 class Left(msgspec.Struct, frozen=True):
     """Something the configuration names that is not in the backup, and why, in a word of `core.texts`."""
 
@@ -65,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: tuple[Kept, ...]
     missing: tuple[str, ...] = ()  # bodies that rows name and that were lost already
     left: tuple[Left, ...] = ()
+    folders: tuple[Folder, ...] = ()
 
     @property
     def octets(self) -> int:

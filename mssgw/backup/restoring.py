@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from mssgw.backup import files, manifest
 from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Tell
-from mssgw.backup.manifest import Kept, Manifest, StoreCopy
+from mssgw.backup.manifest import Folder, Kept, Manifest, StoreCopy
 from mssgw.backup.taking import dmp_store
 from mssgw.core.config import Config, parse
 from mssgw.dossier.setup import STORE_TABLES
@@ -213,6 +213,7 @@ def _move(data: Path, names: list[str], stores: dict[str, Path]) -> None:
 
 def _placed(found: Manifest, backup: Path, *, force: bool, now: datetime) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The configuration and what it names, to where they lay. What is there and differs stays, or is moved aside by `force`."""
+    folders = {Path(one.path): one for one in found.folders}
     put: list[Path] = []
     kept: list[Path] = []
     for one in found.files:
@@ -226,16 +227,18 @@ def _placed(found: Manifest, backup: Path, *, force: bool, now: datetime) -> tup
                 kept.append(target)
                 continue
             target.rename(target.with_name(f"{target.name}.{_stamp(now)}"))
-        _put(one, backup, target)
+        _put(one, backup, target, folders)
         put.append(target)
     return tuple(put), tuple(kept)
 
 
-def _put(one: Kept, backup: Path, target: Path) -> None:
-    if not target.parent.exists():  # root:group, passable for the group, as the installation makes it
-        target.parent.mkdir(mode=0o700, parents=True)
-        _owned(target.parent, one.owner, one.group)
-        target.parent.chmod(0o750 if one.mode & 0o040 else 0o700)
+def _put(one: Kept, backup: Path, target: Path, folders: Mapping[Path, Folder]) -> None:
+    for folder in reversed(target.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            known = folders.get(folder)  # a backup of before does not know: passable for the group, as the installation makes it
+            _owned(folder, known.owner if known else one.owner, known.group if known else one.group)
+            folder.chmod(known.mode if known else 0o750 if one.mode & 0o040 else 0o700)
     files.copy(backup / one.path, target)
     _owned(target, one.owner, one.group)
     target.chmod(one.mode)

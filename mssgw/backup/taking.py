@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from mssgw import __version__
 from mssgw.backup import files, manifest
 from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Tell
-from mssgw.backup.manifest import PARTIAL, Kept, Manifest, StoreCopy
+from mssgw.backup.manifest import PARTIAL, Folder, Kept, Manifest, StoreCopy
 from mssgw.backup.sources import sources
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
@@ -135,6 +135,7 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
         owner, group = manifest.names_of(status)
         kept.append(Kept(source.path, copied.size, copied.sha256, status.st_mode & 0o777, owner, group))
         tell("files", number, len(wanted))
+    folders = _folders([source.origin for source in wanted if source.path.startswith("config/")])
     bodies, missing = _bodies(data / "blobs", work, inside.files, before, tell)
     owner, group = manifest.names_of(data.stat())
     return Manifest(
@@ -153,7 +154,15 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
         files=(*kept, *bodies),
         missing=tuple(missing),
         left=tuple(left),
+        folders=tuple(folders),
     )
+
+
+def _folders(files: Sequence[Path]) -> Iterator[Folder]:
+    """The directories above these files, outermost first, but for the root."""
+    for path in sorted({folder for file in files for folder in file.absolute().parents if folder != folder.parent}):
+        status = path.stat()
+        yield Folder(str(path), status.st_mode & 0o7777, *manifest.names_of(status))
 
 
 def _bodies(blobs: Path, work: Path, names: tuple[str, ...], before: Path | None, tell: Tell) -> tuple[list[Kept], list[str]]:

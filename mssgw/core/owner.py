@@ -67,7 +67,9 @@ def problems(directory: Path) -> Iterator[Message]:
     except OSError as error:
         yield message("at", place=directory, what=of_system(error))
         return
-    if uid is None:
+    if len(directory.absolute().parts) <= 2:  # "/" and what lies at its top
+        yield message("owner.system", path=directory)
+    elif uid is None:
         yield from _no_place(directory)
     elif not directory.is_dir():
         yield message("owner.no-directory", path=directory)
@@ -76,7 +78,8 @@ def problems(directory: Path) -> Iterator[Message]:
     elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         yield message("owner.not-writable", path=directory, user=user(uid))
     elif foreign := list(islice(_of_others(directory, uid), _SHOWN)):
-        owner = f"{user(uid)}:{group(directory.stat().st_gid)}"
+        service = unit.user()
+        owner = f"{service}:" if service and service != user(uid) else f"{user(uid)}:{group(directory.stat().st_gid)}"
         yield message("owner.foreign", user=user(uid), files=tuple(foreign), owner=owner, path=directory)
 
 

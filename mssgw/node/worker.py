@@ -37,6 +37,7 @@ from mssgw.node.remarks import remarks
 from mssgw.node.services import Services
 from mssgw.node.unlocking import Unlocking
 from mssgw.observe import Event, log, log_bug
+from mssgw.store.answer import require_master_key
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
 
@@ -52,6 +53,7 @@ def prepare(path: Path) -> None:
             sys.stderr.write(f"mssgw: {path}: warning: {located(*one)}\n")
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.migrate(config)
+        require_master_key(config)
     except ConfigError as error:
         sys.stderr.write("".join(f"mssgw: {path}: {located(*one)}\n" for one in error.problems))
         raise SystemExit(1) from error

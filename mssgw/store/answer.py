@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
-from mssgw.store import database
+from mssgw.store import database, keys
 from mssgw.store.migration import require_known
 
 
@@ -19,9 +19,9 @@ def require_answer(config: Config) -> None:
     problems: list[Problem] = []
     for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
         try:
-            _ask(database.address(setting, store, config.node.data), ours=setting == "node.store")
+            _ask(database.address(setting, store, config.node.data), config if setting == "node.store" else None)
         except ConfigError as error:
-            problems += [(setting, sentence) for _, sentence in error.problems]
+            problems += [(at if at.startswith("seal.") else setting, sentence) for at, sentence in error.problems]
         except sa.exc.OperationalError as error:
             said = str(error.orig).strip().partition("\n")[0]
             problems.append((setting, message("store.silent", why=said)))
@@ -31,16 +31,23 @@ def require_answer(config: Config) -> None:
         raise ConfigError(problems)
 
 
-def _ask(url: sa.URL, *, ours: bool) -> None:
+def require_master_key(config: Config) -> None:
+    """The store that is there, if one is, opens with the master key of the configuration. Raises ConfigError."""
+    _ask(database.url_of(config), config)
+
+
+def _ask(url: sa.URL, config: Config | None) -> None:
+    """`config`: of the node whose mail store this is; None for a store that is not ours to judge."""
     file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
     if file and not (file.is_file() and file.stat().st_size):
         return
     engine = database.connect_reader(url)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision() if ours else None
+            found = MigrationContext.configure(connection).get_current_revision() if config else None
             connection.execute(sa.text("SELECT 1"))
-        if found is not None:
-            require_known(found)
+            if found is not None and config is not None:
+                require_known(found)
+                keys.require_ours_before(connection, keys.read_masters(config.seal, config.node.data, in_use=True))
     finally:
         engine.dispose()

@@ -8,8 +8,10 @@ from the first start on, so that every later start recognises its master key bef
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -97,7 +99,16 @@ def _in_force(tx: Transaction) -> MasterKey:
 
 def require_ours(rx: Reader, masters: MasterKeys) -> None:
     """Raises ConfigError: none of these keys opens every key of the store."""
-    for _, domain, wrapped in rx.raw(_ALL):
+    _require_all(rx.raw(_ALL), masters)
+
+
+def require_ours_before(connection: sa.Connection, masters: MasterKeys) -> None:
+    """The same before a store is opened, for `config check` and the start of a node."""
+    _require_all(connection.execute(_ALL), masters)
+
+
+def _require_all(rows: Iterable[Any], masters: MasterKeys) -> None:
+    for _, domain, wrapped in rows:
         try:
             masters.that_wrapped(domain, wrapped)
         except SealBroken:

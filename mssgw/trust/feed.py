@@ -113,6 +113,8 @@ class Feed:
 
     def _due(self, source: Source) -> bool:
         now = self._clock.now().timestamp()
+        if source.fetched_at > now + self._refresh:  # noted while the clock was ahead
+            return True
         return now >= source.fetched_at + self._refresh or now >= source.next_update - source.life / 10
 
     async def _fetch(self, source: Source, validator: Validator) -> None:

@@ -8,12 +8,14 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mssgw import store as store_package
 from mssgw.backup import manifest
+from mssgw.backup.restoring import _placed
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
 from mssgw.store import mailboxes
@@ -223,6 +225,19 @@ def test_an_interrupted_restore_stops_the_node_and_is_done_again(node, place, tm
     assert "restore was interrupted" in node("account", "add", f"bob@{DOMAIN}", "--no-password", status=1)
     restore(place, "--config", node.config)
     assert folders(node)["INBOX"] == 3
+
+
+def test_a_lost_machine_gets_its_directories_as_they_were(node, place, tmp_path):
+    """Regression: the directories came back closed to the service's group, and the node could not read its configuration."""
+    home, anchors = tmp_path / "etc", tmp_path / "etc" / "anchors"
+    home.chmod(0o751)
+    anchors.chmod(0o755)
+    backup(node, place)
+    made = max(place.glob("*/manifest.json")).parent
+    shutil.rmtree(home)
+    _placed(manifest.load(made), made, force=False, now=datetime.now(UTC))
+    assert (home.stat().st_mode & 0o777, anchors.stat().st_mode & 0o777) == (0o751, 0o755)
+    assert (anchors / "root.pem").exists()
 
 
 # -- broken ----------------------------------------------------------------------------------------------

@@ -163,6 +163,24 @@ def test_a_place_for_data(tmp_path, place, why):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("place", ["/", "/etc"])
+def test_a_directory_of_the_system_is_no_place_for_data(place):
+    """Regression: the advice was `chown -R root:root /`."""
+    (found,) = map(str, owner.problems(Path(place)))
+    assert "directory of the system" in found
+    assert "chown" not in found
+
+
+@ROOT
+def test_a_data_directory_of_the_wrong_user_is_given_to_the_service(tmp_path, monkeypatch):
+    """Regression: the advice was to give everything to whoever had the directory by mistake."""
+    monkeypatch.setattr("mssgw.core.unit.user", lambda: "daemon")
+    (tmp_path / "store.db").write_bytes(b"")
+    os.chown(tmp_path / "store.db", 1, 1)  # daemon's, in a directory of root
+    (found,) = map(str, owner.problems(tmp_path))
+    assert f"chown -R daemon: {tmp_path}" in found
+
+
 @ROOT
 def test_root_makes_the_data_directory_for_the_user_of_the_unit(tmp_path, monkeypatch):
     monkeypatch.setattr("mssgw.core.unit.user", lambda: "no-such-user-here")

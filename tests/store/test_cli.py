@@ -7,6 +7,9 @@ import pytest
 
 from mssgw import store as store_package
 from mssgw.core.clock import SystemClock
+from mssgw.core.config import load
+from mssgw.core.errors import ConfigError
+from mssgw.store.answer import require_answer, require_master_key
 
 
 def test_master_key_is_private_and_never_overwritten(node, tmp_path):
@@ -69,6 +72,19 @@ def test_a_wrong_master_key_is_an_error(node, tmp_path):
     node("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").write_bytes(bytes(32))
     assert "not the key that seals this store" in node("account", "list", status=1)
+
+
+def test_a_wrong_master_key_is_found_before_the_node_starts(node, tmp_path):
+    """Regression: `config check` called it ok, and each worker died in a traceback."""
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
+    config = load(tmp_path / "mssgw.toml")
+    require_answer(config)
+    require_master_key(config)
+    (tmp_path / "master.key").write_bytes(bytes(32))
+    for check in (require_answer, require_master_key):
+        with pytest.raises(ConfigError) as refused:
+            check(config)
+        assert [path for path, _ in refused.value.problems] == ["seal.master_key"]
 
 
 READS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -11,8 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mssgw.demo.pki import Pki
 from mssgw.pki.certificates import Certificate
 from mssgw.trust import anchors
+from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher, FetchError
+from mssgw.trust.revocation import Ledger
 from mssgw.trust.service import _web_context
+from tests.conftest import TestClock
 
 
 class Source:
@@ -115,3 +119,14 @@ async def test_https_needs_our_authorities(clock, tmp_path):
     async with Source(page(b"list"), at_others) as source:
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
             await Fetcher(clock, tls).get(source.url, 100)
+
+
+def test_a_crl_noted_while_the_clock_was_ahead_is_due(tmp_path):
+    """Regression: after a day in the future no CRL was fetched before that day."""
+    clock = TestClock()
+    feed = Feed(tmp_path, clock, Fetcher(clock), Ledger(clock), urls=["http://crl.test/a.crl"], refresh_seconds=3600)
+    (source,) = feed._sources.values()
+    source.next_update = source.life = (clock.now() + timedelta(days=500)).timestamp()
+    for ahead, due in ((timedelta(days=400), True), (timedelta(minutes=-10), False), (timedelta(hours=-2), True)):
+        source.fetched_at, source.life = (clock.now() + ahead).timestamp(), 0.0
+        assert feed._due(source) is due
