@@ -230,4 +230,10 @@ def _keys(one: Certificate) -> frozenset[str]:
 
 def _why(error: MailError) -> Message:
     """The sentence with details for the log. The reply itself tells the certificate's holder what to mend; this is for other people."""
-    return message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message
+    said = error.message
+    if key := _OF_OTHERS.get(said.key):  # advice that only the holder can follow is left out
+        said = message(key, **dict(said.values))
+    return message("with-detail", said=said, detail=error.detail) if error.detail else said
+
+
+_OF_OTHERS = {"trust.fault.expired": "smime.signer.expired", "trust.fault.not-yet-valid": "smime.signer.not-yet-valid"}
