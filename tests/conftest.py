@@ -8,6 +8,7 @@ cluster of Debian's package, one for each process of the run, with one database 
 
 import asyncio
 import itertools
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,12 @@ class TestClock:
     def asleep(self) -> list[datetime]:
         """When those who sleep now will wake, in order."""
         return sorted(until for until, _, future in self._sleepers if not future.done())
+
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> None:
+    """Each test begins with the mask of a shell: a verb that runs in this process takes a stricter one for good."""
+    os.umask(0o022)
 
 
 @pytest.fixture

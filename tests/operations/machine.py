@@ -27,6 +27,7 @@ _COPIED = ("ld.so.cache", "nsswitch.conf", "login.defs", "services", "protocols"
 _BOUND = ("ssl", "alternatives", "ld.so.conf.d")
 _MOUNTS = r"""
 set -e
+umask 022
 root=$1; shift
 mount -t tmpfs -o mode=755 tmpfs "$root"
 cd "$root"
