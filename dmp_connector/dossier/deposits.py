@@ -55,7 +55,7 @@ from dmp_connector.model.documents import (
 from dmp_connector.model.people import AccessMode, Ins, Patient
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.store import Deposit, DepositState
-from dmp_connector.texts import message
+from dmp_connector.texts import Message, message
 from dmp_connector.validate import Validator
 
 Progress = Callable[[int, int], None]
@@ -82,7 +82,7 @@ class DepositRequest:
 class Receipt:
     """What is in the DMP now, and of whom: the register's traits.
 
-    `filed_before`: when it was filed, for what had been filed already; nothing was sent then.
+    `filed_before`: when it was filed, for what had been filed already; nothing was sent then. `remarks`: what the validator warns of.
     """
 
     unique_id: str
@@ -92,6 +92,7 @@ class Receipt:
     entry: DocumentEntry | None = None  # None: filed before, from a PDF
     filed_before: datetime | None = None
     patient: Patient | None = field(default=None, repr=False)
+    remarks: tuple[Message, ...] = ()
 
 
 class Deposits:
@@ -114,7 +115,7 @@ class Deposits:
 
         Raises BadDocument, BadCode, TraitsDiffer, NotConfirmed (nothing was sent), Unavailable (kept, `resume` goes on), Refused.
         """
-        await asyncio.to_thread(self._validator.require, request.content)
+        warnings = await asyncio.to_thread(self._validator.require, request.content)
         entry = self._entry(request)
         if call.ins is None or entry.patient != call.ins:
             raise BadDocument(message("dossier.document-about-another-patient-than"))
@@ -123,7 +124,8 @@ class Deposits:
         known = await self._admitted(call, request.typed, reason=request.reason, confirmed=request.confirmed)
         await self._identical(call, known, request)
         await self._agreed(call, known, ask)
-        return replace(await self._filed(call, request, entry, progress), patient=known.patient)
+        receipt = await self._filed(call, request, entry, progress)
+        return replace(receipt, patient=known.patient, remarks=tuple(w.message for w in warnings))
 
     async def deposit_pdf(self, call: Call, request: PdfRequest, *, progress: Progress | None = None, ask: Ask | None = None) -> Receipt:
         """File a PDF as the document it is: once, whatever happens, unless `again`. Raises what `deposit` does."""

@@ -16,7 +16,7 @@ from dmp_connector.errors import BadDocument, BadIns
 from dmp_connector.model.people import Ins
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.texts import Message, message
-from dmp_connector.validate.active import active_content
+from dmp_connector.validate.active import active_content, web_links
 from dmp_connector.validate.findings import Finding, Severity
 
 Rule = Callable[[Cda], Iterator[tuple[str, Message]]]  # (where, message)
@@ -46,7 +46,7 @@ def check_header(document: Cda, *, max_pdf: int = MAX_PDF) -> tuple[Finding, ...
     """Every finding, in the order of the header. Empty: the header holds."""
     found = [_finding("error", where, said) for rule in _RULES for where, said in rule(document)]
     found += _embedded_pdf(document, max_pdf)
-    found += [_finding("warning", where, said) for where, said in _ins_key(document)]
+    found += [_finding("warning", where, said) for rule in _REMARKS for where, said in rule(document)]
     return tuple(found)
 
 
@@ -296,3 +296,4 @@ _RULES: tuple[Rule, ...] = (
     _body,
     active_content,
 )
+_REMARKS: tuple[Rule, ...] = (_ins_key, web_links)

@@ -119,6 +119,9 @@ def _person(patient: Patient) -> str:
     return f"{patient.birth_name} {patient.given_names} ({patient.birth_date:%d/%m/%Y}, {patient.sex.value}, INS {patient.ins.value})"
 
 
+_REMARKS_SHOWN = 10
+
+
 def _tell_receipt(s: Session, receipt: Receipt) -> None:
     before = receipt.filed_before
     document = {
@@ -128,6 +131,7 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
         "filed_at": before.isoformat() if before else None,
         "entry": entry_json(receipt.entry) if receipt.entry else _receipt_json(receipt),
         "patient": _patient_json(receipt.patient) if receipt.patient else None,
+        "remarks": [remark.en for remark in receipt.remarks],
     }
     person = _person(receipt.patient) if receipt.patient else s.options.patient
     if before is None:
@@ -135,6 +139,10 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
     else:
         at = f"{local(before):%d/%m/%Y %H:%M}"
         s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=person), document)
+    for remark in receipt.remarks[:_REMARKS_SHOWN]:
+        s.notice(say("dmp.remark", remark=remark))
+    if (more := len(receipt.remarks) - _REMARKS_SHOWN) > 0:
+        s.notice(say("dmp.remarks-more", count=more))
     if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
         hidden = s.dmp.filings.announced(s.access, receipt)
         s.notice(say("dmp.announcement.begun", told=f"{hidden.told:%d/%m/%Y}", visible=f"{hidden.visible:%d/%m/%Y}", id=receipt.unique_id))
