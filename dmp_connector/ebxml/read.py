@@ -16,7 +16,7 @@ from dmp_connector.errors import BadAnswer, BadDocument, Refused, RegistryError,
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import Association, Author, AvailabilityStatus, DocumentEntry, Dtm, Institution, Person, SubmissionSet
 from dmp_connector.model.people import Ins
-from dmp_connector.texts import message
+from dmp_connector.texts import Message, message
 from dmp_connector.wire import mtom
 
 _RIM = f"{{{names.RIM}}}"
@@ -36,8 +36,11 @@ class Registry:
     references: tuple[str, ...] = ()
 
 
-def read_registry(element: etree._Element) -> Registry:
-    """From a SubmitObjectsRequest, an AdhocQueryResponse, an ITI-41 request or a RegistryObjectList."""
+def read_registry(element: etree._Element, remarks: list[Message] | None = None) -> Registry:
+    """From a SubmitObjectsRequest, an AdhocQueryResponse, an ITI-41 request or a RegistryObjectList.
+
+    A moment that cannot be read is missing, and a remark is added to `remarks`; without that list it raises BadAnswer.
+    """
     tag = f"{_RIM}RegistryObjectList"
     objects = element if element.tag == tag else next(element.iter(tag), None)
     if objects is None:
@@ -46,8 +49,8 @@ def read_registry(element: etree._Element) -> Registry:
     for child in objects:
         by_tag.setdefault(str(child.tag), []).append(child)
     return Registry(
-        tuple(_entry(child) for child in by_tag.get(f"{_RIM}ExtrinsicObject", ())),
-        tuple(_set(child) for child in by_tag.get(f"{_RIM}RegistryPackage", ())),
+        tuple(_entry(child, remarks) for child in by_tag.get(f"{_RIM}ExtrinsicObject", ())),
+        tuple(_set(child, remarks) for child in by_tag.get(f"{_RIM}RegistryPackage", ())),
         tuple(_association(child) for child in by_tag.get(f"{_RIM}Association", ())),
         tuple(child.get("id", "") for child in by_tag.get(f"{_RIM}ObjectRef", ())),
     )
@@ -118,7 +121,7 @@ def _author(element: etree._Element) -> Author:
     )
 
 
-def _entry(element: etree._Element) -> DocumentEntry:
+def _entry(element: etree._Element, remarks: list[Message] | None) -> DocumentEntry:
     found = _collect(element)
     slots, codes = found.slots, found.codes
 
@@ -138,12 +141,12 @@ def _entry(element: etree._Element) -> DocumentEntry:
         type=code(names.ENTRY_TYPE),
         class_code=code(names.ENTRY_CLASS),
         format=code(names.ENTRY_FORMAT),
-        created=_time(one("creationTime")) or _EPOCH,
+        created=_time(one("creationTime"), "creationTime", remarks) or _EPOCH,
         authors=tuple(found.authors),
         facility=code(names.ENTRY_FACILITY),
         practice=code(names.ENTRY_PRACTICE),
-        service_start=_time(one("serviceStartTime")),
-        service_stop=_time(one("serviceStopTime")),
+        service_start=_time(one("serviceStartTime"), "serviceStartTime", remarks),
+        service_stop=_time(one("serviceStopTime"), "serviceStopTime", remarks),
         confidentiality=tuple(codes.get(names.ENTRY_CONFIDENTIALITY, ())),
         mime_type=element.get("mimeType", ""),
         language=one("languageCode"),
@@ -161,12 +164,12 @@ def _entry(element: etree._Element) -> DocumentEntry:
         logical_id=element.get("lid", ""),
         version=found.version,
         repository_id=one(names.REPOSITORY_ID),
-        submitted=_time(one("submissionTime")),
+        submitted=_time(one("submissionTime"), "submissionTime", remarks),
         stable=element.get("objectType") != names.ON_DEMAND_ENTRY,
     )
 
 
-def _set(element: etree._Element) -> SubmissionSet:
+def _set(element: etree._Element, remarks: list[Message] | None) -> SubmissionSet:
     found = _collect(element)
     submitted = found.slots.get("submissionTime") or [""]
     return SubmissionSet(
@@ -175,7 +178,7 @@ def _set(element: etree._Element) -> SubmissionSet:
         patient=Ins.read_cx(found.identifiers.get(names.SET_PATIENT, "")),
         content_type=next(iter(found.codes.get(names.SET_CONTENT_TYPE, ())), _NOTHING),
         author=found.authors[0] if found.authors else Author(None),
-        submitted=_time(submitted[0]) or _EPOCH,
+        submitted=_time(submitted[0], "submissionTime", remarks) or _EPOCH,
         title=found.name,
         comments=found.description,
         entry_uuid=element.get("id", ""),
@@ -190,13 +193,16 @@ def _association(element: etree._Element) -> Association:
     )
 
 
-def _time(text: str) -> Dtm | None:
+def _time(text: str, slot: str, remarks: list[Message] | None) -> Dtm | None:
     if not text:
         return None
     try:
         return Dtm.parse(text)
     except BadDocument as error:
-        raise BadAnswer(error.detail) from error
+        if remarks is None:
+            raise BadAnswer(error.detail) from error
+        remarks.append(message("ebxml.moment-left-out", slot=slot, error=error.detail))
+        return None
 
 
 def _number(text: str) -> int | None:

@@ -78,9 +78,12 @@ class Ins:
 
     @classmethod
     def read_cx(cls, cx: str) -> Ins:
-        """Read the patientId of a received registry object as it is: whatever identifier another maker put there."""
-        value, _, rest = cx.partition("^^^")
-        return cls(value, rest.strip("&").partition("&")[0])
+        """Read the patientId of a received registry object as it is: whatever identifier another maker put there.
+
+        Blanks around a component count for nothing.
+        """
+        value, _, rest = "^".join(part.strip() for part in cx.split("^")).partition("^^^")
+        return cls(value, rest.partition("^")[0].strip("& ").partition("&")[0].strip())
 
     @property
     def cx(self) -> str:

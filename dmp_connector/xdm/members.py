@@ -3,6 +3,8 @@
 Refused as BadArchive, each with its sentence: not a ZIP, octets before it, too many members, too large
 (announced or real), compression over the ratio, members that overlap (nested bombs), encryption, unknown
 compression, absolute or climbing paths, symbolic links and devices, two members of one name.
+
+A name without the flag of UTF-8 is read as UTF-8, else as cp1252, which is what senders mean, else as cp437, which is the rule.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import io
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dmp_connector.errors import BadArchive
@@ -20,6 +24,7 @@ from dmp_connector.texts import message
 
 _LOCAL_HEADER = 30  # fixed part, APPNOTE 4.3.7
 _ENCRYPTED = 0x1 | 0x40
+_UTF_8 = 0x800  # APPNOTE 4.4.4, bit 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,10 @@ def _check_directory(infos: list[zipfile.ZipInfo], limits: XdmLimits) -> None:
     seen: set[str] = set()
     end = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
-        name = _require_safe_path(info)
-        if name.casefold() in seen:
+        spellings = {folded(_require_safe_path(name)) for name in (_name(info), info.orig_filename)}
+        if spellings & seen:
             raise BadArchive(message("xdm.two-members-same-name"))
-        seen.add(name.casefold())
+        seen |= spellings
         if info.flag_bits & _ENCRYPTED:
             raise BadArchive(message("xdm.encrypted-members-not-accepted"))
         if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -74,10 +79,25 @@ def _check_directory(infos: list[zipfile.ZipInfo], limits: XdmLimits) -> None:
         raise BadArchive(message("xdm.bytes-once-unpacked-most-taken", announced=announced, total_bytes=limits.total_bytes))
 
 
-def _require_safe_path(info: zipfile.ZipInfo) -> str:
-    # zipfile cuts a name at NUL; the original name has what was really written.
-    name = info.orig_filename.replace("\\", "/")
-    if "\0" in name or any(ord(c) < 32 for c in name):
+def _name(info: zipfile.ZipInfo) -> str:
+    """As the sender meant it. zipfile cuts a name at NUL; the original name has what was really written."""
+    if info.flag_bits & _UTF_8:
+        return info.orig_filename
+    written = info.orig_filename.encode("cp437")  # how zipfile reads a name without the flag: each octet has its character
+    for encoding in ("utf-8", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return written.decode(encoding)
+    return info.orig_filename
+
+
+def folded(name: str) -> str:
+    """A name as it is compared: in any case, and composed, since macOS writes accents apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _require_safe_path(name: str) -> str:
+    name = name.replace("\\", "/")
+    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
         raise BadArchive(message("xdm.member-s-name-control-characters"))
     parts = name.rstrip("/").split("/")
     if not name or name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts or "" in parts or len(name) > 300:
@@ -97,5 +117,5 @@ def _contents(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], limits: Xd
         if len(content) > 1_000_000 and len(content) > limits.ratio * max(info.compress_size, 1):
             raise BadArchive(message("xdm.member-unpacks-more-than-times", ratio=limits.ratio))
         total += len(content)
-        found[_require_safe_path(info)] = content
+        found[_require_safe_path(_name(info))] = content
     return found

@@ -1,9 +1,10 @@
 """Read an IHE_XDM.ZIP of any sender into submission sets and documents (docs/reference/mssante.md 5.3).
 
 Survived, each with a remark in `notes`: everything under one extra folder, lower or mixed case, the separator between
-folder and file lost (`SUBSET01METADATA.xml`), no IHE_XDM folder, documents named only by their base name or
-not at all by URI, no hash or size. Refused: what `members` refuses; a document that is not there or has
-another hash or size than announced; documents of two patients; a CDA whose INS or id is not its metadata's.
+folder and file lost (`SUBSET01METADATA.xml`), no IHE_XDM folder, what macOS adds, metadata in UTF-16, a moment that cannot
+be read, no hash or size, and documents that are not where their URI says or have none (`Locator`). Refused: what `members`
+refuses; a document that is not there or has another hash or size than announced; documents of two patients; a CDA whose
+INS or id is not its metadata's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dmp_connector.model.documents import Association, DocumentEntry, Submission
 from dmp_connector.model.people import Ins
 from dmp_connector.texts import Message, message
 from dmp_connector.wire.xml import parse
+from dmp_connector.xdm.locate import Locator
 from dmp_connector.xdm.members import XdmLimits, members
 from dmp_connector.xdm.write import SIGNATURE_CLASS
 
@@ -65,27 +67,58 @@ class XdmArchive:
 def read(data: bytes, *, limits: XdmLimits | None = None) -> XdmArchive:
     """The archive, checked. Raises BadArchive."""
     bounds = limits or XdmLimits()
-    files = members(data, bounds)
     notes: list[Message] = []
+    files = _without_macos(members(data, bounds), notes)
     described = sorted(path for path in files if path.casefold().endswith("metadata.xml"))
     if not described:
         raise BadArchive(message("xdm.no-metadata-xml"))
-    sets = tuple(_read_set(path, files, bounds, notes) for path in described)
+    locator = Locator(files, notes)
+    sets = tuple(_read_set(path, files, locator, bounds, notes) for path in described)
     if not any(s.documents for s in sets):
         raise BadArchive(message("xdm.no-document-described-metadata-xml"))
     return XdmArchive(sets, _one_patient(sets), tuple(dict.fromkeys(notes)))
 
 
-def _read_set(path: str, files: Mapping[str, bytes], limits: XdmLimits, notes: list[Message]) -> XdmSet:
+def _without_macos(files: Mapping[str, bytes], notes: list[Message]) -> Mapping[str, bytes]:
+    """Without the Finder's resource forks and folder views, which have the names of the files they accompany."""
+    kept = {path: content for path, content in files.items() if not _of_macos(path)}
+    if len(kept) < len(files):
+        notes.append(message("xdm.macos-files-ignored"))
+    return kept
+
+
+def _of_macos(path: str) -> bool:
+    top, base = path.partition("/")[0], path.rpartition("/")[2]
+    return top == "__MACOSX" or base.startswith("._") or base == ".DS_Store"
+
+
+def _read_set(path: str, files: Mapping[str, bytes], locator: Locator, limits: XdmLimits, notes: list[Message]) -> XdmSet:
     folder = _folder(path, notes)
     try:
-        registry = read_registry(parse(files[path], max_bytes=limits.metadata_bytes))
+        registry = read_registry(parse(_utf_8(files[path], limits, notes), max_bytes=limits.metadata_bytes), notes)
     except BadAnswer as error:
         raise BadArchive(message("xdm.metadata-xml", error=error.detail)) from error
     if len(registry.submission_sets) != 1:
         notes.append(message("xdm.submission-sets-one-metadata-xml", count=len(registry.submission_sets)))
-    documents = tuple(_read_document(entry, path, folder, files, notes) for entry in registry.entries)
+    documents = tuple(_read_document(entry, locator.locate(entry, path, folder), files, notes) for entry in registry.entries)
     return XdmSet(folder, next(iter(registry.submission_sets), None), documents, registry.associations)
+
+
+def _utf_8(metadata: bytes, limits: XdmLimits, notes: list[Message]) -> bytes:
+    """UTF-16 as UTF-8, so that there is one parser with one search for a DTD. Raises BadArchive."""
+    encoding = next((name for mark, name in _UTF_16 if metadata.startswith(mark)), None)
+    if encoding is None or len(metadata) > 2 * limits.metadata_bytes:
+        return metadata
+    try:
+        text = metadata.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BadArchive(message("xdm.metadata-not-utf-16")) from error
+    notes.append(message("xdm.metadata-utf-16"))
+    return _DECLARED.sub(r"\1", text, count=1).encode()
+
+
+_UTF_16 = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"<\0?\0", "utf-16-le"), (b"\0<\0?", "utf-16-be"))
+_DECLARED = re.compile(r"""\A(<\?xml[^>]{0,200}?)\s+encoding\s*=\s*(?:"[^"]*"|'[^']*')""")
 
 
 def _folder(path: str, notes: list[Message]) -> str:
@@ -104,8 +137,7 @@ def _folder(path: str, notes: list[Message]) -> str:
     return base
 
 
-def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[Message]) -> XdmDocument:
-    path = _locate(entry, metadata, folder, files, notes)
+def _read_document(entry: DocumentEntry, path: str, files: Mapping[str, bytes], notes: list[Message]) -> XdmDocument:
     content = files[path]
     if not entry.hash or entry.size is None:
         notes.append(message("xdm.document-no-hash-no-size"))
@@ -116,36 +148,6 @@ def _read_document(entry: DocumentEntry, metadata: str, folder: str, files: Mapp
     document = XdmDocument(path, entry, content)
     _check_against_cda(document)
     return document
-
-
-def _locate(entry: DocumentEntry, metadata: str, folder: str, files: Mapping[str, bytes], notes: list[Message]) -> str:
-    """The member a URI means. Tried in order: beside METADATA.XML, below IHE_XDM, from the top, by base name or object id."""
-    uri = entry.uri.replace("\\", "/")
-    if not uri:
-        notes.append(message("xdm.document-no-uri"))
-        uri = entry.entry_uuid
-    if uri.startswith("/") or ".." in uri.split("/") or ":" in uri:
-        raise BadArchive(message("xdm.document-s-uri-leaves-archive"))
-    by_name = {path.casefold(): path for path in files if path != metadata}
-    above = folder.rstrip("/").rpartition("/")[0]
-    candidates = (folder + uri, f"{above}/{uri}" if above else uri, uri)
-    for candidate in candidates:
-        found = by_name.get(candidate.casefold())
-        if found:
-            if found not in candidates:
-                notes.append(message("xdm.document-s-name-differs-case"))
-            return found
-    base = uri.rpartition("/")[2].casefold()
-    near = [p for p in by_name.values() if base and base in {_base(p, folder), _base(p, folder).rpartition(".")[0]}]
-    if len(near) == 1:
-        notes.append(message("xdm.document-found-name-only"))
-        return near[0]
-    raise BadArchive(message("xdm.document-named-metadata-xml-not"))
-
-
-def _base(path: str, folder: str) -> str:
-    bare = path.removeprefix(folder)
-    return bare.rpartition("/")[2].casefold()
 
 
 def _check_against_cda(document: XdmDocument) -> None:

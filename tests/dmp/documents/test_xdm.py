@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import stat
 import struct
+import unicodedata
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,8 +20,10 @@ from dmp_connector import codes, xdm
 from dmp_connector.cda import build_level1, describe
 from dmp_connector.errors import BadArchive
 from dmp_connector.model import Code, Document, Dtm, Ins, InsKind, SubmissionSet, Visibility
+from dmp_connector.model.documents import content_hash
+from dmp_connector.xdm.locate import Locator
 from tests.fuzz import examples
-from tests.material import OURS
+from tests.material import OURS, files, place
 
 from .conftest import EXAMPLES, needs_examples
 from .test_cda import _sample
@@ -127,8 +131,6 @@ def test_each_deviation_is_survived_and_remarked(members, change, note):
 
 
 def test_a_document_without_uri_hash_or_size(members):
-    import re
-
     name = "IHE_XDM/SUBSET01/METADATA.XML"
     bare = re.sub(rb'<rim:Slot name="(?:hash|size)">.*?</rim:Slot>', b"", members[name])
     assert bare != members[name]
@@ -136,7 +138,142 @@ def test_a_document_without_uri_hash_or_size(members):
     assert "a document has no hash or no size" in [str(one) for one in found.notes]
 
 
+METADATA, DOCUMENT = "IHE_XDM/SUBSET01/METADATA.XML", "IHE_XDM/SUBSET01/DOC00001.XML"
+
+
+def renamed(members: dict[str, bytes], written: bytes, uri: str, *, flag: bool = False) -> bytes:
+    """The archive with its document under a name of any octets, without the flag of UTF-8 unless asked for."""
+    placeholder = "IHE_XDM/SUBSET01/" + "N" * len(written)
+    metadata = members[METADATA].replace(b"DOC00001.XML", uri.encode())
+    archive = packed({placeholder if name == DOCUMENT else name: metadata if name == METADATA else c for name, c in members.items()})
+    assert archive.count(b"N" * len(written)) == 2
+    octets = archive.replace(b"N" * len(written), written)
+    if flag:
+        octets = bytearray(octets)
+        for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            header = octets.rindex(mark, 0, octets.index(written) if mark == b"PK\x03\x04" else octets.rindex(written))
+            octets[header + at + 1] |= 0x08
+    return bytes(octets)
+
+
+def without(metadata: bytes, *slots: str) -> bytes:
+    for slot in slots:
+        shorter = re.sub(rf'<rim:Slot name="{slot}">.*?</rim:Slot>'.encode(), b"", metadata)
+        assert shorter != metadata
+        metadata = shorter
+    return metadata
+
+
+ACCENTS = "Résumé_1.XML"
+
+
+@pytest.mark.parametrize(
+    ("written", "uri", "flag"),
+    [
+        (ACCENTS.encode(), ACCENTS, False),
+        (ACCENTS.encode(), ACCENTS, True),
+        (ACCENTS.encode("cp1252"), ACCENTS, False),
+        (unicodedata.normalize("NFD", ACCENTS).encode(), ACCENTS, True),  # macOS
+        (b"DOC 00001.XML", "DOC%2000001.XML", False),
+        (ACCENTS.encode(), "R%C3%A9sum%C3%A9_1.XML", False),
+    ],
+)
+def test_a_name_is_found_however_it_was_written(members, written, uri, flag):
+    found = xdm.read(renamed(members, written, uri, flag=flag))
+    assert [d.content for d in found.documents] == [members[DOCUMENT]]
+    assert "a document was found by its hash" not in [str(note) for note in found.notes]
+
+
+def test_a_name_in_the_alphabet_of_dos_is_found_by_its_hash(members):
+    found = xdm.read(renamed(members, ACCENTS.encode("cp437"), ACCENTS))
+    assert [d.content for d in found.documents] == [members[DOCUMENT]]
+    assert "a document was found by its hash" in [str(note) for note in found.notes]
+
+
+def test_what_the_finder_of_macos_adds_counts_for_nothing(members):
+    added = {f"__MACOSX/{METADATA}".replace("META", "._META"): b"\0\5\x16\7", "IHE_XDM/SUBSET01/._DOC00001.XML": b"\0", ".DS_Store": b"\0"}
+    found = xdm.read(packed({**members, **added}))
+    assert [d.path for d in found.documents] == [DOCUMENT]
+    assert [str(note) for note in found.notes] == ["files that macOS adds were ignored"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_metadata_in_utf_16_are_read(members, encoding):
+    text = members[METADATA].decode()
+    declared = text if text.startswith("<?xml") else f'<?xml version="1.0" encoding="UTF-16"?>{text}'
+    found = xdm.read(packed({**members, METADATA: declared.replace("UTF-8", "UTF-16").encode(encoding)}))
+    assert [d.content for d in found.documents] == [members[DOCUMENT]]
+    assert found.documents[0].entry == xdm.read(packed(members)).documents[0].entry
+
+
+def test_a_document_without_uri_is_found_by_its_hash_or_as_the_only_file(members):
+    by_hash = without(members[METADATA], "URI")
+    found = xdm.read(packed({**members, METADATA: by_hash, "IHE_XDM/SUBSET01/OTHER.XML": b"<x/>"}))
+    assert [d.path for d in found.documents] == [DOCUMENT]
+    nothing = without(members[METADATA], "URI", "hash", "size")
+    assert [d.path for d in xdm.read(packed({**members, METADATA: nothing})).documents] == [DOCUMENT]
+    refused(packed({**members, METADATA: nothing, "IHE_XDM/SUBSET01/OTHER.XML": b"<x/>"}), "no URI.* cannot be told which file")
+
+
+def test_blanks_in_a_patient_identifier_count_for_nothing(members):
+    spaced = members[METADATA].replace(b"279035121518989^^^&amp;", b" 279035121518989 ^^^ &amp; ")
+    assert spaced != members[METADATA]
+    assert xdm.read(packed({**members, METADATA: spaced})).patient == xdm.read(packed(members)).patient
+
+
+def test_one_moment_that_cannot_be_read_is_reported_and_the_rest_is_read(members):
+    bad = re.sub(rb'(<rim:Slot name="creationTime"><rim:ValueList><rim:Value>)\d+', rb"\g<1>2022-03-04", members[METADATA])
+    assert bad != members[METADATA]
+    found = xdm.read(packed({**members, METADATA: bad}))
+    assert [d.content for d in found.documents] == [members[DOCUMENT]]
+    assert any("creationTime" in str(note) and "2022-03-04" in str(note) for note in found.notes)
+
+
+@pytest.mark.material("cases/xdm")
+def test_each_archive_of_the_field_is_read_as_the_regular_one():
+    folder = place("cases/xdm")
+    regular = xdm.read((folder / "regular.zip").read_bytes())
+    assert regular.notes == ()
+    others = [path for path in files("cases/xdm", "*.zip") if path.name != "regular.zip"]
+    assert len(others) >= 8
+    for path in others:
+        found = xdm.read(path.read_bytes())
+        assert [d.content for d in found.documents] == [d.content for d in regular.documents], path.name
+        assert found.patient == regular.patient, path.name
+
+
 # ------------------------------------------------------------------- attacks refused
+
+
+def test_leniency_lets_no_attack_through(members, wanted):
+    """What was refused before names, URIs and encodings were read more leniently is refused still."""
+    for name in (b"..\xc2\xa0/..", b"../..", b"\xe9/../x", b"/\xc3\xa9"):
+        refused(renamed(members, name, "x"), "leaves the archive|not in the archive" if b"\xa0" in name else "leaves the archive")
+    for uri in ("%2e%2e/%2e%2e/etc/passwd", "..%5C..%5Cx", "%2Fetc%2Fpasswd", "C%3A/x", "a%00b"):
+        refused(packed({**members, METADATA: members[METADATA].replace(b"DOC00001.XML", uri.encode())}), "URI leaves")
+    two = {**members, "IHE_XDM/SUBSET01/Ré.XML": b"<x/>"}
+    for written in ("Ré.XML".encode("cp1252"), "Ré.XML".encode(), "RÉ.XML".encode(), unicodedata.normalize("NFD", "Ré.XML").encode()):
+        refused(renamed(two, written, "Ré.XML"), "same name")
+    bomb = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
+    refused(packed({**members, METADATA: bomb.encode("utf-16")}), "DTD")
+    refused(packed({**members, METADATA: "<x/>".encode("utf-32")}), "METADATA")
+    refused(packed({**members, METADATA: b"\xff\xfe<\0\0\xd8x\0"}), "UTF-16")
+    refused(packed({**{k: v for k, v in members.items() if k != METADATA}, f"__MACOSX/{METADATA}": members[METADATA]}), "no METADATA.XML")
+    stranger = {**members, METADATA: without(members[METADATA], "URI"), DOCUMENT: members[DOCUMENT] + b" "}
+    refused(packed(stranger), "bytes where")  # the only file, but not the one announced
+    other = build_level1(replace(wanted, unique_id="1.2.3.9"))
+    unsigned = without(members[METADATA], "URI", "hash", "size")
+    refused(packed({**members, METADATA: unsigned, DOCUMENT: other}), "two ids")
+
+
+def test_a_hash_is_asked_of_each_file_once(members, monkeypatch):
+    """Regression guard: five hundred documents without a URI in an archive of five hundred files are not hashed 250,000 times."""
+    counted = []
+    monkeypatch.setattr("dmp_connector.xdm.locate.content_hash", lambda content: counted.append(1) or content_hash(content))
+    entry = replace(describe(members[DOCUMENT]), uri="")
+    locator = Locator({f"F{n}": b"%d" % n for n in range(20)} | {DOCUMENT: members[DOCUMENT]}, [])
+    assert [locator.locate(entry, METADATA, "") for _ in range(20)] == [DOCUMENT] * 20
+    assert len(counted) == 21
 
 
 def refused(data: bytes, said: str, **limits) -> None:
