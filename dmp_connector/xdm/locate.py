@@ -1,6 +1,6 @@
 """Which file of an archive a document's metadata mean, however the sender wrote its name.
 
-Tried in order: the URI beside METADATA.XML, below IHE_XDM, from the top, as it stands and then unquoted (RFC 3986 2.1);
+Tried in order: the URI beside METADATA.XML, below IHE_XDM, from the top, as it stands and then unquoted;
 the base name or the object id; hash and size; the only file it can be. Whatever is found must still have the hash and
 size that were announced. A URI that leaves the archive is refused before anything is tried.
 """
