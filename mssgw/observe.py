@@ -52,6 +52,7 @@ class Event(enum.StrEnum):
     RELAY_FAILED = "relay.failed"
     QUEUE_LEASE_LOST = "queue.lease_lost"
     QUEUE_STOPPED = "queue.stopped"
+    QUEUE_BROUGHT_BACK = "queue.brought_back"
     REPORT_MADE = "report.made"
     REPORT_PUT_OFF = "report.put_off"
     REPORT_LOST = "report.lost"

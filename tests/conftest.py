@@ -57,6 +57,12 @@ class TestClock:
             if not future.done():
                 future.set_result(None)
 
+    def step(self, **delta: float) -> None:
+        """The clock is set, to the past or the future: who sleeps has as long to sleep as before."""
+        by = timedelta(**delta)
+        self._now += by
+        self._sleepers = [(until + by, order, future) for until, order, future in self._sleepers]
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -72,9 +72,9 @@ class Manifest(msgspec.Struct, frozen=True):
     mail: StoreCopy
     dmp: StoreCopy | None
     files: tuple[Kept, ...]
+    folders: tuple[Folder, ...]
     missing: tuple[str, ...] = ()  # bodies that rows name and that were lost already
     left: tuple[Left, ...] = ()
-    folders: tuple[Folder, ...] = ()
 
     @property
     def octets(self) -> int:
@@ -103,7 +103,16 @@ def load(directory: Path) -> Manifest:
     for kept in found.files:  # a path in a manifest must not lead out of the backup
         if kept.path.startswith("/") or ".." in Path(kept.path).parts:
             raise BackupError("manifest", path=directory / NAME, why=f"path {kept.path}")
+    known = {folder.path for folder in found.folders}
+    for above in _folders_of(found.files) - known:
+        raise BackupError("manifest", path=directory / NAME, why=f"no folder {above}")
     return found
+
+
+def _folders_of(files: Iterable[Kept]) -> set[str]:
+    """The absolute paths of the directories that files of the configuration lie in, without the root."""
+    lay = (Path("/" + one.path.removeprefix("config/")) for one in files if one.path.startswith("config/"))
+    return {str(folder) for path in lay for folder in path.parents if folder != folder.parent}
 
 
 class _Head(msgspec.Struct):

@@ -236,9 +236,9 @@ def _put(one: Kept, backup: Path, target: Path, folders: Mapping[Path, Folder]) 
     for folder in reversed(target.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700)
-            known = folders.get(folder)  # a backup of before does not know: passable for the group, as the installation makes it
-            _owned(folder, known.owner if known else one.owner, known.group if known else one.group)
-            folder.chmod(known.mode if known else 0o750 if one.mode & 0o040 else 0o700)
+            known = folders[folder]
+            _owned(folder, known.owner, known.group)
+            folder.chmod(known.mode)
     files.copy(backup / one.path, target)
     _owned(target, one.owner, one.group)
     target.chmod(one.mode)

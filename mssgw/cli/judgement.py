@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -38,8 +37,8 @@ def _require_place(config: Config, path: Path) -> None:
 
 def _become_the_service(config: Config) -> None:
     """The service gets its credentials from systemd, and reads all else itself: so do we. Raises ConfigError."""
-    for _, secret in config.secrets():
-        if secret.scheme == "credential":
-            with contextlib.suppress(OSError):  # said with the other secrets
+    if owner.differs(config.node.data):
+        for _, secret in config.secrets():
+            if secret.scheme == "credential":
                 secret.hold()
     owner.become(config.node.data)

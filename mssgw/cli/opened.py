@@ -6,7 +6,6 @@ would pass `mssgw check`, and the loss would go unnoticed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +30,7 @@ def acting(config: Config, *, make: bool = False) -> None:
         owner.make(config.node.data)
     if owner.differs(config.node.data):
         for _, secret in config.secrets():
-            with contextlib.suppress(OSError):  # who needs it says why
-                secret.hold()
+            secret.hold()
     owner.become(config.node.data)
 
 

@@ -14,7 +14,7 @@ from mssgw.backup.taking import dmp_store, is_made
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, both, failure, output, say
 from mssgw.cli.opened import with_store
-from mssgw.core.config import Config
+from mssgw.core.config import Config, credentials
 from mssgw.core.texts import message
 from mssgw.dossier.setup import open_store
 from mssgw.observe import crash_point
@@ -31,7 +31,9 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
         write_master(file)
     except FileExistsError:
         raise failure(message("seal.key-is-there", file=file)) from None
-    output(f'{file} made; seal.master_key = "file:{file.absolute()}"', json=False, document={})
+    place = file.absolute()
+    said = say("seal.made-credential" if place.parent == credentials.STORE else "seal.made-file", file=place, name=place.name)
+    output(both(said), json=False, document={})
 
 
 @app.command()

@@ -13,6 +13,7 @@ import pwd
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from mssgw.core import unit
 from mssgw.core.errors import ConfigError
@@ -81,6 +82,18 @@ def problems(directory: Path) -> Iterator[Message]:
         service = unit.user()
         owner = f"{service}:" if service and service != user(uid) else f"{user(uid)}:{group(directory.stat().st_gid)}"
         yield message("owner.foreign", user=user(uid), files=tuple(foreign), owner=owner, path=directory)
+
+
+def unreadable(path: Path, kind: Literal["key", "public"]) -> Message:
+    """Which user can't read a file, and the commands that give the right, by the rule of docs/operations.md, "Who may read what".
+
+    A key is its owner's and for the group of who reads it; a certificate or a list is for everybody.
+    """
+    me, mine = user(os.geteuid()), group(os.getegid())
+    closed = next((one for one in reversed(path.absolute().parents) if one.is_dir() and not os.access(one, os.X_OK)), None)
+    if closed is not None:
+        return message("owner.closed", path=closed, user=me, group=mine)
+    return message(f"owner.unreadable.{kind}", path=path, user=me, group=mine)
 
 
 def user(uid: int) -> str:

@@ -16,6 +16,9 @@ one that is lost ends the attempt, and what it would have recorded is not writte
 One slow operator doesn't delay the others: all domains of one operator have at most half of a worker's
 deliveries at a time, and are left out of claims while they have that many.
 
+Nothing is due farther away than the longest wait ([queue] retry_seconds, or a lease): what is, got its time from a clock that
+was ahead, and is brought back when the sender starts and every HOUSEKEEPING_SECONDS, so also after a step of the clock.
+
 Stop: nothing more is claimed, attempts get STOP_SECONDS to end, what is left is released at once.
 """
 
@@ -88,11 +91,13 @@ class Sender:
         self._leases: dict[DeliveryId, Delivery] = {}  # of what is not being recorded yet
         self._wake = asyncio.Event()
         self._rounds = 0
+        self._is_last = True
 
     async def run(self) -> None:
         """Send until cancelled; then release everything in order."""
         carrying = asyncio.create_task(self._carrier.run())
         try:
+            await self._bring_back()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen())
                 group.create_task(self._forever(self._renew, self._settings.lease_seconds / 3))
@@ -337,7 +342,22 @@ class Sender:
             if task := self._tasks.get(delivery.id):
                 task.cancel()
 
+    def succeeded(self) -> None:
+        """Another sender takes over in this process: the end of this one is no news."""
+        self._is_last = False
+
+    async def _bring_back(self) -> None:
+        longest = max(*self._settings.retry_seconds, self._settings.lease_seconds, CROWD_SECONDS)
+        latest = self._in(longest)
+        try:
+            if await self._store.read(lambda rx: queue.is_far(rx, latest)):
+                count = await self._store.write(lambda tx: queue.bring_back(tx, latest))
+                log(Event.QUEUE_BROUGHT_BACK, "warning", deliveries=count, due=f"{latest:%Y-%m-%dT%H:%M:%SZ}")
+        except Exception as error:  # the store may be back at the next round
+            log_bug(error)
+
     async def _keep_house(self) -> None:
+        await self._bring_back()
         counts = await self._store.read(queue.count)
         for state in ("waiting", "leased", "held"):
             QUEUE_WAITING.labels(state).set(getattr(counts, state))
@@ -368,7 +388,8 @@ class Sender:
         if left:
             await self._store.write(lambda tx: _each(left, lambda one: queue.release(tx, one)))
         self._leases.clear()
-        log(Event.QUEUE_STOPPED, released=len(left))
+        if self._is_last:
+            log(Event.QUEUE_STOPPED, released=len(left))
 
 
 _EVENTS: dict[State, tuple[Event, Literal["info", "warning"]]] = {

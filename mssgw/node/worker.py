@@ -181,7 +181,9 @@ class Worker:
             return
         opened.take_keys(masters)
         localtime.use(config.node.timezone)
-        before, self.services = self.background, services
+        before, replaced, self.services = self.background, self.services, services
+        if replaced.sender:
+            replaced.sender.succeeded()
         self.background = asyncio.get_running_loop().create_task(services.run())
         log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)
         await _cancel(before)

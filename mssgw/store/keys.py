@@ -45,6 +45,8 @@ def read_masters(settings: SealSettings, data: Path, *, in_use: bool) -> MasterK
 def _read(setting: str, reference: Secret, data: Path, *, in_use: bool) -> MasterKey:
     try:
         master = MasterKey(reference.read())
+    except PermissionError as error:  # it is there: another key, from a copy or new, would not help
+        raise ConfigError([(f"seal.{setting}", message("at", place=reference, what=of_system(error)))]) from error
     except (OSError, Mistake) as error:
         why = of_system(error) if isinstance(error, OSError) else error.message
         said = message("seal.restore-key" if in_use else "seal.key-wrong", secret=reference, why=why)

@@ -257,16 +257,16 @@ def strangers(authorities: Iterable[Certificate], pki: PkiName, fingerprints: Se
     problems = []
     for certificate in authorities:
         name, fingerprint = str(certificate.subject), certificate.fingerprint
-        production = fingerprint in PRODUCTION
-        if pki == "igc-sante" and not production and fingerprint not in fingerprints:
+        production, named_test = fingerprint in PRODUCTION, certificate.subject.first("CN").startswith("TEST ")
+        if pki == "igc-sante" and named_test:
+            problems.append(message("trust.anchors.test", name=name, fingerprint=fingerprint))
+        elif pki == "igc-sante" and not production and fingerprint not in fingerprints:
             problems.append(message("trust.anchors.not-pinned", name=name, fingerprint=fingerprint))
-        elif pki == "igc-sante" and certificate.subject.first("CN").startswith("TEST "):
-            problems.append(message("trust.anchors.test", name=name))
         elif pki != "igc-sante" and production:
             problems.append(message("trust.anchors.production", name=name))
-        elif pki == "igc-sante-test" and (fingerprint not in fingerprints or not certificate.subject.first("CN").startswith("TEST ")):
+        elif pki == "igc-sante-test" and not named_test:
             problems.append(message("trust.anchors.not-test", name=name, fingerprint=fingerprint))
-        elif pki == "private" and fingerprints and fingerprint not in fingerprints:
+        elif (fingerprints or pki == "igc-sante-test") and pki != "igc-sante" and fingerprint not in fingerprints:
             problems.append(message("trust.anchors.not-listed", name=name, fingerprint=fingerprint))
     return problems
 

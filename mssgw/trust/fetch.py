@@ -89,11 +89,12 @@ class Fetcher:
 
     def waits_until(self, url: str) -> datetime | None:
         """When a URL in its back-off may be tried again."""
-        return self._waits[url].next_try if url in self._waits else None
+        wait = self._waits.get(url)
+        return wait.next_try if wait and wait.at <= self.clock.now() else None  # else noted while the clock was ahead
 
     async def _once(self, url: str, method: str, headers: Mapping[str, str], content: bytes | None, limit: int) -> Fetched:
-        if (wait := self._waits.get(url)) and self.clock.now() < wait.next_try:
-            raise FetchError(f"failed {wait.failures} times, next try at {wait.next_try:%H:%M:%SZ}", tried=False)
+        if (until := self.waits_until(url)) and self.clock.now() < until:
+            raise FetchError(f"failed {self._waits[url].failures} times, next try at {until:%H:%M:%SZ}", tried=False)
         if method == "GET" and url in self._busy:
             raise FetchError("being fetched already", tried=False)
         self._busy.add(url)

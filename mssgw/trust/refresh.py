@@ -35,7 +35,7 @@ from mssgw.pki.names import Match
 from mssgw.trust import disk, space, whitelist
 from mssgw.trust.decisions import Decision, Step, Tell, refused, tell
 from mssgw.trust.faults import Fault, fault_of, refusal
-from mssgw.trust.fetch import Fetcher, FetchError
+from mssgw.trust.fetch import LONGEST_WAIT, Fetcher, FetchError
 from mssgw.trust.space import TrustSpace
 from mssgw.trust.whitelist import Unjudged, Whitelist
 
@@ -208,11 +208,17 @@ class ListKeeper:
     # -- the source ------------------------------------------------------------------------------------------------
 
     def due(self) -> bool:
-        return self._due is None or self._clock.now() >= self._due or self._accepted() is not None
+        now = self._clock.now()
+        far = now + 2 * self._period() + 2 * LONGEST_WAIT  # later ones were set while the clock was ahead
+        return self._due is None or not now < self._due <= far or self._accepted() is not None
 
     def confirmed_elsewhere(self) -> None:
         """Note that another worker fetched: ours is due a period later."""
-        if self._state and (self._due is None or self._due < self._state.checked_at + self._period()):
+        if (
+            self._state is None or self._state.checked_at > self._clock.now() + AGAIN
+        ):  # noted while the clock was ahead: it confirms nothing
+            return
+        if self._due is None or self._due < self._state.checked_at + self._period():
             self._due = self._state.checked_at + self._period() * random.uniform(1, 1 + JITTER)  # noqa: S311
 
     async def refresh(self, validate: Validate, supply: Callable[[], Awaitable[None]]) -> None:

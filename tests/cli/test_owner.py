@@ -47,9 +47,17 @@ def verb(node: Path, *arguments: str, status: int = 0, user: int = 0) -> str:
     return run(node, [*arguments, "--config", str(node / "mssgw.toml")], status=status, user=user)
 
 
-def run(node: Path, arguments: list[str], *, status: int = 0, user: int = 0) -> str:
+def run_after(node: Path, statements: str, arguments: list[str]) -> str:
+    """A verb that fails, on a machine that these statements have prepared: credentials lie elsewhere."""
+    given = [str(node / "mssgw.toml")] if arguments[0] == "config" else ["--config", str(node / "mssgw.toml")]
+    return run(node, [*arguments, *given], status=1, before=statements)
+
+
+def run(node: Path, arguments: list[str], *, status: int = 0, user: int = 0, before: str = "") -> str:
     environment = os.environ | {"CREDENTIALS_DIRECTORY": str(node / "credentials"), "PYTHONDONTWRITEBYTECODE": "1"}
-    script = f"import os, sys; os.setuid({user}); sys.path.insert(0, {os.getcwd()!r}); from mssgw.__main__ import main; sys.exit(main())"
+    script = (
+        f"import os, sys; os.setuid({user}); sys.path.insert(0, {os.getcwd()!r}); {before}from mssgw.__main__ import main; sys.exit(main())"
+    )
     done = subprocess.run(
         [*in_reach(node / "scratch"), sys.executable, "-c", script, *arguments],
         capture_output=True, text=True, env=environment, check=False,
@@ -187,3 +195,37 @@ def test_root_makes_the_data_directory_for_the_user_of_the_unit(tmp_path, monkey
     with pytest.raises(ConfigError, match="there is no such user: useradd --system no-such-user-here"):
         owner.make(tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+@ROOT
+@pytest.mark.parametrize("mode", [0o640, 0o644])
+def test_a_credential_that_others_can_read_is_named_with_chmod_and_nothing_else(node, mode):
+    """Regression: "no such credential … restore the key from its copy", after root had become the service."""
+    os.chown(node / "data", NOBODY, NOBODY)
+    verb(node, "account", "add", WHO, "--no-password")
+    (node / "credentials" / "master.key").chmod(mode)
+    os.chown(node / "credentials" / "master.key", 0, 4)
+    os.rename(node / "credentials", node / "etc")
+    credstore = node / "etc"
+    script = f"from mssgw.core.config import credentials; credentials._STORES = ({str(credstore).lstrip('/')!r},); "
+    for arguments in (["account", "list"], ["config", "check"]):
+        said = run_after(node, script, arguments)
+        assert f"mode {mode:04o}, others can read or change it; chmod 600 {node}/etc/master.key" in said
+        assert "from its copy" not in said
+        assert "no such credential" not in said
+
+
+@ROOT
+def test_a_key_that_the_service_can_not_read_is_named_with_user_and_command(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    (node / "keys").mkdir(mode=0o755)
+    (node / "keys" / "master.key").write_bytes(bytes(range(32)))
+    (node / "keys" / "master.key").chmod(0o600)
+    (node / "mssgw.toml").write_text(alpha().replace("file:master.key", "file:keys/master.key"))
+    said = run(node, ["config", "check", str(node / "mssgw.toml")], status=1)
+    assert f"nobody can't read {node}/keys/master.key; chown root:nogroup {node}/keys/master.key && chmod 640" in said
+    assert "nobody ne peut pas lire" in said
+    (node / "keys").chmod(0o700)
+    said = run(node, ["config", "check", str(node / "mssgw.toml")], status=1)
+    assert f"nobody can't enter {node}/keys; chgrp nogroup {node}/keys && chmod g+x {node}/keys" in said
+    assert "nobody can't enter" in verb(node, "serve", status=1, user=NOBODY)

@@ -14,6 +14,7 @@ from mssgw.core.errors import Deferred, Refused, Reply
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.sender import Sender
+from mssgw.observe import Event
 from mssgw.protocol import dsn, mime
 from mssgw.relay.client import Outcome
 from mssgw.store import audit, mailboxes, queue
@@ -610,3 +611,54 @@ async def test_places_are_bounded(office, carrier):
     for number in range(40):
         await office.settled(f"TRACE{number + 1}")
     assert carrier.most_busy == office.config.queue.concurrency
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """The events that the sender logs."""
+    events = []
+    monkeypatch.setattr("mssgw.flow.sender.log", lambda event, *_, **__: events.append(event))
+    return events
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["before the start", "under way"])
+async def test_mail_due_when_the_clock_was_ahead_is_due_after_the_longest_wait(office, carrier, clock, logged, running):
+    """Regression: it stayed until that date, or until `queue retry --all`."""
+    carrier.script = [LATER, OK]
+    clock.advance(days=400)
+    trace = await office.enqueue(f"a@{THERE}")
+    office.start()
+    await office.settled(trace)
+    if not running:
+        await office.stop()
+    await office.at_rest() if running else None
+    clock.step(days=-400)
+    if running:
+        await office.advance(15)
+    else:
+        office.start()
+
+    async def brought_back():
+        (delivery,) = await office.show(trace)
+        return delivery.due < clock.now() + timedelta(days=1)
+
+    await office.until(brought_back)
+    (delivery,) = await office.show(trace)
+    assert delivery.due - clock.now() == timedelta(seconds=3600)
+    assert logged.count(Event.QUEUE_BROUGHT_BACK) == 1
+    await office.advance(3600)
+    (delivery,) = await office.settled(trace, attempts=2)
+    assert delivery.finished
+
+
+async def test_a_sender_that_another_one_replaces_logs_no_end(office, logged):
+    """Regression: every reload logged `queue.stopped`, an alarm for nothing."""
+    replaced = office.start()
+    await office.at_rest()
+    replaced.succeeded()
+    await office.stop()
+    assert Event.QUEUE_STOPPED not in logged
+    office.start()
+    await office.at_rest()
+    await office.stop()
+    assert Event.QUEUE_STOPPED in logged

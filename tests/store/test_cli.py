@@ -7,19 +7,23 @@ import pytest
 
 from mssgw import store as store_package
 from mssgw.core.clock import SystemClock
-from mssgw.core.config import load
+from mssgw.core.config import credentials, load
 from mssgw.core.errors import ConfigError
 from mssgw.store.answer import require_answer, require_master_key
 
 
-def test_master_key_is_private_and_never_overwritten(node, tmp_path):
+def test_master_key_is_private_and_never_overwritten(node, tmp_path, monkeypatch):
     key = tmp_path / "master.key"
     key.unlink()
-    node("seal", "new-key", "master.key")
+    assert 'master_key = "file:' in node("seal", "new-key", "master.key")
     before = key.read_bytes()
     assert len(before) == 32
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
     assert "never overwritten" in node("seal", "new-key", "master.key", status=1)
+    monkeypatch.setattr(credentials, "STORE", tmp_path)
+    said = node("seal", "new-key", str(tmp_path / "next.key"))
+    assert 'master_key = "credential:next.key"' in said
+    assert f"LoadCredential=next.key:{tmp_path}/next.key" in said
     assert key.read_bytes() == before
 
 

@@ -7,6 +7,7 @@ import json
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from mssgw.core.config import load
 from mssgw.core.texts import has
 from mssgw.demo.pki import Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, render, sign
+from mssgw.pki import names
 from mssgw.trust import anchors, igc_sante, importing
 from mssgw.trust.faults import Fault
 from mssgw.trust.refresh import Pending, State
@@ -349,7 +351,7 @@ def test_import_takes_only_what_is_pinned(workplace, tmp_path):
     assert len(anchors.load(tmp_path, "igc-sante").every) == 9
     foreign = importing.take([("x", workplace.signer.chain_pem)], tmp_path, "igc-sante", ())
     assert foreign.taken == ()
-    assert any("not one of the pinned authorities" in str(problem) for problem in foreign.refused)
+    assert any('pki = "private"' in problem.en or 'pki = "igc-sante-test"' in problem.en for problem in foreign.refused)
     page = importing.take([("http://x", b"<html>Incapsula</html>")], tmp_path, "igc-sante", ())
     assert "does a page stand there" in str(page.refused[0])
 
@@ -405,3 +407,17 @@ def test_the_shipped_table_is_what_the_code_pins():
     table = tomllib.loads((Path(__file__).parents[2] / "config" / "trust" / "igc-sante.toml").read_text())
     assert {each["sha256"]: each["name"] for each in table["authority"]} == igc_sante.PRODUCTION
     assert (table["chain"], tuple(table["crls"])) == (igc_sante.CHAIN_URL, igc_sante.CRL_URLS)
+
+
+@pytest.mark.parametrize(("cn", "pki", "wanted"), [
+    ("TEST AC IGC-SANTE", "igc-sante", "igc-sante-test"),
+    ("AC OF A HOSPITAL", "igc-sante", "private"),
+    ("AC OF A HOSPITAL", "igc-sante-test", "private"),
+])  # fmt: skip
+def test_a_refused_authority_names_the_environment_it_belongs_to(cn, pki, wanted):
+    """Regression: only that it is not pinned was reported, and not which `trust.pki` takes it."""
+    authority = SimpleNamespace(subject=names.parse(f"CN={cn}"), fingerprint="ab" * 32)
+    (problem,) = anchors.strangers([authority], pki, ())
+    for language in ("fr", "en"):
+        assert f'pki = "{wanted}"' in problem.text(language)
+        assert authority.fingerprint in problem.text(language)

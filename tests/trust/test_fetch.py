@@ -9,13 +9,16 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mssgw.core.config import parse
 from mssgw.demo.pki import Pki
 from mssgw.pki.certificates import Certificate
-from mssgw.trust import anchors
+from mssgw.trust import anchors, disk
 from mssgw.trust.feed import Feed
 from mssgw.trust.fetch import Fetcher, FetchError
+from mssgw.trust.refresh import ListKeeper, State
 from mssgw.trust.revocation import Ledger
 from mssgw.trust.service import _web_context
+from tests.configurations import alpha
 from tests.conftest import TestClock
 
 
@@ -130,3 +133,28 @@ def test_a_crl_noted_while_the_clock_was_ahead_is_due(tmp_path):
     for ahead, due in ((timedelta(days=400), True), (timedelta(minutes=-10), False), (timedelta(hours=-2), True)):
         source.fetched_at, source.life = (clock.now() + ahead).timestamp(), 0.0
         assert feed._due(source) is due
+
+
+def test_a_list_noted_while_the_clock_was_ahead_is_due(tmp_path):
+    """Regression: after a day in the future the list was not fetched before that day, and was never too old."""
+    clock = TestClock()
+    settings = parse(alpha(), tmp_path).trust
+    now = clock.now()
+    state = State("00" * 32, now, now + timedelta(days=400), now)
+    disk.write_json(tmp_path / "list.json", state)
+    keeper = ListKeeper(settings, tmp_path, clock, Fetcher(clock))
+    keeper._state = state
+    keeper.confirmed_elsewhere()
+    assert keeper.due()
+    keeper._due = now + timedelta(days=400)  # what this process itself noted before the step
+    assert keeper.due()
+    keeper._due = now + timedelta(seconds=settings.refresh_seconds)
+    assert not keeper.due()
+
+
+async def test_an_address_that_failed_while_the_clock_was_ahead_is_tried_again(clock):
+    fetcher = Fetcher(clock)
+    fetcher.failed("http://a.test/", "no answer")
+    assert fetcher.waits_until("http://a.test/")
+    clock.step(days=-400)
+    assert fetcher.waits_until("http://a.test/") is None

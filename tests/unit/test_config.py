@@ -242,3 +242,9 @@ def test_a_store_that_is_none(text):
     ((where, sentence),) = english(caught.value.problems)
     assert where == "node.store"
     assert "expected sqlite:PATH or postgresql://user@host/database" in sentence
+
+
+def test_a_file_as_windows_notepad_saves_it(tmp_path):
+    """Regression: the byte order mark gave "Invalid statement (at line 1, column 1)"."""
+    (tmp_path / "mssgw.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.lstrip().encode())
+    assert load(tmp_path / "mssgw.toml").node.hostname == "mx.alpha.test"

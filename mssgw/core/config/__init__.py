@@ -94,7 +94,7 @@ def load(path: Path) -> Config:
 def parse(text: str, base: Path) -> Config:
     """Check the text of a configuration whose relative paths start at `base`. Raises ConfigError."""
     try:
-        tables = tomllib.loads(text)
+        tables = tomllib.loads(text.removeprefix("\N{BYTE ORDER MARK}"))  # as Windows Notepad saves UTF-8
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([("", message("config.not-toml", why=str(error)))]) from error
     token = BASE_DIR.set(base)

@@ -12,8 +12,8 @@ import msgspec
 
 from mssgw.core.config import credentials
 from mssgw.core.errors import Mistake, Problem
-from mssgw.core.owner import group, user
-from mssgw.core.texts import Message, NotThere, message
+from mssgw.core.owner import group, unreadable, user
+from mssgw.core.texts import Message, NotPermitted, NotThere, message
 
 BASE_DIR: ContextVar[Path] = ContextVar("BASE_DIR", default=Path())
 
@@ -140,13 +140,20 @@ class Secret(_Parsed):
         return credentials.find(self.name)
 
     def read(self) -> bytes:
-        """The secret's octets. Raises OSError."""
-        return self.path.read_bytes()
+        """The secret's octets. Raises OSError; without the right to read them, it names the user and what gives the right."""
+        path = self.path
+        try:
+            return path.read_bytes()
+        except PermissionError as error:
+            raise NotPermitted(unreadable(path, "key")) from error
 
     def hold(self) -> None:
-        """Keep the secret in the memory of this process, which is about to lose the right to read the file. Raises OSError."""
+        """Keep the secret, or why it can't be read, in the memory of this process, which is about to lose the right to read the file."""
         if self.scheme != "pkcs11":
-            credentials.hold(str(self), self.read())
+            try:
+                credentials.hold(str(self), self.read())
+            except OSError as error:
+                credentials.hold_refusal(str(self), error)
 
     def exposure(self, data: Path) -> Message | None:
         """Who beside the service may read or change the file; None when nobody.

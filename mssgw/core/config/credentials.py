@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mssgw.core import unit
+from mssgw.core import owner, unit
 from mssgw.core.texts import NotPermitted, NotThere, message, of_system
 
 STORE: Final = Path("/etc/credstore")  # where `mssgw init` puts the master key
@@ -30,6 +30,7 @@ _ROOT: Final = Path("/")
 _STORES: Final = ("etc/credstore", "run/credstore", "usr/lib/credstore")
 
 _held: Final[dict[str, Path]] = {}
+_refused: Final[dict[str, OSError]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,20 @@ def places(name: str, root: Path = _ROOT) -> tuple[Place, ...]:
 def find(name: str, root: Path = _ROOT) -> Path:
     """A file with the octets of credential `name`. Raises OSError: what was tried, or why what was found is not taken."""
     tried: list[object] = []
+    hidden = False
     for place in places(name, root):
         try:
             found = place.path.stat()
         except FileNotFoundError:
             tried.append(place.path)
         except OSError as error:
+            hidden = hidden or isinstance(error, PermissionError)
             tried.append(message("with-detail", said=str(place.path), detail=of_system(error)))
         else:
             _require_private(place, found)
             return in_memory(name, _decrypted(name, place.path)) if place.encrypted else place.path
+    if hidden:
+        raise NotPermitted("credential.out-of-reach", places=tuple(tried), user=owner.user(os.geteuid()))
     raise NotThere("credential.none", places=tuple(tried))
 
 
@@ -74,8 +79,15 @@ def hold(reference: str, octets: bytes) -> None:
     _held[reference] = in_memory("secret", octets)
 
 
+def hold_refusal(reference: str, error: OSError) -> None:
+    """Keep why root could not read a secret: once root is given away, only that the file is out of reach would be known."""
+    _refused[reference] = error
+
+
 def held(reference: str) -> Path | None:
-    """The file of a secret that `hold` keeps."""
+    """The file of a secret that `hold` keeps. Raises OSError: what kept root from reading it."""
+    if error := _refused.get(reference):
+        raise error
     return _held.get(reference)
 
 

@@ -54,8 +54,9 @@ def either(key: str, otherwise: str, /, **values: object) -> Message:
 class Explained(OSError):
     """An error about a file that our own code found, with its sentence."""
 
-    def __init__(self, key: str, /, **values: object) -> None:
-        self.message: Final = message(key, **values)
+    def __init__(self, key: str | Message, /, **values: object) -> None:
+        """The sentence `key`, or one that is made already."""
+        self.message: Final = message(key, **values) if isinstance(key, str) else key
         super().__init__(str(self.message))
 
 

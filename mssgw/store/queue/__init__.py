@@ -7,7 +7,7 @@ due again when the lease ends. Every recipient reaches exactly one final state, 
 and an audit row in the same transaction. Changes ring "queue".
 """
 
-from mssgw.store.queue.claims import add, claim, count, next_due, record, release, renew, tell_delay
+from mssgw.store.queue.claims import add, bring_back, claim, count, is_far, next_due, record, release, renew, tell_delay
 from mssgw.store.queue.model import Counts, Delivery, DeliveryId, LeaseLost, NewQueued, Outcome, Queued, RecipientState, State
 from mssgw.store.queue.office import drop, get, hold, list_all, purge, retry, show, unhold
 
@@ -22,11 +22,13 @@ __all__ = [
     "RecipientState",
     "State",
     "add",
+    "bring_back",
     "claim",
     "count",
     "drop",
     "get",
     "hold",
+    "is_far",
     "list_all",
     "next_due",
     "purge",

@@ -37,6 +37,11 @@ def _claiming(due: Any) -> Any:
 
 
 _CLAIM, _CLAIM_NOT_BUSY = _claiming(_DUE), _claiming(_NOT_BUSY)
+_FAR = sa.and_(_delivery.finished.is_(None), sa.not_(_delivery.held), _delivery.due > sa.bindparam("latest"))
+_IS_FAR = sa.select(sa.func.count()).where(_FAR)
+_BRING_BACK = (
+    sa.update(schema.delivery).where(_FAR).values(due=sa.bindparam("latest"), lease_until=None, lease_owner=None).returning(_delivery.id)
+)
 _NEXT_DUE = sa.select(sa.func.min(_delivery.due, type_=schema.Instant())).where(_OPEN)
 _OURS = (_delivery.id == sa.bindparam("which"), _delivery.fence == sa.bindparam("token"), _delivery.finished.is_(None))
 _RENEW = sa.update(schema.delivery).where(*_OURS).values(due=sa.bindparam("until"), lease_until=sa.bindparam("until"))
@@ -148,6 +153,19 @@ def next_due(rx: Reader) -> datetime | None:
     """When something can be claimed next: when it is due, or when its lease ends. None: nothing waits."""
     found: datetime | None = rx.run(_NEXT_DUE).scalar()
     return found
+
+
+def is_far(rx: Reader, latest: datetime) -> bool:
+    """Whether something is due later than that."""
+    return bool(rx.run(_IS_FAR, {"latest": latest}).scalar_one())
+
+
+def bring_back(tx: Transaction, latest: datetime) -> int:
+    """Make due at `latest` what is due later: a clock that was ahead set those times. How many.
+
+    The fence stays: who is at work on one of them records its outcome all the same.
+    """
+    return len(tx.run(_BRING_BACK, {"latest": latest}).all())
 
 
 def renew(tx: Transaction, delivery: Delivery, until: datetime) -> None:
