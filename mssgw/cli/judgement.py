@@ -26,8 +26,7 @@ def judged(config: Config, path: Path) -> tuple[list[Problem], list[Problem]]:
             each(config)
         except ConfigError as error:
             mistakes += error.problems
-    exposed = [(name, found) for name, secret in config.secrets() if (found := secret.exposure(config.node.data))]
-    return mistakes, [*exposed, *remarks(config, datetime.now(UTC))]
+    return mistakes, list(remarks(config, datetime.now(UTC), path))
 
 
 def _require_place(config: Config, path: Path) -> None:

@@ -16,34 +16,31 @@ from cryptography import x509
 from dmp_connector.errors import BadCertificate
 from dmp_connector.signer import FileSigner
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError, MailError, Problem
-from mssgw.core.texts import Message, message, of_system
+from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.texts import Message, message
+from mssgw.node.exposure import exposed
+from mssgw.node.outside import judged_by_others
 from mssgw.node.readiness import seals_with_files
 from mssgw.smime.directories.files import file_problems, identity_remarks
-from mssgw.trust import anchors, refresh
+from mssgw.store.answer import unknown_accounts
+from mssgw.trust import anchors
 
 SOON = timedelta(days=30)
 
 
-def remarks(config: Config, now: datetime) -> Iterator[Problem]:
-    """All of them. `require_ready` reports files that can't be read."""
-    yield from _data(config)
+def remarks(config: Config, now: datetime, file: Path | None = None) -> Iterator[Problem]:
+    """All of them; `file` is where the configuration stands. `require_ready` reports files that can't be read."""
+    yield from exposed(config, file)
     yield from _listeners(config)
     yield from _tls_certificates(config, now)
     yield from _seals(config, now)
     yield from _anchors(config)
     yield from _recipients(config)
     yield from _personal_keys(config)
-    yield from _listed(config)
+    yield from judged_by_others(config, now)
+    yield from _weakened(config)
+    yield from _mailboxes(config)
     yield from _actors(config)
-
-
-def _data(config: Config) -> Iterator[Problem]:
-    data = config.node.data
-    if not data.exists():
-        yield "node.data", message("remark.no-data", path=data)
-    elif data.is_dir() and (mode := data.stat().st_mode & 0o777) & 0o077:
-        yield "node.data", message("remark.data-open", path=data, mode=f"{mode:04o}")
 
 
 def _listeners(config: Config) -> Iterator[Problem]:
@@ -126,17 +123,23 @@ def _personal_keys(config: Config) -> Iterator[Problem]:
             yield f"domain[{index}].personal_keys", message("remark.personal-keys")
 
 
-def _listed(config: Config) -> Iterator[Problem]:
-    """Other operators take mail only from domains on the list. Without a list so far there is nothing to compare with."""
-    try:
-        space = refresh.last_good(config.node.data / "trust")
-    except (MailError, OSError) as error:
-        yield "node.data", message("remark.list-unusable", why=error.message if isinstance(error, MailError) else of_system(error))
-        return
-    for index, domain in enumerate(config.domain if space else ()):
-        if space and domain.name not in space.domains:
-            listed = space.generated_at.date()
-            yield f"domain[{index}].name", message("remark.unlisted", domain=domain.name, listed=listed)
+def _weakened(config: Config) -> Iterator[Problem]:
+    """Settings of [trust] that accept more than the trust space allows."""
+    for name in ("revocation", "revocation_mail", "revocation_list"):
+        if getattr(config.trust, name) == "none":
+            yield f"trust.{name}", message("remark.no-revocation")
+    if config.trust.match == "lenient":
+        yield "trust.match", message("remark.lenient")
+
+
+def _mailboxes(config: Config) -> Iterator[Problem]:
+    """Accounts that the configuration names and the store does not have."""
+    named = {f"domain[{index}].catch_all": one.catch_all for index, one in enumerate(config.domain) if one.catch_all}
+    if config.node.postmaster:
+        named["node.postmaster"] = config.node.postmaster
+    with contextlib.suppress(ConfigError):  # `require_answer` reports the store
+        for where, address in unknown_accounts(config, named):
+            yield where, message("remark.no-account", address=address)
 
 
 def _actors(config: Config) -> Iterator[Problem]:

@@ -49,7 +49,7 @@ def prepare(path: Path) -> None:
     try:
         config = load(path)
         require_ready(config)
-        for one in remarks(config, SystemClock().now()):
+        for one in remarks(config, SystemClock().now(), path):
             sys.stderr.write(f"mssgw: {path}: warning: {located(*one)}\n")
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.migrate(config)

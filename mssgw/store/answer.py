@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 
+from mssgw.core.address import Address
+from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
-from mssgw.store import database, keys
+from mssgw.store import accounts, database, keys
+from mssgw.store.engine import Context, Reader
 from mssgw.store.migration import require_known
+from mssgw.store.seal import Seal
 
 
 def require_answer(config: Config) -> None:
@@ -34,6 +39,26 @@ def require_answer(config: Config) -> None:
 def require_master_key(config: Config) -> None:
     """The store that is there, if one is, opens with the master key of the configuration. Raises ConfigError."""
     _ask(database.url_of(config), config)
+
+
+def unknown_accounts(config: Config, named: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Those of the addresses, each under its setting, that are no account's; none while there is no store. Raises ConfigError."""
+    url = database.url_of(config)
+    file = database.file_of(url)
+    if not named or (file and not (file.is_file() and file.stat().st_size)):
+        return
+    masters = keys.read_masters(config.seal, config.node.data, in_use=True)
+    engine = database.connect_reader(url)
+    try:
+        with database.opening(), engine.connect() as connection:
+            if MigrationContext.configure(connection).get_current_revision() is None:
+                return
+            rx = Reader(connection, Context(SystemClock(), masters, Seal(), config.limits, "check"))
+            for setting, address in named.items():
+                if accounts.by_address(rx, Address.parse(address)) is None:
+                    yield setting, address
+    finally:
+        engine.dispose()
 
 
 def _ask(url: sa.URL, config: Config | None) -> None:

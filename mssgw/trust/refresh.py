@@ -92,14 +92,14 @@ def override(directory: Path, who: str, reason: str, at: datetime, hours: int) -
     return word
 
 
-def last_good(directory: Path) -> TrustSpace | None:
+def last_good(directory: Path, match: Match = Match.STRICT) -> TrustSpace | None:
     """The list that was last in force, as it lies on disk; None when there was none. Its signature holds; age and signer are
     not judged again. Raises NotTrusted when it was changed since."""
     octets = disk.read(directory / "list.xml")
     if octets is None:
         return None
     found = whitelist.open_signed(octets, contacts=False)
-    return space.build(found.entries, found.generated_at, found.sha256)
+    return space.build(found.entries, found.generated_at, found.sha256, match)
 
 
 class ListKeeper:

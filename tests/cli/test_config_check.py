@@ -66,3 +66,26 @@ def test_a_store_of_the_dmp_that_lies_where_it_once_lay(home):
     assert f"mv {home}/dmp.db* {home}/data/" in said
     (home / "dmp.db").rename(home / "data" / "dmp.db")
     check(home, dmp)
+
+
+def test_a_postmaster_without_an_account(home):
+    """Regression: mail for postmaster went to whoever was the first administrator."""
+    node = 'postmaster = "post@alpha.mssante.test"'
+    assert "no account post@" not in check(home, node=node)  # there is no store yet
+    done = mssgw("account", "add", "jeanne@alpha.mssante.test", "--no-password", "--config", home / "mssgw.toml")
+    assert done.returncode == 0, done.stderr
+    catch_all = 'catch_all = "all@alpha.mssante.test"'
+    said = check(home, catch_all, node=node)
+    for setting, address in (("node.postmaster", "post@alpha.mssante.test"), ("domain[0].catch_all", "all@alpha.mssante.test")):
+        assert f"{setting}: there is no account {address}" in said
+        assert f"mssgw account add {address}" in said
+    done = mssgw("account", "add", "post@alpha.mssante.test", "--no-password", "--config", home / "mssgw.toml")
+    assert "no account post@" not in check(home, node=node)
+
+
+def test_a_configuration_that_everybody_can_write_is_warned_of(home):
+    check(home)
+    (home / "mssgw.toml").chmod(0o666)
+    done = mssgw("config", "check", home / "mssgw.toml")
+    assert f"chmod o-w {home}/mssgw.toml" in done.stderr.decode()
+    assert "tout le monde peut y écrire" in done.stderr.decode()

@@ -7,7 +7,7 @@ import pytest
 
 from mssgw.core.config import parse
 from mssgw.core.errors import ConfigError
-from mssgw.demo.pki import Pki, listed_name
+from mssgw.demo.pki import Credential, Pki, listed_name
 from mssgw.demo.whitelist import ListEntry, render, sign
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
@@ -207,7 +207,9 @@ def remarked(home, toml=TOML):
 
 def test_a_certificate_that_is_not_for_the_host_name(home):
     """Regression: peers and mail clients refused it, and the check accepted it."""
-    Pki().operator("other.a.test", key="p256").write(home, "relay")
+    pki = Pki()
+    pki.operator("other.a.test", key="p256").write(home, "relay")
+    pki.write_anchors(home / "anchors")
     found = remarked(home)
     assert "relay.pem is not for mx.a.test ([node] hostname)" in found["relay.certificate"]
     assert "order one with this name" in found["relay.certificate"]
@@ -246,7 +248,7 @@ def test_networks_of_the_internet(home):
 
 def test_a_domain_that_is_not_on_the_last_good_list(home):
     pki = Pki()
-    name = listed_name(pki.operator("mx.b.test", key="p256"))
+    name = listed_name(Credential.read(home / "relay.pem", home / "relay.key"))
     for domain, expected in (("b.test", ["domain[0].name"]), ("a.test", [])):
         listed = sign(render([ListEntry(domain, name)], datetime(2026, 11, 22, tzinfo=UTC)), pki.list_signer())
         (home / "data" / "trust").mkdir(exist_ok=True)

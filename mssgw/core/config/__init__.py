@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from mssgw.core.address import Domain
+from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.config.base import BASE_DIR, Listen, Mistakes, Secret, Settings, decode_hook
 from mssgw.core.config.clients import Clients, Imap, Submission
 from mssgw.core.config.dmp import Dmp, DmpActor
@@ -232,6 +232,7 @@ def _across(config: Config) -> Iterator[Problem]:
     for index, route in enumerate(config.route):
         if route.domain in seen:
             yield f"route[{index}].domain", message("config.route-here", name=route.domain)
+    yield from _mailboxes(config, seen)
     if (config.submission or config.imap) and config.clients is None:
         yield "clients", message("config.clients-required")
     if config.hospital and not config.hospital.networks:
@@ -250,6 +251,21 @@ def _across(config: Config) -> Iterator[Problem]:
         if listen in listeners:
             yield path, message("config.taken", listen=listen, other=listeners[listen])
         listeners[listen] = path
+
+
+def _mailboxes(config: Config, here: Collection[Domain]) -> Iterator[Problem]:
+    """Mail for them is kept here: nothing is ever forwarded to another domain."""
+    named = [("node.postmaster", config.node.postmaster)]
+    named += [(f"domain[{index}].catch_all", domain.catch_all) for index, domain in enumerate(config.domain)]
+    for where, text in named:
+        if text:
+            try:
+                address = Address.parse(text)
+            except AddressError as error:
+                yield where, message("at", place=text, what=error.message)
+            else:
+                if address.domain not in here:
+                    yield where, message("config.mailbox-elsewhere", address=address, domains=tuple(sorted(here)))
 
 
 def _listeners(config: Config) -> Any:

@@ -51,3 +51,5 @@ class Hospital(Settings, frozen=True):
     def __post_init__(self) -> None:
         if wide := [network for network in self.networks if network.is_everybody]:
             raise Mistakes([("networks", message("config.everybody", network=one)) for one in wide])
+        if self.require_certificate and self.client_ca is None:
+            raise Mistakes([("client_ca", message("config.client-ca-required"))])
