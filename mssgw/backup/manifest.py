@@ -10,7 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ import msgspec
 
 from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Digest, Tell, digest, write
+from mssgw.core import owner
 
 VERSION = 1
 NAME = "manifest.json"
@@ -93,6 +94,8 @@ def load(directory: Path) -> Manifest:
         octets = (directory / NAME).read_bytes()
     except FileNotFoundError:
         raise BackupError("none", path=directory) from None
+    except PermissionError as error:
+        raise _closed(error, directory / NAME) from error
     try:
         version = msgspec.json.decode(octets, type=_Head).version
         if version != VERSION:
@@ -126,10 +129,19 @@ def complete(target: Path) -> list[Path]:
 
 def find(source: Path) -> Path:
     """A backup itself, or the newest in a directory of them. Raises BackupError."""
-    if (source / NAME).exists() or source.name.endswith(PARTIAL):
+    try:
+        inside = [source / name for name in os.listdir(source)]
+        is_backup = source.name.endswith(PARTIAL) or source / NAME in inside
+        if not is_backup:  # what can't be looked into may be the newest
+            for one in inside:
+                if one.is_dir() and not one.name.endswith(PARTIAL):
+                    os.listdir(one)
+    except PermissionError as error:
+        raise _closed(error, source) from error
+    except OSError:
+        raise BackupError("none", path=source) from None
+    if is_backup:
         return source
-    if not source.is_dir():
-        raise BackupError("none", path=source)
     if not (found := complete(source)):
         raise BackupError("none", path=source)
     return found[-1]
@@ -137,19 +149,54 @@ def find(source: Path) -> Path:
 
 def verify(manifest: Manifest, directory: Path, tell: Tell) -> list[str]:
     """Read every file again. The paths, below the backup, of those that are gone, changed or not in the manifest."""
+    wrong = _changed(manifest.files, directory, tell)
+    known = {kept.path for kept in manifest.files} | {NAME}
+    return [*wrong, *(path for path in _below(directory) if path not in known)]
+
+
+def require(manifest: Manifest, directory: Path, paths: Collection[str], tell: Tell) -> None:
+    """Some files of the backup are as they were taken. Raises BackupError naming what is gone or changed."""
+    wanted = set(paths)
+    refuse(directory, _changed([one for one in manifest.files if one.path in wanted], directory, tell))
+
+
+def refuse(directory: Path, wrong: Sequence[str]) -> None:
+    """Raises BackupError when something is wrong."""
+    if wrong:
+        raise BackupError("damaged", path=directory, count=len(wrong), names=", ".join(wrong[:5]) + (" …" if len(wrong) > 5 else ""))
+
+
+def _changed(kept: Sequence[Kept], directory: Path, tell: Tell) -> list[str]:
+    """The paths of those that are gone or have another hash."""
     wrong: list[str] = []
-    done, total = 0, manifest.octets
-    for kept in manifest.files:
+    done, total = 0, sum(one.size for one in kept)
+    for one in kept:
         try:
-            same = digest(directory / kept.path) == Digest(kept.size, kept.sha256)
+            same = digest(directory / one.path) == Digest(one.size, one.sha256)
+        except PermissionError as error:
+            raise _closed(error, directory / one.path) from error
         except OSError:
             same = False
         if not same:
-            wrong.append(kept.path)
-        done += kept.size
+            wrong.append(one.path)
+        done += one.size
         tell("verify", done, total)
-    known = {kept.path for kept in manifest.files} | {NAME}
-    return [*wrong, *(path for path in _below(directory) if path not in known)]
+    return wrong
+
+
+def _closed(error: OSError, path: Path) -> BackupError:
+    """Backups are their owner's alone, as a rule root's."""
+    place = Path(error.filename or path)
+    owner_of = next((one for one in (place, *place.parents) if _stat(one)), place)
+    known = _stat(owner_of)
+    return BackupError("closed", path=place, user=owner.user(os.geteuid()), owner=owner.user(known.st_uid) if known else "root")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _below(directory: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mssgw.backup import files
+from mssgw.backup import files, manifest
 from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Tell
 from mssgw.backup.manifest import Manifest
@@ -23,7 +23,7 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.observe import crash_point
 from mssgw.protocol import mime
-from mssgw.store import Reader, Store, Transaction, accounts, audit, blobs, keys, mailboxes, snapshot
+from mssgw.store import Reader, Store, Transaction, accounts, audit, blobs, dump, keys, mailboxes, snapshot
 from mssgw.store.accounts import Account
 from mssgw.store.blobs import ContentId
 from mssgw.store.engine import Context
@@ -64,14 +64,45 @@ def where(text: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def source(found: Manifest, backup: Path, config: Config, master: MasterKeys) -> Iterator[Source]:
-    """Raises BackupError, ConfigError (the master key is another)."""
-    if found.mail.engine != "sqlite":
-        raise BackupError("not-single", path=backup)
-    with snapshot.opened(backup / found.mail.path) as connection:
+def source(found: Manifest, backup: Path, config: Config, master: MasterKeys, tell: Tell) -> Iterator[Source]:
+    """Raises BackupError (the store in the backup was changed), SnapshotFailed, ConfigError (the master key is another)."""
+    manifest.require(found, backup, [found.mail.path], tell)
+    with _store(found, backup, config.node.data) as file, snapshot.opened(file) as connection:
         rx = Reader(connection, Context(SystemClock(), master, Seal(), config.limits, "backup"))
         keys.load(rx)
         yield Source(rx, backup / "blobs")
+
+
+@contextlib.contextmanager
+def _store(found: Manifest, backup: Path, data: Path) -> Iterator[Path]:
+    """The mail store of the backup as a SQLite file; one of PostgreSQL is read into a file for the time being."""
+    if found.mail.engine == "sqlite":
+        yield backup / found.mail.path
+        return
+    with tempfile.TemporaryDirectory(prefix="mssgw-restore-", ignore_cleanup_errors=True) as name:
+        file = Path(name) / "mail.sqlite"
+        dump.as_sqlite(backup / found.mail.path, file)
+        if data.exists():
+            files.give(file, data)  # root gives itself away before the end, and the owner of the data removes it
+            files.give(Path(name), data)
+        yield file
+
+
+def require_intact(source: Source, chosen: Sequence[Chosen], found: Manifest, backup: Path, tell: Tell) -> None:
+    """The bodies of what was chosen are those that were backed up. Raises BackupError. Bodies lost before are told when they are read."""
+    known = {one.path for one in found.files}
+    paths = [f"blobs/{file}" for file in blobs.files_of(source.rx, _contents(source, chosen))]
+    manifest.require(found, backup, [path for path in paths if path in known], tell)
+
+
+def _contents(source: Source, chosen: Sequence[Chosen]) -> list[ContentId]:
+    return [
+        ContentId(content)
+        for one in chosen
+        for row in mailboxes.rows(source.rx, one.mailbox, one.uids)
+        for content in (row.content, row.original)
+        if content is not None
+    ]
 
 
 def choose(source: Source, address: Address, folder: str, message_id: str | None) -> list[Chosen]:
@@ -113,16 +144,9 @@ def readable_by(source: Source, chosen: Sequence[Chosen], data: Path) -> Iterato
     if os.geteuid() != 0 or data.stat().st_uid == 0:
         yield source
         return
-    contents = [
-        content
-        for one in chosen
-        for row in mailboxes.rows(source.rx, one.mailbox, one.uids)
-        for content in (row.content, row.original)
-        if content is not None
-    ]
     with tempfile.TemporaryDirectory(prefix="mssgw-restore-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
-        for file in blobs.files_of(source.rx, contents):
+        for file in blobs.files_of(source.rx, _contents(source, chosen)):
             files.folder((directory / file).parent)
             files.copy(source.blobs / file, directory / file)
             files.give((directory / file).parent, data)

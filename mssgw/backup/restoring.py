@@ -53,8 +53,7 @@ def configuration(found: Manifest, backup: Path) -> Config:
 
 def require_intact(found: Manifest, backup: Path, tell: Tell) -> None:
     """Raises BackupError naming what is gone or changed."""
-    if wrong := manifest.verify(found, backup, tell):
-        raise BackupError("damaged", path=backup, count=len(wrong), names=", ".join(wrong[:5]) + (" …" if len(wrong) > 5 else ""))
+    manifest.refuse(backup, manifest.verify(found, backup, tell))
 
 
 def require_key(found: Manifest, config: Config) -> MasterKeys:

@@ -180,8 +180,10 @@ def _single(found: Manifest, backup: Path, config: Config, mailbox: str, message
         raise WrongUse(message("at", place=name, what=error.message)) from error
     master = restoring.require_key(found, config)
     top = text("backup.folder", config.node.language)
-    with messages.source(found, backup, config, master) as source:
+    tell = _Progress()
+    with messages.source(found, backup, config, master, tell) as source:
         chosen = messages.choose(source, address, folder, message_id)
+        messages.require_intact(source, chosen, found, backup, tell)
         with messages.readable_by(source, chosen, config.node.data) as readable:
             put = with_store(config, lambda store: messages.put(store, readable, chosen, address, top, f"cli {backup.name}", _Progress()))
     lines = [say("backup.put", folder=one.folder, added=one.added, present=one.present) for one in put]

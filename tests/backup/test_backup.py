@@ -1,10 +1,12 @@
 """`mssgw backup` and `mssgw restore`, as people run them: nothing is lost, nothing is overwritten, nothing broken is put back."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,13 +17,15 @@ import pytest
 
 from mssgw import store as store_package
 from mssgw.backup import manifest
+from mssgw.backup.errors import BackupError
 from mssgw.backup.restoring import _placed
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
-from mssgw.store import mailboxes
+from mssgw.store import dump, mailboxes, snapshot
 from mssgw.store.sweep import files_held
 from tests.cli.desk import Node, mssgw
 from tests.store.messages import DOMAIN, inbox_of, new_message
+from tests.users import open_directory
 from tests.world import until
 
 ROOT = Path(__file__).parents[2]
@@ -426,6 +430,47 @@ def test_what_is_not_in_the_backup_is_named(node, place, asked, said):
     assert not [name for name in folders(node) if name.startswith("Restauré")]
 
 
+@pytest.mark.parametrize("which", ["mail.sqlite", "a body"])
+def test_a_mailbox_is_not_read_from_a_backup_that_was_changed(node, place, which):
+    """Regression: only the restore of the whole compared hashes."""
+    made = Path(backup(node, place)["backup"])
+    path = made / which if which == "mail.sqlite" else next(one for one in (made / "blobs").rglob("*") if one.is_file())
+    octets = bytearray(path.read_bytes())
+    octets[-1] ^= 1
+    path.write_bytes(octets)
+    said = restore(place, "--config", node.config, "--mailbox", f"alice@{DOMAIN}", status=1)
+    assert f"1 files are missing, changed or do not belong there: {path.relative_to(made)}" in said
+    assert not [name for name in folders(node) if name.startswith("Restauré")]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("closed", ["backups", "one backup", "its manifest", "a file"])
+def test_a_backup_that_the_user_may_not_read_is_named_with_who_may(node, place, closed):
+    """Regression: "no backup, and holds none that is complete"."""
+    backup(node, place)
+    with open_directory() as base:
+        shutil.copytree(place, base / "backups")
+        made = manifest.find(base / "backups")
+        for path in (base / "backups", made, *made.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        parts = {"backups": made.parent, "one backup": made, "its manifest": made / "manifest.json", "a file": made / "mail.sqlite"}
+        parts[closed].chmod(0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(BackupError) as caught:
+                verified(made if closed == "a file" else made.parent)
+        finally:
+            os.seteuid(0)
+    assert caught.value.fault == "backup.closed"
+    assert "which belongs to root; run this as root" in str(caught.value)
+    assert "nobody may not read" in str(caught.value)
+
+
+def verified(source):
+    found = manifest.find(source)
+    return manifest.verify(manifest.load(found), found, lambda *_: None)
+
+
 def test_reading_a_backup_changes_nothing_in_it(node, place):
     made = Path(backup(node, place)["backup"])
     before = {path: path.stat().st_mtime_ns for path in [made, *made.rglob("*")]}
@@ -493,7 +538,54 @@ def test_postgresql_by_its_own_programs(pg, tmp_path, place):
     assert "Restored and checked" in restore(place)
     assert folders(node)["INBOX"] == 3
     fill(node, 5)  # sequences are right
-    assert "restore it as a whole" in restore(place, "--config", node.config, "--mailbox", f"alice@{DOMAIN}", status=1)
+
+
+@pytest.fixture
+def pg_node(pg, tmp_path):
+    """A node on PostgreSQL with three messages, one of them large, and tabs, line ends and a backslash in a folder's name and a password."""
+    home = tmp_path / "etc"
+    home.mkdir()
+    node = Node(home)
+    node.config.write_text(node.config.read_text().replace('data = "data"', f'data = "data"\nstore = "{pg.url(pg.create())}"'))
+    mssgw("seal", "new-key", home / "master.key")
+    node("account", "add", f"alice@{DOMAIN}", "--name", "A \\N\tB\nC é", "--no-password")
+    fill(node, 1, 2, large=3)
+    return node
+
+
+@pytest.mark.peer("pg_dump", "pg_restore")
+def test_one_mailbox_from_a_backup_of_postgresql(pg_node, place, pg):
+    """Regression: it was refused; the whole had to be restored elsewhere first."""
+    databases = pg.sql("SELECT count(*) FROM pg_database")
+    made = Path(backup(pg_node, place)["backup"])
+    asked = ("--config", pg_node.config, "--mailbox", f"alice@{DOMAIN}")
+    assert "Restauré/INBOX: 1 message(s) added" in restore(place, *asked, "--message-id", f"<2@{DOMAIN}>")
+    assert "Restauré/INBOX: 2 message(s) added, 1 there already" in restore(place, *asked)
+    assert pg_node("check").strip() == "ok"
+    assert pg.sql("SELECT count(*) FROM pg_database") == databases
+    with (made / "mail.pgdump").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    assert "mail.pgdump. Take another backup" in restore(place, *asked, status=1)
+
+
+@pytest.mark.peer("pg_dump", "pg_restore")
+def test_a_dump_becomes_the_same_rows(pg_node, place, tmp_path):
+    made = Path(backup(pg_node, place)["backup"])
+    dump.as_sqlite(made / "mail.pgdump", tmp_path / "rows.sqlite")
+    with contextlib.closing(sqlite3.connect(tmp_path / "rows.sqlite")) as connection:
+        assert connection.execute("SELECT display_name FROM account").fetchall() == [("A \\N\tB\nC é",)]
+        assert connection.execute("SELECT count(*), min(length(hash)), max(typeof(created)) FROM content").fetchall() == [
+            (3, 32, "integer")
+        ]
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'audit'").fetchall() == [(0,)]
+
+
+@pytest.mark.peer("pg_restore")
+def test_what_is_no_dump_is_refused(tmp_path):
+    (tmp_path / "mail.pgdump").write_bytes(b"not a dump")
+    with pytest.raises(snapshot.SnapshotFailed, match="pg_restore: "):
+        dump.as_sqlite(tmp_path / "mail.pgdump", tmp_path / "rows.sqlite")
 
 
 @pytest.mark.peer("pg_dump")
