@@ -43,7 +43,6 @@ class Event(enum.StrEnum):
     TRUST_ANCHOR_LEFT_OUT = "trust.anchor_left_out"
     TRUST_OVERRIDE = "trust.override"
     TRUST_REFUSED = "trust.refused"
-    TRUST_EXPIRY = "trust.certificate_expiry"
     OWN_CERTIFICATE = "trust.own_certificate"
     TLS_FALLBACK = "tls.fallback"
     TLS_RELOADED = "tls.reloaded"
@@ -116,7 +115,9 @@ TRUST_DECISIONS = Counter("mssgw_trust_decisions_total", "Decisions about peers 
 TRUST_LIST_AGE = Gauge("mssgw_trust_list_age_seconds", "Time since the list in force was last confirmed", multiprocess_mode="max")
 TRUST_LIST_DOMAINS = Gauge("mssgw_trust_list_domains", "Domains on the list in force", multiprocess_mode="max")
 TRUST_FETCHES = Counter("mssgw_trust_fetches_total", "Fetches of list, CRL, OCSP, by outcome", ["what", "outcome"])
-TRUST_EXPIRY_DAYS = Gauge("mssgw_certificate_expiry_days", "Days until our certificate ends, by role", ["role"], multiprocess_mode="min")
+OWN_EXPIRY_DAYS = Gauge(
+    "mssgw_certificate_expiry_days", "Days until the first of our certificates ends, by role", ["role"], multiprocess_mode="min"
+)
 PERSONAL_KEY_EXPIRED = Counter(
     "mssgw_personal_key_expired_total", "Messages whose author's own certificate had ended, by what was done instead", ["then"]
 )

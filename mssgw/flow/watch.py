@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -26,7 +26,7 @@ from mssgw.core.errors import MailError
 from mssgw.core.texts import LANGUAGES, message
 from mssgw.flow.delivery import Box, Content, LocalDelivery
 from mssgw.flow.transaction import new_trace
-from mssgw.observe import OWN_CERTIFICATES, Event, log, log_bug
+from mssgw.observe import OWN_CERTIFICATES, OWN_EXPIRY_DAYS, Event, log, log_bug
 from mssgw.pki.judgement import Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits
@@ -53,9 +53,9 @@ class Own:
 
 
 class Watch:
-    def __init__(self, config: Config, store: Store, clock: Clock, validate: Validate, own: Sequence[Own]) -> None:
-        """`own`: beside the identities in the store, which are read at each look."""
-        self._config, self._store, self._clock, self._validate, self._own = config, store, clock, validate, tuple(own)
+    def __init__(self, config: Config, store: Store, clock: Clock, validate: Validate, own: Callable[[], Sequence[Own]]) -> None:
+        """`own`: those beside the identities in the store; asked at each look, as certificate files are replaced without a reload."""
+        self._config, self._store, self._clock, self._validate, self._own = config, store, clock, validate, own
         self._local = LocalDelivery(config, store)
         self._days = sorted(config.trust.expiry_days)
 
@@ -76,28 +76,33 @@ class Watch:
         rows = await self._store.read(identities.list_all)
         now = self._clock.now()
         words = await asyncio.to_thread(self._judge, rows, now)
-        self._count(words)
+        self._count(words, now)
         for one, word in words:
             if word:
                 await self._tell(one, word)
 
     def _judge(self, rows: Iterable[identities.Identity], now: datetime) -> list[tuple[Own, str]]:
         """What is to be told about each; "" when nothing."""
-        return [(one, self._word(one, now)) for one in (*self._own, *_stored(rows))]
+        return [(one, self._word(one, now)) for one in (*self._own(), *_stored(rows))]
 
     def _word(self, one: Own, now: datetime) -> str:
         left = one.certificate.not_after - now
         if left < timedelta(0):
             return ENDED
-        if one.role != "tls":
-            try:
-                self._validate(one.certificate.der, Purpose.MAIL_SIGN, now)
-            except MailError as error:
-                if fault_of(error) is Fault.REVOKED:
-                    return REVOKED
+        try:
+            self._validate(one.certificate.der, Purpose.RELAY_SERVER if one.role == "tls" else Purpose.MAIL_SIGN, now)
+        except MailError as error:  # of an authority elsewhere, as mail clients' may be: not for us to judge
+            if fault_of(error) is Fault.REVOKED:
+                return REVOKED
         return next((str(days) for days in self._days if left < timedelta(days=days)), "")
 
-    def _count(self, words: Sequence[tuple[Own, str]]) -> None:
+    def _count(self, words: Sequence[tuple[Own, str]], now: datetime) -> None:
+        days: dict[Role, int] = {}
+        for one, _ in words:
+            left = (one.certificate.not_after - now).days
+            days[one.role] = min(days.get(one.role, left), left)
+        for owned, left in days.items():
+            OWN_EXPIRY_DAYS.labels(owned).set(left)
         counted = Counter((one.role, word or "valid") for one, word in words)
         for role in ("identity", "seal", "tls"):
             for state in ("valid", *map(str, self._days), ENDED, REVOKED):

@@ -82,7 +82,7 @@ class Services:
             sender(config, store, clock, trust) if config.relay else None,
             learned,
             stored,
-            Watch(config, store, clock, trust.validate, own_certificates(config, sealing, of_files)),
+            Watch(config, store, clock, trust.validate, partial(own_certificates, config, sealing, of_files)),
             ldap,
         )
 

@@ -2,19 +2,18 @@
 
 The current context is used at each handshake. New certificate files are taken up without a restart; when they can't be
 read, the old context stays and the reason is logged. Server contexts for operators are also swapped at each change of
-CRL or anchors, so that no older session outlives a revocation. The watch for the expiry of our certificates is here too.
+CRL or anchors, so that no older session outlives a revocation.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 
 from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
-from mssgw.observe import TRUST_EXPIRY_DAYS, Event, log
+from mssgw.observe import Event, log
 from mssgw.trust import disk, tls
 from mssgw.trust.anchors import Anchors
 from mssgw.trust.tls import Identity
@@ -133,30 +132,3 @@ class Contexts:
 
     def _note_files(self) -> None:
         self._stamps = {path: disk.stamp(path) for _, identity in self.identities() for path in (identity.certificate, identity.key)}
-
-    # -- expiry ----------------------------------------------------------------------------------------------------
-
-    def watch_expiry(self, now: datetime, thresholds: tuple[int, ...], others: Sequence[tuple[str, Path]] = ()) -> None:
-        """One log line for each threshold a certificate passes; a gauge always. `others`: (role, PEM file)."""
-        files = [(role, identity.certificate) for role, identity in self.identities()] + list(others)
-        days: dict[str, int] = {}
-        for role, path in files:
-            try:
-                leaf = Identity(path, path).leaf()
-            except (OSError, ValueError, IndexError):
-                continue
-            left = (leaf.not_valid_after_utc - now).days
-            days[role] = min(days.get(role, left), left)
-            passed = sum(left < threshold for threshold in thresholds)
-            if passed > self._warned.get(str(path), 0):
-                log(
-                    Event.TRUST_EXPIRY,
-                    "error" if left < min(thresholds) else "warning",
-                    role=role,
-                    days=left,
-                    file=path.name,
-                    end=f"{leaf.not_valid_after_utc:%Y-%m-%d}",
-                )
-            self._warned[str(path)] = passed
-        for role, left in days.items():
-            TRUST_EXPIRY_DAYS.labels(role).set(left)

@@ -88,7 +88,6 @@ class Trust:
             refresh_seconds=settings.crl_refresh_seconds,
             ocsp=settings.ocsp,
         )
-        self._expiry_due: datetime | None = None
 
     @classmethod
     def of(cls, config: Config, clock: Clock, audit: Tell | None = None) -> Trust:
@@ -208,7 +207,6 @@ class Trust:
         await self.feed.ask(self.validator)
         self.keeper.watch_age()
         self.tls.follow((self.ledger.version, self.anchors.version))
-        self._watch_expiry()
 
     async def _load(self) -> None:
         await self.feed.load(self.validator)
@@ -226,14 +224,6 @@ class Trust:
                 self.feed.know(certificate.crl_urls)
         except OSError:
             return  # the code that uses the file reports what is wrong with it
-
-    def _watch_expiry(self) -> None:
-        now = self.clock.now()
-        if self._expiry_due is None or now >= self._expiry_due:
-            self._expiry_due = now + timedelta(hours=6)
-            shown = {identity.certificate for _, identity in self.tls.identities()}
-            others = [("domain", path) for path in self._ours if path not in shown]
-            self.tls.watch_expiry(now, self.settings.expiry_days, others)
 
 
 def _identities(config: Config) -> tuple[Identity | None, Identity | None, list[Identity]]:

@@ -10,20 +10,24 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from dmp_connector.model import Consent, ConsentBasis, ConsentMeans
 from mssgw import store as store_package
 from mssgw.backup import manifest
 from mssgw.backup.errors import BackupError
 from mssgw.backup.restoring import _placed
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
+from mssgw.dossier.setup import open_store
 from mssgw.store import dump, mailboxes, snapshot
 from mssgw.store.sweep import files_held
 from tests.cli.desk import Node, mssgw
+from tests.dmp.conftest import RPPS, practitioner
+from tests.dmp.dossier.test_store import AT, INS, deposit, record
 from tests.store.messages import DOMAIN, inbox_of, new_message
 from tests.users import open_directory
 from tests.world import until
@@ -511,6 +515,32 @@ def acknowledged(said):
 async def _blobs(store):
     box = await _inbox(store)
     return {row.blob for row in await store.read(lambda rx: mailboxes.rows(rx, box, None))}
+
+
+# -- the DMP store ---------------------------------------------------------------------------------------
+
+
+def test_audit_consents_and_pending_deposits_of_the_dmp_come_back(node, place, tmp_path):
+    with node.config.open("a") as config:
+        config.write('[dmp]\nurl = "https://dmp.test/si-dmp-server/v2/services"\nanchors = "anchors"\n')
+    store = open_store(load(node.config), node.config)
+    store.record(record(what="TD2.1", reason="bris de glace"))
+    store.add_consent(Consent(INS, ConsentBasis.EXPLICIT, practitioner(), ConsentMeans.ORAL, AT, AT + timedelta(days=1)), structure="S")
+    store.accept_deposit(deposit(content=b"the CDA itself"))
+    store.close()
+    made = Path(backup(node, place)["backup"])
+    assert not any(b"the CDA itself" in path.read_bytes() for path in made.rglob("*") if path.is_file())
+    shutil.rmtree(tmp_path / "etc" / "data")
+    restore(place, "--config", node.config)
+    store = open_store(load(node.config), node.config)
+    try:
+        assert [(one.what, one.reason) for one in store.audit()] == [("TD2.1", "bris de glace")]
+        assert store.latest_consent(INS, practitioner=RPPS).until == AT + timedelta(days=1)
+        (pending,) = store.pending_deposits()
+        assert (pending.unique_id, pending.content) == ("1.2.3", b"the CDA itself")
+        assert store.check() == []
+    finally:
+        store.close()
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import pytest
 
 from mssgw.core.errors import NotTrusted
 from mssgw.flow.watch import Own, Watch
+from mssgw.observe import OWN_EXPIRY_DAYS
+from mssgw.pki.judgement import Purpose
 from mssgw.store import Store, audit, mailboxes
 from mssgw.trust.faults import Fault, refusal
 from tests.conftest import TestClock
@@ -23,7 +25,7 @@ def authority() -> Authority:
 
 
 def watch(store: Store, config, moment, validate, own=()) -> Watch:
-    return Watch(config, store, TestClock(moment), validate, own)
+    return Watch(config, store, TestClock(moment), validate, lambda: own)
 
 
 async def told(store: Store, people: People) -> list[int]:
@@ -77,3 +79,25 @@ async def test_the_mail_names_the_certificate(sqlite_store: Store, sqlite_config
     assert her.certificate.serial_hex in text
     assert f"{NOW + 20 * DAY:%Y-%m-%d}" in text
     assert mail["To"] == str(JEANNE)
+
+
+async def test_a_tls_certificate_that_is_replaced_on_disk_is_watched_from_then_on(
+    sqlite_store: Store, sqlite_config, people: People, authority: Authority
+) -> None:
+    """Regression: there were two watches; one did not see a new file before a reload, the other no revocation."""
+    files = [Own("tls", authority.issue("rsa", f"contact@{HERE}", number=5, end=NOW + 20 * DAY).certificate)]
+    made = Watch(sqlite_config, sqlite_store, TestClock(NOW), authority.validate, lambda: files)
+    await made.look()
+    assert await told(sqlite_store, people) == [0, 1]
+    assert OWN_EXPIRY_DAYS.labels("tls")._value.get() == 20
+    files[:] = [Own("tls", authority.issue("rsa", f"contact@{HERE}", number=6, end=NOW + 800 * DAY).certificate)]
+    await made.look()
+    assert await told(sqlite_store, people) == [0, 1]
+    assert OWN_EXPIRY_DAYS.labels("tls")._value.get() == 800
+
+    def revoked(octets, purpose, moment):
+        assert purpose is Purpose.RELAY_SERVER
+        raise refusal(Fault.REVOKED, subject="mx", when="2026-11-01")
+
+    await watch(sqlite_store, sqlite_config, NOW, revoked, files).look()
+    assert await told(sqlite_store, people) == [0, 2]

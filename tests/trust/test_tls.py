@@ -398,13 +398,3 @@ def test_certificates_that_cannot_be_used_are_all_named_at_the_start(peers, tmp_
             peers.anchors, relay=mixed, clients=Identity(tmp_path / "no.pem", tmp_path / "no.key"), hospital_ca=tmp_path / "no.ca"
         ).require_usable()
     assert [path for path, _ in caught.value.problems] == ["relay.certificate", "clients.certificate", "hospital.client_ca"]
-
-
-def test_expiry_is_logged_once_for_each_threshold(peers, tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr("mssgw.trust.contexts.log", lambda event, level="info", **fields: told.append((level, fields["days"])))
-    credential = peers.pki.operator("mx.soon.test", not_after=NOW + timedelta(days=100, hours=1))
-    contexts = Contexts(peers.anchors, relay=Identity(*credential.write(tmp_path, "soon")))
-    for day in (0, 39, 41, 50, 71, 94, 99):
-        contexts.watch_expiry(NOW + timedelta(days=day), (60, 30, 7))
-    assert told == [("warning", 59), ("warning", 29), ("error", 6)]
