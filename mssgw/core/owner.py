@@ -84,7 +84,7 @@ def problems(directory: Path) -> Iterator[Message]:
         yield message("owner.foreign", user=user(uid), files=tuple(foreign), owner=owner, path=directory)
 
 
-def unreadable(path: Path, kind: Literal["key", "public"]) -> Message:
+def unreadable(path: Path, kind: Literal["key", "public", "directory"]) -> Message:
     """Which user can't read a file, and the commands that give the right, by the rule of docs/operations.md, "Who may read what".
 
     A key is its owner's and for the group of who reads it; a certificate or a list is for everybody.
@@ -93,7 +93,13 @@ def unreadable(path: Path, kind: Literal["key", "public"]) -> Message:
     closed = next((one for one in reversed(path.absolute().parents) if one.is_dir() and not os.access(one, os.X_OK)), None)
     if closed is not None:
         return message("owner.closed", path=closed, user=me, group=mine)
+    kind = "directory" if path.is_dir() else kind
     return message(f"owner.unreadable.{kind}", path=path, user=me, group=mine)
+
+
+def of_public(error: OSError, path: Path) -> Message:
+    """What the system says about a file or directory that is no secret, with what to do where it lacks a right."""
+    return unreadable(path, "public") if isinstance(error, PermissionError) else of_system(error)
 
 
 def user(uid: int) -> str:

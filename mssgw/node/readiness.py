@@ -36,7 +36,9 @@ def require_ready(config: Config) -> None:
         try:
             check()
         except ConfigError as error:
-            problems += [one for one in error.problems if one[0] not in {path for path, _ in problems}]
+            known = {path for path, _ in problems}
+            known |= {f"{port}.certificate" for port in ("relay", "clients") if f"{port}.key" in known}  # the pair of a key that is named
+            problems += [one for one in error.problems if one[0] not in known]
         except (OSError, ValueError) as error:
             if not problems:
                 problems.append(("", message("words", words=str(error))))
@@ -50,7 +52,7 @@ def _directories(config: Config) -> Iterator[Problem]:
         try:
             next(config.smime.recipients.iterdir(), None)
         except OSError as error:
-            yield "smime.recipients", message("at", place=config.smime.recipients, what=of_system(error))
+            yield "smime.recipients", message("at", place=config.smime.recipients, what=owner.of_public(error, config.smime.recipients))
     if config.smime.identities:
         yield from (("smime.identities", sentence) for sentence in identity_problems(config.smime.identities))
 
@@ -105,7 +107,7 @@ def _mismatch(certificate: Path, key: Secret) -> Message | None:
     try:
         certificate.read_bytes()
     except OSError as error:
-        return message("at", place=certificate, what=of_system(error))
+        return message("at", place=certificate, what=owner.of_public(error, certificate))
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key.path)
     except ssl.SSLError as error:

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 from mssgw import relay
+from mssgw.core import owner
 from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Problem
-from mssgw.core.texts import message, of_system
+from mssgw.core.texts import message
 from mssgw.flow.binding import of_accounts, of_whitelist
 from mssgw.flow.bounce import Reports
 from mssgw.flow.delivery import LocalDelivery
@@ -121,7 +122,7 @@ def seals(config: Config) -> dict[Domain, Identity]:
                     _require_signer(seal, pss=config.smime.pss)
                 found[domain.name] = seal
             except (OSError, SmimeError) as error:
-                what = of_system(error) if isinstance(error, OSError) else message("words", words=str(error))
+                what = owner.of_public(error, domain.certificate) if isinstance(error, OSError) else message("words", words=str(error))
                 problems.append((f"domain[{index}].certificate", message("at", place=domain.certificate, what=what)))
     if problems:
         raise ConfigError(problems)

@@ -32,8 +32,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mssgw.core import owner
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import Message, message, of_system
+from mssgw.core.texts import Message, message
 from mssgw.pki.certificates import Certificate, CertificateError
 from mssgw.pki.policy import Use
 from mssgw.trust.igc_sante import PRODUCTION
@@ -131,7 +132,7 @@ def load(directory: Path, pki: PkiName | None = None, fingerprints: Sequence[str
             else sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
         )
     except OSError as error:
-        raise ConfigError([("trust.anchors", message("at", place=directory, what=of_system(error)))]) from error
+        raise ConfigError([("trust.anchors", message("at", place=directory, what=owner.of_public(error, directory)))]) from error
     found = {certificate.fingerprint: certificate for path in files for certificate in read_file(path, lenient=True)}
     if len(found) > MAX_ANCHORS:
         raise ConfigError([("trust.anchors", message("trust.anchors.many", path=directory, most=MAX_ANCHORS))])

@@ -17,6 +17,7 @@ import pytest
 
 from mssgw.core import owner
 from mssgw.core.errors import ConfigError
+from mssgw.demo.pki import Pki
 from tests.configurations import alpha
 from tests.users import in_reach, open_directory
 
@@ -229,3 +230,23 @@ def test_a_key_that_the_service_can_not_read_is_named_with_user_and_command(node
     said = run(node, ["config", "check", str(node / "mssgw.toml")], status=1)
     assert f"nobody can't enter {node}/keys; chgrp nogroup {node}/keys && chmod g+x {node}/keys" in said
     assert "nobody can't enter" in verb(node, "serve", status=1, user=NOBODY)
+
+
+@ROOT
+def test_certificates_that_the_service_can_not_read_are_named_once_with_the_command(node):
+    """Regression: "no permission to read or write this file", and the pair again as "[Errno 13] Permission denied"."""
+    os.chown(node / "data", NOBODY, NOBODY)
+    pki = Pki()
+    pki.operator("mx.alpha.mssante.test", key="p256").write(node, "relay")
+    pki.organisation("contact@alpha.mssante.test", key="p256").write(node, "seal")
+    pki.write_anchors(node / "anchors")
+    (node / "seal.pem").chmod(0o600)
+    (node / "anchors").chmod(0o700)
+    more = 'certificate = "seal.pem"\nkey = "file:seal.key"\n[relay]\ncertificate = "relay.pem"\nkey = "file:relay.key"\n'
+    (node / "mssgw.toml").write_text(alpha(more, trust='pki = "private"').replace("file:master.key", "credential:master.key"))
+    said = run(node, ["config", "check", str(node / "mssgw.toml")], status=1)
+    assert f"domain[0].certificate: {node}/seal.pem: nobody can't read {node}/seal.pem; chmod 644 {node}/seal.pem" in said
+    assert f"nobody can't enter {node}/anchors" in said or f"nobody can't read {node}/anchors; chmod 755 {node}/anchors" in said
+    assert said.count(f"chown root:nogroup {node}/relay.key && chmod 640 {node}/relay.key") == 2  # French, English
+    assert "relay.certificate" not in said
+    assert "Errno" not in said
