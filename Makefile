@@ -86,9 +86,9 @@ bench: install
 # Locks hold hashes and no index address. Needs uv. What runs, what builds it, what tests it, and the card's part, which has to be compiled.
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock:
-	$(COMPILE) --extra postgres --extra hsm pyproject.toml -o requirements.lock
+	$(COMPILE) --extra postgres --extra hsm --extra print pyproject.toml -o requirements.lock
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
-	$(COMPILE) -c requirements.lock -c requirements-build.lock --extra postgres --extra hsm --group build --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) -c requirements.lock -c requirements-build.lock --extra postgres --extra hsm --extra print --group build --group dev pyproject.toml -o requirements-dev.lock
 	echo 'pyscard>=2.3' | $(COMPILE) - -o requirements-card.lock
 
 clean:

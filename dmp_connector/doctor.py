@@ -102,9 +102,9 @@ def _components(station: Station) -> Iterator[Check]:
     advice = message("doctor.install-module")
     configured = station.by_card or station.module is not None
     yield Check(message("doctor.module"), present, _seen(module), None if present else advice, needed=configured)
-    for name, spec in (("python-pkcs11", "pkcs11"), ("pyscard", "smartcard"), ("saxonche", "saxonche")):
+    for name, spec in (("python-pkcs11", "pkcs11"), ("pyscard", "smartcard"), ("saxonche", "saxonche"), ("weasyprint", "weasyprint")):
         there = find_spec(spec) is not None
-        needed = station.by_card and name != "saxonche"
+        needed = station.by_card and name in {"python-pkcs11", "pyscard"}
         get = None if there else message("doctor.install-package", name=name)
         yield Check(message("words", words=name), there, message("doctor.installed" if there else "doctor.absent"), get, needed=needed)
     program = shutil.which(station.stunnel)

@@ -32,6 +32,7 @@
     ├─ BadAnswer                an answer we cannot read or must not believe
     │  └─ HostileXml            DTD, entity, too deep, too large
     ├─ Unavailable              not now: network, TLS, 5xx, timeout; `sent` says if the request may have been acted on
+    ├─ NotPrinted               no PDF/A-1 could be made of a document: what is missing here, or what in it stands against it
     └─ CardError                reader, card, PIN
        ├─ NoReader ├─ NoCard ├─ WrongPin(tries_left) ├─ PinLocked ├─ CardExpired ├─ CardRemoved └─ CardUnreadable
 
@@ -323,6 +324,21 @@ class Unavailable(DmpError):
     def message(self) -> Message:
         """The class's sentence, with the time after which to ask again when the server says one."""
         return message("error.unavailable-until", seconds=self.retry_after) if self.retry_after else message(self.key)
+
+
+class NotPrinted(DmpError):
+    """No PDF/A-1 could be made of a document. Nothing was sent; the document itself can be read in its other forms."""
+
+    key = "error.not-printed"
+    detail: Message
+
+    def __init__(self, detail: Message, *, log: str = "") -> None:
+        super().__init__(detail, log=log or str(detail))
+
+    @property
+    def message(self) -> Message:
+        """The class's sentence with the detail in it."""
+        return message(self.key, detail=self.detail)
 
 
 class CardError(DmpError):

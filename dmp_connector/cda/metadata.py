@@ -56,7 +56,7 @@ def entry_of(document: Cda, *, tables: CodeTables | None = None) -> DocumentEntr
         confidentiality=(_required(code_of(document.find("confidentialityCode")), "confidentialityCode", "confidentialityCode"),),
         mime_type="application/xslt+xml" if document.self_presenting else "text/xml",
         language=_language(document),
-        legal_authenticator=_person(document.find("legalAuthenticator/assignedEntity")),
+        legal_authenticator=person_of(document.find("legalAuthenticator/assignedEntity")),
         source_patient_id=_source_patient_id(document) or ins.cx,
         source_patient_info=_source_patient_info(document),
         events=tuple(c for e in document.all("documentationOf/serviceEvent/code") if (c := code_of(e)) is not None),
@@ -95,14 +95,14 @@ def _author(element: etree._Element) -> Author:
     role = element.find("v:functionCode", NS)
     specialty = code_of(assigned.find("v:code", NS))
     return Author(
-        person=_person(assigned),
+        person=person_of(assigned),
         institution=_institution(assigned.find("v:representedOrganization", NS)),
         roles=(role.get("displayName", ""),) if role is not None and role.get("displayName") else (),
         specialties=(f"{specialty.code}^{specialty.label}^{specialty.system}",) if specialty else (),
     )
 
 
-def _person(entity: etree._Element | None) -> Person | None:
+def person_of(entity: etree._Element | None) -> Person | None:
     """XCN of an assignedAuthor or assignedEntity (docs/reference/dmp.md 3.3)."""
     if entity is None:
         return None

@@ -11,6 +11,7 @@ is in the audit, and the holder and the treating doctor are informed by the DMP 
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -21,15 +22,17 @@ from dmp_connector.client import Call, FindDocuments, Retrieved
 from dmp_connector.dossier.access import require_mode
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import ConsultationClosed, DocumentUnknown, NotAllowed, Refused
+from dmp_connector.errors import BadDocument, ConsultationClosed, DocumentUnknown, NotAllowed, Refused
 from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
 from dmp_connector.model.people import AccessMode, Actor, Ins
 from dmp_connector.store import ConsultationRow
+from dmp_connector.texts import message
 
 T = TypeVar("T")
 
+_NUMBER = re.compile(r"[0-9]{1,4}", re.ASCII)
 BY_HAND, BY_TIME, BY_CARD, BY_DMP, BY_SIGNAL = "hand", "time", "card removed", "refused", "signal"
 
 
@@ -180,7 +183,22 @@ class Consultations:
         unique = {entry.unique_id: entry for entry in sorted(found, key=lambda e: (e.created, e.version))}
         entries = [e for e in unique.values() if visibilities is None or e.visibility & visibilities]
         await self._desk.note(consultation.call, Action.FIND.value, "done", consultation=consultation.id, found=str(len(entries)))
-        return tuple(sorted(entries, key=lambda e: e.created, reverse=True))
+        shown = tuple(sorted(entries, key=lambda e: e.created, reverse=True))
+        await asyncio.to_thread(self._desk.store.note_listed, consultation.id, [e.unique_id for e in shown])
+        return shown
+
+    async def named(self, consultation: OpenConsultation, name: str) -> str:
+        """The uniqueId that a person means: itself, or the number of a line of the last `find` in this consultation, from 1.
+
+        Raises BadDocument for a number that it did not show. A uniqueId is an OID or a UUID, so that it is never a small number.
+        """
+        if not _NUMBER.fullmatch(name):
+            return name
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, patient=consultation.value.dossier.ins.cx)
+        listed = next((row.listed for row in rows if row.id == consultation.id), ())
+        if not 1 <= int(name) <= len(listed):
+            raise BadDocument(message("dossier.no-document-of-number", number=name, shown=len(listed)))
+        return listed[int(name) - 1]
 
     async def retrieve(self, consultation: OpenConsultation, unique_ids: Sequence[str]) -> tuple[Retrieved, ...]:
         """TD3.1a by uniqueId, then TD3.2. Raises DocumentUnknown, and the server's refusals."""

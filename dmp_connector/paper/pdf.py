@@ -152,6 +152,8 @@ def _check_dictionary(found: Any) -> None:
         raise BadDocument(message("paper.pdf-1-font-not-embedded", what=_name(found.get("/BaseFont"))[1:]))
     if subtype == "/PS" or (subtype == "/Form" and "/PS" in found):
         raise BadDocument(message("paper.pdf-1-postscript-forbidden-6"))
+    if subtype == "/Image" and found.get("/Interpolate") is True:
+        raise BadDocument(message("paper.pdf-1-interpolation-forbidden"))
     _check_transparency(found, kind)
     filters = found.get("/Filter") if isinstance(found, pikepdf.Stream) else None
     if "/LZWDecode" in {_name(f) for f in (filters if isinstance(filters, pikepdf.Array) else [filters])}:

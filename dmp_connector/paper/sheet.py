@@ -9,13 +9,12 @@ import unicodedata
 from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from fpdf import FPDF
 
 from dmp_connector.paper.pdf import require_pdfa1
+from dmp_connector.paper.xmp import PRODUCER, xmp_of
 
-PRODUCER = "mssgw"
 FONTS = Path(__file__).parent / "fonts"
 
 
@@ -30,9 +29,9 @@ class Sheet(FPDF):
         self.set_producer(PRODUCER)
         moment = at.astimezone(UTC).replace(microsecond=0)
         self.set_creation_date(moment)
-        self.set_xmp_metadata(_xmp(title, author, moment))  # fpdf2's own contains the time of the run
-        self.add_font("dejavu", "", str(FONTS / "DejaVuSans-Latin.ttf"))
-        self.add_font("dejavu", "B", str(FONTS / "DejaVuSans-Latin-Bold.ttf"))
+        self.set_xmp_metadata(xmp_of(title, author, moment))  # fpdf2's own contains the time of the run
+        self.add_font("dejavu", "", str(FONTS / "DejaVuSans.ttf"))
+        self.add_font("dejavu", "B", str(FONTS / "DejaVuSans-Bold.ttf"))
         self.set_margins(20, 20, 20)
         self.set_auto_page_break(auto=True, margin=20)
         self.add_page()
@@ -74,19 +73,6 @@ class Sheet(FPDF):
         data = bytes(self.output())
         require_pdfa1(data)
         return data
-
-
-def _xmp(title: str, author: str, at: datetime) -> str:
-    """The same facts as the document information dictionary (ISO 19005-1 6.7.3), and which PDF/A this is."""
-    creator = f"<dc:creator><rdf:Seq><rdf:li>{escape(author)}</rdf:li></rdf:Seq></dc:creator>" if author else ""
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
-        ' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:pdf="http://ns.adobe.com/pdf/1.3/" xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">'
-        f'<rdf:Description rdf:about=""><dc:title><rdf:Alt><rdf:li xml:lang="x-default">{escape(title)}</rdf:li></rdf:Alt></dc:title>'
-        f"{creator}<xmp:CreateDate>{at.isoformat()}</xmp:CreateDate><pdf:Producer>{PRODUCER}</pdf:Producer>"
-        "<pdfaid:part>1</pdfaid:part><pdfaid:conformance>B</pdfaid:conformance></rdf:Description></rdf:RDF></x:xmpmeta>"
-    )
 
 
 def _plainer(character: str, known: Container[int]) -> str:

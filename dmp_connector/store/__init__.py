@@ -146,6 +146,15 @@ class DmpStore:
                 query = query.where(t.consultations.c.patient == vault.token(patient))
             return tuple(rows.consultation_value(vault, row) for row in connection.execute(query))
 
+    def note_listed(self, identity: str, unique_ids: Sequence[str]) -> None:
+        """What the last search of this consultation showed, in its order; nothing when there is no such consultation."""
+        with self._begin() as (connection, vault):
+            found = connection.execute(t.consultations.select().where(t.consultations.c.id == identity)).one_or_none()
+            if found is not None:
+                row = replace(rows.consultation_value(vault, found), listed=tuple(unique_ids))
+                sealed = rows.consultation_row(vault, row)["sealed"]
+                connection.execute(t.consultations.update().where(t.consultations.c.id == identity).values(sealed=sealed))
+
     def close_consultation(self, identity: str, *, at: datetime, by: str) -> bool:
         """Close it. Returns True when this call did; a second close changes nothing."""
         wanted = (t.consultations.c.id == identity) & t.consultations.c.closed.is_(None)

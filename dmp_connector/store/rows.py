@@ -45,7 +45,10 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class ConsultationRow:
-    """A consultation as stored; `closed` None while it is open (also past `closes`, until someone looks)."""
+    """A consultation as stored; `closed` None while it is open (also past `closes`, until someone looks).
+
+    `listed`: uniqueIds in the order in which its last search was shown, so that a person can name one by its number.
+    """
 
     id: str
     patient: str
@@ -58,6 +61,7 @@ class ConsultationRow:
     closes: datetime
     closed: datetime | None = None
     closed_by: str = ""
+    listed: tuple[str, ...] = ()
 
 
 def text(moment: datetime) -> str:
@@ -119,6 +123,7 @@ def consent_plain_of(vault: Vault, row: Any) -> dict[str, Any]:
 
 def consultation_row(vault: Vault, row: ConsultationRow) -> dict[str, Any]:
     """A consultation as a row."""
+    known = {"patient": row.patient, "reason": row.reason, "listed": row.listed}
     return {
         "id": row.id,
         "patient": vault.token(row.patient),
@@ -126,7 +131,7 @@ def consultation_row(vault: Vault, row: ConsultationRow) -> dict[str, Any]:
         "structure": row.structure,
         "evidence": row.evidence,
         "mode": row.mode.value,
-        "sealed": _sealed(vault, {"patient": row.patient, "reason": row.reason}, "dmp_consultations", row.id),
+        "sealed": _sealed(vault, known, "dmp_consultations", row.id),
         "opened": text(row.opened),
         "closes": text(row.closes),
         "closed": text(row.closed) if row.closed else None,
@@ -149,6 +154,7 @@ def consultation_value(vault: Vault, row: Any) -> ConsultationRow:
         time(row.closes),
         time(row.closed) if row.closed else None,
         row.closed_by or "",
+        tuple(known.get("listed", ())),
     )
 
 

@@ -9,15 +9,14 @@ from typing import Final
 
 from dmp_connector.card.guard import CardGuard
 from dmp_connector.card.readers import Slot, pair, slots
-from dmp_connector.cda import read as read_cda
-from dmp_connector.cda.narrative import to_html
 from dmp_connector.client import FindDocuments
 from dmp_connector.dossier.consultation import BY_CARD, BY_HAND, BY_TIME, Consultations, OpenConsultation
 from dmp_connector.dossier.rights import Action
 from dmp_connector.dossier.service import DossierService
-from dmp_connector.errors import BadDocument, NoReader
+from dmp_connector.errors import NoReader
 from dmp_connector.model import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from mssgw.core.texts import message
+from mssgw.dossier.forms import in_form
 from mssgw.dossier.session import Session
 from mssgw.dossier.values import Access, Audience, Copy, Form, Progress, Search
 
@@ -59,11 +58,15 @@ class Documents:
                 return await self._consultations.find(consultation, criteria)
 
     async def get(self, consultation: OpenConsultation, unique_id: str, form: Form = Form.CDA, *, progress: Progress | None = None) -> Copy:
-        """TD3.2. Nothing of it is kept here. Raises DocumentUnknown; BadDocument when it has no such form."""
+        """TD3.2. `unique_id`: or the number of a line of the last `find`. Nothing of the document is kept here.
+
+        Raises DocumentUnknown; BadDocument when it has no such form or there is no such line; NotPrinted.
+        """
         async with self._session.attempt("get", consultation.call):
+            wanted = await self._consultations.named(consultation, unique_id)
             with self._session.receiving(progress):
-                (found,) = await self._consultations.retrieve(consultation, [unique_id])
-            return Copy(found.entry, await asyncio.to_thread(_in_form, found.content, form))
+                (found,) = await self._consultations.retrieve(consultation, [wanted])
+            return Copy(found.entry, await asyncio.to_thread(in_form, found.content, form, found.entry))
 
     async def watch(self, consultation: OpenConsultation, *, presence: str = "", until: Awaitable[None]) -> str:
         """Keep it open until `until` ends, its time is over or the card leaves its reader; then close it. Returns a BY_ word.
@@ -120,18 +123,6 @@ class Documents:
             if to is Audience.PROFESSIONALS:
                 return await self._service.mask(call, unique_id, masked=False)
             return await self._service.make_visible(call, unique_id, to=_HIDDEN_FROM[to], confirmed=agreed)
-
-
-def _in_form(content: bytes, form: Form) -> bytes:
-    if form is Form.CDA:
-        return content
-    document = read_cda(content)
-    if form is Form.HTML:
-        return to_html(document).encode()
-    pdfs = document.embedded_pdfs()
-    if not pdfs:
-        raise BadDocument(message("dmp.document-no-pdf-inside"))
-    return pdfs[0]
 
 
 def _slot(part: str) -> Slot:

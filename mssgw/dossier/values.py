@@ -72,11 +72,12 @@ class Search:
 
 
 class Form(enum.StrEnum):
-    """In which form a document is read: as it is, the PDF inside, a page of HTML."""
+    """In which form a document is read: as it is, the PDF inside, a page of HTML, a PDF/A-1 made from it."""
 
     CDA = "cda"
     PDF = "pdf"
     HTML = "html"
+    PDFA = "pdfa"
 
 
 class Audience(enum.StrEnum):

@@ -9,6 +9,17 @@ from typer.testing import CliRunner
 from mssgw.cli import app
 
 DMP = (
+    "render",
+    "types",
+    "cda-types",
+    "classes",
+    "formats",
+    "contents",
+    "facilities",
+    "practices",
+    "confidentialities",
+    "specialties",
+    "roles",
     "exists",
     "authorise",
     "list",

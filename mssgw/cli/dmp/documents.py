@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadInput
 from dmp_connector.model import AccessMode, DocumentEntry, Visibility
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, say
+from mssgw.cli.frame import ConfigFile, Json, output, say
 from mssgw.core.texts import message
 from mssgw.dossier import Audience, Form, Search
 from mssgw.dossier.values import Copy, Progress
@@ -32,6 +32,10 @@ app = typer.Typer()
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 UniqueId = Annotated[str, typer.Argument(metavar="UNIQUE_ID")]
+AsForm = Annotated[
+    Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page; pdfa: PDF/A-1 made from it.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to put it; - is stdout.")]
 BIG = 512 * 1024
 _STATUS = {"Approved": "", "Deprecated": "remplacé", "Archived": "archivé", "Deleted": "supprimé"}
 _SEEN = {
@@ -61,7 +65,12 @@ def entry_json(e: DocumentEntry) -> dict[str, Any]:
     }
 
 
-def entry_line(e: DocumentEntry) -> str:
+def entry_lines(entries: Sequence[DocumentEntry]) -> str:
+    """What was found, with the numbers that `get` takes."""
+    return "\n".join(f"{number:>3}  {_entry_line(e)}" for number, e in enumerate(entries, 1))
+
+
+def _entry_line(e: DocumentEntry) -> str:
     marks = [_STATUS.get(e.status.value.rpartition(":")[2] if e.status else "", "")] + [_SEEN[v] for v in sorted(e.visibility)]
     marks += ["déposé par le patient"] if e.class_code.code == "90" else []  # docs/reference/dmp.md 3.4
     marked = ", ".join(m for m in marks if m)
@@ -111,16 +120,17 @@ def find(
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD3.1: the documents of the dossier; without options, two years and what is current."""
+    """TD3.1: the documents of the dossier; without options, two years and what is current. `get` takes the numbers of its lines."""
 
     async def act(s: Session) -> None:
         consultation = await opened(s)
         search = Search(everything, since.date() if since else None, type_code)
         with receiving() as bar:
             entries = await s.dmp.documents.find(consultation, search, progress=bar)
-        banner, documents = s.dmp.documents.banner(consultation), [entry_json(e) for e in entries]
+        banner = s.dmp.documents.banner(consultation)
+        documents = [{"number": number, **entry_json(e)} for number, e in enumerate(entries, 1)]
         document = {"ok": True, "consultation": consultation.id, "banner": banner, "documents": documents}
-        s.tell("\n".join(map(entry_line, entries)) or say("dmp.no-document"), document)
+        s.tell(entry_lines(entries) or say("dmp.no-document"), document)
 
     verb("find", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
 
@@ -130,12 +140,12 @@ def get(
     config: ConfigFile,
     address: As,
     patient: PatientIns,
-    unique_id: UniqueId,
-    target: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to put it; - is stdout.")],
+    unique_id: Annotated[str, typer.Argument(metavar="UNIQUE_ID|NUMBER", help="Its id, or the number of its line in the last find.")],
+    target: Output,
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
-    form: Annotated[Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page.")] = Form.CDA,
+    form: AsForm = Form.CDA,
     overwrite: Overwrite = False,
     yes: Yes = False,
     trace: Trace = None,
@@ -144,7 +154,7 @@ def get(
     """TD3.2: one document into FILE. Nothing else of it is kept."""
 
     async def act(s: Session) -> None:
-        _require_writable(target, overwrite=overwrite)
+        require_writable(target, overwrite=overwrite)
         consultation = await opened(s, Action.RETRIEVE)
         with receiving() as bar:
             found = await s.dmp.documents.get(consultation, unique_id, form, progress=bar)
@@ -154,19 +164,23 @@ def get(
 
 
 def _put(s: Session, found: Copy, target: Path, consultation: str, *, overwrite: bool) -> None:
-    """Into the file, or to standard output."""
-    size, entry = len(found.content), entry_json(found.entry)
-    document = {"ok": True, "consultation": consultation, "file": str(target), "bytes": size, "entry": entry}
+    document = {"ok": True, "consultation": consultation, "entry": entry_json(found.entry)}
+    write_form(target, found.content, document, found.entry.title, overwrite=overwrite, json=s.options.json)
+
+
+def write_form(target: Path, content: bytes, document: dict[str, Any], title: str, *, overwrite: bool, json: bool) -> None:
+    """Into the file, or to standard output. `document`: what `--json` has beside file and size. Raises BadInput, OSError."""
+    document = document | {"file": str(target), "bytes": len(content)}
     if str(target) != "-":
-        write_file(target, found.content, overwrite=overwrite)
-        s.tell(f"{target} : {size} octets, {shown(found.entry.title)}", document)
-    elif s.options.json:
-        s.tell("", document | {"content": base64.b64encode(found.content).decode("ascii")})
+        write_file(target, content, overwrite=overwrite)
+        output(f"{target} : {len(content)} octets, {shown(title)}", json=json, document=document)
+    elif json:
+        output("", json=True, document=document | {"content": base64.b64encode(content).decode("ascii")})
     else:
-        sys.stdout.buffer.write(found.content)
+        sys.stdout.buffer.write(content)
 
 
-def _require_writable(target: Path, *, overwrite: bool) -> None:
+def require_writable(target: Path, *, overwrite: bool) -> None:
     """Before a document is asked for: there is somewhere to put it. Raises OSError, BadInput."""
     if str(target) == "-":
         return

@@ -12,7 +12,7 @@ import typer
 from dmp_connector.doctor import Check
 from dmp_connector.errors import DmpError
 from dmp_connector.model import AccessMode
-from mssgw.cli.dmp.documents import entry_json, entry_line, opened
+from mssgw.cli.dmp.documents import entry_json, entry_lines, opened
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, refused, service, verb
 from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
 from mssgw.core.texts import Message
@@ -113,7 +113,7 @@ def open_consultation(
     async def act(s: Session) -> None:
         consultation = await opened(s)
         entries = await s.dmp.documents.find(consultation)
-        s.notice("\n".join(map(entry_line, entries)))
+        s.notice(entry_lines(entries))
         s.notice(say("dmp.enter-closes"))
         ended = await s.dmp.documents.watch(consultation, presence=presence, until=_entered())
         document = {"ok": True, "consultation": consultation.id, "ended_by": ended, "documents": [entry_json(e) for e in entries]}
