@@ -208,3 +208,23 @@ async def test_nothing_waits_in_an_empty_queue(store):
     assert (await store.read(queue.count)).oldest is None
     with pytest.raises(NotFound):
         await store.read(lambda rx: queue.get(rx, 1))
+
+
+async def test_what_is_due_too_far_away_is_brought_back_and_nothing_else(store, clock):
+    """A lease from under a clock that was ahead is given up too; who still works on it records its outcome all the same."""
+    for trace in ("FAR", "NEAR", "HELD", "LEASED"):
+        await enqueue(store, trace)
+    far, near, held, leased = await claim(store)
+    day = timedelta(days=1)
+    await record(store, far, State.QUEUED, due=clock.now() + 400 * day)
+    await record(store, near, State.QUEUED, due=clock.now() + timedelta(minutes=5))
+    await record(store, held, State.QUEUED, due=clock.now() + 400 * day)
+    await store.write(lambda tx: queue.hold(tx, [held.id]))
+    await store.write(lambda tx: queue.renew(tx, leased, tx.now + 400 * day))
+    latest = clock.now() + timedelta(hours=1)
+    assert await store.read(lambda rx: queue.is_far(rx, latest))
+    assert await store.write(lambda tx: queue.bring_back(tx, latest)) == 2
+    assert not await store.read(lambda rx: queue.is_far(rx, latest))
+    due = {one.id: one.due - clock.now() for one in await store.read(queue.list_all)}
+    assert due == {far.id: timedelta(hours=1), near.id: timedelta(minutes=5), held.id: 400 * day, leased.id: timedelta(hours=1)}
+    assert await record(store, leased, State.SENT) is True
