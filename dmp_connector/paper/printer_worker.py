@@ -119,7 +119,7 @@ class _Press:
                     raise FatalURLFetchingError(url[:40])
                 return URLFetcherResponse(url, parts[url], {"Content-Type": "image/png"})
 
-        self._fetcher = Parts()
+        self._fetcher, self._fatal = Parts(), FatalURLFetchingError
         self._fonts = FontConfiguration()
         weasyprint.HTML(string="<p>a<b>b</b></p>", url_fetcher=self._fetcher).write_pdf(font_config=self._fonts)  # everything is loaded
 
@@ -131,8 +131,11 @@ class _Press:
         kept, pictures = self._sorted(question["pdfs"])
         sheets = "".join(f'<img class="sheet" alt="" src="{self._keep(picture)}">' for pdf in pictures for picture in self._pictures(pdf))
         html = question["html"].replace("</body>", f"{sheets}</body>") if sheets else question["html"]
-        document = self._weasyprint.HTML(string=html, url_fetcher=self._fetcher, base_url=None)
-        printed = document.write_pdf(pdf_variant="pdf/a-1b", font_config=self._fonts, presentational_hints=False)
+        try:
+            document = self._weasyprint.HTML(string=html, url_fetcher=self._fetcher, base_url=None)
+            printed = document.write_pdf(pdf_variant="pdf/a-1b", font_config=self._fonts, presentational_hints=False)
+        except self._fatal as error:  # a BaseException, so that WeasyPrint does not go on without the part
+            raise Refused(FAILED) from error
         if self._letters.missing:
             return {"missing": list(self._letters.missing)[:20]}
         whole = self._finished(printed, kept, question)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
 
-from dmp_connector import codes
-from dmp_connector.cda import Level1, build_level1
 from dmp_connector.cda.read import read
-from dmp_connector.model import Patient, Sex
-from dmp_connector.paper.letters import letter
 from dmp_connector.paper.pdf import require_pdfa1
 from mssgw.cli.dmp import app
-from tests.dmp.conftest import practitioner, structure
 from tests.dmp.documents.test_pages import structured
 
 from .conftest import OTHER
@@ -132,34 +126,3 @@ def test_the_operators_own_table_is_listed(write_config, tmp_path):
     config = write_config(value_sets=str(own))
     document = json.loads(plain("practices", "--config", str(config), "--json")[1])
     assert [c["code"] for c in document["concepts"]] == ["X1"]
-
-
-def test_submit_reports_a_web_address_and_files_the_document(mssgw, tmp_path, wanted_for):
-    """Regression: such a document was refused."""
-    target = tmp_path / "cda.xml"
-    target.write_bytes(wanted_for("PATIENT"))
-    filed = mssgw("submit", str(target), "--yes", patient="PATIENT")
-    assert filed.ok, filed.notices
-    assert any("web address" in remark for remark in filed.document["remarks"])
-    assert "Remarque" in filed.notices
-
-
-@pytest.fixture
-def wanted_for(mssgw):
-    """A level 3 document of a patient of the simulator, with a link in its text."""
-
-    def made(name: str) -> bytes:
-        person = next(p for p in mssgw.running.simulator.config.patients if p.name == name)
-        at = datetime(2026, 1, 2, 9, tzinfo=UTC)
-        tables = codes.load()
-        patient = Patient(mssgw.running.ins(name), person.name, person.given, person.birth_date, Sex(person.sex), person.birth_place)
-        level1 = Level1(
-            "1.2.250.1.213.1.1.9.1.77", patient, practitioner(), structure(), tables.type_code.require("11490-0"), "Lettre", at,
-            letter("Lettre", ["x"], at=at), tables.practice.require("AMBULATOIRE"), at - timedelta(hours=1),
-        )  # fmt: skip
-        whole = build_level1(level1).decode()
-        head, _, _ = whole.partition("<nonXMLBody>")
-        text = '<paragraph><linkHtml href="https://exemple.fr/">ici</linkHtml></paragraph>'
-        return f"{head}<structuredBody><component><section><text>{text}</text></section></component></structuredBody></component></ClinicalDocument>".encode()
-
-    return made

@@ -66,17 +66,33 @@ def test_yes_given_in_advance_is_not_asked(mssgw, pdf, monkeypatch):
     assert asked == []
 
 
-@pytest.mark.parametrize(
-    ("active", "said"),
-    [("<script>alert(1)</script>", "script"), ('<linkHtml href="javascript:alert(1)">a</linkHtml>', "script"),
-     ('<linkHtml href="https://suivi.example/">a</linkHtml>', "lien vers l'extérieur")],
-)  # fmt: skip
-def test_a_cda_with_script_or_external_link_is_refused_before_it_is_sent(mssgw, tmp_path, active, said):
+def level_3(tmp_path, mssgw, text):
+    """A document of PATIENT whose body is this text."""
     path = cda(tmp_path, register(mssgw))
-    structured = f"<structuredBody><component><section><text>{active}</text></section></component></structuredBody>".encode()
+    structured = f"<structuredBody><component><section><text>{text}</text></section></component></structuredBody>".encode()
     content = re.sub(rb"<nonXMLBody>.*</nonXMLBody>", structured, path.read_bytes(), flags=re.DOTALL)
     assert structured in content
     path.write_bytes(content)
+    return path
+
+
+def test_a_cda_with_a_web_address_is_filed_and_the_address_reported(mssgw, tmp_path):
+    """Regression: the imaging report of the ANS and every cardiology prescription were refused for one."""
+    filed = mssgw(
+        "submit", str(level_3(tmp_path, mssgw, '<linkHtml href="https://suivi.example/">a</linkHtml>')), "--yes", patient="PATIENT"
+    )
+    assert filed.ok, filed.notices
+    assert any("web address" in remark for remark in filed.document["remarks"])
+    assert "Remarque : [header] …/structuredBody/component/section/text/linkHtml" in filed.notices
+
+
+@pytest.mark.parametrize(
+    ("active", "said"),
+    [("<script>alert(1)</script>", "script"), ('<linkHtml href="javascript:alert(1)">a</linkHtml>', "script"),
+     ('<linkHtml href="file:///etc/passwd">a</linkHtml>', "lien vers l'extérieur")],
+)  # fmt: skip
+def test_a_cda_with_script_or_external_link_is_refused_before_it_is_sent(mssgw, tmp_path, active, said):
+    path = level_3(tmp_path, mssgw, active)
     refused = mssgw("submit", str(path), patient="PATIENT")
     assert refused.status == 1
     assert said in refused.document["sentence"]
