@@ -22,7 +22,10 @@ from dmp_connector.paper.printer import Layout
 
 STYLE = (Path(__file__).parent / "style.css").read_text("utf-8")
 PRINT_STYLE = (Path(__file__).parent / "print.css").read_text("utf-8")
-_POLICY = "default-src 'none'; img-src data:; object-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
+# frame-src: Chromium shows a PDF of an object in a frame of its own.
+_POLICY = (
+    "default-src 'none'; img-src data:; object-src data:; frame-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
+)
 _MAX_DEPTH = 60
 _WIDE, _VERY_WIDE = 7, 12  # columns of a table that gets smaller letters
 

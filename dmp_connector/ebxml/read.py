@@ -14,7 +14,17 @@ from lxml import etree
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, BadDocument, Refused, RegistryError, RegistryRefused, refusal
 from dmp_connector.model.code import Code
-from dmp_connector.model.documents import Association, Author, AvailabilityStatus, DocumentEntry, Dtm, Institution, Person, SubmissionSet
+from dmp_connector.model.documents import (
+    NO_MOMENT,
+    Association,
+    Author,
+    AvailabilityStatus,
+    DocumentEntry,
+    Dtm,
+    Institution,
+    Person,
+    SubmissionSet,
+)
 from dmp_connector.model.people import Ins
 from dmp_connector.texts import Message, message
 from dmp_connector.wire import mtom
@@ -23,7 +33,6 @@ _RIM = f"{{{names.RIM}}}"
 _SLOT, _CLASSIFICATION, _IDENTIFIER = f"{_RIM}Slot", f"{_RIM}Classification", f"{_RIM}ExternalIdentifier"
 _NAME, _DESCRIPTION, _VERSION = f"{_RIM}Name", f"{_RIM}Description", f"{_RIM}VersionInfo"
 _NOTHING = Code("", "")
-_EPOCH = Dtm.parse("1900")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,7 @@ def _entry(element: etree._Element, remarks: list[Message] | None) -> DocumentEn
         type=code(names.ENTRY_TYPE),
         class_code=code(names.ENTRY_CLASS),
         format=code(names.ENTRY_FORMAT),
-        created=_time(one("creationTime"), "creationTime", remarks) or _EPOCH,
+        created=_time(one("creationTime"), "creationTime", remarks) or NO_MOMENT,
         authors=tuple(found.authors),
         facility=code(names.ENTRY_FACILITY),
         practice=code(names.ENTRY_PRACTICE),
@@ -178,7 +187,7 @@ def _set(element: etree._Element, remarks: list[Message] | None) -> SubmissionSe
         patient=Ins.read_cx(found.identifiers.get(names.SET_PATIENT, "")),
         content_type=next(iter(found.codes.get(names.SET_CONTENT_TYPE, ())), _NOTHING),
         author=found.authors[0] if found.authors else Author(None),
-        submitted=_time(submitted[0], "submissionTime", remarks) or _EPOCH,
+        submitted=_time(submitted[0], "submissionTime", remarks) or NO_MOMENT,
         title=found.name,
         comments=found.description,
         entry_uuid=element.get("id", ""),

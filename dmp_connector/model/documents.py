@@ -59,6 +59,10 @@ def _zone(text: str | None) -> timezone:
     return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))
 
 
+NO_MOMENT = Dtm.parse("1900")
+"""Where a moment must stand and the sender wrote none that can be read."""
+
+
 class AvailabilityStatus(enum.StrEnum):
     """JDV_J52."""
 

@@ -22,7 +22,7 @@ from dmp_connector import habilitations, hl7v2, insi, xdm
 from dmp_connector.card.cps import Activity, activity_object, parse_activity
 from dmp_connector.card.vitale import parse_card
 from dmp_connector.cda.metadata import describe
-from dmp_connector.cda.narrative import to_html
+from dmp_connector.cda.narrative import to_html, to_layout
 from dmp_connector.cda.read import read as read_cda
 from dmp_connector.client import Dmp
 from dmp_connector.ebxml.query import read_query
@@ -219,7 +219,7 @@ def reads_any_file(source: random.Random) -> None:
     match kind:
         case "document":
             tried(
-                lambda: describe(content), lambda: check_header(read_cda(content)), lambda: to_html(read_cda(content)),
+                lambda: describe(content), lambda: check_header(read_cda(content)), lambda: to_html(read_cda(content)), lambda: to_layout(read_cda(content)),
                 lambda: read_cda(content).embedded(),
             )  # fmt: skip
         case "archive":

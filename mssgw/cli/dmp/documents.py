@@ -21,6 +21,7 @@ from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadInput
 from dmp_connector.model import AccessMode, DocumentEntry, Visibility
+from dmp_connector.model.documents import NO_MOMENT
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, output, say
 from mssgw.core.texts import message
@@ -53,7 +54,7 @@ def entry_json(e: DocumentEntry) -> dict[str, Any]:
         "type_label": e.type.label,
         "class": e.class_code.code,
         "format": e.format.code,
-        "created": e.created.at.isoformat(),
+        "created": e.created.at.isoformat() if e.created != NO_MOMENT else None,
         "service_start": e.service_start.at.isoformat() if e.service_start else None,
         "authors": [f"{a.person.given} {a.person.family}".strip() for a in e.authors if a.person],
         "size": e.size,
@@ -76,7 +77,8 @@ def _entry_line(e: DocumentEntry) -> str:
     marked = ", ".join(m for m in marks if m)
     author = next((a.person.family for a in e.authors if a.person), "")
     unique_id, title, who = shown(e.unique_id), shown(e.title[:44]), shown(author[:16])
-    return f"{local(e.created.at):%Y-%m-%d}  {unique_id:44} {title:44} {who:16} {f'[{marked}]' if marked else ''}".rstrip()
+    day = f"{local(e.created.at):%Y-%m-%d}" if e.created != NO_MOMENT else "sans date "
+    return f"{day}  {unique_id:44} {title:44} {who:16} {f'[{marked}]' if marked else ''}".rstrip()
 
 
 async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:

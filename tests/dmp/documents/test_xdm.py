@@ -22,6 +22,7 @@ from dmp_connector.errors import BadArchive
 from dmp_connector.model import Code, Document, Dtm, Ins, InsKind, SubmissionSet, Visibility
 from dmp_connector.model.documents import content_hash
 from dmp_connector.xdm.locate import Locator
+from mssgw.cli.dmp.documents import entry_json
 from tests.fuzz import examples
 from tests.material import OURS, files, place
 
@@ -227,6 +228,7 @@ def test_one_moment_that_cannot_be_read_is_reported_and_the_rest_is_read(members
     found = xdm.read(packed({**members, METADATA: bad}))
     assert [d.content for d in found.documents] == [members[DOCUMENT]]
     assert any("creationTime" in str(note) and "2022-03-04" in str(note) for note in found.notes)
+    assert entry_json(found.documents[0].entry)["created"] is None
 
 
 @pytest.mark.material("cases/xdm")
