@@ -1,16 +1,17 @@
 """The proprietary services: authorisations (TD0.3, TD1.6), my dossiers (TD0.4), the patient's web account (TD1.5). Pure.
 
-Their WSDL is not public; element names are those of the editors' kits (docs/reference/dmp.md 1.4). Answers are read by local
-name, so that a namespace we do not know does no harm. The patient is in the VIHF, never in the message.
+Names and shapes are those of the types in the services' WSDL (docs/dmp-protocol.md): every answer has one `output` with rows, `status`
+and `context`. They are read by local name, so that a namespace of another version does no harm. The patient is in the VIHF, never in
+the message.
 """
 
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import zip_longest
 from typing import Any
 
 from lxml import etree
@@ -18,7 +19,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadIns, refusal
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Authorisation, AuthorisationStatus, DossierSummary
-from dmp_connector.model.people import Ins, InsKind
+from dmp_connector.model.people import INS_OIDS, Ins, InsKind
 from dmp_connector.texts import message
 
 RIGHTS = "urn:si-dmp-habilitations"
@@ -30,6 +31,8 @@ CREATE_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:createPatientAccess"
 UPDATE_OTP = f"{PATIENTS}:PatientSpecificEndPoint:patientOTPUpdate"
 UNBLOCK_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:updatePatientAccess"
 OK = "DMPOk"
+SPECIALITIES = "1.2.250.1.213.1.1.4.5"  # JDV_J01: G15_10/SM26
+ANSWER_DATES = ("%Y%m%d%H%M%S", "%Y%m%d")
 TREATING_DOCTOR = "MEDECIN_TRAITANT"
 
 
@@ -104,103 +107,127 @@ def _request(namespace: str, local: str, /, *children: tuple[str, str]) -> etree
     return root
 
 
-def require_ok(root: etree._Element) -> None:
-    """Raise the error of any status other than DMPOk (its case varies between sources)."""
-    status = _one(root, "status")
+def require_ok(root: etree._Element) -> str:
+    """The context of an accepted act, "" without. Raise the error of any status other than DMPOk (its case varies between sources)."""
+    output = _output(root)
+    status, context = _one(output, "status"), _one(output, "context")
     if not status:
         raise BadAnswer(message("habilitations.answer-without-status"))
     if status.lower() != OK.lower():
-        raise refusal(status, _one(root, "context"))
+        raise refusal(status, context)
+    return context
 
 
-def read_authorisations(root: etree._Element) -> tuple[Authorisation, ...]:
-    """TD1.6."""
+def read_authorisations(root: etree._Element, dates: Sequence[str] = ANSWER_DATES) -> tuple[Authorisation, ...]:
+    """TD1.6. `dates`: the forms (strptime) in which its moments come, in UTC."""
     require_ok(root)
-    found = []
-    for row in _rows(root, "nationalId"):
-        speciality = _one(row, "specialty") or _one(row, "speciality")
-        mode = _one(row, "mode") or ListMode.ACTIVE.value
-        found.append(
-            Authorisation(
-                id=_one(row, "nationalId"),
-                name=" ".join(filter(None, (_one(row, "firstName"), _one(row, "lastName")))),
-                speciality=Code(speciality, "", speciality) if speciality else None,
-                status=AuthorisationStatus.FORBIDDEN if mode.startswith("INTERDIT") else AuthorisationStatus.VALID,
-                since=_moment(_one(row, "startDate")),
-                until=_moment(_one(row, "endDate")),
-                treating_doctor=_one(row, "specificRight") == TREATING_DOCTOR,
-                mode=mode,
-            )
-        )
-    return tuple(found)
+    return tuple(_authorisation(row, dates) for row in _rows(root, "listOfAuthorizationByPatient"))
 
 
-def read_patient_list(root: etree._Element) -> tuple[DossierSummary, ...]:
-    """TD0.4."""
+def _authorisation(row: etree._Element, dates: Sequence[str]) -> Authorisation:
+    codes, labels = _all(row, "codeSpeciality"), _all(row, "libSpeciality")
+    mode = _one(row, "mode") or ListMode.ACTIVE.value
+    return Authorisation(
+        id=_one(row, "nationalId"),
+        id_type=_one(row, "nationalIdType"),
+        name=" ".join(filter(None, (_one(row, "firstName"), _one(row, "lastName")))),
+        specialities=tuple(Code(code, SPECIALITIES, label) for code, label in zip_longest(codes, labels[: len(codes)], fillvalue="")),
+        status=AuthorisationStatus.FORBIDDEN if mode == ListMode.FORBIDDEN else AuthorisationStatus.VALID,
+        since=_moment(_one(row, "startOfAuthorization"), dates),
+        last_action=_moment(_one(row, "lastActionDate"), dates),
+        treating_doctor=TREATING_DOCTOR in _all(row, "specificRight"),
+        mode=mode,
+    )
+
+
+def read_patient_list(
+    root: etree._Element, *, oids: Collection[str] = INS_OIDS, dates: Sequence[str] = ANSWER_DATES
+) -> tuple[DossierSummary, ...]:
+    """TD0.4. `oids`: those that count as an INS; `dates` as for TD1.6."""
     require_ok(root)
-    found = []
-    for row in _rows(root, "nationalId"):
-        kind = _one(row, "nationalIdType")
-        try:
-            ins = Ins.received(_one(row, "nationalId"), kind if re.fullmatch(r"[0-9.]+", kind) else InsKind.NIR)
-        except BadIns as error:
-            raise BadAnswer(message("habilitations.row-patient-list-no-readable")) from error
-        birth = _moment(_one(row, "dateOfBirth"))
-        found.append(
-            DossierSummary(
-                ins=ins,
-                family=_one(row, "lastName"),
-                given=_one(row, "firstName"),
-                birth_date=birth.date() if birth else None,
-                treating_doctor=_one(row, "specificRight") == TREATING_DOCTOR or _one(row, "medecinTraitant").lower() == "true",
-                last_access=_moment(_one(row, "lastAccessDate")),
-                last_update=_moment(_one(row, "lastUpdateDate")),
-                last_document=_moment(_one(row, "lastAddDate")),
-                message=_one(row, "message"),
-            )
-        )
-    return tuple(found)
+    return tuple(_summary(row, oids, dates) for row in _rows(root, "patientlistData"))
+
+
+def _summary(row: etree._Element, oids: Collection[str], dates: Sequence[str]) -> DossierSummary:
+    return DossierSummary(
+        ins=_ins(row, oids),
+        family=_one(row, "lastName"),
+        birth_name=_one(row, "patronymicalName"),
+        given=_one(row, "firstName"),
+        birth_date=_day(_one(row, "dateOfBirth"), dates),
+        treating_doctor=bool(_truth(row, "MT")),
+        last_access=_moment(_one(row, "lastAccessDate"), dates),
+        last_update=_moment(_one(row, "lastUpdateDate"), dates),
+        last_document=_moment(_one(row, "lastAddDate"), dates),
+        message=bool(_truth(row, "message")),
+    )
+
+
+def _ins(row: etree._Element, oids: Collection[str]) -> Ins | None:
+    """None for a patient whom the DMP knows by an identifier of before the INS only."""
+    named = [(_one(i, "nationalId"), _one(i, "nationalIdType")) for i in row if _local(i) == "patientIdentifier"]
+    if named and all(oid in (InsKind.INS_A, InsKind.INS_C) for _, oid in named):
+        return None
+    try:
+        return Ins.among(named, oids=oids)
+    except BadIns as error:
+        raise BadAnswer(message("habilitations.row-patient-list-no-readable")) from error
 
 
 def read_access(root: etree._Element) -> PatientAccess:
     """TD1.5a and d."""
     require_ok(root)
-    return PatientAccess(_one(root, "login"), _one(root, "password"))
+    output = _output(root)
+    return PatientAccess(_one(output, "login"), _one(output, "password"))
 
 
 def _local(element: etree._Element) -> str:
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
+def _output(root: etree._Element) -> etree._Element:
+    found = next((child for child in root if _local(child) == "output"), None)
+    if found is None:
+        raise BadAnswer(message("habilitations.answer-without-status"))
+    return found
+
+
+def _rows(root: etree._Element, local: str) -> Iterator[etree._Element]:
+    return (row for row in _output(root) if _local(row) == local)
+
+
+def _all(element: etree._Element, local: str) -> list[str]:
+    """The text of every child of that local name."""
+    return [(child.text or "").strip() for child in element if _local(child) == local]
+
+
 def _one(element: etree._Element, local: str) -> str:
-    """Text of the first descendant of that local name."""
-    return next(((e.text or "").strip() for e in element.iter() if _local(e) == local), "")
+    """The text of the first child of that local name, "" without."""
+    return next(iter(_all(element, local)), "")
 
 
-def _rows(root: etree._Element, key: str) -> Iterator[etree._Element]:
-    """Every element that has a child of that local name."""
-    return (e for e in root.iter() if any(_local(child) == key for child in e))
+def _truth(element: etree._Element, local: str) -> bool | None:
+    """An xs:boolean."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(_one(element, local).lower())
 
 
-_DATE_FORMS = ("%d%m%Y", "%d/%m/%Y", "%Y%m%d%H%M%S", "%Y%m%d")
-
-
-def _moment(text: str) -> datetime | None:
-    """Dates come in UTC, in one of four forms or ISO 8601, depending on the source."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text) if "-" in text else None
-    except ValueError:
-        moment = None
-    for form in () if moment else _DATE_FORMS:
+def _moment(text: str, forms: Sequence[str]) -> datetime | None:
+    """A moment in UTC; None without."""
+    for form in forms if text else ():
         try:
             moment = datetime.strptime(text, form)
         except ValueError:
             continue
         if 1800 <= moment.year <= 2200:
-            break
-        moment = None
-    if moment is None:
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if text:
         raise BadAnswer(message("habilitations.date-answer-cannot-read"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
+
+
+def _day(text: str, forms: Sequence[str]) -> date | None:
+    """A birth date; None without, or when day or month are unknown (00)."""
+    if len(text) == 8 and "00" in (text[4:6], text[6:8]) and text.isdigit():
+        return None
+    moment = _moment(text, forms)
+    return moment.date() if moment else None

@@ -6,9 +6,10 @@ answer is one schema for both ways. An INS from INSi is accepted even when its k
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,10 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, BadInput, BadIns, refusal
-from dmp_connector.model.people import Ins, InsKind, Patient, Sex, plain_name
+from dmp_connector.model.people import INS_OIDS, Ins, InsKind, Patient, Sex, register_name
+from dmp_connector.proof import practitioner
 from dmp_connector.settings import Limits
+from dmp_connector.signer import Signer
 from dmp_connector.texts import message
 from dmp_connector.wire import soap
 from dmp_connector.wire.transport import Exchange
@@ -75,7 +78,7 @@ class VitaleIdentity:
 
 @dataclass(frozen=True, slots=True)
 class InsiSettings:
-    """`authorisation`: IDAM number of the product. `emitter`: national id of the professional or structure."""
+    """`authorisation`: IDAM number of the product. `emitter`: national id of the professional or structure. `ins_oids`: those of an INS."""
 
     url: str
     authorisation: str = field(repr=False)
@@ -87,13 +90,27 @@ class InsiSettings:
     anchors: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    ins_oids: tuple[str, ...] = INS_OIDS
 
 
 class Insi:
-    """The teleservice over one `Exchange` (mutual TLS). One method per operation."""
+    """The teleservice over one `Exchange` (mutual TLS). One method per operation.
 
-    def __init__(self, settings: InsiSettings, exchange: Exchange, *, now: Callable[[], datetime] | None = None) -> None:
+    Who asks is proved by the certificate of the TLS connection (the structure's), or by a SAML assertion that the professional's card
+    signs for each call: `holder` and `signer`.
+    """
+
+    def __init__(
+        self,
+        settings: InsiSettings,
+        exchange: Exchange,
+        *,
+        now: Callable[[], datetime] | None = None,
+        holder: practitioner.CardHolder | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         self._settings, self._exchange = settings, exchange
+        self._holder, self._signer = holder, signer
         self._now = now or (lambda: datetime.now(UTC))
 
     async def by_traits(self, family: str, given: str, sex: Sex, birth_date: date, birth_place: str | None = None) -> InsiAnswer:
@@ -109,20 +126,23 @@ class Insi:
 
     async def _call(self, action: str, body: etree._Element, *, context: str = "<bam:COUVERTURE/>", assertion: bytes = b"") -> InsiAnswer:
         headers = context_headers(self._settings, self._now(), context)
-        envelope = soap.compose(body, action=action, to=self._settings.url, headers=headers, assertion=assertion)
+        own = b""
+        if self._holder is not None and self._signer is not None:
+            own = await asyncio.to_thread(practitioner.assertion, self._holder, self._signer, self._now())
+        envelope = soap.compose(body, action=action, to=self._settings.url, headers=headers, assertion=own + assertion)
         name = f"INSi-{action.rpartition(':')[2]}"
         answer = await self._exchange.post(name, self._settings.url, soap.content_type(action), envelope)
-        return read_answer(answer.media_type, answer.body, self._settings.limits)
+        return read_answer(answer.media_type, answer.body, self._settings.limits, self._settings.ins_oids)
 
 
 def traits_request(family: str, given: str, sex: Sex, birth_date: date, birth_place: str | None) -> etree._Element:
-    """One given name; names in capitals without accents as INSi wants them."""
+    """One given name; names in capitals without accents, with their hyphens and apostrophes, as INSi wants them."""
     if sex is Sex.UNKNOWN:
         raise BadInput(message("insi.insi-traits-needs-sex"))
     root = etree.Element(f"{{{WITHOUT_CARD}}}RECSANSVITALE", nsmap={"ins": WITHOUT_CARD})
     children = [
-        ("NomNaissance", plain_name(family)),
-        ("Prenom", plain_name(given)),
+        ("NomNaissance", register_name(family)),
+        ("Prenom", register_name(given)),
         ("Sexe", sex.value),
         ("DateNaissance", birth_date.isoformat()),
     ]
@@ -170,8 +190,8 @@ def context_headers(settings: InsiSettings, now: datetime, coverage: str) -> byt
     ).encode()
 
 
-def read_answer(media_type: str, body: bytes, limits: Limits | None = None) -> InsiAnswer:
-    """Raises the service's fault with its desir code, or BadAnswer."""
+def read_answer(media_type: str, body: bytes, limits: Limits | None = None, ins_oids: Collection[str] = INS_OIDS) -> InsiAnswer:
+    """Raises the service's fault with its desir code, or BadAnswer: also for an INS under an OID that is not among `ins_oids`."""
     envelope = soap.read(media_type, body, limits or Limits())
     if fault := soap.read_fault(envelope.payload):
         raise refusal(fault.detail_code or (fault.subcodes[-1] if fault.subcodes else fault.code), fault.text, context=fault.detail)
@@ -187,20 +207,23 @@ def read_answer(media_type: str, body: bytes, limits: Limits | None = None) -> I
     if outcome is not Outcome.FOUND or person is None:
         return InsiAnswer(outcome, _text(root, "CR/LibelleCR"))
     history = tuple(_ins(old) for old in person.findall(_path("INSHISTO")))
-    return InsiAnswer(outcome, _text(root, "CR/LibelleCR"), _person(person), history)
+    return InsiAnswer(outcome, _text(root, "CR/LibelleCR"), _person(person, ins_oids), history)
 
 
-def _person(person: etree._Element) -> Patient:
+def _person(person: etree._Element, ins_oids: Collection[str]) -> Patient:
     active = person.find(_path("INSACTIF"))
     if active is None:
         raise BadAnswer(message("insi.insi-answer-without-active-ins"))
+    ins = _ins(active)
+    if ins.oid not in ins_oids:
+        raise BadAnswer(message("insi.ins-of-another-environment", oid=repr(ins.oid[:40])))
     sex = _text(person, "TIQ/Sexe")
     try:
         birth = date.fromisoformat(_text(person, "TIQ/DateNaissance"))
     except ValueError as error:
         raise BadAnswer(message("insi.birth-date-insi-answer-cannot")) from error
     return Patient(
-        ins=_ins(active),
+        ins=ins,
         birth_name=_text(person, "TIQ/NomNaissance"),
         given_names=_text(person, "TIQ/ListePrenom") or _text(person, "TIQ/Prenom"),
         birth_date=birth,

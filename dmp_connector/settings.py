@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dmp_connector.errors import BadSettings
 from dmp_connector.model.code import Code
-from dmp_connector.model.people import InsKind, KeyPolicy
+from dmp_connector.model.people import INS_OIDS, Ins, InsKind, KeyPolicy
 from dmp_connector.signer import Algorithm
 from dmp_connector.texts import message
 
@@ -101,8 +101,11 @@ class DmpSettings:
     xades_algorithm: Algorithm = Algorithm.RSA_SHA256
     xades_canonical: bool = True  # digest XML documents in canonical form, as real messages do
     update_content_type: Code = _CONSULTATION  # contentTypeCode of TD3.3 submissions (JDV_J59)
-    date_format: str = "%d%m%Y"  # TD0.4 startDate; DDMMYYYY in the kit
-    processing_code: Literal["P", "T", "D"] = "P"  # HL7: production, training, debugging
+    start_date_format: str = "%Y%m%d%H%M%S"  # TD0.4 startDate (strftime)
+    answer_dates: tuple[str, ...] = ("%Y%m%d%H%M%S", "%Y%m%d")  # of TD0.4 and TD1.6 (strptime), in UTC
+    ins_oids: tuple[str, ...] = ()  # those that count as an INS; empty: by environment, in production without those of tests
+    ins_oid: str = ""  # of a number that was typed, or that INSi named by .8; empty: by environment, .8 or .10
+    processing_code: Literal["", "P", "T", "D"] = ""  # HL7: production, training, debugging; empty: by environment, P or T
     legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (docs/reference/dmp.md 1.5)
     mask_and_hide_together: bool = True  # param-lps cumul-invisible_patient-masque_ps
     ins_keys: Mapping[str, KeyPolicy] = field(default_factory=lambda: {InsKind.NIR_TEST.value: KeyPolicy.REFUSE})
@@ -111,6 +114,9 @@ class DmpSettings:
     trace_in_production: bool = False  # the audited switch: patient data leave the connector
 
     def __post_init__(self) -> None:
+        for name, value in self._by_environment().items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
         _require_https(self.url, "url")
         for name, address in self.service_urls.items():
             if name not in SERVICES:
@@ -126,6 +132,15 @@ class DmpSettings:
             raise BadSettings(message("settings.trace-writes-patient-data-production"))
         if not 1 <= self.vihf.lifetime_seconds <= 8 * 3600:
             raise BadSettings(message("settings.vihf-lifetime-seconds-1-28800"))
+
+    def _by_environment(self) -> dict[str, object]:
+        if self.production:
+            return {"processing_code": "P", "ins_oid": InsKind.NIR.value, "ins_oids": (InsKind.NIR.value, InsKind.NIA.value)}
+        return {"processing_code": "T", "ins_oid": InsKind.NIR_TEST.value, "ins_oids": INS_OIDS}
+
+    def in_dmp(self, ins: Ins) -> Ins:
+        """The number as this DMP has it: INSi names a NIR by the OID of production on the test platform too."""
+        return Ins(ins.value, self.ins_oid) if ins.oid == InsKind.NIR else ins
 
     def service_url(self, service: str) -> str:
         """The address of one service below `url`, or the one set for it."""

@@ -12,12 +12,12 @@ from datetime import datetime
 
 from lxml import etree
 
-from dmp_connector.cda.read import INS_OIDS, V3
+from dmp_connector.cda.read import V3
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import NORMAL, PS_AUTHORITY, STRUCTURE_AUTHORITY
-from dmp_connector.model.people import Patient, Practitioner, Sex, Structure
+from dmp_connector.model.people import INS_OIDS, Patient, Practitioner, Sex, Structure
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.texts import message
 
@@ -27,8 +27,6 @@ _TEMPLATES = (
     "1.2.250.1.213.1.1.1.1",  # CI-SIS
     "1.3.6.1.4.1.19376.1.2.20",  # IHE XDS-SD
 )
-_SPECIALTY_SYSTEM = "1.2.250.1.213.1.1.4.5"
-_G15 = "1.2.250.1.71.1.2.7"
 _GENDER_LABELS = {Sex.M: "Masculin", Sex.F: "Féminin", Sex.UNKNOWN: "Inconnu"}
 
 
@@ -164,21 +162,12 @@ def _organization(parent: etree._Element, name: str, structure: Structure) -> et
     return found
 
 
-def specialty_of(practitioner: Practitioner, codes: CodeTables) -> Code | None:
-    """JDV_J01 code of a professional: G15_10/SM26 for a doctor, G15_60 for a nurse. None when not in the set."""
-    if practitioner.profession.system not in {_G15, ""}:
-        return codes.specialty.find(practitioner.profession.code)
-    bare = f"G15_{practitioner.profession.code}"
-    full = f"{bare}/{practitioner.speciality.code}" if practitioner.speciality else bare
-    return codes.specialty.find(full, _SPECIALTY_SYSTEM) or codes.specialty.find(bare, _SPECIALTY_SYSTEM)
-
-
 def _author(root: etree._Element, wanted: Level1, codes: CodeTables) -> None:
     author = _put(root, "author")
     _put(author, "time", value=_ts(wanted.created))
     assigned = _put(author, "assignedAuthor")
     _put(assigned, "id", root=PS_AUTHORITY, extension=wanted.author.id)
-    specialty = specialty_of(wanted.author, codes)
+    specialty = codes.specialty_of(wanted.author)
     if specialty is None:
         raise BadDocument(message("cda.author-s-profession-not", code=wanted.author.profession.code, name=codes.specialty.name))
     _coded(assigned, "code", specialty)

@@ -11,11 +11,12 @@ from typing import TypeVar
 
 from lxml import etree
 
-from dmp_connector.cda.read import INS_OIDS, NS, Cda, code_of, moment, read, text_of
+from dmp_connector.cda.read import NS, Cda, code_of, moment, read, text_of
 from dmp_connector.codes import CodeTables, load
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import PS_AUTHORITY, STRUCTURE_AUTHORITY, Author, DocumentEntry, Institution, Person
+from dmp_connector.model.people import INS_OIDS
 from dmp_connector.texts import message
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import Dtm
-from dmp_connector.model.people import Ins, InsKind
+from dmp_connector.model.people import INS_OIDS, Ins
 from dmp_connector.texts import message
 from dmp_connector.wire.xml import parse
 
@@ -25,8 +25,6 @@ MAX_CDA = 64 * 1024 * 1024
 V3 = "urn:hl7-org:v3"
 NS = {"v": V3, "sdtc": "urn:hl7-org:sdtc"}
 _XSL = "{http://www.w3.org/1999/XSL/Transform}stylesheet"
-
-INS_OIDS = (InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO)
 
 
 def tag(name: str) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from lxml import etree
 
+from dmp_connector import codes
 from dmp_connector.client.caller import Caller, ins_of, payload_of
 from dmp_connector.ebxml import query, write
+from dmp_connector.ebxml.names import ASSOCIATION
 from dmp_connector.ebxml.read import Registry, read_registry, read_retrieved, require_success
 from dmp_connector.errors import BadAnswer, BadDocument, BadInput, DocumentUnknown, NotAllowed, Unavailable
 from dmp_connector.model.documents import (
@@ -34,6 +36,9 @@ _SUBMIT = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
 _QUERY = "urn:ihe:iti:2007:RegistryStoredQuery"
 _RETRIEVE = "urn:ihe:iti:2007:RetrieveDocumentSet"
 _UPDATE = "urn:ihe:iti:2010:UpdateDocumentSet"
+_LABELS = {"TD3.3c": "Suppression d'un document", "TD3.3d": "Archivage d'un document"}
+"""The Name of the package of a change, where the document's title is not known."""
+Slots = tuple[tuple[str, tuple[str, ...]], ...]
 _SET, _SIGNATURE = "SubmissionSet01", "Signature01"
 
 
@@ -228,8 +233,7 @@ class Documents(Caller):
     async def td33c_delete_located(self, call: Call, entry_uuid: str) -> None:
         """TD3.3c for a caller that may not read metadata and has the entryUUID from TD3.1b (EX_3.3-1060); the entry is Approved."""
         slots = (("OriginalStatus", (AvailabilityStatus.APPROVED.value,)), ("NewStatus", (AvailabilityStatus.DELETED.value,)))
-        arrow = Association(Association.UPDATE_STATUS, _SET, entry_uuid, slots=slots)
-        await self._update("TD3.3c", call, write.submit_objects(self._update_set("TD3.3c", call), (), [arrow], set_id=_SET))
+        await self._update_status("TD3.3c", call, entry_uuid, slots, "")
 
     async def td33d_archive(self, call: Call, entry: DocumentEntry, archived: bool) -> None:
         """TD3.3d - archivage / désarchivage."""
@@ -240,8 +244,11 @@ class Documents(Caller):
             raise BadInput(message("client.needs-entryuuid-document-find-first", td=td))
         old = entry.status or AvailabilityStatus.APPROVED
         slots = (("OriginalStatus", (old.value,)), ("NewStatus", (new.value,)))
-        arrow = Association(Association.UPDATE_STATUS, _SET, entry.entry_uuid, slots=slots)
-        await self._update(td, call, write.submit_objects(self._update_set(td, call), (), [arrow], set_id=_SET))
+        await self._update_status(td, call, entry.entry_uuid, slots, entry.title)
+
+    async def _update_status(self, td: str, call: Call, entry_uuid: str, slots: Slots, title: str) -> None:
+        arrow = Association(Association.UPDATE_STATUS, _SET, entry_uuid, slots=slots, object_type=ASSOCIATION)
+        await self._update(td, call, write.submit_objects(self._update_set(td, call, title), (), [arrow], set_id=_SET))
 
     async def _resubmit(self, td: str, call: Call, entry: DocumentEntry, wanted: frozenset[Visibility]) -> None:
         """ITI-57 Update DocumentEntry Metadata: the whole entry again, as successor of its version."""
@@ -251,16 +258,25 @@ class Documents(Caller):
             raise BadInput(message("client.masked-hidden-from-patient-once"))
         successor = replace(entry.with_visibility(wanted), status=None, logical_id=entry.logical_id or entry.entry_uuid)
         slots = (("SubmissionSetStatus", ("Original",)), ("PreviousVersion", (entry.version or "1",)))
-        arrow = Association(Association.HAS_MEMBER, _SET, "Document01", slots=slots)
-        metadata = write.submit_objects(self._update_set(td, call), [("Document01", successor)], [arrow], set_id=_SET)
+        arrow = Association(Association.HAS_MEMBER, _SET, "Document01", slots=slots, object_type=ASSOCIATION)
+        metadata = write.submit_objects(self._update_set(td, call, entry.title), [("Document01", successor)], [arrow], set_id=_SET)
         await self._update(td, call, metadata)
 
-    def _update_set(self, td: str, call: Call) -> SubmissionSet:
-        actor = call.actor
-        author = Author(Person.of(actor.practitioner), Institution.of(actor.structure))
-        settings = self.settings
+    def _update_set(self, td: str, call: Call, title: str) -> SubmissionSet:
+        """The package of a change, named after the document, by the same author as TD2.1 would name."""
+        actor, settings = call.actor, self.settings
+        specialty = codes.load().specialty_of(actor.practitioner)
+        texts = (f"{specialty.code}^{specialty.label}^{specialty.system}",) if specialty else ()
+        author = Author(Person.of(actor.practitioner), Institution.of(actor.structure), specialties=texts)
+        kind, moment = settings.update_content_type, Dtm.of(self._now())
         return SubmissionSet(
-            self.new_oid(), settings.system_oid, ins_of(td, call), settings.update_content_type, author, Dtm.of(self._now())
+            self.new_oid(),
+            settings.system_oid,
+            ins_of(td, call),
+            kind,
+            author,
+            moment,
+            title or _LABELS.get(td, td),
         )
 
     async def _update(self, td: str, call: Call, metadata: etree._Element) -> None:

@@ -8,7 +8,7 @@ from lxml import etree
 
 from dmp_connector import habilitations as own
 from dmp_connector.client.caller import Caller, ins_of, payload_of
-from dmp_connector.errors import AccessDenied, BadInput, LegacyDisabled, ManagedByMes, NotAllowed
+from dmp_connector.errors import AccessDenied, BadAnswer, BadInput, LegacyDisabled, ManagedByMes, NotAllowed
 from dmp_connector.hl7v3 import read, write
 from dmp_connector.hl7v3.names import Reason
 from dmp_connector.model.code import Code
@@ -29,23 +29,24 @@ class Dossiers(Caller):
         ins = ins_of("TD0.2", call)
         payload = write.demographics_query(ins, Reason.EXISTENCE, self._frame())
         answer = await self._ask("TD0.2", "patients", self.settings.actions.td0_2, call, payload)
-        return read.read_dossier(payload_of("TD0.2", answer), ins)
+        return read.read_dossier(payload_of("TD0.2", answer), ins, self.settings.ins_oids)
 
-    async def td03_authorise(self, call: Call, *, remove: bool = False, treating_doctor: bool = False) -> None:
+    async def td03_authorise(self, call: Call, *, remove: bool = False, treating_doctor: bool = False) -> str:
         """TD0.3 - mise à jour de l'autorisation: declare or remove oneself; with `treating_doctor`, the MT role.
 
-        Only after an explicit action of the user (EX_0.3-1010): the caller is responsible for that.
+        Only after an explicit action of the user (EX_0.3-1010): the caller is responsible for that. Returns the server's remark
+        (`context`: the authorisation was there already), "" without.
         """
         ins_of("TD0.3", call)
         payload = own.set_authorisation(remove=remove, treating_doctor=treating_doctor)
         answer = await self._ask("TD0.3", "habilitations", own.SET_AUTHORISATION, call, payload, idempotent=False)
-        own.require_ok(payload_of("TD0.3", answer))
+        return own.require_ok(payload_of("TD0.3", answer))
 
     async def td04_list(self, call: Call, since: date, by: own.ListBy = own.ListBy.LAST_AUTHORISATION) -> tuple[DossierSummary, ...]:
         """TD0.4 - liste des DMP autorisés, for the professional or the structure."""
-        payload = own.patient_list(since, by, self.settings.date_format)
+        payload = own.patient_list(since, by, self.settings.start_date_format)
         answer = await self._ask("TD0.4", "patientsSpecific", own.PATIENT_LIST, call, payload)
-        return own.read_patient_list(payload_of("TD0.4", answer))
+        return own.read_patient_list(payload_of("TD0.4", answer), oids=self.settings.ins_oids, dates=self.settings.answer_dates)
 
     async def td05_search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
         """TD0.5 - recherche sans INS dans le DMP d'un patient. Regulation (centre_15) only."""
@@ -55,7 +56,7 @@ class Dossiers(Caller):
             raise BadInput(message("client.td0-5-needs-family-name"))
         payload = write.candidates_query(query, self._frame())
         answer = await self._ask("TD0.5", "patientsPDQ", self.settings.actions.td0_5, call, payload)
-        return read.read_candidates(payload_of("TD0.5", answer))
+        return read.read_candidates(payload_of("TD0.5", answer), self.settings.ins_oids)
 
     async def td11_create(self, call: Call, data: AdministrativeData, *, consent_at: datetime, vitale: Patient | None = None) -> Ins:
         """TD1.1 - création du DMP (legacy). Returns the INS in the server's answer. Raises DossierExists, ManagedByMes."""
@@ -74,7 +75,7 @@ class Dossiers(Caller):
         ins = ins_of("TD1.3a", call)
         payload = write.demographics_query(ins, Reason.READ, self._frame())
         answer = await self._ask("TD1.3a", "patients", self.settings.actions.td0_2, call, payload)
-        return read.read_administrative(payload_of("TD1.3a", answer), ins)
+        return read.read_administrative(payload_of("TD1.3a", answer), ins, self.settings.ins_oids)
 
     async def td13b_modify(self, call: Call, data: AdministrativeData) -> None:
         """TD1.3b - modification des données administratives. Raises ManagedByMes for a dossier of Mon espace santé."""
@@ -105,7 +106,7 @@ class Dossiers(Caller):
         ins_of("TD1.6", call)
         payload = own.list_authorisations(which)
         answer = await self._ask("TD1.6", "habilitations", own.LIST_AUTHORISATIONS, call, payload)
-        return own.read_authorisations(payload_of("TD1.6", answer))
+        return own.read_authorisations(payload_of("TD1.6", answer), self.settings.answer_dates)
 
     async def _access(self, td: str, action: str, call: Call, payload: etree._Element) -> own.PatientAccess:
         self._require_legacy()
@@ -122,9 +123,12 @@ class Dossiers(Caller):
         ins = ins_of(td, call)
         try:
             answer = await self._ask(td, "patients", action, call, payload, idempotent=False)
-            return read.read_acceptance(payload_of(td, answer)) or ins
+            repeated = read.read_acceptance(payload_of(td, answer), self.settings.ins_oids) or ins
         except AccessDenied as denied:
             raise ManagedByMes(denied.code, denied.text, context=denied.context) from denied
+        if not repeated.same_as(ins):
+            raise BadAnswer(message("hl7v3.answer-about-another-patient"))
+        return repeated
 
     def _require_legacy(self) -> None:
         if not self.settings.legacy_dossier_management:

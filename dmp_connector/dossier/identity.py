@@ -19,11 +19,11 @@ from typing import Literal
 
 from lxml import etree
 
-from dmp_connector.cda.read import INS_OIDS, NS, Cda, text_of
+from dmp_connector.cda.read import NS, Cda, text_of
 from dmp_connector.client import Call, Dmp
 from dmp_connector.errors import TraitsDiffer
 from dmp_connector.insi import Insi
-from dmp_connector.model.people import Patient, Sex, plain_name
+from dmp_connector.model.people import INS_OIDS, Ins, Patient, Sex, plain_name
 
 OpenInsi = Callable[[], AbstractAsyncContextManager[Insi]]
 
@@ -54,7 +54,7 @@ class Identities:
             answer = await insi.by_traits(known.birth_name, known.first_given, known.sex, known.birth_date)
         register = answer.require_found()
         known.require_same_traits(register)
-        return Qualified(replace(register, local_id=known.local_id), "INSi")
+        return Qualified(replace(register, ins=known.ins, local_id=known.local_id), "INSi")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,8 +99,8 @@ def same_person(first: Cda, second: Cda) -> tuple[str, ...]:
 
 
 def _differing(document: Cda, register: Patient) -> Iterator[str]:
-    ins = {(i.get("extension"), i.get("root")) for i in document.all("recordTarget/patientRole/id") if i.get("root") in INS_OIDS}
-    if ins != {(register.ins.value, register.ins.oid)}:
+    named = [(i.get("extension", ""), i.get("root", "")) for i in document.all("recordTarget/patientRole/id")]
+    if {Ins(*pair).same_as(register.ins) for pair in named if pair[1] in INS_OIDS} != {True}:
         yield "INS"
     said = _traits(document)
     if said["birth name"] != plain_name(register.birth_name):

@@ -27,6 +27,8 @@ SET_PATIENT = "urn:uuid:6b5aea1a-874d-4603-a4bc-96a0a7b38446"
 SET_SOURCE = "urn:uuid:554ac39e-e3fe-47fe-b233-965d2a147832"
 SET_UNIQUE_ID = "urn:uuid:96fdda7c-d067-4183-912e-bf5ee74998a8"
 
+ASSOCIATION = "urn:oasis:names:tc:ebxml-regrep:ObjectType:RegistryObject:Association"
+
 REFERENCE_LIST = "urn:ihe:iti:xds:2013:referenceIdList"
 REPOSITORY_ID = "repositoryUniqueId"
 

@@ -151,7 +151,9 @@ def registry_package(submission: SubmissionSet, symbol: str, numbers: _Numbers |
 
 def association_element(arrow: Association, symbol: str) -> etree._Element:
     """An association as RIM; `symbol` is its id when it has none."""
-    root = rim(None, "Association", id=arrow.id or symbol, associationType=arrow.type, sourceObject=arrow.source, targetObject=arrow.target)
+    kind = {"objectType": arrow.object_type} if arrow.object_type else {}
+    ends = {"sourceObject": arrow.source, "targetObject": arrow.target}
+    root = rim(None, "Association", id=arrow.id or symbol, associationType=arrow.type, **ends, **kind)
     for name, values in arrow.slots:
         slot(root, name, values)
     return root

@@ -6,6 +6,8 @@ An answer about another patient than the one asked for is BadAnswer: it is never
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lxml import etree
 
 from dmp_connector.errors import BadAnswer, BadIns, NoDossier, refusal
@@ -13,19 +15,19 @@ from dmp_connector.hl7v3 import names
 from dmp_connector.hl7v3.common import find, hl7, read_day, read_observations, read_oppositions, read_person, text, truth, value
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, AuthorisationStatus, Candidate, Closure, Dossier, DossierState
-from dmp_connector.model.people import Ins
+from dmp_connector.model.people import INS_OIDS, Ins
 from dmp_connector.texts import message
 
 
-def read_dossier(root: etree._Element, ins: Ins) -> Dossier:
-    """TD0.2: PRPA_IN201308UV02. An unknown INS is a Dossier in state NO_DMP, not an error."""
+def read_dossier(root: etree._Element, ins: Ins, oids: Collection[str] = INS_OIDS) -> Dossier:
+    """TD0.2: PRPA_IN201308UV02. An unknown INS is a Dossier in state NO_DMP, not an error. `oids`: those that count as an INS."""
     try:
         require_accepted(root)
     except NoDossier:
         return Dossier(ins, DossierState.NO_DMP)
     if _query_response(root) == "NF":
         return Dossier(ins, DossierState.NO_DMP)
-    patient = _the_patient(root, ins)
+    patient = _the_patient(root, ins, oids)
     attention = _attention_lines(root)
     said = read_observations(patient)
     closed = value(patient, "statusCode", "code") == "terminated"
@@ -41,38 +43,30 @@ def read_dossier(root: etree._Element, ins: Ins) -> Dossier:
     )
 
 
-def read_administrative(root: etree._Element, ins: Ins) -> AdministrativeData:
+def read_administrative(root: etree._Element, ins: Ins, oids: Collection[str] = INS_OIDS) -> AdministrativeData:
     """TD1.3a: the same answer, read for the person. Raises NoDossier."""
     require_accepted(root)
     if _query_response(root) == "NF":
         raise NoDossier("NF", "no dossier for this INS")
-    return read_person(_the_patient(root, ins), ins)
+    return read_person(_the_patient(root, ins, oids), ins)
 
 
-def read_candidates(root: etree._Element) -> tuple[Candidate, ...]:
+def read_candidates(root: etree._Element, oids: Collection[str] = INS_OIDS) -> tuple[Candidate, ...]:
     """TD0.5: PRPA_IN201306UV02, best match first. Empty when nobody matches."""
     require_accepted(root)
     found = []
     for patient in root.iter(f"{{{names.HL7}}}patient"):
-        identifiers = [(i.get("root", ""), i.get("extension", "")) for i in patient.findall(hl7("id"))]
-        ins = next((Ins(extension, oid) for oid, extension in identifiers if oid.startswith("1.2.250.1.213.1.4.")), None)
-        if ins is None:
-            raise BadAnswer(message("hl7v3.candidate-without-ins"))
+        ins = _ins(patient, oids)
         percent = read_observations(patient).get(names.MATCH, "")
         found.append(Candidate(read_person(patient, ins).patient, int(percent) if percent.isdigit() else None, read_oppositions(patient)))
     return tuple(sorted(found, key=lambda candidate: -(candidate.match or 0)))
 
 
-def read_acceptance(root: etree._Element) -> Ins | None:
+def read_acceptance(root: etree._Element, oids: Collection[str] = INS_OIDS) -> Ins | None:
     """TD1.1 to TD1.4: 201312/201315 inside their wrapper. Returns the INS that the server repeats; raises the error of 201313/201316."""
     require_accepted(root)
-    identifier = next((i for p in root.iter(f"{{{names.HL7}}}patient") for i in p.findall(hl7("id"))), None)
-    if identifier is None:
-        return None
-    try:
-        return Ins.received(identifier.get("extension", ""), identifier.get("root", ""))
-    except BadIns as error:
-        raise BadAnswer(message("hl7v3.answer-names-ins-cannot-read")) from error
+    patient = next(root.iter(f"{{{names.HL7}}}patient"), None)
+    return None if patient is None or find(patient, "id") is None else _ins(patient, oids)
 
 
 def require_accepted(root: etree._Element) -> None:
@@ -92,11 +86,19 @@ def _query_response(root: etree._Element) -> str:
     return next((e.get("code", "") for e in root.iter(f"{{{names.HL7}}}queryResponseCode")), "")
 
 
-def _the_patient(root: etree._Element, ins: Ins) -> etree._Element:
+def _ins(patient: etree._Element, oids: Collection[str]) -> Ins:
+    """The INS of a patient, among her identifiers."""
+    try:
+        return Ins.among([(i.get("extension", ""), i.get("root", "")) for i in patient.findall(hl7("id"))], oids=oids)
+    except BadIns as error:
+        raise BadAnswer(message("hl7v3.answer-names-ins-cannot-read")) from error
+
+
+def _the_patient(root: etree._Element, ins: Ins, oids: Collection[str]) -> etree._Element:
     patients = list(root.iter(f"{{{names.HL7}}}patient"))
     if len(patients) != 1:
         raise BadAnswer(message("hl7v3.patients-answer-question-about-one", count=len(patients)))
-    if ins.value not in [identifier.get("extension") for identifier in patients[0].findall(hl7("id"))]:
+    if not _ins(patients[0], oids).same_as(ins):
         raise BadAnswer(message("hl7v3.answer-about-another-patient"))
     return patients[0]
 

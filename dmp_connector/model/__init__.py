@@ -36,6 +36,7 @@ from dmp_connector.model.dossier import (
     Representative,
 )
 from dmp_connector.model.people import (
+    INS_OIDS,
     AccessMode,
     Actor,
     AuthenticationMode,
@@ -49,9 +50,11 @@ from dmp_connector.model.people import (
     Structure,
     ins_key,
     plain_name,
+    register_name,
 )
 
 __all__ = [
+    "INS_OIDS",
     "AccessMode",
     "Actor",
     "AdministrativeData",
@@ -91,4 +94,5 @@ __all__ = [
     "Visibility",
     "ins_key",
     "plain_name",
+    "register_name",
 ]

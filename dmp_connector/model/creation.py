@@ -156,7 +156,7 @@ class Creation:
         if self.patient is None:
             return
         known = self.vitale or self.patient
-        differing = ["INS"] if card.ins != known.ins else []
+        differing = [] if card.ins.same_as(known.ins) else ["INS"]
         differing += _differing(card, self.patient)
         if differing:
             raise OtherPatient(tuple(differing))

@@ -269,13 +269,14 @@ class SubmissionSet:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A typed arrow between two registry objects; `type` is the full URN."""
+    """A typed arrow between two registry objects; `type` is the full URN, `object_type` what it is itself (TD3.3), "" for unsaid."""
 
     type: str
     source: str
     target: str
     id: str = ""
     slots: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    object_type: str = ""
 
     HAS_MEMBER = "urn:oasis:names:tc:ebxml-regrep:AssociationType:HasMember"
     REPLACES = "urn:ihe:iti:2007:AssociationType:RPLC"

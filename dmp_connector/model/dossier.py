@@ -102,23 +102,30 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Authorisation:
-    """One row of TD1.6: a professional or structure the patient authorised or blocked."""
+    """One row of TD1.6: a professional or structure the patient authorised or blocked.
+
+    `id_type`: OID of who issued `id` (PS_IdNat, Struct_IdNat); `specialities`: as G15_10/SM26; `last_action`: in this dossier.
+    """
 
     id: str
     name: str
-    speciality: Code | None
+    specialities: tuple[Code, ...]
     status: AuthorisationStatus
     since: datetime | None = None
-    until: datetime | None = None
+    last_action: datetime | None = None
+    id_type: str = ""
     treating_doctor: bool = False
     mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DossierSummary:
-    """One row of TD0.4: a dossier this actor or its structure is authorised for."""
+    """One row of TD0.4: a dossier this actor or its structure is authorised for.
 
-    ins: Ins
+    `ins`: None when the DMP knows the patient by an older identifier only (INS-C). `message`: something there waits to be read.
+    """
+
+    ins: Ins | None
     family: str
     given: str
     birth_date: date | None
@@ -126,7 +133,8 @@ class DossierSummary:
     last_access: datetime | None = None
     last_update: datetime | None = None
     last_document: datetime | None = None
-    message: str = ""
+    message: bool = False
+    birth_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -27,6 +27,11 @@ class InsKind(enum.StrEnum):
     NIA = "1.2.250.1.213.1.4.9"
     NIR_TEST = "1.2.250.1.213.1.4.10"
     NIR_DEMO = "1.2.250.1.213.1.4.11"
+
+
+INS_OIDS: tuple[str, ...] = (InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO)
+"""The OIDs of an INS; INS-A and INS-C are older identifiers, and none."""
+_NIR_OIDS = frozenset(INS_OIDS) - {InsKind.NIA}
 
 
 class KeyPolicy(enum.StrEnum):
@@ -67,6 +72,24 @@ class Ins:
         if not ins.key_holds and (policy or {}).get(oid, KeyPolicy.REFUSE) is KeyPolicy.REFUSE:
             raise BadIns(message("model.key-does-not-match-number"))
         return ins
+
+    @classmethod
+    def among(cls, identifiers: Iterable[tuple[str, str]], *, oids: Collection[str] = INS_OIDS) -> Ins:
+        """The patient's INS among her identifiers, (value, OID) in any order: the OID decides, never the place.
+
+        `oids`: those that count as an INS. A NIR stands before a NIA. Raises BadIns: none, a wrong shape, or two numbers of one kind.
+        """
+        found = [cls.received(value, oid) for value, oid in identifiers if oid in oids]
+        if not found:
+            raise BadIns(message("model.no-ins-among"))
+        best = [ins for ins in found if ins.oid != InsKind.NIA] or found
+        if len({ins.value for ins in best}) > 1:
+            raise BadIns(message("model.several-ins-among"))
+        return best[0]
+
+    def same_as(self, other: Ins) -> bool:
+        """Whether both are one number. The OID may differ: on the test platform INSi names a NIR by .8 where the DMP has .10."""
+        return self.value == other.value and (self.oid == other.oid or {self.oid, other.oid} <= _NIR_OIDS)
 
     @classmethod
     def from_cx(cls, cx: str) -> Ins:
@@ -160,7 +183,7 @@ class Patient:
         either side is not a difference.
         """
         differing = []
-        if (self.ins.value, self.ins.oid) != (register.ins.value, register.ins.oid):
+        if not self.ins.same_as(register.ins):
             differing.append("INS")
         if plain_name(self.birth_name) != plain_name(register.birth_name):
             differing.append("birth name")
@@ -179,10 +202,23 @@ class Patient:
         return f"Patient({self.ins!r})"
 
 
+_LIGATURES = str.maketrans({"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "’": "'", "‐": "-", "‑": "-"})
+
+
 def plain_name(name: str) -> str:
-    """A name for comparison: upper case, no accents, hyphen and apostrophe as blank."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("Œ", "OE")) if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[^A-Za-z0-9]+", " ", bare).upper().split())
+    """A name for comparison, and for nothing else: upper case, no accents, hyphen and apostrophe as blank."""
+    return " ".join(re.sub(r"[^A-Z0-9]+", " ", _capitals(name)).split())
+
+
+def register_name(name: str) -> str:
+    """A name as the national register writes it and INSi takes it: A to Z, blank, hyphen, apostrophe (SEL-MP-043 3.4.1)."""
+    words = re.sub(r"[^A-Z'-]+", " ", _capitals(name))
+    return re.sub(r"''+", "'", re.sub(r" *' *", "'", words)).strip(" -")
+
+
+def _capitals(name: str) -> str:
+    bare = unicodedata.normalize("NFKD", name.translate(_LIGATURES))
+    return "".join(c for c in bare if not unicodedata.combining(c)).upper()
 
 
 @dataclass(frozen=True, slots=True)

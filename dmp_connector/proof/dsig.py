@@ -68,6 +68,15 @@ def signed_info(method: str, algorithm: Algorithm, *references: etree._Element) 
     return element
 
 
+def sign_enveloped(element: etree._Element, algorithm: Algorithm, signer: Signer) -> None:
+    """Sign a SAML assertion: ds:Signature right after saml:Issuer, over its ID (SAML Core 5.4). Blocks while the key signs."""
+    value = digest(canonical(element, EXCLUSIVE), algorithm)
+    signature = ds("Signature")
+    signature.append(signed_info(EXCLUSIVE, algorithm, reference(f"#{element.get('ID')}", value, algorithm, ENVELOPED, EXCLUSIVE)))
+    element.insert(1, signature)
+    complete(signature, EXCLUSIVE, algorithm, signer)
+
+
 def complete(signature: etree._Element, method: str, algorithm: Algorithm, signer: Signer) -> None:
     """Sign the ds:SignedInfo inside `signature` where it stands; SignatureValue and KeyInfo follow it."""
     info = signature[0]

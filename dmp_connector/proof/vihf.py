@@ -57,7 +57,7 @@ class Call:
 def assertion(call: Call, signer: Signer, software: Software, settings: VihfSettings, now: datetime) -> bytes:
     """A signed VIHF, ready to be put into wsse:Security as it is. Blocks while the key signs."""
     element = build(call, software, settings, issuer=subject_text(signer.certificate), now=now)
-    sign(element, signer, settings)
+    dsig.sign_enveloped(element, settings.algorithm, signer)
     return serialise(element)
 
 
@@ -117,16 +117,6 @@ def _context_class(mode: AuthenticationMode, settings: VihfSettings) -> str:
             return settings.indirect_class
         case AuthenticationMode.AIR:
             return settings.air_class
-
-
-def sign(element: etree._Element, signer: Signer, settings: VihfSettings) -> None:
-    """Put ds:Signature right after saml:Issuer, as SAML Core 5.4 wants it."""
-    value = dsig.digest(dsig.canonical(element, dsig.EXCLUSIVE), settings.algorithm)
-    target = dsig.reference(f"#{element.get('ID')}", value, settings.algorithm, dsig.ENVELOPED, dsig.EXCLUSIVE)
-    signature = dsig.ds("Signature")
-    signature.append(dsig.signed_info(dsig.EXCLUSIVE, settings.algorithm, target))
-    element.insert(1, signature)
-    dsig.complete(signature, dsig.EXCLUSIVE, settings.algorithm, signer)
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None, **attributes: str) -> etree._Element:

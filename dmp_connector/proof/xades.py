@@ -58,7 +58,7 @@ def signature_document(
         class_code=CLASS,
         format=FORMAT,
         created=moment,
-        authors=(Author(person, submission.author.institution),),
+        authors=(Author(person, submission.author.institution, specialties=submission.author.specialties),),
         facility=first.facility,
         practice=first.practice,
         service_start=moment,

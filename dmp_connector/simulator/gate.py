@@ -127,6 +127,10 @@ class Gate:
         self._require_form(claims)
         return self._visitor(claims)
 
+    def signed(self, assertion: etree._Element) -> etree._Element:
+        """An assertion for another service (INSi), as its verified signature covers it. Raises GateRefused."""
+        return self._verified(assertion, self._certificate(assertion))
+
     def _certificate(self, assertion: etree._Element) -> x509.Certificate:
         text = assertion.findtext(f"{{{DS}}}Signature/{{{DS}}}KeyInfo/{{{DS}}}X509Data/{{{DS}}}X509Certificate") or ""
         pem = "-----BEGIN CERTIFICATE-----\n" + "".join(text.split()) + "\n-----END CERTIFICATE-----\n"

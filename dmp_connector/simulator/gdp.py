@@ -28,10 +28,10 @@ from dmp_connector.hl7v3.common import (
 )
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import AdministrativeData, DossierState
-from dmp_connector.model.people import Ins, plain_name
+from dmp_connector.model.people import Ins, InsKind, plain_name
 from dmp_connector.simulator.gate import GateRefused, Visitor
 from dmp_connector.simulator.rights import Reach, Right, deny, reach
-from dmp_connector.simulator.world import Grant, Record, World, closed, reopened
+from dmp_connector.simulator.world import Grant, Record, World, closed, old_identifier, reopened
 
 GDP = "asip:ci-sis:gdp:2010"
 _TYPE = f"{{{names.XSI}}}type"
@@ -105,7 +105,7 @@ class Gdp:
         add(add(acknowledgement, "targetMessage"), "id", root=frame_id[0], extension=frame_id[1])
         act = self._act(root)
         for percent, record in sorted(found, key=lambda pair: -pair[0]):
-            patient = self._event(act, record, full=True)
+            patient = self._event(act, record, full=True, ins_first=True)
             match = add(add(patient, "subjectOf1", typeCode="SBJ"), "queryMatchObservation", classCode="OBS", moodCode="EVN")
             add(match, "code", code=names.MATCH, codeSystem=names.OBSERVATIONS)
             add(match, "value", value=str(percent)).set(_TYPE, "INT")
@@ -219,13 +219,15 @@ class Gdp:
     def _act(self, root: etree._Element) -> etree._Element:
         return add(root, "controlActProcess", classCode="CACT", moodCode="EVN")
 
-    def _event(self, act: etree._Element, record: Record, *, full: bool) -> etree._Element:
+    def _event(self, act: etree._Element, record: Record, *, full: bool, ins_first: bool = False) -> etree._Element:
         subject = add(act, "subject", typeCode="SUBJ", contextConductionInd="false")
         event = add(subject, "registrationEvent", classCode="REG", moodCode="EVN")
         add(event, "statusCode", code="active")
         patient = add(add(event, "subject1", typeCode="SBJ"), "patient", classCode="PAT")
         ins = record.data.patient.ins
-        add(patient, "id", root=ins.oid, extension=ins.value)
+        identifiers = [(InsKind.INS_C.value, old_identifier(ins)), (ins.oid, ins.value)]  # the DMP sends the older one too, mostly first
+        for oid, number in reversed(identifiers) if ins_first else identifiers:
+            add(patient, "id", root=oid, extension=number)
         add(patient, "statusCode", code="terminated" if record.closure else "active")
         if record.closure and record.closure.at:
             add(add(patient, "effectiveTime"), "high", value=f"{record.closure.at:%Y%m%d}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from xml.sax.saxutils import escape
 
 from lxml import etree
 
 from dmp_connector.insi import RESULT, WITH_CARD, WITHOUT_CARD
-from dmp_connector.model.people import Patient, plain_name
+from dmp_connector.model.people import InsKind, Patient, register_name
+from dmp_connector.proof.practitioner import BILLING, SAML
 from dmp_connector.simulator.gate import GateRefused
 from dmp_connector.simulator.world import World
 
+_PRODUCTION = {InsKind.NIR_TEST.value: InsKind.NIR.value}
+"""INSi names a NIR by the OID of production on the test platform too."""
 BAM, LPS = "urn:siram:bam:ctxbam", "urn:siram:lps:ctxlps"
 
 
@@ -35,8 +39,18 @@ class InsiService:
             raise GateRefused("SIMBadContext", "Requête inconnue")
         return _result(found)
 
+    def require_card(self, claims: etree._Element) -> None:
+        """The signed assertion of a card: whose, and how the holder bills. Raises GateRefused."""
+        name = claims.find(f"{{{SAML}}}Subject/{{{SAML}}}NameID")
+        said = {a.get("Name"): a.findtext(f"{{{SAML}}}AttributeValue") for a in claims.iter(f"{{{SAML}}}Attribute")}
+        if name is None or name.get("NameQualifier") != "CPS" or not name.text or not said.get(BILLING):
+            raise GateRefused("SIMBadContext", "Assertion sans porteur de CPS ou sans identifiantFacturation")
+
     def _by_traits(self, payload: etree._Element) -> list[Patient]:
         asked = {etree.QName(e).localname: (e.text or "").strip() for e in payload}
+        for name in ("NomNaissance", "Prenom"):
+            if not re.fullmatch(r"[A-Z'](?:[A-Z -]|'(?![ ']))*", asked.get(name, "")):
+                raise GateRefused("SIMBadTraits", f"{name} : capitales sans accent, blanc, tiret ou apostrophe attendus")
         return [p for p in self._persons() if _fits(p, asked)]
 
     def _by_card(self, payload: etree._Element) -> list[Patient]:
@@ -51,8 +65,8 @@ class InsiService:
 
 def _fits(person: Patient, asked: dict[str, str]) -> bool:
     return (
-        plain_name(person.birth_name) == asked.get("NomNaissance")
-        and asked.get("Prenom", "") in plain_name(person.given_names).split()
+        register_name(person.birth_name) == asked.get("NomNaissance")
+        and asked.get("Prenom", "") in register_name(person.given_names).split()
         and asked.get("Sexe") == person.sex.value
         and asked.get("DateNaissance") == person.birth_date.isoformat()
         and asked.get("LieuNaissance", person.birth_place) == person.birth_place
@@ -66,7 +80,7 @@ def _result(found: list[Patient]) -> bytes:
         one = found[0]
         person = (
             f"<INDIVIDU><INSACTIF><IdIndividu><NumIdentifiant>{one.ins.body}</NumIdentifiant><Cle>{one.ins.key}</Cle></IdIndividu>"
-            f"<OID>{one.ins.oid}</OID></INSACTIF><TIQ><NomNaissance>{escape(one.birth_name)}</NomNaissance>"
+            f"<OID>{_PRODUCTION.get(one.ins.oid, one.ins.oid)}</OID></INSACTIF><TIQ><NomNaissance>{escape(one.birth_name)}</NomNaissance>"
             f"<ListePrenom>{escape(one.given_names)}</ListePrenom><Sexe>{one.sex.value}</Sexe>"
             f"<DateNaissance>{one.birth_date.isoformat()}</DateNaissance><LieuNaissance>{escape(one.birth_place or '')}</LieuNaissance>"
             "</TIQ></INDIVIDU>"

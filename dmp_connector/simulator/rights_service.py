@@ -10,11 +10,13 @@ from lxml import etree
 
 from dmp_connector.errors import Refused, refusal
 from dmp_connector.habilitations import OK, PATIENTS, RIGHTS, TREATING_DOCTOR
+from dmp_connector.model.code import Code
+from dmp_connector.model.documents import PS_AUTHORITY, STRUCTURE_AUTHORITY
 from dmp_connector.model.dossier import AuthorisationStatus
-from dmp_connector.model.people import AccessMode
+from dmp_connector.model.people import AccessMode, InsKind
 from dmp_connector.simulator.gate import Visitor
 from dmp_connector.simulator.rights import Column, Reach, Right, deny, reach
-from dmp_connector.simulator.world import Grant, Record, World
+from dmp_connector.simulator.world import Grant, Record, World, old_identifier
 
 
 class RightsService:
@@ -35,7 +37,7 @@ class RightsService:
             raise deny(right, "professionnel bloqué par le patient")
         if treating and not remove and not visitor.is_doctor:
             raise deny(right, "le rôle de médecin traitant est réservé aux médecins")
-        holder = visitor.imputed_to
+        holder, context = visitor.imputed_to, ""
         if remove and treating:
             record.everybody_treats = False
             if holder in record.grants:
@@ -45,9 +47,11 @@ class RightsService:
             record.everybody = None
         else:
             kept = record.treats(holder, now)
+            if holder in record.grants and record.grants[holder].status(now) is AuthorisationStatus.VALID and kept >= treating:
+                context = "Autorisation déjà présente aucune action effectuée"
             until = now + timedelta(days=self._days)
             record.grants[holder] = Grant(visitor.name, visitor.speciality, now, until, treating or kept)
-        return _answer(RIGHTS, "setAuthorizationResponse", OK)
+        return _answer(RIGHTS, "setAuthorizationResponse", OK, context)
 
     def list_authorisations(self, payload: etree._Element, visitor: Visitor) -> etree._Element:
         """TD1.6."""
@@ -56,23 +60,18 @@ class RightsService:
         if reach(Right.PROFESSIONALS, visitor.column(record, now)) is Reach.NONE:
             raise deny(Right.PROFESSIONALS)
         mode = _child(payload, "mode")
-        root = _answer(RIGHTS, "listAuthorizationByPatientResponse", OK)
+        rows: list[etree._Element] = []
         for holder, grant in record.grants.items() if mode in ("ACTIVE", "TOUTE") else ():
             if grant.status(now) is AuthorisationStatus.VALID:
-                row = _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=holder, **_name(grant.name), mode="ACTIVE")
-                _fill(row, RIGHTS, startDate=_stamp(grant.since), endDate=_stamp(grant.until))
-                if grant.speciality:
-                    _fill(row, RIGHTS, specialty=grant.speciality.code)
-                if grant.treating_doctor:
-                    _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
+                last = _stamp(grant.last_access) if grant.last_access else ""
+                acted = {"startOfAuthorization": _stamp(grant.since), "lastActionDate": last}
+                rows.append(_authorised(holder, grant.name, grant.speciality, "ACTIVE", treats=grant.treating_doctor, **acted))
         if mode in ("ACTIVE", "TOUTE") and visitor.id not in record.grants and record.everybody is AuthorisationStatus.VALID:
             # Where TD0.2 answers VALIDE to whoever asks, the list names the one who asks.
-            row = _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=visitor.id, **_name(visitor.name), mode="ACTIVE")
-            if record.everybody_treats:
-                _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
+            rows.append(_authorised(visitor.id, visitor.name, visitor.speciality, "ACTIVE", treats=record.everybody_treats))
         for holder, name in record.blocked.items() if mode in ("INTERDITE", "TOUTE") else ():
-            _row(root, RIGHTS, "listOfAuthorizationByPatient", nationalId=holder, **_name(name), mode="INTERDITE")
-        return root
+            rows.append(_authorised(holder, name, None, "INTERDITE"))
+        return _answer(RIGHTS, "listAuthorizationByPatientResponse", OK, "", *rows)
 
     def patient_list(self, payload: etree._Element, visitor: Visitor) -> etree._Element:
         """TD0.4: dossiers whose authorisation or last document is not older than the date asked."""
@@ -81,13 +80,13 @@ class RightsService:
         if reach(Right.LIST, visitor.column(None, now), regulation=regulation) is Reach.NONE:
             raise deny(Right.LIST)
         try:
-            since = datetime.strptime(_child(payload, "startDate"), "%d%m%Y").replace(tzinfo=UTC)
+            since = datetime.strptime(_child(payload, "startDate"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
         except ValueError as error:
-            raise refusal("SIMBadDate", "startDate : JJMMAAAA attendu") from error
+            raise refusal("SIMBadDate", "startDate : AAAAMMJJhhmmss attendu") from error
         by_document = _child(payload, "dateType") == "LASTDOC"
         if by_document and visitor.column(None, now) is Column.STRUCTURE:
             raise deny(Right.LIST, "par date d'autorisation seulement")
-        root = _answer(PATIENTS, "patientListResponse", OK)
+        rows: list[etree._Element] = []
         for record in self._world.records.values():
             if not record.exists or record.authorisation(visitor.id, visitor.structure, now=now) is not AuthorisationStatus.VALID:
                 continue
@@ -96,18 +95,25 @@ class RightsService:
             date = last if by_document else grant.since if grant else now
             if date is None or date < since:
                 continue
-            traits = record.data.patient
-            row = _row(
-                root, PATIENTS, "patientlistData", nationalId=traits.ins.value, nationalIdType=traits.ins.oid,
-                firstName=traits.first_given, lastName=traits.birth_name, dateOfBirth=f"{traits.birth_date:%d%m%Y}",
-            )  # fmt: skip
-            if record.treats(visitor.id, now):
-                _fill(row, PATIENTS, specificRight=TREATING_DOCTOR)
-            if grant and grant.last_access:
-                _fill(row, PATIENTS, lastAccessDate=_stamp(grant.last_access))
-            if last:
-                _fill(row, PATIENTS, lastAddDate=_stamp(last))
-        return root
+            rows.append(self._listed(record, visitor, grant, last))
+        return _answer(PATIENTS, "patientListResponse", OK, "", *rows)
+
+    def _listed(self, record: Record, visitor: Visitor, grant: Grant | None, last: datetime | None) -> etree._Element:
+        """A row of TD0.4: both identifiers of the patient, the older one first, as the DMP sends them."""
+        traits = record.data.patient
+        row = etree.Element(f"{{{PATIENTS}}}patientlistData")
+        for oid, number in ((InsKind.INS_C.value, old_identifier(traits.ins)), (traits.ins.oid, traits.ins.value)):
+            _fill(_below(row, PATIENTS, "patientIdentifier"), PATIENTS, nationalId=number, nationalIdType=oid)
+        _fill(row, PATIENTS, lastName=traits.used_name or traits.birth_name)
+        if traits.used_name:
+            _fill(row, PATIENTS, patronymicalName=traits.birth_name)
+        _fill(row, PATIENTS, firstName=traits.first_given, dateOfBirth=f"{traits.birth_date:%Y%m%d}")
+        _fill(row, PATIENTS, MT=str(record.treats(visitor.id, self._world.now())).lower(), message="false")
+        if grant and grant.last_access:
+            _fill(row, PATIENTS, lastAccessDate=_stamp(grant.last_access))
+        if last:
+            _fill(row, PATIENTS, lastUpdateDate=_stamp(last), lastAddDate=_stamp(last))
+        return row
 
     def create_access(self, payload: etree._Element, visitor: Visitor) -> etree._Element:
         """TD1.5a (legacy)."""
@@ -116,9 +122,7 @@ class RightsService:
             return _answer(PATIENTS, "createPatientAccessResponse", "DMPPatientAccessAlreadyExists")
         channel = _child(payload, "otpChannelType")
         record.access = {"login": f"patient{secrets.randbelow(10**8):08d}", channel: _child(payload, "otpChannelValue")}
-        root = _answer(PATIENTS, "createPatientAccessResponse", OK)
-        _fill(root, PATIENTS, login=record.access["login"], password=secrets.token_urlsafe(9))
-        return root
+        return _secrets("createPatientAccessResponse", record.access["login"])
 
     def update_otp(self, payload: etree._Element, visitor: Visitor) -> etree._Element:
         """TD1.5b (legacy)."""
@@ -136,9 +140,7 @@ class RightsService:
         record = self._managed(visitor)
         if record.access is None:
             return _answer(PATIENTS, "updatePatientAccessResponse", "SIMPatientAccessMissing")
-        root = _answer(PATIENTS, "updatePatientAccessResponse", OK)
-        _fill(root, PATIENTS, login=record.access["login"], password=secrets.token_urlsafe(9))
-        return root
+        return _secrets("updatePatientAccessResponse", record.access["login"])
 
     def _managed(self, visitor: Visitor) -> Record:
         record = require_active(self._world, visitor)
@@ -166,27 +168,47 @@ def _child(payload: etree._Element, local: str) -> str:
     return next(((e.text or "").strip() for e in payload if etree.QName(e).localname == local), "")
 
 
-def _answer(namespace: str, local: str, status: str, context: str = "") -> etree._Element:
+def _answer(namespace: str, local: str, status: str, context: str = "", *rows: etree._Element) -> etree._Element:
+    """One `output`: rows, then `status` and `context`, in the order of the WSDL's types."""
     default: Any = {None: namespace}
     root = etree.Element(f"{{{namespace}}}{local}", nsmap=default)
-    _fill(root, namespace, status=status, **({"context": context} if context else {}))
+    output = _below(root, namespace, "output")
+    output.extend(rows)
+    _fill(output, namespace, status=status, context=context)
     return root
 
 
-def _row(root: etree._Element, namespace: str, local: str, /, **fields: str) -> etree._Element:
-    row = etree.SubElement(root, f"{{{namespace}}}{local}")
-    _fill(row, namespace, **fields)
+def _authorised(holder: str, name: str, speciality: Code | None, mode: str, *, treats: bool = False, **dates: str) -> etree._Element:
+    """A row of TD1.6. `dates`: startOfAuthorization, lastActionDate, "" for none."""
+    row = etree.Element(f"{{{RIGHTS}}}listOfAuthorizationByPatient")
+    issuer = STRUCTURE_AUTHORITY if holder.startswith(("1", "4")) else PS_AUTHORITY
+    first, _, last = name.partition(" ")
+    _fill(row, RIGHTS, nationalId=holder, nationalIdType=issuer, firstName=first, lastName=last or first)
+    if speciality:
+        _fill(row, RIGHTS, codeSpeciality=f"G15_10/{speciality.code}", libSpeciality=f"Médecin - {speciality.label}")
+    _fill(row, RIGHTS, **{field: moment for field, moment in dates.items() if moment}, mode=mode)
+    if treats:
+        _fill(row, RIGHTS, specificRight=TREATING_DOCTOR)
     return row
+
+
+def _secrets(local: str, login: str) -> etree._Element:
+    """TD1.5: what the patient is given, before the status."""
+    root = _answer(PATIENTS, local, OK)
+    for place, (name, text) in enumerate((("login", login), ("password", secrets.token_urlsafe(9)))):
+        element = etree.Element(f"{{{PATIENTS}}}{name}")
+        element.text = text
+        root[0].insert(place, element)
+    return root
+
+
+def _below(parent: etree._Element, namespace: str, local: str) -> etree._Element:
+    return etree.SubElement(parent, f"{{{namespace}}}{local}")
 
 
 def _fill(element: etree._Element, namespace: str, /, **fields: str) -> None:
     for name, content in fields.items():
         etree.SubElement(element, f"{{{namespace}}}{name}").text = content
-
-
-def _name(full: str) -> dict[str, str]:
-    first, _, last = full.partition(" ")
-    return {"firstName": first, "lastName": last or first}
 
 
 def _stamp(moment: datetime) -> str:

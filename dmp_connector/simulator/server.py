@@ -24,6 +24,7 @@ from dmp_connector import habilitations as own
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, HostileXml, Refused, RegistryRefused
 from dmp_connector.insi import BY_TRAITS, BY_VITALE
+from dmp_connector.proof.practitioner import SAML
 from dmp_connector.settings import Limits
 from dmp_connector.simulator import memory
 from dmp_connector.simulator.config import SimulatorConfig
@@ -189,6 +190,8 @@ class Simulator:
         try:
             if peer is None:
                 raise GateRefused("desir_560", "certificat absent")
+            for assertion in envelope.security.findall(f"{{{SAML}}}Assertion") if envelope.security is not None else ():
+                self._insi.require_card(self.gate.signed(assertion))
             body = self._insi.answer(payload, payload.getroottree().getroot().find(f"{{{soap.SOAP12}}}Header"))
         except GateRefused as error:
             return self._fault("Sender", error.subcode, error.text, envelope)

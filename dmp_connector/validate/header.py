@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 from lxml import etree
 
-from dmp_connector.cda.read import INS_OIDS, NS, Cda, tag, text_of
+from dmp_connector.cda.read import NS, Cda, tag, text_of
 from dmp_connector.errors import BadDocument, BadIns
-from dmp_connector.model.people import Ins
+from dmp_connector.model.people import INS_OIDS, Ins
 from dmp_connector.paper.pdf import MAX_PDF, require_pdfa1
 from dmp_connector.texts import Message, message
 from dmp_connector.validate.active import active_content, web_links

@@ -13,12 +13,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dmp_connector.cda.read import INS_OIDS
 from dmp_connector.cda.read import read as read_cda
 from dmp_connector.ebxml import read_registry
 from dmp_connector.errors import BadAnswer, BadArchive, BadDocument, BadInput
 from dmp_connector.model.documents import Association, DocumentEntry, SubmissionSet
-from dmp_connector.model.people import Ins
+from dmp_connector.model.people import INS_OIDS, Ins
 from dmp_connector.texts import Message, message
 from dmp_connector.wire.xml import parse
 from dmp_connector.xdm.locate import Locator

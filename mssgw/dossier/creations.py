@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from dmp_connector.card.readers import pair, slots
@@ -103,7 +104,8 @@ class Creations:
         card = await asyncio.to_thread(self.read_vitale, order.vitale)
         person = card.beneficiary(order.rank)
         async with self._session.insi() as insi:
-            register = (await insi.by_vitale(card.identity(order.rank))).require_found()
+            found = (await insi.by_vitale(card.identity(order.rank))).require_found()
+        register = replace(found, ins=self._session.desk.dmp.settings.in_dmp(found.ins))
         on_card = person.as_patient(card.oid) if person.nir else register
         tests = card.kind.value != "real"
         return await self._flow.identify(self._session.actor, creation, on_card, register, card_for_tests=tests)

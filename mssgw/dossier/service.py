@@ -19,6 +19,7 @@ from dmp_connector.dossier.desk import Desk, outcome_of
 from dmp_connector.errors import DmpError
 from dmp_connector.model import AccessMode, Actor, Practitioner
 from dmp_connector.model.audit import AuditRecord
+from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.store import DmpStore
 from mssgw.core.config import Config
 from mssgw.core.config.dmp import DmpActor
@@ -138,7 +139,9 @@ class DmpService:
         settings = await asyncio.to_thread(setup.settings, holder.relay.url if holder.relay else "", trace)
         dmp = await stack.enter_async_context(Dmp(settings, holder.signer, now=self.now))
         desk = Desk(dmp, store, setup.rules, self.now)
-        session = Session(setup, holder.actor, desk, tables, holder.card, holder.relay)
+        billing = CardHolder(holder.actor.practitioner.id, who.billing_id, who.amo_speciality, holder.actor.structure.sector.code)
+        asks = billing if holder.card and who.billing_id else None
+        session = Session(setup, holder.actor, desk, tables, holder.card, holder.relay, asks)
         if trace is not None:
             await desk.note(session.anyone(NOBODY), "trace", "written", directory=trace.name)
         return session

@@ -12,13 +12,13 @@ from typing import Any
 from dmp_connector import codes
 from dmp_connector.card.pkcs11 import CardSession
 from dmp_connector.card.tls_relay import TlsRelay
-from dmp_connector.cda.read import INS_OIDS
 from dmp_connector.client import Call
 from dmp_connector.dossier.consultation import BY_SIGNAL, Consultations
 from dmp_connector.dossier.desk import Desk
 from dmp_connector.errors import BadIns, DmpError, NoReader
 from dmp_connector.insi import Insi, InsiSettings
-from dmp_connector.model import AccessMode, Actor, Ins, InsKind
+from dmp_connector.model import AccessMode, Actor, Ins
+from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
 from mssgw.core.texts import message
@@ -49,6 +49,7 @@ class Session:
     tables: codes.CodeTables  # with the operator's own
     card: CardSession | None = None
     relay: TlsRelay | None = None
+    billing: CardHolder | None = None  # as whom the card asks INSi; None: the structure's certificate does
 
     def call(self, access: Access) -> Call:
         """The access to a patient's dossier as the connector takes it. Raises BadIns, also for none."""
@@ -60,10 +61,11 @@ class Session:
 
     def ins(self, access: Access) -> Ins:
         """Typed by a person, so its key is checked. Raises BadIns."""
-        oid = access.oid or (InsKind.NIR.value if self.setup.table.production else InsKind.NIR_TEST.value)
-        if oid not in INS_OIDS:
-            raise BadIns(message("dmp.oid-no-ins-issued-under", oid=oid, ins_oids=", ".join(INS_OIDS)))
-        return Ins.typed(access.patient, oid)
+        settings = self.desk.dmp.settings
+        oid = access.oid or settings.ins_oid
+        if oid not in settings.ins_oids:
+            raise BadIns(message("dmp.oid-no-ins-issued-under", oid=oid, ins_oids=", ".join(settings.ins_oids)))
+        return Ins.typed(access.patient, oid, policy=settings.ins_keys)
 
     @asynccontextmanager
     async def attempt(self, act: str, access: Access | Call = NOBODY, *, watched: bool = False) -> AsyncIterator[None]:
@@ -114,18 +116,20 @@ class Session:
 
     @asynccontextmanager
     async def insi(self) -> AsyncIterator[Insi]:
-        """The identity teleservice over the same key. Raises NoReader when it is not configured."""
+        """The identity teleservice over the same key; with `billing`, by the card. Raises NoReader when it is not configured."""
         table = self.setup.table
         if not table.insi_url:
             raise NoReader(message("dmp.insi-url-not-configured"))
-        settings = InsiSettings(table.insi_url, table.insi_authorisation, self.actor.practitioner.id, version=__version__)
+        oids = self.desk.dmp.settings.ins_oids
+        settings = InsiSettings(table.insi_url, table.insi_authorisation, self.actor.practitioner.id, version=__version__, ins_oids=oids)
         async with AsyncExitStack() as stack:
             wanted = self.desk.dmp.settings
             if self.relay is not None:  # the card's line leads to the DMP only: INSi has its own
                 line = await stack.enter_async_context(self.relay.towards(table.insi_url))
                 wanted = replace(wanted, url=table.insi_url, relay=line.url)
             exchange = await stack.enter_async_context(Exchange.of(wanted))
-            yield Insi(settings, exchange, now=self.desk.now)
+            signer = self.card.signer if self.card else None
+            yield Insi(settings, exchange, now=self.desk.now, holder=self.billing, signer=signer)
 
 
 def stopped_by(error: BaseException) -> str:

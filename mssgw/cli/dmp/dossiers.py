@@ -11,7 +11,17 @@ import typer
 from dmp_connector.client import IdentityQuery, ListMode
 from dmp_connector.dossier.service import AdministrativeChange
 from dmp_connector.errors import LegacyDisabled, ManagedByMes
-from dmp_connector.model import AccessMode, AdministrativeData, Candidate, ConsentMeans, Dossier, DossierState, DossierSummary, Sex
+from dmp_connector.model import (
+    AccessMode,
+    AdministrativeData,
+    Authorisation,
+    Candidate,
+    ConsentMeans,
+    Dossier,
+    DossierState,
+    DossierSummary,
+    Sex,
+)
 from dmp_connector.model.creation import MANAGED
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, say
@@ -110,21 +120,27 @@ def list_dossiers(
 
     async def act(s: Session) -> None:
         rows = await s.dmp.dossiers.mine(s.access, since.date() if since else None)
-        text = "\n".join(f"{r.ins.value}  {r.family} {r.given}  {r.birth_date or ''}{'  MT' if r.treating_doctor else ''}" for r in rows)
-        s.tell(text or say("dmp.no-dossier"), {"ok": True, "dossiers": [_summary_json(r) for r in rows]})
+        s.tell("\n".join(map(_summary_line, rows)) or say("dmp.no-dossier"), {"ok": True, "dossiers": [_summary_json(r) for r in rows]})
 
     verb("list_dossiers", Options(config, address, trace=trace, json=json), act)
 
 
+def _summary_line(r: DossierSummary) -> str:
+    who = f"{r.ins.value if r.ins else say('dmp.without-ins').fr:15}  {r.family} {r.given}  {r.birth_date or ''}"
+    return f"{who}{'  MT' if r.treating_doctor else ''}{'  ' + say('dmp.message-waits').fr if r.message else ''}"
+
+
 def _summary_json(r: DossierSummary) -> dict[str, Any]:
     return {
-        "ins": r.ins.value,
-        "oid": r.ins.oid,
+        "ins": r.ins.value if r.ins else None,
+        "oid": r.ins.oid if r.ins else None,
         "name": r.family,
         "given": r.given,
         "birth_date": r.birth_date,
         "mt": r.treating_doctor,
+        "message": r.message,
         "last_access": r.last_access,
+        "last_update": r.last_update,
         "last_document": r.last_document,
     }
 
@@ -187,11 +203,28 @@ def professionals(
 
     async def act(s: Session) -> None:
         rows = await s.dmp.dossiers.professionals(s.access, which)
-        text = "\n".join(f"{r.id}  {r.name}  {_AUTHORISATIONS[r.status]}{'  MT' if r.treating_doctor else ''}" for r in rows)
-        document = [{"id": r.id, "name": r.name, "status": r.status.value, "mt": r.treating_doctor, "since": r.since} for r in rows]
-        s.tell(text or say("dmp.no-professional"), {"ok": True, "professionals": document})
+        text = "\n".join(map(_professional_line, rows))
+        s.tell(text or say("dmp.no-professional"), {"ok": True, "professionals": [_professional_json(r) for r in rows]})
 
     verb("professionals", Options(config, address, patient, oid, trace=trace, json=json), act)
+
+
+def _professional_line(r: Authorisation) -> str:
+    parts = (r.id, r.name, ", ".join(s.label or s.code for s in r.specialities), _AUTHORISATIONS[r.status])
+    since = say("dmp.authorised-since", since=r.since).fr if r.since else ""
+    return "  ".join(filter(None, (*parts, since, "MT" if r.treating_doctor else "")))
+
+
+def _professional_json(r: Authorisation) -> dict[str, Any]:
+    return {
+        "id": r.id,
+        "name": r.name,
+        "specialities": [{"code": s.code, "label": s.label} for s in r.specialities],
+        "status": r.status.value,
+        "mt": r.treating_doctor,
+        "since": r.since,
+        "last_action": r.last_action,
+    }
 
 
 @app.command()

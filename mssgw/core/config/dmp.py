@@ -123,4 +123,13 @@ class DmpActor(Settings, frozen=True):
         Path | None, Meta(description="Certificate that signs the VIHF (ORG_SIGN, or a card's when its key is a file in tests), PEM.")
     ] = None
     key: Annotated[Secret | None, Meta(description="Its private key; none: the card in the reader signs, and its PIN is asked for.")] = None
+    billing_id: Annotated[
+        str,
+        Meta(
+            description="Number under which the holder of the card bills the health insurance: INSi is then asked with a statement that the card signs; empty: by the structure's certificate."
+        ),
+    ] = ""
+    amo_speciality: Annotated[
+        str, Meta(description="Code of the holder's speciality at the health insurance (AMO), for the same statement.")
+    ] = ""
     staff_card: Annotated[bool, Meta(description="The card is a CPE: it feeds but does not consult.")] = False

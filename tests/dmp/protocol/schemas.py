@@ -61,8 +61,62 @@ _REQUEST = [
 ]
 
 
+_SERVICES = {
+    "urn:si-dmp-habilitations": """
+        listAuthorizationByPatient: mode? =ACTIVE|INTERDITE|TOUTE
+        listAuthorizationByPatientResponse: output? AuthorizationByPatientResponse
+        setAuthorization: action? =AJOUT|SUPPRESSION; role? =MEDECIN_TRAITANT
+        setAuthorizationResponse: output? WebServiceResponse
+        AuthorizationByPatientResponse: listOfAuthorizationByPatient* AuthorizationByPatient; status?; context?
+        AuthorizationByPatient: nationalId?; nationalIdType?; firstName?; lastName?; codeSpeciality*; libSpeciality*; startOfAuthorization?; \
+            lastActionDate?; mode? =ACTIVE|INTERDITE|TOUTE; specificRight* =MEDECIN_TRAITANT
+        WebServiceResponse: status?; context?""",
+    "urn:si-dmp-patients": """
+        patientList: startDate?; dateType? =LASTAUTORIZATION|LASTDOC; psOwnerId?
+        patientListResponse: output? PatientListDataResponse
+        PatientListDataResponse: patientlistData* PatientListData; status?; context?
+        PatientListData: patientIdentifier* PatientIdentifierListData; lastName?; patronymicalName?; firstName?; civility?; dateOfBirth?; \
+            MT xs:boolean; message xs:boolean; lastAccessDate?; lastUpdateDate?; lastAddDate?
+        PatientIdentifierListData: nationalId?; nationalIdType?""",
+}
+"""The types of the WSDL of PatientsSpecific 1.0.2 (2024-06-11) and Habilitations 1.0.0, element by element: ? once at most, * any number
+of times, "=" the values that are allowed. The first letter tells a message (small) from a type. TD1.5 is in it no more."""
+
+
+@functools.cache
+def service(namespace: str) -> etree.XMLSchema:
+    """The types of one of the proprietary services as a validator."""
+    lines = [line.strip().partition(": ") for line in _SERVICES[namespace].replace("\\\n", "").strip().splitlines()]
+    types = "".join(
+        f'<xs:complexType name="{name}"><xs:sequence>{"".join(map(_declared, fields.split(";")))}</xs:sequence></xs:complexType>'
+        for name, _, fields in lines
+    )
+    messages = "".join(f'<xs:element name="{name}" type="s:{name}"/>' for name, _, _ in lines if name[0].islower())
+    return etree.XMLSchema(
+        etree.fromstring(
+            f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:s="{namespace}" targetNamespace="{namespace}" '
+            f'elementFormDefault="qualified">{messages}{types}</xs:schema>'
+        )
+    )
+
+
+def _declared(field: str) -> str:
+    name, _, kind = field.strip().partition(" ")
+    occurs = {"?": ' minOccurs="0"', "*": ' minOccurs="0" maxOccurs="unbounded"'}.get(name[-1], "")
+    name = name.rstrip("?*")
+    if kind.startswith("="):
+        values = "".join(f'<xs:enumeration value="{value}"/>' for value in kind[1:].split("|"))
+        restricted = f'<xs:simpleType><xs:restriction base="xs:string">{values}</xs:restriction></xs:simpleType>'
+        return f'<xs:element name="{name}"{occurs}>{restricted}</xs:element>'
+    return f'<xs:element name="{name}" type="{kind if ":" in kind else f"s:{kind}" if kind else "xs:string"}"{occurs}/>'
+
+
+REMOVED = ("createPatientAccess", "patientOTPUpdate", "updatePatientAccess")
+"""TD1.5: in no current WSDL."""
+
+
 def require_valid(payload: etree._Element, parts: dict[str, mtom.Part]) -> str:
-    """Validate a SOAP payload against its schema; its name, or "" when no schema covers it (proprietary services)."""
+    """Validate a SOAP payload against its schema; its name, or "" when no schema covers it (INSi, TD1.5)."""
     name = etree.QName(payload)
     standalone = etree.fromstring(etree.tostring(payload))
     for holder in standalone.iter("{urn:ihe:iti:xds-b:2007}Document"):
@@ -74,6 +128,8 @@ def require_valid(payload: etree._Element, parts: dict[str, mtom.Part]) -> str:
         hl7(name.localname).assertValid(standalone)
     elif str(name.namespace).startswith(("urn:oasis:names:tc:ebxml-regrep", "urn:ihe:iti:xds-b")):
         ihe().assertValid(standalone)
+    elif name.namespace in _SERVICES and name.localname.removesuffix("Response") not in REMOVED:
+        service(str(name.namespace)).assertValid(standalone)
     else:
         return ""
     return name.localname

@@ -270,8 +270,9 @@ def test_traits_compare_as_the_rniv_wants() -> None:
         person().require_same_traits(person(birth_name="AUTRE", birth_date=date(1979, 3, 29), sex=Sex.M))
     assert differs.value.fields == ("birth name", "birth date", "sex")
     assert "AUTRE" not in str(differs.value)
+    person().require_same_traits(person(ins=Ins("279035121518989", InsKind.NIR_TEST)))  # INSi and DMP of the test platform
     with pytest.raises(TraitsDiffer):
-        person().require_same_traits(person(ins=Ins("279035121518989", InsKind.NIR_TEST)))
+        person().require_same_traits(person(ins=Ins("279035121518989", InsKind.NIA)))
 
 
 def test_patients_do_not_print_themselves() -> None:
