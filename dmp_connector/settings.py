@@ -1,7 +1,7 @@
 """Settings of the connector: one frozen value, with a setting for every open point of the guide.
 
 SEL-MP-037 is not public (docs/reference/dmp.md 9): where public sources disagree there is a setting here, with
-the value of the newest real messages as default. `config/dmp/settings.md` explains each.
+the value of the official samples as default. `config/dmp/settings.md` explains each.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from dmp_connector.model.people import INS_OIDS, Ins, InsKind, KeyPolicy
 from dmp_connector.signer import Algorithm
 from dmp_connector.texts import message
 
+SMARTCARD_PKI = "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"
 _CONSULTATION = Code("07", "1.2.250.1.213.2.2", "Consultation")
 SERVICES = ("patients", "patientsSpecific", "patientsPDQ", "habilitations", "registry", "repository")
 
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """Identity of the product in each VIHF. The homologation number is a secret (EX_GEN-1490)."""
+    """Identity of the product in each VIHF. `id`: LPS_ID, of the installation. The homologation number is a secret (EX_GEN-1490)."""
 
     name: str = "mssgw"
     version: str = "1"
@@ -38,18 +39,22 @@ class VihfSettings:
     """What versions of the VIHF differ in (config/dmp/settings.md)."""
 
     version: str = "3.0"  # 4.0 in the 2026 mapping
-    mode_attribute: str = "Authentification_Mode"  # also seen: Authentification_mode
+    attributes: Mapping[str, str] = field(default_factory=dict)  # name in the samples -> name to send, "" for not sent
+    value_type: str = "xs:string"  # xsi:type of plain values, "" for none
     access_mode_system: str = "1.2.250.1.213.1.1.4.248"  # the NOS publish ....336
-    access_mode_system_name: str = "mode acces VIHF 1.0"
+    access_mode_system_name: str = "mode acces VIHF 2.0"  # 1.0 in messages of the DRIMbox
+    access_mode_names: Mapping[str, str] = field(default_factory=dict)  # mode -> displayName, where another is wanted
+    profession_system_name: str = ""  # "professions" in the sample of AIR, absent in the others
+    speciality_system_name: str = ""  # "specialites RPPS" there
     algorithm: Algorithm = Algorithm.RSA_SHA256
     issuer_format: str = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"  # one table prints nameidformat
     lifetime_seconds: int = 30  # EX_AIR-040 for AIR; used in every mode
-    conditions: bool = True  # NotBefore and NotOnOrAfter; optional in the mapping
+    conditions: bool = False  # NotBefore and NotOnOrAfter: in no sample, optional in the mapping
     not_after_name: Literal["NotOnOrAfter", "NotAfter"] = "NotOnOrAfter"  # the mapping table prints NotAfter
-    direct_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"
-    indirect_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"
-    air_class: str = "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient"
-    air_declaration: str = "APP_BROWSER_AUTH"  # AuthnContextDecl, AIR only (DRIMbox)
+    direct_class: str = SMARTCARD_PKI
+    indirect_class: str = SMARTCARD_PKI  # TLSClient in messages of the DRIMbox
+    air_class: str = SMARTCARD_PKI
+    air_declaration: str = SMARTCARD_PKI  # AuthnContextDecl, AIR only; APP_BROWSER_AUTH in the DRIMbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class DmpSettings:
     service_urls: Mapping[str, str] = field(default_factory=dict)
     system_oid: str = "1.2.250.1.213.1.1.9.1"  # our OID: sender device, sourceId, root of new ids
     receiver_oid: str = "1.2.250.1.213.4.1.1.1"
+    receiver_name: str = "DMP"
     repository_oid: str = "1.2.250.1.213.4.1.1.1.2"
     software: Software = Software()
     vihf: VihfSettings = VihfSettings()
@@ -108,7 +114,7 @@ class DmpSettings:
     processing_code: Literal["", "P", "T", "D"] = ""  # HL7: production, training, debugging; empty: by environment, P or T
     legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (docs/reference/dmp.md 1.5)
     mask_and_hide_together: bool = True  # param-lps cumul-invisible_patient-masque_ps
-    ins_keys: Mapping[str, KeyPolicy] = field(default_factory=lambda: {InsKind.NIR_TEST.value: KeyPolicy.REFUSE})
+    ins_keys: Mapping[str, KeyPolicy] = field(default_factory=dict)  # OID -> what a wrong key of a typed INS means; refused where unsaid
     production: bool = False
     trace: Path | None = None  # each SOAP exchange as files
     trace_in_production: bool = False  # the audited switch: patient data leave the connector

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from dmp_connector.errors import BadCertificate
+from dmp_connector.names import der_items, distinguished_name
 from dmp_connector.texts import message
 
 
@@ -82,12 +83,22 @@ class FileSigner:
 
 def issuer_text(certificate: bytes) -> str:
     """Issuer DN of a DER certificate as RFC 4514 text."""
-    return _load(certificate).issuer.rfc4514_string()
+    return distinguished_name(_names(certificate)[0])
 
 
 def subject_text(certificate: bytes) -> str:
     """Subject DN of a DER certificate as RFC 4514 text: the VIHF's Issuer (docs/reference/dmp.md 2)."""
-    return _load(certificate).subject.rfc4514_string()
+    return distinguished_name(_names(certificate)[1])
+
+
+def _names(certificate: bytes) -> tuple[bytes, bytes]:
+    """Issuer and subject as they stand in the certificate (RFC 5280 4.1): its text is not decoded, which older cards' would not survive."""
+    try:
+        fields = list(der_items(_load(certificate).tbs_certificate_bytes))
+    except ValueError as error:
+        raise BadCertificate(message("signer.signing-certificate-cannot-read")) from error
+    start = 1 if fields[0][0] == 0xA0 else 0  # [0] version
+    return fields[start + 2][1], fields[start + 4][1]
 
 
 def serial_number(certificate: bytes) -> int:

@@ -20,7 +20,7 @@ aware, durations `timedelta`, sizes octets, unless an entry says otherwise. What
 """
 _ROOMS = (
     "model", "errors", "settings", "signer", "codes", "client", "dossier", "store", "card", "cda", "xdm", "validate", "paper", "insi",
-    "doctor", "simulator", "habilitations", "hl7v2", "hl7v3", "ebxml", "proof", "wire", "child",
+    "doctor", "simulator", "habilitations", "hl7v2", "hl7v3", "ebxml", "proof", "wire", "child", "names",
 )  # fmt: skip
 """In the order of interest: what a program that uses the library meets first."""
 _PROCESSES = {"worker", "pkcs11_worker", "__main__"}

@@ -113,7 +113,14 @@ class Caller:
 
     def _frame(self) -> Frame:
         settings = self.settings
-        return Frame(settings.system_oid, settings.software.name, settings.receiver_oid, "DMP", settings.processing_code, self._now())
+        return Frame(
+            settings.system_oid,
+            settings.software.name,
+            settings.receiver_oid,
+            settings.receiver_name,
+            settings.processing_code,
+            self._now(),
+        )
 
     def new_oid(self) -> str:
         """An OID nobody used, below ours: at most 64 characters for a root of up to 38."""

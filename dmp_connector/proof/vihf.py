@@ -26,6 +26,8 @@ from dmp_connector.wire.xml import serialise
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 HL7 = "urn:hl7-org:v3"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
+XS = "http://www.w3.org/2001/XMLSchema"
+MODE = "Authentification_mode"  # Authentification_Mode in the mapping table
 ROLE = "urn:oasis:names:tc:xacml:2.0:subject:role"
 RESOURCE_ID = "urn:oasis:names:tc:xacml:2.0:resource:resource-id"
 SUBJECT_ID = "urn:oasis:names:tc:xspa:1.0:subject:subject-id"
@@ -35,9 +37,9 @@ SECRET_CONNECTION = Code("INVISIBLE_REPRESENTANTS_LEGAUX", "1.2.250.1.213.1.1.4.
 
 _DEFAULT_HL7: Any = {None: HL7}  # the type stubs have no default namespace
 _MODE_LABELS = {
-    AccessMode.NORMAL: "Acces normal",
-    AccessMode.BRIS_DE_GLACE: "Acces en bris de glace",
-    AccessMode.CENTRE_15: "Acces par un centre de regulation medicale",
+    AccessMode.NORMAL: "Accès normal",
+    AccessMode.BRIS_DE_GLACE: "Accès en bris de glace",
+    AccessMode.CENTRE_15: "Accès par un centre de régulation médicale",
 }
 
 
@@ -79,34 +81,44 @@ def build(call: Call, software: Software, settings: VihfSettings, *, issuer: str
     if actor.authentication is AuthenticationMode.AIR and settings.air_declaration:
         _add(context, "AuthnContextDecl", settings.air_declaration)
     statement = _add(root, "AttributeStatement")
-    for name, value in _plain_attributes(call, software, settings):
-        _add(_add(statement, "Attribute", Name=name), "AttributeValue", value)
-    mode = Code(call.mode.value, settings.access_mode_system, _MODE_LABELS[call.mode])
-    _coded(statement, PURPOSE, "PurposeOfUse", (mode,), settings.access_mode_system_name)
-    roles = (actor.practitioner.profession, *((actor.practitioner.speciality,) if actor.practitioner.speciality else ()))
-    _coded(statement, ROLE, "Role", roles, "")
-    if call.secret:
-        _coded(statement, CONFIDENTIALITY, "Confidentiality", (SECRET_CONNECTION,), "")
+    for name, value in _attributes(call, software, settings):
+        sent = settings.attributes.get(name, name)
+        if value and sent:
+            _attribute(statement, sent, value, settings.value_type)
     return root
 
 
-def _plain_attributes(call: Call, software: Software, settings: VihfSettings) -> list[tuple[str, str]]:
-    actor = call.actor
-    sector = actor.structure.sector
-    pairs = [
-        ("VIHF_Version", settings.version),
-        (settings.mode_attribute, actor.authentication.value),
+def mode_label(settings: VihfSettings, mode: AccessMode) -> str:
+    """displayName of an access mode."""
+    return settings.access_mode_names.get(mode.value, _MODE_LABELS[mode])
+
+
+_Coded = tuple[str, tuple[tuple[Code, str], ...]]  # element, and codes with the name of their system
+
+
+def _attributes(call: Call, software: Software, settings: VihfSettings) -> list[tuple[str, str | _Coded]]:
+    """In the order of the samples. "" for one that is absent."""
+    actor, sector = call.actor, call.actor.structure.sector
+    who = actor.practitioner
+    roles = [(who.profession, settings.profession_system_name)]
+    roles += [(who.speciality, settings.speciality_system_name)] if who.speciality else []
+    mode = Code(call.mode.value, settings.access_mode_system, mode_label(settings, call.mode))
+    return [
         ("Identifiant_Structure", actor.structure.id),
         ("Secteur_Activite", f"{sector.code}^{sector.system}"),
-        ("Ressource_URN", "urn:dmp"),
-        (SUBJECT_ID, f"{actor.practitioner.given} {actor.practitioner.family}".strip()),
+        (SUBJECT_ID, f"{who.given} {who.family}".strip()),
+        (ROLE, ("Role", tuple(roles))),
+        ("VIHF_Version", settings.version),
+        (MODE, actor.authentication.value),
         (RESOURCE_ID, call.ins.cx if call.ins else ""),
+        ("Ressource_URN", "urn:dmp"),
+        (PURPOSE, ("PurposeOfUse", ((mode, settings.access_mode_system_name),))),
+        (CONFIDENTIALITY, ("Confidentiality", ((SECRET_CONNECTION, ""),)) if call.secret else ""),
         ("LPS_ID", software.id),
         ("LPS_Nom", software.name),
         ("LPS_Version", software.version),
         ("LPS_ID_HOMOLOGATION_DMP", software.homologation),
     ]
-    return [(name, value) for name, value in pairs if value]
 
 
 def _context_class(mode: AuthenticationMode, settings: VihfSettings) -> str:
@@ -125,15 +137,17 @@ def _add(parent: etree._Element, name: str, text: str | None = None, **attribute
     return child
 
 
-def _coded(statement: etree._Element, name: str, tag: str, codes: tuple[Code, ...], system_name: str) -> None:
+def _attribute(statement: etree._Element, name: str, value: str | _Coded, value_type: str) -> None:
     attribute = _add(statement, "Attribute", Name=name)
-    for code in codes:
-        value = _add(attribute, "AttributeValue")
-        attributes = {
-            f"{{{XSI}}}type": "CE", "code": code.code, "codeSystem": code.system,
-            "codeSystemName": system_name, "displayName": code.label,
-        }  # fmt: skip
-        etree.SubElement(value, f"{{{HL7}}}{tag}", attributes, nsmap=_DEFAULT_HL7)
+    if isinstance(value, str):
+        typed = {f"{{{XSI}}}type": value_type} if value_type else {}
+        etree.SubElement(attribute, f"{{{SAML}}}AttributeValue", typed, nsmap={"xs": XS} if value_type else None).text = value
+        return
+    tag, codes = value
+    for code, system_name in codes:
+        facts = {"code": code.code, "codeSystem": code.system, "codeSystemName": system_name, "displayName": code.label}
+        said = {f"{{{XSI}}}type": "CE"} | {fact: text for fact, text in facts.items() if text}
+        etree.SubElement(_add(attribute, "AttributeValue"), f"{{{HL7}}}{tag}", said, nsmap=_DEFAULT_HL7)
 
 
 def _instant(moment: datetime) -> str:
@@ -168,6 +182,7 @@ class Claims:
     audience: bool = False
     resource: str = ""  # Ressource_URN
     software: tuple[str, str] = ("", "")  # LPS_Nom, LPS_Version
+    software_id: str = ""  # LPS_ID
     confidentiality: tuple[Code, ...] = ()
 
 
@@ -203,7 +218,7 @@ def read(element: etree._Element) -> Claims:
         structure=plain.get("Identifiant_Structure", ""),
         sector=plain.get("Secteur_Activite", ""),
         name=plain.get(SUBJECT_ID, ""),
-        authentication=plain.get("Authentification_Mode") or plain.get("Authentification_mode", ""),
+        authentication=plain.get(MODE) or plain.get("Authentification_Mode", ""),
         version=plain.get("VIHF_Version", ""),
         homologation=plain.get("LPS_ID_HOMOLOGATION_DMP", ""),
         secret=bool(coded.get(CONFIDENTIALITY)),
@@ -213,6 +228,7 @@ def read(element: etree._Element) -> Claims:
         audience=next(element.iter(f"{{{SAML}}}AudienceRestriction"), None) is not None,
         resource=plain.get("Ressource_URN", ""),
         software=(plain.get("LPS_Nom", ""), plain.get("LPS_Version", "")),
+        software_id=plain.get("LPS_ID", ""),
         confidentiality=tuple(coded.get(CONFIDENTIALITY, ())),
     )
 

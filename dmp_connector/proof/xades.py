@@ -19,7 +19,7 @@ from dmp_connector.errors import BadAnswer, BadDocument
 from dmp_connector.model.code import Code
 from dmp_connector.model.documents import NORMAL, Author, Document, DocumentEntry, Dtm, Person, SubmissionSet, Visibility
 from dmp_connector.proof import dsig
-from dmp_connector.signer import Algorithm, Signer
+from dmp_connector.signer import Algorithm, Signer, issuer_text
 from dmp_connector.texts import message
 from dmp_connector.wire.xml import parse, serialise
 
@@ -135,7 +135,7 @@ def _qualifying_properties(target: str, certificate: bytes, algorithm: Algorithm
     etree.SubElement(cert_digest, f"{{{XADES}}}DigestMethod", {"Algorithm": algorithm.digest})
     _text(cert_digest, "DigestValue", dsig.digest(certificate, algorithm))
     serial = etree.SubElement(cert, f"{{{XADES}}}IssuerSerial")
-    serial.append(dsig.ds("X509IssuerName", leaf.issuer.rfc4514_string()))
+    serial.append(dsig.ds("X509IssuerName", issuer_text(certificate)))
     serial.append(dsig.ds("X509SerialNumber", str(leaf.serial_number)))
     policy = etree.SubElement(own, f"{{{XADES}}}SignaturePolicyIdentifier")
     etree.SubElement(policy, f"{{{XADES}}}SignaturePolicyImplied")

@@ -178,7 +178,7 @@ class Gate:
         return parse(serialise(signed))
 
     def _require_issuer(self, claims: vihf.Claims, signing: x509.Certificate, peer: bytes) -> None:
-        if _names(claims.issuer) != _names(signing.subject.rfc4514_string()):
+        if _names(claims.issuer) != _names(signing.subject.rfc4514_string()):  # cryptography's writing, not the client's
             raise GateRefused("wsse:InvalidSecurityToken", "Issuer is not the subject of the signing certificate")
         tls = x509.load_der_x509_certificate(peer)
         self.require_trusted(tls)
@@ -276,5 +276,15 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _names(text: str) -> frozenset[str]:
-    """A DN as a set of its parts: order, spacing and grouping differ between writers."""
-    return frozenset(part.strip() for part in re.split(r"(?<!\\)[,+]", text) if part.strip())
+    """A DN as a set of its parts: order, spacing and grouping differ between writers, and whether a dotted type's value is in hex."""
+    return frozenset(_unhexed(part.strip()) for part in re.split(r"(?<!\\)[,+]", text) if part.strip())
+
+
+def _unhexed(part: str) -> str:
+    kind, _, value = part.partition("=")
+    if not value.startswith("#"):
+        return part
+    try:
+        return f"{kind}={bytes.fromhex(value[5:]).decode()}"  # after tag and a length of one octet
+    except ValueError:
+        return part

@@ -32,6 +32,7 @@ from mssgw.dossier.session import NOBODY, Interrupted, Session, finished, stoppe
 from mssgw.dossier.setup import Setup
 from mssgw.dossier.trail import Trail
 from mssgw.dossier.values import Access, AskPin
+from mssgw.dossier.wire_settings import WireSetting, wire_settings
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,10 @@ class DmpService:
         """The checks of this workstation, for one actor or for all of them. Asks for no PIN. Raises NotSetUp."""
         station = Setup.of(self.config, self.file).station(address)
         return await asyncio.to_thread(examine, station, self.now())
+
+    async def wire_settings(self) -> tuple[WireSetting, ...]:
+        """What is sent to the DMP by which setting, and where each value comes from. Raises NotSetUp, BadCode, BadSettings."""
+        return await asyncio.to_thread(wire_settings, Setup.of(self.config, self.file))
 
     async def card(self, address: str = "") -> CardSeen:
         """The professional's card in the reader, without a PIN. Raises NotSetUp, CardError, CardExpired."""

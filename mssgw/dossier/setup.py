@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -14,8 +16,9 @@ from dmp_connector.card.pkcs11 import KNOWN_MODULES
 from dmp_connector.doctor import Station
 from dmp_connector.dossier.desk import DeskRules
 from dmp_connector.errors import DmpError
-from dmp_connector.model import Actor, AuthenticationMode, Code, Practitioner, Structure
-from dmp_connector.settings import DmpSettings, Limits, Software
+from dmp_connector.model import Actor, AuthenticationMode, Code, KeyPolicy, Practitioner, Structure
+from dmp_connector.settings import Actions, DmpSettings, Limits, Software, VihfSettings
+from dmp_connector.signer import Algorithm
 from dmp_connector.store import DmpStore, StoreKeys, tables
 from mssgw import __version__
 from mssgw.core.config import Config, Secret
@@ -27,6 +30,7 @@ from mssgw.core.texts import Message, message
 
 _LABEL = b"mssgw dmp store"  # HKDF info: no other key of the node comes out of this
 _G15, _SPECIALITY, _SECTOR = "1.2.250.1.71.1.2.7", "1.2.250.1.71.4.2.5", "1.2.250.1.71.4.2.4"
+_ALGORITHMS = {"rsa-sha256": Algorithm.RSA_SHA256, "rsa-sha1": Algorithm.RSA_SHA1}
 _KINDS = {"card": AuthenticationMode.DIRECT, "psc": AuthenticationMode.AIR, "structure": AuthenticationMode.INDIRECT}
 
 
@@ -85,13 +89,36 @@ class Setup:
             key=None if relay or table.key is None else table.key.path,
             relay=relay,
             system_oid=table.system_oid,
-            software=Software("mssgw", __version__, homologation=table.homologation.read().decode().strip() if table.homologation else ""),
+            **self._protocol(),
+            software=self._software(table.homologation.read().decode().strip() if table.homologation else ""),
+            vihf=self._vihf(),
             legacy_dossier_management=table.legacy_dossier_management,
             production=table.production,
             limits=Limits(document_bytes=2 * table.max_pdf_octets),
             trace=trace,
             trace_in_production=table.trace_in_production,
         )
+
+    def _software(self, homologation: str) -> Software:
+        vihf = self.table.vihf
+        return Software(vihf.lps_name, vihf.lps_version or __version__, vihf.lps_id or self.table.system_oid, homologation)
+
+    def _vihf(self) -> VihfSettings:
+        fields = msgspec.structs.asdict(self.table.vihf)
+        own = {name: value for name, value in fields.items() if not name.startswith("lps_")}
+        return VihfSettings(**own | {"algorithm": _ALGORITHMS[self.table.vihf.algorithm]})
+
+    def _protocol(self) -> dict[str, Any]:
+        fields = msgspec.structs.asdict(self.table.protocol)
+        code = fields.pop("update_content_type")
+        return fields | {
+            "actions": Actions(fields.pop("action_td0_2"), fields.pop("action_td0_5"), fields["actions"]),
+            "xades_algorithm": _ALGORITHMS[fields.pop("signature")],
+            "xades_canonical": fields.pop("signature_canonical"),
+            "processing_code": "" if fields["processing_code"] == "auto" else fields["processing_code"],
+            "ins_keys": {oid: KeyPolicy(policy) for oid, policy in fields["ins_keys"].items()},
+            "update_content_type": codes.load(self.table.value_sets).content_type.require(code),
+        }
 
     @property
     def rules(self) -> DeskRules:

@@ -36,7 +36,16 @@ name = "alpha.test"
 
 
 def table(name: str, values: dict[str, Any]) -> str:
-    return f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items())
+    """A table of TOML; a dictionary in it is a table of its own, one in that stands in its line."""
+    own = "".join(f"{k} = {_toml(v)}\n" for k, v in values.items() if not isinstance(v, dict) or "." in name)
+    inner = (table(f"{name}.{k}", v) for k, v in values.items() if isinstance(v, dict) and "." not in name)
+    return f"[{name}]\n" + own + "".join(inner)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
 
 
 def write_node(directory: Path, dmp: dict[str, Any], actors: dict[str, dict[str, Any]], signing: dict[str, str]) -> Path:

@@ -17,6 +17,7 @@ from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText
 from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
 from mssgw.core.texts import Message
 from mssgw.dossier.service import CardSeen
+from mssgw.dossier.wire_settings import WireSetting
 
 app = typer.Typer()
 
@@ -35,17 +36,27 @@ def _check(one: Check) -> dict[str, Any]:
     return french | {"holds": one.holds, "needed": one.needed} | {f"{name}_en": said.en if said else "" for name, said in words.items()}
 
 
+def _setting_line(one: WireSetting) -> Message:
+    return say("dmp.setting", name=one.name, value=one.value, origin=one.origin)
+
+
+def _setting(one: WireSetting) -> dict[str, Any]:
+    return {"name": one.name, "value": one.value.fr, "origin": one.origin.fr, "value_en": one.value.en, "origin_en": one.origin.en}
+
+
 @app.command()
 def doctor(config: ConfigFile, address: Who = "", json: Json = False) -> None:
-    """Is this workstation ready: readers, components, cards, certificates. Asks for no PIN. Status 1 when something needed is missing."""
+    """Is this workstation ready: readers, components, cards, certificates, and what is sent to the DMP by which setting. Asks for no PIN.
+    Status 1 when something needed is missing."""
     try:
         checks = run(service(config).doctor(address))
+        settings = run(service(config).wire_settings())
     except DmpError as error:
         refused(error, json=json)
-    text = both(*map(_line, checks))
+    text = both(*map(_line, checks), *map(_setting_line, settings))
     document = [_check(c) for c in checks]
     bad = [c for c in checks if c.needed and not c.holds]
-    output(text, json=json, document={"ok": not bad, "checks": document})
+    output(text, json=json, document={"ok": not bad, "checks": document, "settings": [_setting(s) for s in settings]})
     raise typer.Exit(1 if bad else 0)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mssgw.core.config.base import Mistakes, Secret, Settings, check_store, sqlite_file
+from mssgw.core.config.dmp_wire import DmpProtocol, DmpVihf
 from mssgw.core.errors import Mistake
 from mssgw.core.texts import Message, message
 
@@ -89,6 +90,10 @@ class Dmp(Settings, frozen=True):
             description="Program (and arguments) of the licensed Vitale API that prints the card as JSON; empty for the simulated card over PC/SC."
         ),
     ] = ()
+    protocol: Annotated[
+        DmpProtocol, Meta(description="What the guide of the DMP decides: addresses, codes, forms. `mssgw dmp doctor` shows it.")
+    ] = DmpProtocol()
+    vihf: Annotated[DmpVihf, Meta(description="The same of the assertion of who asks (VIHF).")] = DmpVihf()
 
     def __post_init__(self) -> None:
         try:

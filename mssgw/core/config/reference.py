@@ -54,13 +54,22 @@ def _table(name: str, kind: Any, note: str) -> Iterator[str]:
     table = next(one for one in (get_args(kind) or (kind,)) if isinstance(one, type) and issubclass(one, Settings))
     yield f"\n# {note}"
     yield f"#[[{name}]]" if several else f"#[{name}]"
+    inner = [(setting, value_kind, sentence) for setting, value_kind, sentence, _ in _fields(table) if _is_table(value_kind)]
     for setting, value_kind, sentence, field in _fields(table):
+        if _is_table(value_kind):
+            continue
         yield f"# {sentence} ({_kind(value_kind)}{', required' if field.required else ''})"
         if field.required:
             yield f"#{setting} = {_example(setting, value_kind)}"
         else:
             default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
             yield f"#{setting} = {_toml(default)}" if default is not None else f"#{setting} ="
+    for setting, value_kind, sentence in inner:
+        yield from _table(f"{name}.{setting}", value_kind, sentence)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def _kind(kind: Any) -> str:
@@ -71,6 +80,8 @@ def _kind(kind: Any) -> str:
         return " | ".join(get_args(kind))
     if get_origin(kind) in (types.UnionType, typing.Union):
         return ", ".join(_kind(one) for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is dict:
+        return "table of text"
     if get_origin(kind) is tuple:
         return "list of " + _kind(get_args(kind)[0])
     return _KINDS.get(kind, getattr(kind, "__name__", str(kind)))
@@ -106,6 +117,8 @@ def _example(setting: str, kind: Any) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "{}"  # a default is empty
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(one) for one in value) + "]"
     return str(value) if isinstance(value, int | float) else f'"{value}"'

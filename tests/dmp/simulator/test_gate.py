@@ -93,7 +93,7 @@ def test_old_and_future_assertions(send, at: timedelta) -> None:
 
 def test_thirty_seconds_whatever_the_conditions_say(send) -> None:
     with pytest.raises(AssertionRefused):
-        send(at=timedelta(seconds=-40), settings=VihfSettings(lifetime_seconds=28800))
+        send(at=timedelta(seconds=-40), settings=VihfSettings(conditions=True, lifetime_seconds=28800))
     with pytest.raises(AssertionRefused):
         send(at=timedelta(seconds=-40), settings=VihfSettings(conditions=False))
     send(at=timedelta(seconds=-20))
@@ -198,8 +198,8 @@ def test_the_patient_of_the_message_is_the_patient_of_the_vihf(send, simulator: 
     [
         VihfSettings(version="4.0"),
         VihfSettings(access_mode_system="1.2.250.1.213.1.1.4.336"),
-        VihfSettings(mode_attribute="Authentification_mode"),
-        VihfSettings(conditions=False),
+        VihfSettings(attributes={"Authentification_mode": "Authentification_Mode"}),
+        VihfSettings(conditions=True),
         VihfSettings(not_after_name="NotAfter"),
     ],
 )

@@ -19,7 +19,7 @@ from lxml import etree
 from dmp_connector.client import Call, Dmp
 from dmp_connector.errors import AccessDenied, AssertionRefused, DocumentUnknown, NoDossier, Refused, RegistryRefused
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, AvailabilityStatus, Code, Document, Ins, Visibility
-from dmp_connector.proof import vihf
+from dmp_connector.proof import dsig, vihf
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import FileSigner, subject_text
 from dmp_connector.wire.xml import serialise
@@ -101,8 +101,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "no sector": (attribute("Secteur_Activite", None), "Secteur_Activite"),
     "unknown sector": (attribute("Secteur_Activite", "SA99^1.2.250.1.71.4.2.4"), "Secteur_Activite"),
     "sector without system": (attribute("Secteur_Activite", "SA07"), "Secteur_Activite"),
-    "no authentication mode": (attribute("Authentification_Mode", None), "authentication mode"),
-    "other authentication mode": (attribute("Authentification_Mode", "FORTE"), "authentication mode"),
+    "no authentication mode": (attribute("Authentification_mode", None), "authentication mode"),
+    "other authentication mode": (attribute("Authentification_mode", "FORTE"), "authentication mode"),
     "no resource": (attribute("Ressource_URN", None), "Ressource_URN"),
     "other resource": (attribute("Ressource_URN", "urn:ror"), "Ressource_URN"),
     "no patient": (attribute(vihf.RESOURCE_ID, None), "patient"),
@@ -122,10 +122,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
 def test_a_vihf_with_something_missing_or_wrong(send, dmp_signer: FileSigner, doctor: Actor, simulator, name: str) -> None:  # noqa: F811
     change, said = CHANGES[name]
     person = simulator.config.patients[0]
-    call, settings = Call(doctor, Ins(person.ins, person.oid)), VihfSettings()
+    call, settings = Call(doctor, Ins(person.ins, person.oid)), VihfSettings(conditions=True)
     element = vihf.build(call, Software("lps", "1"), settings, issuer=subject_text(dmp_signer.certificate), now=datetime.now(UTC))
     change(element)
-    vihf.sign(element, dmp_signer, settings)  # signed as it stands: only its content is wrong
+    dsig.sign_enveloped(element, settings.algorithm, dmp_signer)  # signed as it stands: only its content is wrong
     with pytest.raises(AssertionRefused, match=said):
         send(assertion=serialise(element))
 
@@ -141,7 +141,7 @@ def test_a_confidentiality_the_dmp_does_not_handle(send, dmp_signer: FileSigner,
     call, settings = Call(doctor, Ins(person.ins, person.oid), secret=True), VihfSettings()
     element = vihf.build(call, Software("lps", "1"), settings, issuer=subject_text(dmp_signer.certificate), now=datetime.now(UTC))
     next(element.iter(f"{{{vihf.HL7}}}Confidentiality")).set("code", "MASQUE_PS")
-    vihf.sign(element, dmp_signer, settings)
+    dsig.sign_enveloped(element, settings.algorithm, dmp_signer)
     with pytest.raises(AssertionRefused, match="confidentiality-code"):
         send(assertion=serialise(element))
 
