@@ -62,7 +62,7 @@ class Actions:
     """SOAP actions that the sources spell differently."""
 
     td0_2: str = "urn:hl7-org:v3:PRPA_IN201307UV02"  # an editor kit sends ...201308UV02
-    td0_5: str = "urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery"  # IHE: urn:hl7-org:v3:PRPA_IN201305UV02
+    td0_5: str = "urn:hl7-org:v3:PRPA_IN201305UV02"  # a kit: urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery
     others: Mapping[str, str] = field(default_factory=dict)  # transaction ("TD1.6") -> action, where a server wants another
 
 
@@ -111,7 +111,7 @@ class DmpSettings:
     answer_dates: tuple[str, ...] = ("%Y%m%d%H%M%S", "%Y%m%d")  # of TD0.4 and TD1.6 (strptime), in UTC
     ins_oids: tuple[str, ...] = ()  # those that count as an INS; empty: by environment, in production without those of tests
     ins_oid: str = ""  # of a number that was typed, or that INSi named by .8; empty: by environment, .8 or .10
-    processing_code: Literal["", "P", "T", "D"] = ""  # HL7: production, training, debugging; empty: by environment, P or T
+    processing_code: Literal["", "P", "T", "D"] = ""  # HL7: production, training, debugging; empty: by environment, P or D
     legacy_dossier_management: bool = False  # TD1.1, TD1.2, TD1.4, TD1.5 (docs/reference/dmp.md 1.5)
     mask_and_hide_together: bool = True  # param-lps cumul-invisible_patient-masque_ps
     ins_keys: Mapping[str, KeyPolicy] = field(default_factory=dict)  # OID -> what a wrong key of a typed INS means; refused where unsaid
@@ -142,7 +142,7 @@ class DmpSettings:
     def _by_environment(self) -> dict[str, object]:
         if self.production:
             return {"processing_code": "P", "ins_oid": InsKind.NIR.value, "ins_oids": (InsKind.NIR.value, InsKind.NIA.value)}
-        return {"processing_code": "T", "ins_oid": InsKind.NIR_TEST.value, "ins_oids": INS_OIDS}
+        return {"processing_code": "D", "ins_oid": InsKind.NIR_TEST.value, "ins_oids": INS_OIDS}
 
     def in_dmp(self, ins: Ins) -> Ins:
         """The number as this DMP has it: INSi names a NIR by the OID of production on the test platform too."""

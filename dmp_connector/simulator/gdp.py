@@ -14,6 +14,7 @@ from dmp_connector.hl7v3 import names
 from dmp_connector.hl7v3.common import (
     Frame,
     add,
+    control_act,
     find,
     new_interaction,
     nil,
@@ -56,14 +57,14 @@ class Gdp:
             return self._rejected(root, frame_id, refusal("SIMUnknownReason", f"reasonCode {reason}"))
         if record is None or not record.exists:
             self._acknowledge(root, frame_id)
-            self._query_ack(self._act(root), payload, "NF")
+            self._query_ack(self._act(root, names.Reason(reason)), payload, "NF")
             return root
         full = reason == names.Reason.READ
         if not full:
             self._attention(root, record, visitor)
         self._acknowledge(root, frame_id)
-        act = self._act(root)
-        patient = self._event(act, record, full=full)
+        act = self._act(root, names.Reason(reason))
+        patient = self._event(act, record, full=full, status="completed")
         observation(patient, names.INTERNET_ACCOUNT, record.access is not None, system=names.INTERNET_ACCOUNT_SYSTEM)
         observation(patient, names.ATTACHED_TO_MES, record.attached_to_mes)
         for code, opposed in (
@@ -216,13 +217,13 @@ class Gdp:
         self._act(root)
         return root
 
-    def _act(self, root: etree._Element) -> etree._Element:
-        return add(root, "controlActProcess", classCode="CACT", moodCode="EVN")
+    def _act(self, root: etree._Element, reason: names.Reason | None = None) -> etree._Element:
+        return control_act(root, reason)
 
-    def _event(self, act: etree._Element, record: Record, *, full: bool, ins_first: bool = False) -> etree._Element:
+    def _event(self, act: etree._Element, record: Record, *, full: bool, ins_first: bool = False, status: str = "active") -> etree._Element:
         subject = add(act, "subject", typeCode="SUBJ", contextConductionInd="false")
         event = add(subject, "registrationEvent", classCode="REG", moodCode="EVN")
-        add(event, "statusCode", code="active")
+        add(event, "statusCode", code=status)
         patient = add(add(event, "subject1", typeCode="SBJ"), "patient", classCode="PAT")
         ins = record.data.patient.ins
         identifiers = [(InsKind.INS_C.value, old_identifier(ins)), (ins.oid, ins.value)]  # the DMP sends the older one too, mostly first

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -163,7 +164,8 @@ class Simulator:
         return self._success(envelope, answer, parts, multipart=service == "repository")
 
     def _success(self, envelope: soap.Envelope, answer: bytes, parts: list[mtom.Part], *, multipart: bool) -> tuple[int, str, bytes]:
-        action = f"{envelope.action}Response"
+        named = re.match(rb"<(?:\w+:)?(PRPA_IN\d+UV02)\b", answer)  # an answer of HL7 V3 is the action, the others are a Response
+        action = f"urn:hl7-org:v3:{named[1].decode()}" if named else f"{envelope.action}Response"
         body = soap.compose(answer, action=action, relates_to=envelope.message_id)
         return (200, *mtom.encode(body, parts, action)) if multipart else (200, soap.content_type(action), body)
 

@@ -37,6 +37,12 @@ _DERIVED = {
     "dmp.vihf.algorithm": "dmp.origin-program",  # the samples have rsa-sha1
     "dmp.protocol.signature": "dmp.origin-program",
     "dmp.vihf.lifetime_seconds": "dmp.origin-air",
+    "dmp.vihf.not_after_name": "dmp.origin-saml",
+    "dmp.protocol.update_content_type": "dmp.origin-program",
+    "dmp.protocol.ins_keys": "dmp.origin-program",
+    "dmp.protocol.mask_and_hide_together": "dmp.origin-param-lps",
+    "dmp.vihf.access_mode_names.bris_de_glace": "dmp.origin-nos",
+    "dmp.vihf.access_mode_names.centre_15": "dmp.origin-nos",
     "dmp.homologation": "dmp.origin-nobody",
     **{f"dmp.protocol.service_urls.{name}": "dmp.origin-url" for name in SERVICES},
 }

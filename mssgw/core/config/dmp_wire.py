@@ -35,7 +35,7 @@ class DmpProtocol(Settings, frozen=True):
     )
     processing_code: Annotated[
         Literal["auto", "P", "T", "D"],
-        Meta(description="HL7 processingCode: production, training, debugging; auto: P in production, else T."),
+        Meta(description="HL7 processingCode: production, training, debugging; auto: P in production, else D."),
     ] = "auto"
     ins_oid: Annotated[
         str,
@@ -60,9 +60,7 @@ class DmpProtocol(Settings, frozen=True):
         "%Y%m%d",
     )
     action_td0_2: Annotated[str, Meta(description="SOAP action of TD0.2 and TD1.3a.")] = "urn:hl7-org:v3:PRPA_IN201307UV02"
-    action_td0_5: Annotated[str, Meta(description="SOAP action of TD0.5.")] = (
-        "urn:ihe:iti:pdqv3:2007:PDQSupplier_Service:findCandidatesQuery"
-    )
+    action_td0_5: Annotated[str, Meta(description="SOAP action of TD0.5.")] = "urn:hl7-org:v3:PRPA_IN201305UV02"
     actions: Annotated[dict[str, str], Meta(description='SOAP actions of other transactions, as { "TD1.6" = "urn:..." }.')] = field(
         default_factory=dict
     )

@@ -13,7 +13,7 @@ def test_doctor_shows_every_setting_of_the_wire_and_who_decided_it(mssgw, write_
     assert shown["dmp.vihf.version"] == ("4.0", "the configuration")
     assert shown["dmp.vihf.access_mode_system_name"] == ("mode acces VIHF 2.0", "default, by the official samples")
     assert shown["dmp.vihf.lps_id"] == ("1.2.250.1.213.1.1.9.1", "default, [dmp] system_oid")
-    assert shown["dmp.protocol.processing_code"] == ("T", "default, by [dmp] production")
+    assert shown["dmp.protocol.processing_code"] == ("D", "default, by [dmp] production")
     assert shown["dmp.protocol.service_urls.registry"] == ("https://127.0.0.1:9/r", "the configuration")
     assert shown["dmp.protocol.service_urls.patients"][0].endswith("/services/patients")
     assert shown["dmp.homologation"] == ("absent", "not in the configuration")

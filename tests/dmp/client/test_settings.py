@@ -112,14 +112,14 @@ PROTOCOL: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
     "receiver_oid": ("1.2.3.4", exists, b'<id root="1.2.3.4"/>', b'root="1.2.250.1.213.4.1.1.1"'),
     "receiver_name": ("DMP-TEST", exists, b"<softwareName>DMP-TEST<", b"<softwareName>DMP<"),
     "repository_oid": ("1.2.3.5", retrieved, b"RepositoryUniqueId>1.2.3.5<", b"RepositoryUniqueId>1.2.250.1.213.4.1.1.1.2<"),
-    "processing_code": ("D", exists, b'processingCode code="D"', b'processingCode code="T"'),
+    "processing_code": ("T", exists, b'processingCode code="T"', b'processingCode code="D"'),
     "ins_oid": (
         "1.2.250.1.213.1.4.11", named_by_insi,
         b'root="1.2.250.1.213.1.4.11" extension="279035121518989"', b'root="1.2.250.1.213.1.4.10" extension="279035121518989"',
     ),
     "start_date_format": ("%d%m%Y", listed, b"startDate>31012020<", b"startDate>20200131000000<"),
     "action_td0_2": ("urn:x", exists, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201307UV02<"),
-    "action_td0_5": ("urn:x", found, b">urn:x<", b":findCandidatesQuery<"),
+    "action_td0_5": ("urn:x", found, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201305UV02<"),
     "actions": ({"TD1.6": "urn:x"}, professionals, b">urn:x<", b":listAuthorizationByPatient<"),
     "signature": ("rsa-sha1", submitted, SHA1, b""),
     "signature_canonical": (False, submitted, b"", b"urn:oid:1.2.3\"><ds:Transforms>"),
@@ -230,7 +230,7 @@ def test_a_typed_number_whose_key_is_wrong(settings_of) -> None:
 
 def test_the_environment_decides_what_is_not_set(settings_of) -> None:
     usual, production = settings_of(), settings_of(production=True)
-    assert (usual.processing_code, usual.ins_oid) == ("T", InsKind.NIR_TEST)
+    assert (usual.processing_code, usual.ins_oid) == ("D", InsKind.NIR_TEST)
     assert (production.processing_code, production.ins_oid) == ("P", InsKind.NIR)
     assert production.ins_oids == (InsKind.NIR, InsKind.NIA)
     assert set(usual.ins_oids) == {InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO}

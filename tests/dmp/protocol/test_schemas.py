@@ -157,7 +157,7 @@ async def test_every_request_and_every_registry_answer_is_valid(dmp_running: Run
             require_signed(request, dmp_running)
         reply = soap.read(answer_type, answer, dmp_running.settings.limits)
         assert reply.payload is not None
-        if "hl7-org" not in reply.payload.tag and "asip:ci-sis:gdp" not in reply.payload.tag:  # NE2008 lacks the answers' interactions
+        if name == "TD0.5" or not any(ns in reply.payload.tag for ns in ("hl7-org", "asip:ci-sis:gdp")):  # NE2008 has 201306 only
             answered.setdefault(name, set()).add(schemas.require_valid(reply.payload, reply.parts))
     assert {name for name, kinds in validated.items() if kinds == {""}} == PROPRIETARY
     assert {name for name, kinds in answered.items() if kinds == {""}} == PROPRIETARY
