@@ -86,13 +86,17 @@ async def test_insi_has_a_relay_of_its_own_with_the_cards_key(config, cps, simul
     running, _ = simulator
     with in_thread(Simulator(running.config)) as other:
         added = f'[dmp]\ninsi_url = "https://localhost:{other}/insi"\ninsi_authorisation = "I"\n'
-        config.write_text(config.read_text().replace("[dmp]\n", added))
+        config.write_text(config.read_text().replace("[dmp]\n", added) + 'billing_id = "991130972"\n')
         reading, writing = os.pipe()
         os.write(writing, cps.pin.encode() + b"\n")
         os.close(writing)
         monkeypatch.setenv("MSSGW_PIN_FD", str(reading))
         service = DmpService(load(config), config)
-        async with service.session("jeanne@alpha.test", pin=ask_pin) as opened, opened.core.insi() as insi:
+        traces = tmp_path / "traces"
+        async with service.session("jeanne@alpha.test", pin=ask_pin, trace=traces) as opened, opened.core.insi() as insi:
             found = await insi.by_traits("Patient", "Marie", Sex.F, date(1979, 3, 28))
             assert found.require_found().ins.value == next(p for p in running.config.patients if p.name == "PATIENT").ins
             assert opened.core.relay.running
+            (asked,) = traces.glob("*INSi*request*")
+            holder = opened.core.actor.practitioner.id.encode()
+    assert b'<saml2:NameID NameQualifier="CPS">' + holder in asked.read_bytes()  # signed by the card: the simulator has verified it
