@@ -14,7 +14,7 @@ __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 async def test_aioimaplib_is_informed_of_new_mail_in_idle(small_house: MailServer) -> None:
     other = await small_house.login()
     await fill(other, 1)
-    client = aioimaplib.IMAP4_SSL("localhost", small_house.implicit[1], timeout=20, ssl_context=small_house.tls)
+    client = aioimaplib.IMAP4_SSL("127.0.0.1", small_house.implicit[1], timeout=20, ssl_context=small_house.tls)
     await client.wait_hello_from_server()
     assert (await client.login("alice@alpha.mssante.test", "secret")).result == "OK"
     assert (await client.select("INBOX")).result == "OK"

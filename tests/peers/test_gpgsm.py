@@ -52,7 +52,7 @@ class Gpgsm:
         """Has it hold this certificate and its key, which is put where its agent keeps keys.
 
         It can't read every PKCS#12. 2.2.40 derives another key when an octet of the salted passphrase becomes zero at the left
-        (RFC 7292 B.2 step 6C: it drops leading zeros), by chance in 2 of 100 files: "decryption failed, possibly bad passphrase".
+        (the derivation of PKCS#12 in 3DES: it drops leading zeros), by chance in 2 of 100 files: "decryption failed, possibly bad passphrase".
         One with an elliptic key makes it crash.
         """
         self("--import", self.workplace.file(f"{address}.crt", who.der))
