@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from dmp_connector.hl7v3.common import (
     nil,
     observation,
     person,
+    person_name,
     read_day,
     read_observations,
     read_person,
@@ -37,6 +39,14 @@ from dmp_connector.simulator.world import Grant, Record, World, closed, old_iden
 GDP = "asip:ci-sis:gdp:2010"
 _TYPE = f"{{{names.XSI}}}type"
 _MATCH_FLOOR = 60
+
+
+class Traits(enum.Enum):
+    """How much of a person an answer shows."""
+
+    ALL = "everything administrative"
+    STRICT = "the strict traits, and no name of use (TD0.2)"
+    NAMES = "names only (TD1.1)"
 
 
 class Gdp:
@@ -64,7 +74,7 @@ class Gdp:
             self._attention(root, record, visitor)
         self._acknowledge(root, frame_id)
         act = self._act(root, names.Reason(reason))
-        patient = self._event(act, record, full=full, status="completed")
+        patient = self._event(act, record, Traits.ALL if full else Traits.STRICT, status="completed")
         observation(patient, names.INTERNET_ACCOUNT, record.access is not None, system=names.INTERNET_ACCOUNT_SYSTEM)
         observation(patient, names.ATTACHED_TO_MES, record.attached_to_mes)
         for code, opposed in (
@@ -106,7 +116,7 @@ class Gdp:
         add(add(acknowledgement, "targetMessage"), "id", root=frame_id[0], extension=frame_id[1])
         act = self._act(root)
         for percent, record in sorted(found, key=lambda pair: -pair[0]):
-            patient = self._event(act, record, full=True, ins_first=True)
+            patient = self._event(act, record, Traits.ALL, ins_first=True)
             match = add(add(patient, "subjectOf1", typeCode="SBJ"), "queryMatchObservation", classCode="OBS", moodCode="EVN")
             add(match, "code", code=names.MATCH, codeSystem=names.OBSERVATIONS)
             add(match, "value", value=str(percent)).set(_TYPE, "INT")
@@ -134,12 +144,14 @@ class Gdp:
             return wrapper
         root, frame_id = self._answer(accepted, payload)
         self._acknowledge(root, frame_id)
-        patient = self._event(self._act(root), record, full=True)
+        brief = accepted == "PRPA_IN201312UV02"  # identifiers and names are all that PRPA_MT201304UV02 has place for
+        patient = self._event(self._act(root), record, Traits.NAMES if brief else Traits.ALL)
         for code, opposed in (
             (names.OPPOSES_BRIS_DE_GLACE, record.oppositions.bris_de_glace),
             (names.OPPOSES_CENTRE_15, record.oppositions.centre_15),
         ):
-            observation(patient, code, bool(opposed))
+            if not brief:
+                observation(patient, code, bool(opposed))
         wrapper.append(root)
         return wrapper
 
@@ -220,7 +232,9 @@ class Gdp:
     def _act(self, root: etree._Element, reason: names.Reason | None = None) -> etree._Element:
         return control_act(root, reason)
 
-    def _event(self, act: etree._Element, record: Record, *, full: bool, ins_first: bool = False, status: str = "active") -> etree._Element:
+    def _event(
+        self, act: etree._Element, record: Record, traits: Traits, *, ins_first: bool = False, status: str = "active"
+    ) -> etree._Element:
         subject = add(act, "subject", typeCode="SUBJ", contextConductionInd="false")
         event = add(subject, "registrationEvent", classCode="REG", moodCode="EVN")
         add(event, "statusCode", code=status)
@@ -232,8 +246,12 @@ class Gdp:
         add(patient, "statusCode", code="terminated" if record.closure else "active")
         if record.closure and record.closure.at:
             add(add(patient, "effectiveTime"), "high", value=f"{record.closure.at:%Y%m%d}")
-        data = record.data if full else AdministrativeData(replace(record.data.patient, used_name=names.NO_USED_NAME))
-        person(patient, data)
+        if traits is Traits.NAMES:
+            element = add(patient, "patientPerson", classCode="PSN", determinerCode="INSTANCE")
+            person_name(element, record.data.patient, record.data.civility)
+        else:
+            strict = AdministrativeData(replace(record.data.patient, used_name=names.NO_USED_NAME))
+            person(patient, record.data if traits is Traits.ALL else strict)
         nil(patient, "providerOrganization", classCode="ORG", determinerCode="INSTANCE")
         entity = add(add(event, "custodian", typeCode="CST"), "assignedEntity", classCode="ASSIGNED")
         add(entity, "id", root="1.2.250.1.213.4.1.1.1")

@@ -190,6 +190,15 @@ async def test_a_service_may_have_an_address_of_its_own(asked) -> None:
     assert (await asked(listed, protocol=apart)).url.endswith("/patientsSpecific")
 
 
+async def test_the_homologation_number_is_sent_out_of_its_file(asked, tmp_path: Path) -> None:
+    (tmp_path / "homologation").write_text("H-1234\n")
+    assert b"LPS_ID_HOMOLOGATION_DMP" not in (await asked(exists)).octets
+    sent = (await asked(exists, homologation="file:homologation")).octets
+    assert (
+        b'"LPS_ID_HOMOLOGATION_DMP"><saml2:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema" xsi:type="xs:string">H-1234<' in sent
+    )
+
+
 async def test_the_life_of_an_assertion_is_sent_where_conditions_are(asked) -> None:
     sent = (await asked(exists, vihf={"conditions": True, "not_after_name": "NotAfter", "lifetime_seconds": 8})).octets
     facts = sent.partition(b"<saml2:Conditions ")[2].partition(b">")[0].decode()

@@ -1,7 +1,8 @@
 """The schemas of HL7, OASIS and IHE as validators. A test that asks them is marked `needs_schemas`.
 
 NE2008 lacks PRPA_IN201307, 311 and 314: their wrapper is that of a sister interaction in the set, their
-payload is the MT schema that belongs to them, so the driver is the sister's file with the names changed.
+payload is the MT schema that belongs to them, so the driver is the sister's file with the names changed. Whoever has NE2009, in which the
+DMP answers (201308, 312, 315), puts it beside NE2008: then these are validated too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.material import BESIDE
 SCHEMAS = BESIDE / "schemas"
 needs_schemas = pytest.mark.material("schemas/hl7v3", "schemas/xds")
 _HL7 = SCHEMAS / "hl7v3" / "NE2008" / "multicacheschemas"
+_NE2009 = SCHEMAS / "hl7v3" / "NE2009" / "multicacheschemas"
 
 
 @functools.cache
@@ -38,6 +40,9 @@ def hl7(interaction: str) -> etree.XMLSchema:
         "PRPA_IN201311UV02": ("PRPA_IN201301UV02", _REQUEST),
         "PRPA_IN201314UV02": ("PRPA_IN201302UV02", _REQUEST),
     }
+    own = _NE2009 / f"{interaction}.xsd"
+    if own.exists() and interaction not in ("PRPA_IN201305UV02", "PRPA_IN201306UV02"):  # ITI-47 is NE2008
+        return etree.XMLSchema(etree.parse(own))
     sister, replacements = changes[interaction]
     text = (_HL7 / f"{sister}.xsd").read_text("utf-8")
     for old, new in [(sister, interaction), *replacements]:
@@ -109,6 +114,14 @@ def _declared(field: str) -> str:
         restricted = f'<xs:simpleType><xs:restriction base="xs:string">{values}</xs:restriction></xs:simpleType>'
         return f'<xs:element name="{name}"{occurs}>{restricted}</xs:element>'
     return f'<xs:element name="{name}" type="{kind if ":" in kind else f"s:{kind}" if kind else "xs:string"}"{occurs}/>'
+
+
+def require_valid_answer(payload: etree._Element, parts: dict[str, mtom.Part]) -> str:
+    """The same for an answer; "" also for one of NE2009, where that is not there."""
+    inner = payload[0] if str(etree.QName(payload).namespace).startswith("asip:ci-sis:gdp") else payload
+    name = etree.QName(inner)
+    known = name.localname == "PRPA_IN201306UV02" or (_NE2009 / f"{name.localname}.xsd").exists()
+    return "" if name.namespace == "urn:hl7-org:v3" and not known else require_valid(inner, parts)
 
 
 REMOVED = ("createPatientAccess", "patientOTPUpdate", "updatePatientAccess")
