@@ -8,6 +8,7 @@ level 1 document, and the copies in a structured one. A Content-Security-Policy 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lxml import etree
 
 from dmp_connector.cda.attached import Attached, Beside, Inside, attach
 from dmp_connector.cda.banner import author_of, banner, identity
-from dmp_connector.cda.read import NS, V3, Cda, text_of
+from dmp_connector.cda.read import NS, V3, Cda, tag, text_of
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.documents import DocumentEntry
 from dmp_connector.paper.printer import Layout
@@ -28,6 +29,8 @@ _POLICY = (
 )
 _MAX_DEPTH = 60
 _WIDE, _VERY_WIDE = 7, 12  # columns of a table that gets smaller letters
+_LONG = re.compile(r"\S{17}")  # a word that may have to break anywhere, lest it push the next columns off the sheet
+_CELLS = (tag("td"), tag("th"))
 
 # Narrative element -> HTML element. An element that is not here is shown as its text.
 _TAGS = {
@@ -96,6 +99,7 @@ class _Page:
     def __init__(self, document: Cda, attached: Attached) -> None:
         self._attached = attached
         self._media = {e.get("ID"): e for e in document.root.iter(f"{{{V3}}}observationMedia") if e.get("ID")}
+        self._long = set(_long_cells(document.root))
         self._pdfs = [e for e in document.root.iter(f"{{{V3}}}value") if e.get("mediaType") == "application/pdf"]
 
     def section(self, section: etree._Element, level: int) -> str:
@@ -155,6 +159,8 @@ class _Page:
             styles.append("footnote")
         if name == "table":
             styles += _width(element)
+        if element in self._long:
+            styles.append("long")
         if element.get("align") in _ALIGNED:
             styles.append(f"to-{element.get('align')}")
         if styles:
@@ -189,8 +195,22 @@ _ALIGNED = {"left", "center", "right", "justify"}
 
 def _width(table: etree._Element) -> list[str]:
     """The class of a table with so many columns that its letters are made smaller to fit a sheet."""
-    columns = max((sum(_span(cell) for cell in row) for row in table.iter(f"{{{V3}}}tr")), default=0)
+    rows = (row for part in (table, *table) for row in part if row.tag == tag("tr"))
+    columns = max((sum(_span(cell) for cell in row) for row in rows), default=0)
     return ["very-wide"] if columns >= _VERY_WIDE else ["wide"] if columns >= _WIDE else []
+
+
+def _long_cells(root: etree._Element) -> Iterator[etree._Element]:
+    """The cell around each text with a long word."""
+    for element in root.iter(etree.Element):
+        within = [element] if _LONG.search(element.text or "") else []
+        parent = element.getparent()
+        if parent is not None and _LONG.search(element.tail or ""):
+            within.append(parent)
+        for inner in within:
+            cell = next((e for e in (inner, *inner.iterancestors()) if e.tag in _CELLS), None)
+            if cell is not None:
+                yield cell
 
 
 def _span(cell: etree._Element) -> int:

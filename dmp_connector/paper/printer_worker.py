@@ -191,7 +191,7 @@ class _Press:
             if len(pdf) + len(self._parts) > MAX_PICTURES:
                 raise Refused(PAGES)
             for page in pdf:
-                longest = max(page.get_size()) / 72
+                longest = max(page.get_size()) / 72 or 1.0  # a page without size
                 scale = _DPI / 72 * min(1.0, _A4_INCHES / longest)
                 yield self._encoded(page.render(scale=scale, may_draw_forms=True).to_pil().convert("RGB"), "JPEG")
 

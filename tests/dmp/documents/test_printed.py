@@ -93,6 +93,44 @@ def test_a_prescription_of_many_columns_fits_the_sheet(printer, tmp_path, column
     assert words_beyond_the_margins(path) == []
 
 
+def squeezed(text: str) -> str:
+    """Without blanks and hyphens: a word may be broken between two lines."""
+    return re.sub(r"[\s\u00ad\u2010\u2011-]+", "", text)
+
+
+def lost_words(document: bytes, path: Path) -> list[str]:
+    """Words of the narrative that the sheets do not show."""
+    raw = subprocess.run(["pdftotext", "-raw", path, "-"], check=True, capture_output=True, text=True).stdout
+    shown = squeezed(raw)
+    blocks = read(document).root.iterfind(".//{urn:hl7-org:v3}section/{urn:hl7-org:v3}text")
+    words = (squeezed(word) for block in blocks for text in block.itertext() for word in text.split())
+    return [word for word in words if word not in shown]
+
+
+DIGITS = "".join(map(str, range(300)))
+
+
+@pytest.mark.peer("pdftotext")
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<table><tr><td>{DIGITS}</td>{'<td>voisin</td>' * 8}</tr></table>",
+        f"<table><tr><td><content>x {DIGITS}</content></td><td>a <br/>{DIGITS}</td>{'<td>voisin</td>' * 8}</tr></table>",
+        f"<paragraph>{DIGITS}</paragraph>",
+        "<list><item>a" * 50 + " fin" + "</item></list>" * 50,
+        "<table><tr><td>" * 12 + "mot1 mot2 mot3" + "</td></tr></table>" * 12,
+        f"<table><tr><td>{''.join(f'<paragraph>mot{n}</paragraph>' for n in range(150))}</td><td>b</td></tr></table>",
+        "<table><tr><td colspan='999'>mot1</td></tr><tr><td rowspan='999'>mot2</td></tr></table>",
+    ],
+    ids=["long word", "long word below", "long paragraph", "deep list", "deep table", "row over two sheets", "spans"],
+)
+def test_no_word_leaves_the_sheet_whatever_the_text(printer, tmp_path, text):
+    content = structured(text)
+    path = printed(printer, content, tmp_path)
+    assert lost_words(content, path) == []
+    assert words_beyond_the_margins(path) == []
+
+
 def test_the_same_document_gives_the_same_octets(printer):
     content = structured('<paragraph>x</paragraph><renderMultiMedia referencedObject="A"/>', media("A", "image/png", PNG))
     assert to_pdfa(read(content), printer) == to_pdfa(read(content), printer)
@@ -216,6 +254,13 @@ def test_every_document_of_the_corpus_is_a_pdfa1(corpus):
     assert len(corpus) >= 34
     for path in corpus:
         require_pdfa1(path.read_bytes())
+
+
+@pytest.mark.material(*FOLDERS)
+@pytest.mark.peer("pdftotext")
+def test_every_word_of_the_corpus_is_on_its_sheets(corpus):
+    lost = {path.name: lost_words(source.read_bytes(), path) for source, path in zip(CORPUS, corpus, strict=True)}
+    assert {name: words for name, words in lost.items() if words} == {}
 
 
 @pytest.mark.material(*FOLDERS)
