@@ -17,7 +17,7 @@ from typing import Any
 
 from dmp_connector.errors import BadCode, BadSettings
 from dmp_connector.model.code import Code
-from dmp_connector.model.people import Practitioner
+from dmp_connector.model.people import AUTHOR_SPECIALTIES, PROFESSIONS, Practitioner
 from dmp_connector.texts import message
 
 _HERE = Path(__file__).parent
@@ -25,8 +25,6 @@ _HERE = Path(__file__).parent
 DEFAULT_FOLDER = _HERE / "valuesets" if (_HERE / "valuesets").is_dir() else _HERE.parent / "config" / "dmp"
 
 OID_LOINC = "2.16.840.1.113883.6.1"
-SPECIALTY_SYSTEM = "1.2.250.1.213.1.1.4.5"
-_G15 = "1.2.250.1.71.1.2.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,11 @@ class CodeTables:
 
     def specialty_of(self, practitioner: Practitioner) -> Code | None:
         """JDV_J01 code of a professional: G15_10/SM26 for a doctor, G15_60 for a nurse. None when not in the set."""
-        if practitioner.profession.system not in {_G15, ""}:
+        if practitioner.profession.system not in {PROFESSIONS, ""}:
             return self.specialty.find(practitioner.profession.code)
         bare = f"G15_{practitioner.profession.code}"
         full = f"{bare}/{practitioner.speciality.code}" if practitioner.speciality else bare
-        return self.specialty.find(full, SPECIALTY_SYSTEM) or self.specialty.find(bare, SPECIALTY_SYSTEM)
+        return self.specialty.find(full, AUTHOR_SPECIALTIES) or self.specialty.find(bare, AUTHOR_SPECIALTIES)
 
     def class_for(self, type_code: str) -> Code:
         """classCode from typeCode (ASS_X04). Raises BadCode."""

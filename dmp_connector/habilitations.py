@@ -19,7 +19,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer, BadIns, refusal
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Authorisation, AuthorisationStatus, DossierSummary
-from dmp_connector.model.people import INS_OIDS, Ins, InsKind
+from dmp_connector.model.people import AUTHOR_SPECIALTIES, INS_OIDS, Ins
 from dmp_connector.texts import message
 
 RIGHTS = "urn:si-dmp-habilitations"
@@ -31,7 +31,6 @@ CREATE_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:createPatientAccess"
 UPDATE_OTP = f"{PATIENTS}:PatientSpecificEndPoint:patientOTPUpdate"
 UNBLOCK_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:updatePatientAccess"
 OK = "DMPOk"
-SPECIALITIES = "1.2.250.1.213.1.1.4.5"  # JDV_J01: G15_10/SM26
 ANSWER_DATES = ("%Y%m%d%H%M%S", "%Y%m%d")
 TREATING_DOCTOR = "MEDECIN_TRAITANT"
 
@@ -131,7 +130,7 @@ def _authorisation(row: etree._Element, dates: Sequence[str]) -> Authorisation:
         id=_one(row, "nationalId"),
         id_type=_one(row, "nationalIdType"),
         name=" ".join(filter(None, (_one(row, "firstName"), _one(row, "lastName")))),
-        specialities=tuple(Code(code, SPECIALITIES, label) for code, label in zip_longest(codes, labels[: len(codes)], fillvalue="")),
+        specialities=tuple(Code(code, AUTHOR_SPECIALTIES, label) for code, label in zip_longest(codes, labels[: len(codes)], fillvalue="")),
         status=AuthorisationStatus.FORBIDDEN if mode == ListMode.FORBIDDEN else AuthorisationStatus.VALID,
         since=_moment(_one(row, "startOfAuthorization"), dates),
         last_action=_moment(_one(row, "lastActionDate"), dates),
@@ -164,9 +163,9 @@ def _summary(row: etree._Element, oids: Collection[str], dates: Sequence[str]) -
 
 
 def _ins(row: etree._Element, oids: Collection[str]) -> Ins | None:
-    """None for a patient whom the DMP knows by an identifier of before the INS only."""
+    """None for a patient of whom the DMP names no INS: one of before it only, or of another environment."""
     named = [(_one(i, "nationalId"), _one(i, "nationalIdType")) for i in row if _local(i) == "patientIdentifier"]
-    if named and all(oid in (InsKind.INS_A, InsKind.INS_C) for _, oid in named):
+    if not any(oid in oids for _, oid in named):
         return None
     try:
         return Ins.among(named, oids=oids)

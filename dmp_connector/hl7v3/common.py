@@ -12,7 +12,7 @@ from lxml import etree
 from dmp_connector.errors import BadAnswer
 from dmp_connector.hl7v3 import names
 from dmp_connector.model.dossier import AdministrativeData, DossierState, Oppositions, Representative
-from dmp_connector.model.people import Actor, Ins, Patient, Sex
+from dmp_connector.model.people import AUTHOR_SPECIALTIES, Actor, Ins, Patient, Sex
 from dmp_connector.texts import message
 
 NIL = {f"{{{names.XSI}}}nil": "true"}
@@ -190,7 +190,7 @@ def author(parent: etree._Element, actor: Actor) -> None:
     practitioner, structure = actor.practitioner, actor.structure
     add(entity, "id", root="1.2.250.1.71.4.2.1", extension=practitioner.id)
     role = practitioner.profession.code + (f"/{practitioner.speciality.code}" if practitioner.speciality else "")
-    add(entity, "code", code=f"G15_{role}", codeSystem="1.2.250.1.213.1.1.4.5", displayName=practitioner.profession.label)
+    add(entity, "code", code=f"G15_{role}", codeSystem=AUTHOR_SPECIALTIES, displayName=practitioner.profession.label)
     assigned = add(entity, "assignedPerson", classCode="PSN", determinerCode="INSTANCE")
     name = add(assigned, "name")
     name.set(_TYPE, "PN")

@@ -122,7 +122,7 @@ class Authorisation:
 class DossierSummary:
     """One row of TD0.4: a dossier this actor or its structure is authorised for.
 
-    `ins`: None when the DMP knows the patient by an older identifier only (INS-C). `message`: something there waits to be read.
+    `ins`: None when the DMP names none, only an older identifier (INS-C). `message`: something there waits to be read.
     """
 
     ins: Ins | None

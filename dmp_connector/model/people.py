@@ -31,6 +31,10 @@ class InsKind(enum.StrEnum):
 
 INS_OIDS: tuple[str, ...] = (InsKind.NIR, InsKind.NIA, InsKind.NIR_TEST, InsKind.NIR_DEMO)
 """The OIDs of an INS; INS-A and INS-C are older identifiers, and none."""
+PROFESSIONS = "1.2.250.1.71.1.2.7"
+"""Code system G15."""
+AUTHOR_SPECIALTIES = "1.2.250.1.213.1.1.4.5"
+"""Profession and speciality in one code, G15_10/SM26 (JDV_J01)."""
 _NIR_OIDS = frozenset(INS_OIDS) - {InsKind.NIA}
 
 
@@ -238,7 +242,7 @@ class Practitioner:
     @property
     def is_doctor(self) -> bool:
         """Profession 10 of G15."""
-        return self.profession.code == "10" and self.profession.system == "1.2.250.1.71.1.2.7"
+        return self.profession.code == "10" and self.profession.system == PROFESSIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from lxml import etree
 
 from dmp_connector.proof import dsig
+from dmp_connector.proof.vihf import SAML, XS, XSI, instant
 from dmp_connector.signer import Algorithm, Signer, subject_text
 from dmp_connector.wire.xml import serialise
 
-SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
-XS = "http://www.w3.org/2001/XMLSchema"
-XSI = "http://www.w3.org/2001/XMLSchema-instance"
 ISSUER_FORMAT = "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName"
 BILLING = "identifiantFacturation"
 
@@ -36,8 +34,7 @@ class CardHolder:
 
 def assertion(holder: CardHolder, signer: Signer, now: datetime, algorithm: Algorithm = Algorithm.RSA_SHA256) -> bytes:
     """Signed, ready for wsse:Security. Blocks while the key signs."""
-    moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
-    facts = {"ID": f"_{uuid.uuid4()}", "IssueInstant": moment, "Version": "2.0"}
+    facts = {"ID": f"_{uuid.uuid4()}", "IssueInstant": instant(now), "Version": "2.0"}
     root = etree.Element(f"{{{SAML}}}Assertion", facts, nsmap={"saml2": SAML, "xsi": XSI, "xs": XS})
     etree.SubElement(root, f"{{{SAML}}}Issuer", {"Format": ISSUER_FORMAT}).text = subject_text(signer.certificate)
     subject = etree.SubElement(root, f"{{{SAML}}}Subject")

@@ -68,15 +68,15 @@ def build(call: Call, software: Software, settings: VihfSettings, *, issuer: str
     actor = call.actor
     root = etree.Element(
         f"{{{SAML}}}Assertion",
-        {"ID": f"_{uuid.uuid4()}", "IssueInstant": _instant(now), "Version": "2.0"},
+        {"ID": f"_{uuid.uuid4()}", "IssueInstant": instant(now), "Version": "2.0"},
         nsmap={"saml2": SAML, "xsi": XSI},
     )
     _add(root, "Issuer", issuer, Format=settings.issuer_format)
     _add(_add(root, "Subject"), "NameID", actor.practitioner.id)
     if settings.conditions:
         until = now + timedelta(seconds=settings.lifetime_seconds)
-        _add(root, "Conditions", NotBefore=_instant(now), **{settings.not_after_name: _instant(until)})
-    context = _add(_add(root, "AuthnStatement", AuthnInstant=_instant(actor.authenticated_at)), "AuthnContext")
+        _add(root, "Conditions", NotBefore=instant(now), **{settings.not_after_name: instant(until)})
+    context = _add(_add(root, "AuthnStatement", AuthnInstant=instant(actor.authenticated_at)), "AuthnContext")
     _add(context, "AuthnContextClassRef", _context_class(actor.authentication, settings))
     if actor.authentication is AuthenticationMode.AIR and settings.air_declaration:
         _add(context, "AuthnContextDecl", settings.air_declaration)
@@ -150,7 +150,8 @@ def _attribute(statement: etree._Element, name: str, value: str | _Coded, value_
         etree.SubElement(_add(attribute, "AttributeValue"), f"{{{HL7}}}{tag}", said, nsmap=_DEFAULT_HL7)
 
 
-def _instant(moment: datetime) -> str:
+def instant(moment: datetime) -> str:
+    """xs:dateTime in UTC, to the millisecond."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

@@ -9,7 +9,8 @@ from lxml import etree
 
 from dmp_connector.insi import RESULT, WITH_CARD, WITHOUT_CARD
 from dmp_connector.model.people import InsKind, Patient, register_name
-from dmp_connector.proof.practitioner import BILLING, SAML
+from dmp_connector.proof.practitioner import BILLING
+from dmp_connector.proof.vihf import SAML
 from dmp_connector.simulator.gate import GateRefused
 from dmp_connector.simulator.world import World
 

@@ -25,7 +25,7 @@ from dmp_connector import habilitations as own
 from dmp_connector.ebxml import names
 from dmp_connector.errors import BadAnswer, HostileXml, Refused, RegistryRefused
 from dmp_connector.insi import BY_TRAITS, BY_VITALE
-from dmp_connector.proof.practitioner import SAML
+from dmp_connector.proof.vihf import SAML
 from dmp_connector.settings import Limits
 from dmp_connector.simulator import memory
 from dmp_connector.simulator.config import SimulatorConfig

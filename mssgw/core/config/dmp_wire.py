@@ -5,16 +5,30 @@ The connector has the same defaults for those who use it alone (`dmp_connector/s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
 from mssgw.core.config.base import Mistakes, Settings
+from mssgw.core.errors import Problem
 from mssgw.core.texts import message
 
 _OID = r"^[0-2](\.\d+)+$"
 _SMARTCARD = "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI"
 SERVICES = ("patients", "patientsSpecific", "patientsPDQ", "habilitations", "registry", "repository")
+TRANSACTIONS = (
+    "TD0.2", "TD0.3", "TD0.4", "TD0.5", "TD1.1", "TD1.2", "TD1.3a", "TD1.3b", "TD1.4", "TD1.5a", "TD1.5b", "TD1.5d", "TD1.6",
+    "TD2.1", "TD2.2", "TD3.1a", "TD3.1b", "TD3.2", "TD3.3a", "TD3.3b", "TD3.3c", "TD3.3d",
+)  # fmt: skip
+ATTRIBUTES = (
+    "Identifiant_Structure", "Secteur_Activite", "urn:oasis:names:tc:xspa:1.0:subject:subject-id",
+    "urn:oasis:names:tc:xacml:2.0:subject:role", "VIHF_Version", "Authentification_mode",
+    "urn:oasis:names:tc:xacml:2.0:resource:resource-id", "Ressource_URN", "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse",
+    "urn:oasis:names:tc:xspa:1.0:resource:patient:hl7:confidentiality-code",
+    "LPS_ID", "LPS_Nom", "LPS_Version", "LPS_ID_HOMOLOGATION_DMP",
+)  # fmt: skip
 _MODES = ("normal", "bris_de_glace", "centre_15")
 
 Oid = Annotated[str, Meta(pattern=_OID)]
@@ -73,18 +87,26 @@ class DmpProtocol(Settings, frozen=True):
     ] = True
 
     def __post_init__(self) -> None:
-        wrong = [
-            ("service_urls", message("config.dmp-service", name=name, services=", ".join(SERVICES)))
-            for name in self.service_urls
-            if name not in SERVICES
-        ]
-        wrong += [
-            (f"service_urls.{name}", message("config.dmp-https"))
-            for name, url in self.service_urls.items()
-            if not url.startswith("https://")
-        ]
+        wrong = [*_unknown("service_urls", self.service_urls, SERVICES), *_unknown("actions", self.actions, TRANSACTIONS)]
+        addresses = self.service_urls.items()
+        wrong += [(f"service_urls.{name}", message("config.dmp-https")) for name, url in addresses if not url.startswith("https://")]
+        forms = [("start_date_format", self.start_date_format), *(("answer_dates", form) for form in self.answer_dates)]
+        wrong += [(name, message("config.dmp-date", form=repr(form))) for name, form in forms if not _is_date(form)]
         if wrong:
             raise Mistakes(wrong)
+
+
+def _unknown(setting: str, given: Iterable[str], known: tuple[str, ...]) -> list[Problem]:
+    return [(setting, message("config.dmp-unknown", name=repr(name), known=", ".join(known))) for name in given if name not in known]
+
+
+def _is_date(form: str) -> bool:
+    """A day that is written in this form is read from it again."""
+    day = date(2021, 3, 28)
+    try:
+        return datetime.strptime(day.strftime(form), form).date() == day
+    except ValueError:
+        return False
 
 
 class DmpVihf(Settings, frozen=True):
@@ -120,5 +142,6 @@ class DmpVihf(Settings, frozen=True):
     air_declaration: Annotated[str, Meta(description="AuthnContextDecl in AIR; empty: none.")] = _SMARTCARD
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.access_mode_names) - set(_MODES)):
-            raise Mistakes([("access_mode_names", message("config.dmp-mode", name=unknown[0], modes=", ".join(_MODES)))])
+        wrong = [*_unknown("access_mode_names", self.access_mode_names, _MODES), *_unknown("attributes", self.attributes, ATTRIBUTES)]
+        if wrong:
+            raise Mistakes(wrong)

@@ -17,11 +17,12 @@ from dmp_connector import names
 from dmp_connector.client import Call, Dmp, IdentityQuery
 from dmp_connector.errors import BadDocument, BadIns, DmpError, Unavailable
 from dmp_connector.model import AccessMode, Actor, AuthenticationMode, AvailabilityStatus, Document, Ins, InsKind, Visibility
-from dmp_connector.settings import DmpSettings, VihfSettings
+from dmp_connector.proof import vihf
+from dmp_connector.settings import DmpSettings, Software, VihfSettings
 from dmp_connector.signer import subject_text
 from dmp_connector.wire.transport import Answer, Exchange
 from mssgw.core.config import load
-from mssgw.core.config.dmp_wire import DmpProtocol, DmpVihf
+from mssgw.core.config.dmp_wire import ATTRIBUTES, DmpProtocol, DmpVihf
 from mssgw.core.errors import ConfigError
 from mssgw.dossier.setup import Setup
 from tests.dmp.client.test_answers import payload
@@ -225,8 +226,8 @@ def test_dates_of_answers_and_oids_of_an_ins(settings_of) -> None:
     for moment in ("startOfAuthorization", "lastActionDate"):
         answer[0][0].find(f"{{{own.RIGHTS}}}{moment}").text = "02/01/2026"  # type: ignore[union-attr]
     assert own.read_authorisations(answer, settings.answer_dates)[0].since == datetime(2026, 1, 2, tzinfo=UTC)
-    with pytest.raises(DmpError, match="INS"):
-        own.read_patient_list(payload("td04-answer.xml"), oids=settings.ins_oids)
+    listed = own.read_patient_list(payload("td04-answer.xml"), oids=settings.ins_oids)
+    assert [row.ins for row in listed] == [None, None]  # numbers of tests are no INS there
 
 
 def test_a_typed_number_whose_key_is_wrong(settings_of) -> None:
@@ -264,6 +265,10 @@ def test_the_configuration_and_the_library_have_the_same_defaults(settings_of) -
         ({"protocol": {"processing_code": "X"}}, "processing_code"),
         ({"protocol": {"receiver_oid": "DMP"}}, "receiver_oid"),
         ({"vihf": {"access_mode_names": {"nuit": "x"}}}, "bris_de_glace"),
+        ({"vihf": {"attributes": {"Authentification_mod": "x"}}}, "Authentification_mode"),
+        ({"protocol": {"actions": {"TD9.9": "x"}}}, "TD3.3d"),
+        ({"protocol": {"start_date_format": "%Q"}}, "%Q"),
+        ({"protocol": {"answer_dates": ["jour"]}}, "jour"),
         ({"vihf": {"lifetime_seconds": 0}}, "lifetime_seconds"),
         ({"vihf": {"mode_attribute": "x"}}, "mode_attribute"),
     ],
@@ -271,6 +276,13 @@ def test_the_configuration_and_the_library_have_the_same_defaults(settings_of) -
 def test_a_mistake_in_a_setting_is_named(write_config, tables: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load(write_config(**tables))
+
+
+def test_the_configuration_knows_the_attributes_that_are_sent(doctor: Actor) -> None:
+    now = datetime.now(UTC)
+    software = Software("lps", "1", "1.2", "H")
+    element = vihf.build(Call(doctor, PATIENT, secret=True), software, VihfSettings(), issuer="CN=x", now=now)
+    assert tuple(a.get("Name") for a in element.iter(f"{{{vihf.SAML}}}Attribute")) == ATTRIBUTES
 
 
 async def test_the_samples_are_what_is_sent(asked, doctor: Actor, dmp_running: Running) -> None:

@@ -21,6 +21,7 @@ from dmp_connector.proof import vihf
 from dmp_connector.simulator.signature import verify_submission
 from dmp_connector.wire import soap
 from dmp_connector.wire.transport import Exchange
+from mssgw.core.config.dmp_wire import TRANSACTIONS
 from tests.dmp.client.test_documents import entry_of, submission_of, submit
 from tests.dmp.client.test_dossiers import administrative
 from tests.dmp.conftest import Running, practitioner, structure
@@ -145,6 +146,7 @@ async def test_every_request_and_every_answer_is_valid(dmp_running: Running, cal
     async with Dmp(dmp_running.settings, dmp_running.signer, exchange=recorder) as dmp:
         await everything(watched(dmp, called), dmp_running, call_of, doctor)
         await identities(watched(Insi(settings, recorder), called), dmp_running)
+    assert {name for name, _, _ in recorder.seen if not name.startswith("INSi")} == set(TRANSACTIONS)
     assert called == operations(Dmp) | operations(Insi)  # a new transaction belongs into `everything`
     validated: dict[str, set[str]] = {}
     answered: dict[str, set[str]] = {}
