@@ -82,23 +82,23 @@ class FileSigner:
 
 
 def issuer_text(certificate: bytes) -> str:
-    """Issuer DN of a DER certificate as RFC 4514 text."""
-    return distinguished_name(_names(certificate)[0])
+    """Issuer DN of a DER certificate as RFC 4514 text. Raises BadCertificate."""
+    return _name(certificate, 2)
 
 
 def subject_text(certificate: bytes) -> str:
-    """Subject DN of a DER certificate as RFC 4514 text: the VIHF's Issuer (docs/reference/dmp.md 2)."""
-    return distinguished_name(_names(certificate)[1])
+    """Subject DN of a DER certificate as RFC 4514 text: the VIHF's Issuer (docs/reference/dmp.md 2). Raises BadCertificate."""
+    return _name(certificate, 4)
 
 
-def _names(certificate: bytes) -> tuple[bytes, bytes]:
-    """Issuer and subject as they stand in the certificate (RFC 5280 4.1): its text is not decoded, which older cards' would not survive."""
+def _name(certificate: bytes, place: int) -> str:
+    """The name at this place behind the version (RFC 5280 4.1), from its own octets: others cannot decode those of older cards."""
     try:
         fields = list(der_items(_load(certificate).tbs_certificate_bytes))
-    except ValueError as error:
+        start = 1 if fields[0][0] == 0xA0 else 0  # [0] version
+        return distinguished_name(fields[start + place][1])
+    except (ValueError, IndexError) as error:
         raise BadCertificate(message("signer.signing-certificate-cannot-read")) from error
-    start = 1 if fields[0][0] == 0xA0 else 0  # [0] version
-    return fields[start + 2][1], fields[start + 4][1]
 
 
 def serial_number(certificate: bytes) -> int:

@@ -317,10 +317,11 @@ class DossierService:
         return dossier
 
     async def _done(self, call: Call, td: str, act: Awaitable[T], *, reason: str = "", **facts: object) -> T:
-        """The act, and its row: done, or what came instead."""
+        """The act, and its row: done, or what came instead; what the server remarked (TD0.3) stands in it."""
         said = {k: str(v) for k, v in facts.items() if v}
         answer = await self._desk.asked(call, td, act, reason=reason, **said)
-        await self._desk.note(call, td, "done", reason=reason, **said)
+        remark = {"remark": answer} if isinstance(answer, str) and answer else {}
+        await self._desk.note(call, td, "done", reason=reason, **said, **remark)
         return answer
 
 

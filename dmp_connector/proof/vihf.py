@@ -1,7 +1,7 @@
 """VIHF: a SAML 2.0 assertion, signed for one call, of who asks about whom, how that was proved, and in which mode.
 
 `build` is pure: (actor, patient, mode, software, settings, issuer, now) -> unsigned assertion. `sign` adds
-an enveloped XML-DSig over exclusive canonical XML. A fresh one per call, 30 seconds, never twice (EX_AIR-040).
+an enveloped XML-DSig over exclusive canonical XML. A fresh one per call, never used twice (EX_AIR-040).
 `read` is the other direction, for the simulator; the signature must be verified before.
 """
 

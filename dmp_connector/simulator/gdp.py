@@ -93,7 +93,7 @@ class Gdp:
         add(line, "keyWordText", code="AUTORISATION", codeSystem=names.ATTENTION_KEYS)
         add(line, "value", code=status.value, codeSystem=names.AUTHORISATION_VALUES).set(_TYPE, "CV")
         line = add(root, "attentionLine")
-        add(line, "keyWordText", code="STATUT_MT", codeSystem=names.ATTENTION_KEYS)
+        add(line, "keyWordText", code="STATUT_MT", codeSystem=names.TREATING_DOCTOR_VALUES)
         add(line, "value", value="true" if record.treats(visitor.id, now) else "false").set(_TYPE, "BL")
 
     def _closing_reason(self, act: etree._Element, record: Record) -> None:

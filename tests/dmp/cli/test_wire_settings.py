@@ -46,3 +46,10 @@ def test_the_list_of_dossiers_has_the_ins_of_each(mssgw):
     patient = mssgw.running.ins("PATIENT")
     assert (patient.value, patient.oid) in {(row["ins"], row["oid"]) for row in rows}
     assert {row["message"] for row in rows} == {False}
+
+
+def test_what_the_server_remarked_stands_in_the_trail(mssgw):
+    for _ in range(2):
+        mssgw.done("authorise", "--yes", patient="NOUVEAU")
+    rows = [row for row in mssgw.done("audit", patient="NOUVEAU")["audit"] if row["outcome"] == "done" and "remark" in row["facts"]]
+    assert len(rows) == 1

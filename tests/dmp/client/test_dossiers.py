@@ -71,6 +71,13 @@ async def test_authorise_and_withdraw(dmp: Dmp, call_of) -> None:  # TD0.3
     assert (await dmp.td02_existence(call)).authorisation is AuthorisationStatus.NONE
 
 
+async def test_an_authorisation_that_is_there_already_is_remarked(dmp: Dmp, call_of) -> None:  # TD0.3 output/context
+    call = call_of("NOUVEAU")
+    assert await dmp.td03_authorise(call) == ""
+    assert "déjà présente" in await dmp.td03_authorise(call)
+    assert await dmp.td03_authorise(call, treating_doctor=True) == ""
+
+
 async def test_an_authorisation_expires(dmp: Dmp, dmp_running: Running, call_of) -> None:
     call = call_of("NOUVEAU")
     await dmp.td03_authorise(call)
