@@ -61,7 +61,7 @@ class Inside:
         """The image within the page, or a sentence for a TIFF."""
         if kind == "image/tiff":  # no browser shows it
             return _notice(message("cda.page.not-shown-part", kind=kind, size=len(content)))
-        return f'<img alt="" src="{_data(content, kind)}">'
+        return f'<img alt="{escape(message("cda.page.image").fr)}" src="{_data(content, kind)}">'
 
     def pdf(self, content: bytes) -> str:
         """Shown by the browser's own viewer; where there is none, a link to save it."""
@@ -80,7 +80,7 @@ class Beside:
     def image(self, content: bytes, kind: str) -> str:
         """The place of the image; its octets go beside."""
         self.images.append(content)
-        return f'<img alt="" src="part:{len(self.images) - 1}">'
+        return f'<img alt="{escape(message("cda.page.image-unreadable").fr)}" src="part:{len(self.images) - 1}">'  # printed in its place
 
     def pdf(self, content: bytes) -> str:
         """A sentence that says where its pages are; its octets go beside."""

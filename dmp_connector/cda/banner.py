@@ -6,6 +6,7 @@ What a faulty header lacks is left out; the text below is shown all the same. Mo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from html import escape
 
 from lxml import etree
@@ -54,6 +55,14 @@ def author_of(document: Cda) -> str:
         return ", ".join(_named(a.person) for a in entry_of(document).authors if a.person)
     except BadInput:
         return ""
+
+
+def created_at(document: Cda) -> datetime | None:
+    """effectiveTime; None where the header has none that can be read."""
+    try:
+        return document.created.at if document.created else None
+    except BadDocument:
+        return None
 
 
 def _of_registry(entry: DocumentEntry | None) -> Iterator[Message]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from lxml import etree
 
 from dmp_connector.cda.attached import Attached, Beside, Inside, attach
-from dmp_connector.cda.banner import author_of, banner, identity
+from dmp_connector.cda.banner import author_of, banner, created_at, identity
 from dmp_connector.cda.read import NS, V3, Cda, tag, text_of
 from dmp_connector.errors import BadDocument
 from dmp_connector.model.documents import DocumentEntry
@@ -67,8 +67,7 @@ def to_layout(document: Cda, *, entry: DocumentEntry | None = None) -> Layout:
     beside = Beside()
     on_each_sheet = f'<p class="identity">{escape(identity(document))}</p>'
     html = _page(document, entry, beside, f"<style>{STYLE}{PRINT_STYLE}</style>", on_each_sheet)
-    created = document.created
-    return Layout(html, document.title, author_of(document), created.at if created else None, tuple(beside.images), tuple(beside.pdfs))
+    return Layout(html, document.title, author_of(document), created_at(document), tuple(beside.images), tuple(beside.pdfs))
 
 
 def _page(document: Cda, entry: DocumentEntry | None, attached: Attached, head: str, first: str = "") -> str:

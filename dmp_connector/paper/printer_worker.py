@@ -82,9 +82,10 @@ def _printed(press: _Press, question: dict[str, Any]) -> dict[str, Any]:
 
 def _close_doors() -> None:
     """From here on this process computes and answers, and does nothing else."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for kind, most in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        allowed = resource.getrlimit(kind)[1]
+        limit = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        resource.setrlimit(kind, (limit, limit))
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         if event.startswith(_CLOSED) or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
@@ -100,11 +101,12 @@ class _Press:
         import pikepdf
         import pypdfium2
         import weasyprint
-        from PIL import Image
+        from PIL import Image, ImageFile
         from weasyprint.logger import LOGGER
         from weasyprint.text.fonts import FontConfiguration
         from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint sets it: a cut image would look like a whole one
         self._pikepdf, self._pdfium, self._weasyprint, self._image = pikepdf, pypdfium2, weasyprint, Image
         self._letters = _Letters()
         LOGGER.addHandler(self._letters)
@@ -117,6 +119,8 @@ class _Press:
             def fetch(self, url: str, headers: Any = None) -> Any:
                 if url not in parts:
                     raise FatalURLFetchingError(url[:40])
+                if not parts[url]:
+                    raise ValueError(url)  # what stands in its place is the page's own `alt`
                 return URLFetcherResponse(url, parts[url], {"Content-Type": "image/png"})
 
         self._fetcher, self._fatal = Parts(), FatalURLFetchingError
@@ -162,8 +166,7 @@ class _Press:
             return all(int(intent.DestOutputProfile.get("/N", 0)) == 3 for intent in intents if "/DestOutputProfile" in intent)
 
     def _redrawn(self, content: bytes) -> bytes:
-        """The image as RGB without transparency; one that cannot be read is a grey field."""
-        kind = "PNG"
+        """The image as RGB without transparency; of one that cannot be read nothing."""
         try:
             with self._image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 if image.width * image.height > _MAX_PIXELS:
@@ -173,7 +176,7 @@ class _Press:
             flat = self._image.new("RGB", picture.size, "white")
             flat.paste(picture, mask=picture.getchannel("A"))
         except (OSError, ValueError, SyntaxError, self._image.DecompressionBombError):
-            flat = self._image.new("RGB", (120, 40), "#cccccc")
+            return b""
         return self._encoded(flat, kind)
 
     def _encoded(self, image: Any, kind: str) -> bytes:

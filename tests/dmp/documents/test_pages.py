@@ -119,6 +119,13 @@ def test_what_the_registry_knows_stands_first(wanted):
     assert "Document remplacé" in to_layout(read(content), entry=replace(entry, status=AvailabilityStatus.DEPRECATED)).html
 
 
+def test_a_moment_that_cannot_be_read_hinders_neither_page():
+    """Regression: of a document with a faulty date nothing was shown."""
+    content = structured("<paragraph>x</paragraph>", head='<effectiveTime value="2022-03-04"/>')
+    assert "<p>x</p>" in to_html(read(content))
+    assert to_layout(read(content)).at is None
+
+
 def test_a_text_takes_no_style_of_ours():
     """A narrative cannot look like our warnings, nor name another patient at the foot of each sheet."""
     html = to_html(read(structured('<content styleCode="alert identity Bold">x</content>')))

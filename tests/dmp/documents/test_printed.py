@@ -173,15 +173,18 @@ def test_what_stands_against_printing_is_named(printer):
     assert to_pdfa(read(structured("<paragraph>x</paragraph>")), printer)  # the process goes on
 
 
-def test_an_image_that_would_fill_the_memory_is_a_grey_field(printer):
+@pytest.mark.peer("pdftotext")
+def test_an_image_that_cannot_be_shown_is_a_sentence(printer, tmp_path):
+    """One that would fill the memory, and one that is cut."""
+
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    with pikepdf.open(io.BytesIO(to_pdfa(read(level1("image/png", bomb)), printer))) as made:
-        (image,) = made.pages[0].Resources.XObject.values()
-    assert int(image.Width) == 120
+    for broken in (bomb, PNG[:-20], b"II*\0nothing"):
+        assert "Image illisible" in text_of(printed(printer, level1("image/png", broken), tmp_path))
+    assert "Image illisible" not in text_of(printed(printer, level1("image/png", PNG), tmp_path))
 
 
 STYLE = "<style>img, p { image-rendering: crisp-edges }</style>"  # an image that was loaded would be printed
