@@ -182,7 +182,7 @@ def test_an_image_that_cannot_be_shown_is_a_sentence(printer, tmp_path):
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    for broken in (bomb, PNG[:-20], b"II*\0nothing"):
+    for broken in (bomb, PNG[:-24], b"II*\0nothing"):
         assert "Image illisible" in text_of(printed(printer, level1("image/png", broken), tmp_path))
     assert "Image illisible" not in text_of(printed(printer, level1("image/png", PNG), tmp_path))
 
