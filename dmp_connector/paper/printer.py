@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from dmp_connector.child import Child, ChildGone
 from dmp_connector.errors import BadDocument, NotPrinted
 from dmp_connector.paper.pdf import require_pdfa1
-from dmp_connector.paper.printing import ABSENT, FAILED, MAX_PICTURES, MEMORY, PAGES, PDF
+from dmp_connector.paper.printing import ABSENT, FAILED, MAX_PICTURES, MEMORY, PAGES
 from dmp_connector.texts import message
 
 MAX_PRINTED: Final = 64 * 1024 * 1024
@@ -28,7 +28,6 @@ _SAID: Final = {
     ABSENT: message("paper.print-absent"),
     MEMORY: message("paper.print-memory"),
     PAGES: message("paper.print-too-many-pages", most=MAX_PICTURES),
-    PDF: message("paper.print-pdf-unreadable"),
     FAILED: message("paper.print-failed"),
 }
 
@@ -63,8 +62,8 @@ class Printer:
     def print(self, layout: Layout) -> bytes:
         """The PDF/A-1b; the same octets for the same layout. Blocks.
 
-        Raises NotPrinted: WeasyPrint or Pango is not installed, letters that no font has, too many pages, a PDF inside that
-        cannot be read, too much time or memory, a result that is no PDF/A-1.
+        Raises NotPrinted: WeasyPrint or Pango is not installed, letters that no font has, too many pages, too much time or
+        memory, a result that is no PDF/A-1. A PDF inside that cannot be read is a sentence.
         """
         answer = self._ask(json.dumps(_question(layout)).encode())
         if missing := answer.get("missing"):
@@ -110,8 +109,13 @@ def _question(layout: Layout) -> dict[str, Any]:
         "author": layout.author,
         "at": (layout.at or _EPOCH).replace(microsecond=0).isoformat(),
         "images": [_text(image) for image in layout.images],
-        "pdfs": [{"content": _text(pdf), "as_it_is": _is_pdfa1(pdf)} for pdf in layout.pdfs],
+        "pdfs": [_pdf(number, pdf) for number, pdf in enumerate(layout.pdfs, 1)],
     }
+
+
+def _pdf(number: int, content: bytes) -> dict[str, Any]:
+    unreadable = message("paper.print-pdf-unreadable", number=number).fr
+    return {"content": _text(content), "as_it_is": _is_pdfa1(content), "unreadable": unreadable}
 
 
 def _text(octets: bytes) -> str:

@@ -18,11 +18,12 @@ import resource
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from dmp_connector.child import receive, send
-from dmp_connector.paper.printing import ABSENT, FAILED, MAX_PICTURES, MEMORY, PAGES, PDF
+from dmp_connector.paper.printing import ABSENT, FAILED, MAX_PICTURES, MEMORY, PAGES
 from dmp_connector.paper.xmp import PRODUCER, xmp_of
 
 _MEMORY = 1536 * 1024 * 1024
@@ -132,8 +133,8 @@ class _Press:
         self._letters.missing.clear()
         self._parts.clear()
         self._parts.update((f"part:{n}", self._redrawn(_octets(image))) for n, image in enumerate(question["images"]))
-        kept, pictures = self._sorted(question["pdfs"])
-        sheets = "".join(f'<img class="sheet" alt="" src="{self._keep(picture)}">' for pdf in pictures for picture in self._pictures(pdf))
+        kept = [_octets(pdf["content"]) for pdf in question["pdfs"] if self._as_it_is(pdf)]
+        sheets = "".join(self._sheets(pdf) for pdf in question["pdfs"] if not self._as_it_is(pdf))
         html = question["html"].replace("</body>", f"{sheets}</body>") if sheets else question["html"]
         try:
             document = self._weasyprint.HTML(string=html, url_fetcher=self._fetcher, base_url=None)
@@ -150,19 +151,12 @@ class _Press:
         self._parts[address] = picture
         return address
 
-    def _sorted(self, pdfs: list[dict[str, Any]]) -> tuple[list[bytes], list[bytes]]:
-        """Those whose pages are added as they are, and those that become pictures."""
-        kept: list[bytes] = []
-        pictures: list[bytes] = []
-        for pdf in pdfs:
-            content = _octets(pdf["content"])
-            (kept if pdf["as_it_is"] and self._is_rgb(content) else pictures).append(content)
-        return kept, pictures
-
-    def _is_rgb(self, content: bytes) -> bool:
-        """Its colours are those of our output intent: one file has one (ISO 19005-1 6.2.2)."""
-        with self._pikepdf.open(io.BytesIO(content)) as pdf:
-            intents: Any = pdf.Root.get("/OutputIntents", ())
+    def _as_it_is(self, pdf: dict[str, Any]) -> bool:
+        """A PDF/A-1 whose colours are those of our output intent: one file has one (ISO 19005-1 6.2.2)."""
+        if not pdf["as_it_is"]:
+            return False
+        with self._pikepdf.open(io.BytesIO(_octets(pdf["content"]))) as opened:
+            intents: Any = opened.Root.get("/OutputIntents", ())
             return all(int(intent.DestOutputProfile.get("/N", 0)) == 3 for intent in intents if "/DestOutputProfile" in intent)
 
     def _redrawn(self, content: bytes) -> bytes:
@@ -184,13 +178,17 @@ class _Press:
         image.save(out, kind, quality=85)
         return out.getvalue()
 
-    def _pictures(self, content: bytes) -> Iterator[bytes]:
-        """Each page as a JPEG. Raises Refused."""
+    def _sheets(self, pdf: dict[str, Any]) -> str:
+        """A picture of each page, or the sentence that it cannot be read. Raises Refused."""
         try:
-            pdf = self._pdfium.PdfDocument(content)
-        except self._pdfium.PdfiumError as error:
-            raise Refused(PDF) from error
-        with pdf:
+            pictures = [self._keep(picture) for picture in self._pictures(_octets(pdf["content"]))]
+        except self._pdfium.PdfiumError:
+            return f'<p class="notice">{escape(pdf["unreadable"])}</p>'
+        return "".join(f'<img class="sheet" alt="" src="{address}">' for address in pictures)
+
+    def _pictures(self, content: bytes) -> Iterator[bytes]:
+        """Each page as a JPEG. Raises Refused, PdfiumError."""
+        with self._pdfium.PdfDocument(content) as pdf:
             if len(pdf) + len(self._parts) > MAX_PICTURES:
                 raise Refused(PAGES)
             for page in pdf:

@@ -1,6 +1,7 @@
 """What the printer and its process say to each other.
 
-Question: JSON with `html`, `title`, `author`, `at`, `images` (base64), `pdfs` ({`content`: base64, `as_it_is`: a PDF/A-1}).
+Question: JSON with `html`, `title`, `author`, `at`, `images` (base64), `pdfs` ({`content`: base64, `as_it_is`: a PDF/A-1,
+`unreadable`: the sentence that takes the place of one that cannot be read}).
 Answer: `pdf` (base64), or `missing` (letters that no font has), or `refused` (a word below) with `log`.
 """
 
@@ -11,7 +12,6 @@ from typing import Final
 ABSENT: Final = "absent"
 MEMORY: Final = "memory"
 PAGES: Final = "pages"
-PDF: Final = "pdf"
 FAILED: Final = "failed"
 
 MAX_PICTURES: Final = 200

@@ -164,13 +164,22 @@ def refused(printer: Printer, content: bytes) -> str:
 
 def test_what_stands_against_printing_is_named(printer):
     assert "(U+10FFFD); install one that has them" in refused(printer, structured("<paragraph>x\U0010fffd</paragraph>"))
-    assert "cannot be read" in refused(printer, structured("<paragraph/>", media("A", "application/pdf", b"%PDF-1.4 nothing")))
     many, out = pikepdf.new(), io.BytesIO()
     for _ in range(201):
         many.add_blank_page(page_size=(50, 50))
     many.save(out)
     assert "more than 200 pages" in refused(printer, structured("<paragraph/>", media("A", "application/pdf", out.getvalue())))
     assert to_pdfa(read(structured("<paragraph>x</paragraph>")), printer)  # the process goes on
+
+
+@pytest.mark.peer("pdftotext")
+def test_a_pdf_that_cannot_be_read_is_a_sentence_behind_the_text(printer, pdf, tmp_path):
+    content = structured(
+        "<paragraph>texte</paragraph>", media("A", "application/pdf", pdf), media("B", "application/pdf", b"%PDF-1.4 nothing")
+    )
+    shown = text_of(printed(printer, content, tmp_path))
+    assert "Le PDF n° 2 du document est illisible." in shown.replace("\N{NO-BREAK SPACE}", " ")
+    assert shown.index("texte") < shown.index("illisible") < shown.index("Cher confrère")
 
 
 @pytest.mark.peer("pdftotext")
