@@ -8,14 +8,15 @@ the message.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import zip_longest
 from typing import Any
 
 from lxml import etree
 
+from bilingual.localtime import zone_named
 from dmp_connector.errors import BadAnswer, BadIns, refusal
 from dmp_connector.model.code import Code
 from dmp_connector.model.dossier import Authorisation, AuthorisationStatus, DossierSummary
@@ -31,8 +32,18 @@ CREATE_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:createPatientAccess"
 UPDATE_OTP = f"{PATIENTS}:PatientSpecificEndPoint:patientOTPUpdate"
 UNBLOCK_ACCESS = f"{PATIENTS}:PatientSpecificEndPoint:updatePatientAccess"
 OK = "DMPOk"
-ANSWER_DATES = ("%Y%m%d%H%M%S", "%Y%m%d")
 TREATING_DOCTOR = "MEDECIN_TRAITANT"
+
+
+@dataclass(frozen=True, slots=True)
+class DateForms:
+    """How dates come in answers: the forms (strptime), and the zone of those that name none."""
+
+    forms: tuple[str, ...] = ("%Y%m%d%H%M%S", "%Y%m%d")
+    zone: str = "UTC"
+
+
+DATES = DateForms()
 
 
 class ListBy(enum.StrEnum):
@@ -117,13 +128,13 @@ def require_ok(root: etree._Element) -> str:
     return context
 
 
-def read_authorisations(root: etree._Element, dates: Sequence[str] = ANSWER_DATES) -> tuple[Authorisation, ...]:
-    """TD1.6. `dates`: the forms (strptime) in which its moments come, in UTC."""
+def read_authorisations(root: etree._Element, dates: DateForms = DATES) -> tuple[Authorisation, ...]:
+    """TD1.6."""
     require_ok(root)
     return tuple(_authorisation(row, dates) for row in _rows(root, "listOfAuthorizationByPatient"))
 
 
-def _authorisation(row: etree._Element, dates: Sequence[str]) -> Authorisation:
+def _authorisation(row: etree._Element, dates: DateForms) -> Authorisation:
     codes, labels = _all(row, "codeSpeciality"), _all(row, "libSpeciality")
     mode = _one(row, "mode") or ListMode.ACTIVE.value
     return Authorisation(
@@ -139,15 +150,13 @@ def _authorisation(row: etree._Element, dates: Sequence[str]) -> Authorisation:
     )
 
 
-def read_patient_list(
-    root: etree._Element, *, oids: Collection[str] = INS_OIDS, dates: Sequence[str] = ANSWER_DATES
-) -> tuple[DossierSummary, ...]:
-    """TD0.4. `oids`: those that count as an INS; `dates` as for TD1.6."""
+def read_patient_list(root: etree._Element, *, oids: Collection[str] = INS_OIDS, dates: DateForms = DATES) -> tuple[DossierSummary, ...]:
+    """TD0.4. `oids`: those that count as an INS."""
     require_ok(root)
     return tuple(_summary(row, oids, dates) for row in _rows(root, "patientlistData"))
 
 
-def _summary(row: etree._Element, oids: Collection[str], dates: Sequence[str]) -> DossierSummary:
+def _summary(row: etree._Element, oids: Collection[str], dates: DateForms) -> DossierSummary:
     return DossierSummary(
         ins=_ins(row, oids),
         family=_one(row, "lastName"),
@@ -210,23 +219,23 @@ def _truth(element: etree._Element, local: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(_one(element, local).lower())
 
 
-def _moment(text: str, forms: Sequence[str]) -> datetime | None:
-    """A moment in UTC; None without."""
-    for form in forms if text else ():
+def _moment(text: str, dates: DateForms) -> datetime | None:
+    """A moment, aware; None without."""
+    for form in dates.forms if text else ():
         try:
             moment = datetime.strptime(text, form)
         except ValueError:
             continue
         if 1800 <= moment.year <= 2200:
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=zone_named(dates.zone))).astimezone(UTC)
     if text:
         raise BadAnswer(message("habilitations.date-answer-cannot-read"))
     return None
 
 
-def _day(text: str, forms: Sequence[str]) -> date | None:
+def _day(text: str, dates: DateForms) -> date | None:
     """A birth date; None without, or when day or month are unknown (00)."""
     if len(text) == 8 and "00" in (text[4:6], text[6:8]) and text.isdigit():
         return None
-    moment = _moment(text, forms)
+    moment = _moment(text, replace(dates, zone="UTC"))
     return moment.date() if moment else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from bilingual.localtime import zone_named
 from dmp_connector.errors import BadSettings
 from dmp_connector.model.code import Code
 from dmp_connector.model.people import INS_OIDS, Ins, InsKind, KeyPolicy
@@ -39,6 +40,7 @@ class VihfSettings:
     """What versions of the VIHF differ in (config/dmp/settings.md)."""
 
     version: str = "3.0"  # 4.0 in the 2026 mapping
+    name_in_direct_mode: bool = True  # subject-id beside a card: in no sample, needed in the other modes
     attributes: Mapping[str, str] = field(default_factory=dict)  # name in the samples -> name to send, "" for not sent
     value_type: str = "xs:string"  # xsi:type of plain values, "" for none
     access_mode_system: str = "1.2.250.1.213.1.1.4.248"  # the NOS publish ....336
@@ -108,7 +110,8 @@ class DmpSettings:
     xades_canonical: bool = True  # digest XML documents in canonical form, as real messages do
     update_content_type: Code = _CONSULTATION  # contentTypeCode of TD3.3 submissions (JDV_J59)
     start_date_format: str = "%Y%m%d%H%M%S"  # TD0.4 startDate (strftime)
-    answer_dates: tuple[str, ...] = ("%Y%m%d%H%M%S", "%Y%m%d")  # of TD0.4 and TD1.6 (strptime), in UTC
+    answer_dates: tuple[str, ...] = ("%Y%m%d%H%M%S", "%Y%m%d")  # of TD0.4 and TD1.6 (strptime)
+    answer_zone: str = "UTC"  # of those that name none
     ins_oids: tuple[str, ...] = ()  # those that count as an INS; empty: by environment, in production without those of tests
     ins_oid: str = ""  # of a number that was typed, or that INSi named by .8; empty: by environment, .8 or .10
     processing_code: Literal["", "P", "T", "D"] = ""  # HL7: production, training, debugging; empty: by environment, P or D
@@ -136,6 +139,10 @@ class DmpSettings:
             _require_loopback(self.relay)
         if self.trace and self.production and not self.trace_in_production:
             raise BadSettings(message("settings.trace-writes-patient-data-production"))
+        try:
+            zone_named(self.answer_zone)
+        except ValueError as error:
+            raise BadSettings(message("settings.unknown-zone", name=repr(self.answer_zone))) from error
         if not 1 <= self.vihf.lifetime_seconds <= 8 * 3600:
             raise BadSettings(message("settings.vihf-lifetime-seconds-1-28800"))
 

@@ -46,7 +46,7 @@ class Dossiers(Caller):
         """TD0.4 - liste des DMP autorisés, for the professional or the structure."""
         payload = own.patient_list(since, by, self.settings.start_date_format)
         answer = await self._ask("TD0.4", "patientsSpecific", own.PATIENT_LIST, call, payload)
-        return own.read_patient_list(payload_of("TD0.4", answer), oids=self.settings.ins_oids, dates=self.settings.answer_dates)
+        return own.read_patient_list(payload_of("TD0.4", answer), oids=self.settings.ins_oids, dates=self._dates)
 
     async def td05_search(self, call: Call, query: IdentityQuery) -> tuple[Candidate, ...]:
         """TD0.5 - recherche sans INS dans le DMP d'un patient. Regulation (centre_15) only."""
@@ -106,7 +106,7 @@ class Dossiers(Caller):
         ins_of("TD1.6", call)
         payload = own.list_authorisations(which)
         answer = await self._ask("TD1.6", "habilitations", own.LIST_AUTHORISATIONS, call, payload)
-        return own.read_authorisations(payload_of("TD1.6", answer), self.settings.answer_dates)
+        return own.read_authorisations(payload_of("TD1.6", answer), self._dates)
 
     async def _access(self, td: str, action: str, call: Call, payload: etree._Element) -> own.PatientAccess:
         self._require_legacy()
@@ -129,6 +129,10 @@ class Dossiers(Caller):
         if not repeated.same_as(ins):
             raise BadAnswer(message("hl7v3.answer-about-another-patient"))
         return repeated
+
+    @property
+    def _dates(self) -> own.DateForms:
+        return own.DateForms(self.settings.answer_dates, self.settings.answer_zone)
 
     def _require_legacy(self) -> None:
         if not self.settings.legacy_dossier_management:

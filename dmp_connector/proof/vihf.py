@@ -100,13 +100,14 @@ def _attributes(call: Call, software: Software, settings: VihfSettings) -> list[
     """In the order of the samples. "" for one that is absent."""
     actor, sector = call.actor, call.actor.structure.sector
     who = actor.practitioner
+    named = settings.name_in_direct_mode or actor.authentication is not AuthenticationMode.DIRECT
     roles = [(who.profession, settings.profession_system_name)]
     roles += [(who.speciality, settings.speciality_system_name)] if who.speciality else []
     mode = Code(call.mode.value, settings.access_mode_system, mode_label(settings, call.mode))
     return [
         ("Identifiant_Structure", actor.structure.id),
         ("Secteur_Activite", f"{sector.code}^{sector.system}"),
-        (SUBJECT_ID, f"{who.given} {who.family}".strip()),
+        (SUBJECT_ID, f"{who.given} {who.family}".strip() if named else ""),
         (ROLE, ("Role", tuple(roles))),
         ("VIHF_Version", settings.version),
         (MODE, actor.authentication.value),

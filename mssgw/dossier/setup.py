@@ -94,7 +94,7 @@ class Setup:
             vihf=self._vihf(),
             legacy_dossier_management=table.legacy_dossier_management,
             production=table.production,
-            limits=Limits(document_bytes=2 * table.max_pdf_octets),
+            limits=Limits(document_bytes=2 * table.max_pdf_octets, documents_per_query=table.protocol.documents_per_query),
             trace=trace,
             trace_in_production=table.trace_in_production,
         )
@@ -111,6 +111,7 @@ class Setup:
     def _protocol(self) -> dict[str, Any]:
         fields = msgspec.structs.asdict(self.table.protocol)
         code = fields.pop("update_content_type")
+        del fields["documents_per_query"]
         return fields | {
             "actions": Actions(fields.pop("action_td0_2"), fields.pop("action_td0_5"), fields["actions"]),
             "xades_algorithm": _ALGORITHMS[fields.pop("signature")],

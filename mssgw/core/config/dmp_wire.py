@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from bilingual.localtime import zone_named
 from mssgw.core.config.base import Mistakes, Settings
 from mssgw.core.errors import Problem
 from mssgw.core.texts import message
@@ -73,6 +74,10 @@ class DmpProtocol(Settings, frozen=True):
         "%Y%m%d%H%M%S",
         "%Y%m%d",
     )
+    answer_zone: Annotated[str, Meta(description="Time zone of those that name none, as Europe/Paris.")] = "UTC"
+    documents_per_query: Annotated[
+        int, Meta(description="How many documents are asked for at once (GetDocumentsAndAssociations).", ge=1, le=1000)
+    ] = 20
     action_td0_2: Annotated[str, Meta(description="SOAP action of TD0.2 and TD1.3a.")] = "urn:hl7-org:v3:PRPA_IN201307UV02"
     action_td0_5: Annotated[str, Meta(description="SOAP action of TD0.5.")] = "urn:hl7-org:v3:PRPA_IN201305UV02"
     actions: Annotated[dict[str, str], Meta(description='SOAP actions of other transactions, as { "TD1.6" = "urn:..." }.')] = field(
@@ -92,6 +97,10 @@ class DmpProtocol(Settings, frozen=True):
         wrong += [(f"service_urls.{name}", message("config.dmp-https")) for name, url in addresses if not url.startswith("https://")]
         forms = [("start_date_format", self.start_date_format), *(("answer_dates", form) for form in self.answer_dates)]
         wrong += [(name, message("config.dmp-date", form=repr(form))) for name, form in forms if not _is_date(form)]
+        try:
+            zone_named(self.answer_zone)
+        except ValueError:
+            wrong.append(("answer_zone", message("config.timezone", name=repr(self.answer_zone))))
         if wrong:
             raise Mistakes(wrong)
 
@@ -111,6 +120,7 @@ def _is_date(form: str) -> bool:
 
 class DmpVihf(Settings, frozen=True):
     version: Annotated[str, Meta(description="VIHF_Version: 3.0, or 4.0 in the mapping of 2026.")] = "3.0"
+    name_in_direct_mode: Annotated[bool, Meta(description="Send the name of who asks beside a card too; the samples do not.")] = True
     attributes: Annotated[
         dict[str, str],
         Meta(

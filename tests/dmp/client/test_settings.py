@@ -85,6 +85,10 @@ async def deleted(dmp: Dmp, actor: Actor) -> None:
     await dmp.td33c_delete(Call(actor, PATIENT), entry)
 
 
+async def three_at_once(dmp: Dmp, actor: Actor) -> None:
+    await dmp.td31a_documents_and_associations(Call(actor, PATIENT), [f"urn:uuid:{n}" for n in "123"])
+
+
 async def named_by_insi(dmp: Dmp, actor: Actor) -> None:
     await dmp.td02_existence(Call(actor, dmp.settings.in_dmp(Ins(PATIENT.value, InsKind.NIR))))
 
@@ -118,6 +122,7 @@ PROTOCOL: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
         "1.2.250.1.213.1.4.11", named_by_insi,
         b'root="1.2.250.1.213.1.4.11" extension="279035121518989"', b'root="1.2.250.1.213.1.4.10" extension="279035121518989"',
     ),
+    "documents_per_query": (2, three_at_once, b"", b"urn:uuid:3"),
     "start_date_format": ("%d%m%Y", listed, b"startDate>31012020<", b"startDate>20200131000000<"),
     "action_td0_2": ("urn:x", exists, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201307UV02<"),
     "action_td0_5": ("urn:x", found, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201305UV02<"),
@@ -129,6 +134,7 @@ PROTOCOL: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
 VIHF: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
     "version": ("4.0", exists, b">4.0<", b">3.0<"),
     "attributes": ({"Authentification_mode": "Authentification_Mode"}, exists, b'"Authentification_Mode"', b'"Authentification_mode"'),
+    "name_in_direct_mode": (False, exists, b"", b"subject:subject-id"),
     "value_type": ("", exists, b'Name="Ressource_URN"><saml2:AttributeValue>urn:dmp<', b'xsi:type="xs:string"'),
     "lps_id": ("01.02", exists, b'"LPS_ID"><saml2:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema" xsi:type="xs:string">01.02<', b">1.2.250.1.213.1.1.9.1<"),
     "lps_name": ("OUTIL", exists, b">OUTIL<", b'string">mssgw<'),
@@ -146,7 +152,16 @@ VIHF: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
     "air_class": ("urn:x", by_psc(exists), b"AuthnContextClassRef>urn:x<", b"AuthnContextClassRef>urn:oasis"),
     "air_declaration": ("urn:x", by_psc(exists), DECLARED, b"AuthnContextDecl>urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI<"),
 }  # fmt: skip
-ELSEWHERE = {"service_urls", "ins_oids", "ins_keys", "answer_dates", "mask_and_hide_together", "not_after_name", "lifetime_seconds"}
+ELSEWHERE = {
+    "service_urls",
+    "ins_oids",
+    "ins_keys",
+    "answer_dates",
+    "answer_zone",
+    "mask_and_hide_together",
+    "not_after_name",
+    "lifetime_seconds",
+}
 
 
 @pytest.fixture
@@ -219,13 +234,13 @@ async def test_masked_and_hidden_at_once_may_be_forbidden(settings_of, dmp_runni
 
 
 def test_dates_of_answers_and_oids_of_an_ins(settings_of) -> None:
-    settings = settings_of(protocol={"answer_dates": ["%d/%m/%Y"], "ins_oids": ["1.2.250.1.213.1.4.8"]})
-    answer = payload("td16-answer.xml")
+    settings = settings_of(protocol={"answer_dates": ["%d/%m/%Y"], "answer_zone": "Europe/Paris", "ins_oids": ["1.2.250.1.213.1.4.8"]})
+    answer, dates = payload("td16-answer.xml"), own.DateForms(settings.answer_dates, settings.answer_zone)
     with pytest.raises(DmpError, match="date"):
-        own.read_authorisations(answer, settings.answer_dates)
+        own.read_authorisations(answer, dates)
     for moment in ("startOfAuthorization", "lastActionDate"):
         answer[0][0].find(f"{{{own.RIGHTS}}}{moment}").text = "02/01/2026"  # type: ignore[union-attr]
-    assert own.read_authorisations(answer, settings.answer_dates)[0].since == datetime(2026, 1, 2, tzinfo=UTC)
+    assert own.read_authorisations(answer, dates)[0].since == datetime(2026, 1, 1, 23, tzinfo=UTC)  # midnight in Paris
     listed = own.read_patient_list(payload("td04-answer.xml"), oids=settings.ins_oids)
     assert [row.ins for row in listed] == [None, None]  # numbers of tests are no INS there
 
@@ -269,6 +284,7 @@ def test_the_configuration_and_the_library_have_the_same_defaults(settings_of) -
         ({"protocol": {"actions": {"TD9.9": "x"}}}, "TD3.3d"),
         ({"protocol": {"start_date_format": "%Q"}}, "%Q"),
         ({"protocol": {"answer_dates": ["jour"]}}, "jour"),
+        ({"protocol": {"answer_zone": "Lune"}}, "Lune"),
         ({"vihf": {"lifetime_seconds": 0}}, "lifetime_seconds"),
         ({"vihf": {"mode_attribute": "x"}}, "mode_attribute"),
     ],
