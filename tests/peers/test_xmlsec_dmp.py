@@ -27,7 +27,7 @@ from dmp_connector.model import (
     Structure,
     SubmissionSet,
 )
-from dmp_connector.proof import vihf, xades
+from dmp_connector.proof import practitioner, vihf, xades
 from dmp_connector.settings import Software, VihfSettings
 from dmp_connector.signer import Algorithm, FileSigner
 from dmp_connector.wire import soap
@@ -78,6 +78,18 @@ def test_vihf_alone_and_inside_its_envelope(signer, tmp_path: Path, authenticati
         assert result.returncode == 0, result.stderr
         file.write_bytes(content.replace(b"899700367909", b"899700000017"))
         assert verify(file, anchor, f"ID={SAML}").returncode != 0
+
+
+def test_the_statement_of_a_card_for_insi(signer, tmp_path: Path) -> None:
+    key, anchor = signer
+    holder = practitioner.CardHolder("899700367909", "991130972", "01", "SA07")
+    content = soap.compose(b'<x xmlns="urn:x"/>', action="urn:a", assertion=practitioner.assertion(holder, key, datetime.now(UTC)))
+    file = tmp_path / "insi.xml"
+    file.write_bytes(content)
+    result = verify(file, anchor, f"ID={SAML}")
+    assert result.returncode == 0, result.stderr
+    file.write_bytes(content.replace(b"991130972", b"991130973"))
+    assert verify(file, anchor, f"ID={SAML}").returncode != 0
 
 
 def test_sha1_for_old_servers(signer, tmp_path: Path) -> None:
