@@ -6,6 +6,7 @@ Passwords are asked for, or read from standard input; they never stand in argume
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,12 +15,13 @@ from typer.core import TyperGroup
 
 from mssgw import store
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
+from mssgw.cli.frame import ConfigFile, Family, Json, failure, inline, output, table
 from mssgw.cli.opened import reading, with_store, writing
+from mssgw.cli.prompts import hidden, require_agreed
 from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import NotFound, Refused
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message
 from mssgw.identity.passwords import Passwords
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
 from mssgw.store.accounts import Account, Kind, NewAccount, Role, Status
@@ -47,7 +49,7 @@ def address_argument(text: str) -> Address:
     try:
         return Address.parse(text)
     except AddressError as error:
-        raise WrongUse(message("at", place=text, what=str(error))) from error
+        raise WrongUse(message("at", place=text, what=error.message)) from error
 
 
 _Who = Annotated[Address, typer.Argument(metavar="ADDRESS", parser=address_argument)]
@@ -64,7 +66,9 @@ def account_at(rx: Reader, address: Address) -> Account:
 
 
 def _password(from_stdin: bool) -> str:
-    password = sys.stdin.readline().rstrip("\r\n") if from_stdin else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    password = (
+        sys.stdin.readline().rstrip("\r\n") if from_stdin else hidden(message("account.ask-password"), "--password-stdin", twice=True)
+    )
     if len(password) < MIN_PASSWORD:
         raise Refused(message=message("account.short-password", least=MIN_PASSWORD))
     return str(password)
@@ -113,15 +117,28 @@ def add(
     hashed = None if no_password else _hashed(_password(password_stdin))
     new = NewAccount(who, kind, Role.ADMIN if admin else Role.USER, name, rpps, hashed)
     made: Account = with_store(settings, lambda opened: opened.write(lambda tx: accounts.add(tx, new)), make=True)
-    output(f"{made.address} added", json=json, document=_described(made))
+    output(message("account.added", address=made.address), json=json, document=_described(made))
 
 
 @app.command("list")
 def list_(config: ConfigFile, json: Json = False) -> None:
     """List all accounts."""
     found = reading(config, accounts.list_all)
-    lines = [f"{one.address}  {one.kind}  {one.role.lower()}  {one.status.lower()}  {one.display_name}".rstrip() for one in found]
-    output("\n".join(lines) or "no accounts", json=json, document=[_described(one) for one in found])
+    rows = [
+        (
+            one.address,
+            one.kind,
+            inline(message(f"account.role.{one.role}")),
+            inline(message(f"account.status.{one.status}")),
+            one.display_name,
+        )
+        for one in found
+    ]
+    output(
+        table(message("account.columns"), rows) if rows else message("account.no-accounts"),
+        json=json,
+        document=[_described(one) for one in found],
+    )
 
 
 @app.command()
@@ -143,7 +160,11 @@ def _set_status(path: Path, who: Address, status: Status, json: bool) -> None:
         return accounts.by_id(tx, found.id)
 
     changed = writing(path, change)
-    output(f"{changed.address} is {status.lower()}", json=json, document=_described(changed))
+    output(
+        message("account.state", address=changed.address, state=message(f"account.status.{status}")),
+        json=json,
+        document=_described(changed),
+    )
 
 
 @app.command()
@@ -152,7 +173,7 @@ def passwd(who: _Who, config: ConfigFile, password_stdin: _Stdin = False) -> Non
     account = reading(config, lambda rx: account_at(rx, who))
     hashed = _hashed(_password(password_stdin))
     writing(config, lambda tx: accounts.set_password(tx, account.id, hashed))
-    output(f"password of {account.address} changed", json=False, document={})
+    output(message("account.password-changed", address=account.address), json=False, document={})
 
 
 @app.command()
@@ -172,28 +193,32 @@ def alias(
             accounts.add_alias(tx, account.id, other)
 
     writing(config, change)
-    output(f"{other} {'is no longer' if remove else 'is now'} an address of {who}", json=False, document={})
+    output(message("account.alias-removed" if remove else "account.alias-added", address=other, account=who), json=False, document={})
 
 
 @members_app.command("list")
 def members_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
     """List the members of an organisation."""
     found = reading(config, lambda rx: accounts.members(rx, account_at(rx, who).id))
-    output("\n".join(str(one.address) for one in found) or "no members", json=json, document=[_described(one) for one in found])
+    output(
+        "\n".join(str(one.address) for one in found) or message("account.no-members"),
+        json=json,
+        document=[_described(one) for one in found],
+    )
 
 
 @members_app.command("add")
 def members_add(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Let a person read an organisation's mailbox."""
     writing(config, lambda tx: accounts.add_member(tx, account_at(tx, who).id, account_at(tx, person).id))
-    output(f"{person} is a member of {who}", json=False, document={})
+    output(message("account.member-added", person=person, account=who), json=False, document={})
 
 
 @members_app.command("remove")
 def members_remove(who: _Who, person: _Person, config: ConfigFile) -> None:
     """Undo `members add`."""
     writing(config, lambda tx: accounts.remove_member(tx, account_at(tx, who).id, account_at(tx, person).id))
-    output(f"{person} is not a member of {who}", json=False, document={})
+    output(message("account.member-removed", person=person, account=who), json=False, document={})
 
 
 # -- mailbox ---------------------------------------------------------------------------------------------
@@ -215,8 +240,9 @@ def mailbox_list(who: _Who, config: ConfigFile, json: Json = False) -> None:
         }
         for box in found
     ]
-    lines = [f"{box.name}  {box.messages} messages, {box.unseen} unseen, {box.size} octets" for box in found]
-    output("\n".join(lines), json=json, document=document)
+    output(
+        table(message("mailbox.columns"), [(box.name, box.messages, box.unseen, box.size) for box in found]), json=json, document=document
+    )
 
 
 @mailbox_app.command("create")
@@ -229,14 +255,14 @@ def mailbox_create(who: _Who, name: _Name, config: ConfigFile) -> None:
         mailboxes.subscribe(tx, account.id, made.name)
         return made.name
 
-    output(f"{writing(config, make)} created", json=False, document={})
+    output(message("mailbox.created", name=writing(config, make)), json=False, document={})
 
 
 @mailbox_app.command("rename")
 def mailbox_rename(who: _Who, name: _Name, new: Annotated[str, typer.Argument(metavar="NEW")], config: ConfigFile) -> None:
     """Rename a folder and those below it."""
     writing(config, lambda tx: mailboxes.rename(tx, account_at(tx, who).id, name, new))
-    output(f"{name} is now {new}", json=False, document={})
+    output(message("mailbox.renamed", name=name, new=new), json=False, document={})
 
 
 @mailbox_app.command("delete")
@@ -245,9 +271,9 @@ def mailbox_delete(
 ) -> None:
     """Delete a folder with its messages."""
     if not yes:
-        typer.confirm(f"Delete {name} of {who} with all its messages?", abort=True)
+        require_agreed(message("mailbox.ask-delete", name=name, account=who), "--yes")
     writing(config, lambda tx: mailboxes.delete(tx, account_at(tx, who).id, name))
-    output(f"{name} deleted", json=False, document={})
+    output(message("mailbox.deleted", name=name), json=False, document={})
 
 
 # -- the store itself ------------------------------------------------------------------------------------
@@ -270,9 +296,9 @@ def check(
         "problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
         "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages},
     }
-    lines = [str(one) for one in problems] or ["ok"]
+    said: list[str | Message] = [*map(str, problems)] or [message("store.holds")]
     if swept:
-        lines.append(f"swept {swept.contents} contents, {swept.files} files, {swept.octets} octets, {swept.messages} finished messages")
-    output("\n".join(lines), json=json, document=document)
+        said.append(message("store.swept", **asdict(swept)))
+    output(*said, json=json, document=document)
     if problems:
         raise failure(message("store.problems", count=len(problems)))

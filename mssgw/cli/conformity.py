@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mssgw.cli.frame import Json, output
 from mssgw.conformity import Evidence, Group, Requirement, evidence, requirements
+from mssgw.core.texts import message
 
 SHOWN = 3  # places of one requirement in the text for people; --json has all
 
@@ -13,7 +14,7 @@ def conformity(json: Json = False) -> None:
     groups = requirements()
     found, tests_there = evidence(groups)
     document = [_row(group, one, found, tests_there) for group in groups for one in group.requirements]
-    output("\n".join(_text(document, tests_there)), json=json, document=document)
+    output(*_text(document), *([] if tests_there else [message("conformity.no-tests")]), json=json, document=document)
 
 
 def _row(group: Group, one: Requirement, found: Evidence, tests_there: bool) -> dict[str, object]:
@@ -30,7 +31,8 @@ def _row(group: Group, one: Requirement, found: Evidence, tests_there: bool) -> 
     }
 
 
-def _text(document: list[dict[str, object]], tests_there: bool) -> list[str]:
+def _text(document: list[dict[str, object]]) -> list[str]:
+    """The titles are those of the documents, in English."""
     lines, group = [], None
     for row in document:
         if row["group"] != group:
@@ -48,4 +50,4 @@ def _text(document: list[dict[str, object]], tests_there: bool) -> list[str]:
                 lines.append(f"  {'':<18} {what + ':':<8} {', '.join(places[:SHOWN])}{more}")
     counts = {status: sum(row["status"] == status for row in document) for status in ("done", "partial", "planned", "no")}
     lines += ["", ", ".join(f"{count} {status}" for status, count in counts.items())]
-    return lines[1:] + ([] if tests_there else ["The tests are not installed here: where each is tested is shown in a source tree only."])
+    return lines[1:]

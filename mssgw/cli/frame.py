@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json as json_module
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -46,6 +47,37 @@ def both(*messages: Message) -> str:
     return f"{french}\n{english}" if french.replace("\N{NO-BREAK SPACE}", "") != english else english
 
 
+def inline(one: Message) -> str:
+    """A few words inside a line that stands once: French, then English where it differs."""
+    return one.fr if one.fr == one.en else f"{one.fr} / {one.en}"
+
+
+def labelled(document: Mapping[str, Any], label: Callable[[str], Message]) -> str:
+    """A name and its value on each line; of several values each has its own. Empty ones are left out.
+
+    `label`: the words for a name of the document.
+    """
+    rows = [
+        (
+            inline(label(name)),
+            inline(one) if isinstance(one, Message) else inline(message("word.yes")) if one is True else str(one),
+        )
+        for name, value in document.items()
+        if value or value == 0
+        for one in (value if isinstance(value, list) else [value])
+    ]
+    widest = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:{widest}}  {value}" for name, value in rows)
+
+
+def table(columns: Message, rows: Iterable[Sequence[object]]) -> str:
+    """Rows under their names, in both languages, aligned. `columns`: the names, with a bar between two of them."""
+    heads = [[part.strip() for part in columns.text(language).split("|")] for language in LANGUAGES]
+    cells = [*(heads if heads[0] != heads[1] else heads[:1]), *([str(one) for one in row] for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(heads[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
 # --- output -------------------------------------------------------------------------------------------------------------
 
 
@@ -59,9 +91,14 @@ class _Answer:
 _answer: Final = _Answer()
 
 
-def output(text: str, *, json: bool, document: Any) -> None:
-    """Print `text` for people, or `document` for programs."""
-    sys.stdout.write((json_module.dumps(document, ensure_ascii=False, default=str) if json else text) + "\n")
+def output(*said: str | Message, json: bool, document: Any) -> None:
+    """Print what is `said` for people, or `document` for programs. Sentences that follow each other stand in French, then in English."""
+    if json:
+        text = json_module.dumps(document, ensure_ascii=False, default=str)
+    else:
+        groups = itertools.groupby(said, key=lambda one: isinstance(one, Message))
+        text = "\n".join(both(*group) if of_messages else "\n".join(group) for of_messages, group in groups)  # type: ignore[arg-type]
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
     _answer.printed = True
 

@@ -19,8 +19,9 @@ import typer
 
 from mssgw.cli.account import account_at, address_argument
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, say, warn
+from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, inline, labelled, of_os, output, say, table, warn
 from mssgw.cli.opened import acting, reading, with_store
+from mssgw.cli.prompts import hidden
 from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address
 from mssgw.core.clock import SystemClock
@@ -110,8 +111,11 @@ def list_(
         return identities.list_all(rx) if expiring is None else identities.ending(rx, now + timedelta(days=expiring))
 
     found = reading(config, work)
-    lines = [_line(one, now) for one in found] or [both(say("identity.none"))]
-    output("\n".join(lines), json=json, document=[_described(one, now) for one in found])
+    output(
+        table(say("identity.columns"), (_row(one, now) for one in found)) if found else say("identity.none"),
+        json=json,
+        document=[_described(one, now) for one in found],
+    )
 
 
 @app.command()
@@ -120,7 +124,7 @@ def show(number: _Number, config: ConfigFile, json: Json = False) -> None:
     with _sentences():
         found = reading(config, lambda rx: identities.by_number(rx, IdentityId(number)))
     document = _described(found)
-    text = "\n".join(f"{name}: {value}" for name, value in document.items() if value not in (None, "", []))
+    text = labelled(document, lambda name: say(f"identity.field.{name}"))
     output(
         text + (f"\n{enrolment.pem_of(found.csr)}" if found.csr and found.state is State.REQUESTED else ""), json=json, document=document
     )
@@ -190,7 +194,7 @@ def unlock(
         raise failure(say("identity.no-token", address=str(who)), fault="token")
     done = 0
     for token, reference in {TokenReference.parse(one).token: one for one in references}.items():
-        pin = sys.stdin.readline().rstrip("\r\n") if pin_stdin else str(typer.prompt(f"PIN ({token})", hide_input=True, err=True))
+        pin = sys.stdin.readline().rstrip("\r\n") if pin_stdin else hidden(say("identity.ask-pin", token=token), "--pin-stdin")
         try:
             done = node_unlock(settings.node.data, reference, pin)
         except KeyUnavailable as error:
@@ -217,7 +221,7 @@ def import_(
     results = with_store(settings, lambda opened: _import(opened, place, passphrase_file))
     for one in results:
         if one["reason"]:
-            warn(at(one["file"], say("words", words=one["reason"])))
+            warn(at(one["file"], one["reason"]))
     taken = sum(not one["reason"] for one in results)
     output(both(say("identity.imported", taken=taken, count=len(results), path=place)), json=json, document=results)
     if taken < len(results):
@@ -237,9 +241,9 @@ async def _import(opened: Store, place: Path, passphrase_file: Path | None) -> l
             result["identity"] = (await _add(opened, owner, read, None, None, retired=retired)).id
         except MailError as error:
             known = None if isinstance(error, KeyFileError) else await opened.read(partial(_known, certificates=read.certificates))
-            result |= {"identity": known} if known else {"reason": str(error.message.en), "fault": _fault(error)}
+            result |= {"identity": known} if known else {"reason": error.message, "fault": _fault(error)}
         except OSError as error:
-            result |= {"reason": error.strerror or str(error), "fault": "file"}
+            result |= {"reason": of_os(error), "fault": "file"}
         results.append(result)
     return results
 
@@ -269,7 +273,7 @@ def _files(given: list[Path] | tuple[Path, ...], passphrase_file: Path | None, *
     for path in given:
         one = files.material(path, passphrase)
         if ask and passphrase is None and one.problem and one.problem.problem is FileProblem.PASSPHRASE_MISSING:
-            one = files.material(path, str(typer.prompt(str(path), hide_input=True, err=True)).encode())
+            one = files.material(path, hidden(say("identity.ask-passphrase", path=path), "--passphrase-file").encode())
         if one.problem and not (one.keys or one.certificates):
             raise one.problem.at(path)
         if one.problem and one.problem.problem in (FileProblem.PASSPHRASE_MISSING, FileProblem.PASSPHRASE_WRONG, FileProblem.DAMAGED):
@@ -325,10 +329,10 @@ def _state(one: Identity, now: datetime) -> str:
     return str(one.state)
 
 
-def _line(one: Identity, now: datetime) -> str:
+def _row(one: Identity, now: datetime) -> tuple[object, ...]:
     until = f"{one.not_after:%Y-%m-%d}" if one.not_after else "-"
     place = "token" if one.token else "store"
-    return f"{one.id}  {one.address}  {_state(one, now)}  {one.kind}  {until}  {place}"
+    return one.id, one.address, inline(say(f"identity.state.{_state(one, now)}")), one.kind, until, place
 
 
 def _described(one: Identity, now: datetime | None = None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from mssgw.cli.config import as_json, loaded, refused
 from mssgw.cli.frame import Json, both, output, say, warn
 from mssgw.cli.judgement import judged
 from mssgw.cli.opened import reading
-from mssgw.cli.usage import WrongUse
+from mssgw.cli.prompts import asked
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred, Problem, located
 from mssgw.core.texts import Message, message
@@ -77,9 +76,7 @@ def _wanted(hostname: str, domains: list[str] | None, store: str, data: Path, ma
 
 
 def _asked(option: str, question: Message, default: str) -> str:
-    if not sys.stdin.isatty():
-        raise WrongUse(message("init.no-terminal"), option)
-    return str(typer.prompt(both(question), default=default if "." in default else None, err=True))
+    return asked(question, default if "." in default else "", option)
 
 
 def _written(file: Path, wanted: Wanted, service: Service) -> Path:

@@ -7,19 +7,19 @@ in reports. Whatever a verb changes is audited under the name of who ran it, and
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from bilingual import moment
-from mssgw.cli.frame import ConfigFile, Family, Json, failure, output
+from mssgw.cli.frame import ConfigFile, Family, Json, failure, inline, output, table
 from mssgw.cli.opened import reading, writing
 from mssgw.cli.usage import WrongUse
 from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.errors import NotFound
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message
 from mssgw.store import Reader, Transaction, audit, queue
 from mssgw.store.audit import Entry
 from mssgw.store.queue import Delivery, DeliveryId, Queued
@@ -44,38 +44,38 @@ def list_(
     """What waits, the earliest due first."""
     wanted = Domain(domain) if domain else None
     found = reading(config, lambda rx: queue.list_all(rx, domain=wanted, held=True if held else None, limit=limit))
-    output("\n".join(map(_line, found)) or "nothing waits", json=json, document=[_delivery(one) for one in found])
+    output(_waiting(found) if found else message("queue.nothing-waits"), json=json, document=[_delivery(one) for one in found])
 
 
 @app.command()
 def show(trace: str, config: ConfigFile, json: Json = False) -> None:
     """One message: every recipient, its state and the last words about it."""
     found = reading(config, lambda rx: queue.show(rx, trace))
-    output("\n".join(_lines(found)), json=json, document=_queued(found))
+    output(*_shown(found), json=json, document=_queued(found))
 
 
 @app.command()
 def retry(config: ConfigFile, traces: _Traces = None, domain: _OfDomain = None, all_: _All = False, json: Json = False) -> None:
     """Try again now."""
-    _change(config, "due now", queue.retry, _chosen(traces, domain, all_), json)
+    _change(config, "due now", "queue.due-now", queue.retry, _chosen(traces, domain, all_), json)
 
 
 @app.command()
 def hold(config: ConfigFile, traces: _Traces = None, domain: _OfDomain = None, all_: _All = False, json: Json = False) -> None:
     """Keep messages here until `release`."""
-    _change(config, "held", queue.hold, _chosen(traces, domain, all_), json)
+    _change(config, "held", "queue.held", queue.hold, _chosen(traces, domain, all_), json)
 
 
 @app.command()
 def release(config: ConfigFile, traces: _Traces = None, domain: _OfDomain = None, all_: _All = False, json: Json = False) -> None:
     """Undo `hold`."""
-    _change(config, "released", queue.unhold, _chosen(traces, domain, all_), json)
+    _change(config, "released", "queue.released", queue.unhold, _chosen(traces, domain, all_), json)
 
 
 @app.command()
 def drop(config: ConfigFile, traces: _Traces = None, domain: _OfDomain = None, all_: _All = False, json: Json = False) -> None:
     """End messages without sending them. Their senders hear nothing."""
-    _change(config, "dropped", queue.drop, _chosen(traces, domain, all_), json)
+    _change(config, "dropped", "queue.dropped", queue.drop, _chosen(traces, domain, all_), json)
 
 
 def trace(
@@ -86,7 +86,9 @@ def trace(
     if not entries:
         raise failure(message("queue.nothing-known", what=what))
     document = {"entries": [_entry(one) for one in entries], "waiting": [_delivery(one) for one in waiting]}
-    output("\n".join([*map(_told, entries), *map(_line, waiting)]), json=json, document=document)
+    output(
+        table(message("queue.trace-columns"), map(_told, entries)), *([_waiting(waiting)] if waiting else []), json=json, document=document
+    )
 
 
 # which deliveries ----------------------------------------------------------------------------------
@@ -105,6 +107,7 @@ def _chosen(traces: list[str] | None, domain: str | None, everything: bool) -> C
 def _change(
     config: Any,
     done: str,
+    said: str,
     change: Callable[[Transaction, Iterable[DeliveryId], str], int],
     chosen: Callable[[Reader], list[DeliveryId]],
     json: bool,
@@ -112,7 +115,7 @@ def _change(
     count = writing(config, lambda tx: change(tx, chosen(tx), f"admin {getpass.getuser()}"))
     if not count:
         raise failure(message("queue.none-changed"))
-    output(f"{count} {done}", json=json, document={"changed": count, "what": done})
+    output(message(said, count=count), json=json, document={"changed": count, "what": done})
 
 
 def _history(rx: Reader, what: str, limit: int) -> tuple[list[Entry], list[Delivery]]:
@@ -154,28 +157,47 @@ def _with_copies(rx: Reader, name: str, limit: int) -> list[Entry]:
 # how it looks --------------------------------------------------------------------------------------
 
 
-def _line(one: Delivery) -> str:
-    state = "held" if one.held else "sending" if one.lease_until and one.lease_until > datetime.now(UTC) else f"due {moment(one.due, 'en')}"
-    words = next((who.reply for who in one.pending if who.reply), "not tried yet")
-    about = f"from {one.envelope.sender or '<>'}  {one.size} octets  attempts {one.attempts}"
-    return f"{one.trace}  {one.domain}  {len(one.pending)} rcpt  {about}  {state}  {words}"
+def _waiting(found: Iterable[Delivery]) -> str:
+    return table(message("queue.columns"), map(_row, found))
 
 
-def _lines(found: Queued) -> Iterable[str]:
-    yield f"{found.trace}  received {moment(found.received, 'en')}" + (
-        f"  finished {moment(found.finished, 'en')}" if found.finished else ""
-    )
-    for one in found.deliveries:
-        yield f"  {one.domain}  attempts {one.attempts}" + ("" if one.finished else f"  due {moment(one.due, 'en')}" + "  held" * one.held)
-        for who in one.recipients:
-            changed = f"  {moment(who.changed, 'en')}" if who.changed else ""
-            yield f"    {who.address}  {who.state.lower()}  {who.reply or 'not tried yet'}{changed}"
+def _row(one: Delivery) -> tuple[object, ...]:
+    sender, words = one.envelope.sender or "<>", next((who.reply for who in one.pending if who.reply), None)
+    return one.trace, one.domain, len(one.pending), sender, one.size, one.attempts, _state(one), words or inline(message("queue.not-tried"))
 
 
-def _told(one: Entry) -> str:
+def _state(one: Delivery) -> str:
+    if one.held:
+        return inline(message("queue.state.held"))
+    if one.lease_until and one.lease_until > datetime.now(UTC):
+        return inline(message("queue.state.sending"))
+    return inline(message("queue.state.due", at=moment(one.due, "en")))
+
+
+def _shown(found: Queued) -> Iterator[str | Message]:
+    yield message("queue.received", trace=found.trace, at=found.received)
+    if found.finished:
+        yield message("queue.finished", at=found.finished)
+    rows = [
+        (
+            one.domain,
+            who.address,
+            inline(message(f"queue.recipient.{who.state}")),
+            one.attempts,
+            "" if one.finished else _state(one),
+            moment(who.changed, "en") if who.changed else "",
+            who.reply or inline(message("queue.not-tried")),
+        )
+        for one in found.deliveries
+        for who in one.recipients
+    ]
+    yield table(message("queue.recipient-columns"), rows)
+
+
+def _told(one: Entry) -> tuple[object, ...]:
     way = " -> ".join(filter(None, (one.sender, one.recipient)))
     facts = "  ".join(f"{name}={value}" for name, value in one.facts.items())
-    return "  ".join(filter(None, (moment(one.at, "en"), one.trace, one.what, one.outcome, way, one.message_id, facts)))
+    return moment(one.at, "en"), one.trace or "", one.what, one.outcome, way, one.message_id or "", facts
 
 
 def _queued(found: Queued) -> dict[str, Any]:

@@ -305,7 +305,7 @@ def _address(text: str | None) -> Address | None:
     try:
         return None if text is None else Address.parse(text)
     except AddressError as error:
-        raise WrongUse(message("words", words=str(error)), "--from") from error
+        raise WrongUse(error.message, "--from") from error
 
 
 def _no(verdict: Verdict, moment: datetime | None) -> typer.Exit:

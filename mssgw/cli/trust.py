@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bilingual import local, moment
+from bilingual import local
 from mssgw.cli.config import loaded
-from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, run, say, warn
+from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, inline, labelled, output, run, say, warn
 from mssgw.cli.usage import WrongUse
 from mssgw.core import owner
 from mssgw.core.address import AddressError, Domain, parse_domain
@@ -26,7 +26,7 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.config.trust import LIST_SIGNERS
 from mssgw.core.errors import ConfigError, MailError
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message
 from mssgw.pki.judgement import Purpose
 from mssgw.pki.names import Match
 from mssgw.trust import anchors, disk, importing, paths, refresh, space, status, whitelist
@@ -80,7 +80,7 @@ def verify(
     with _judged():
         found = run(_court(anchors_in, revocation).whitelist(file.read_bytes(), _time(at), _signers(signer, config)))
         document = _document(found)
-        output(_lines(document, 13), json=json, document=document)
+        output(labelled(document, _label), json=json, document=document)
 
 
 @app.command()
@@ -206,7 +206,7 @@ def import_anchors(
         "refused_fr": [one.fr for one in imported.refused],
         "imported": [{"subject": str(each.subject), "sha256": each.fingerprint} for each in imported.taken],
     }
-    output("\n".join([f"imported {each.subject}" for each in imported.taken]), json=json, document=document)
+    output(*(say("trust.imported", authority=each.subject) for each in imported.taken), json=json, document=document)
     if not document["valid"]:
         raise failure(*(imported.refused or [say("trust.nothing-imported")]), fault="not-imported")
 
@@ -252,14 +252,8 @@ def _judged(known: dict[str, Any] | None = None) -> Iterator[None]:
         raise failure(error.message, fault=fault.value if fault else "other", detail=error.detail, known=known) from error
 
 
-def _lines(document: dict[str, Any], width: int) -> str:
-    """A name and its value on each line; of several values each has its own."""
-    return "\n".join(
-        f"{name:{width}} {'yes' if one is True else one}"
-        for name, value in document.items()
-        if value or value == 0
-        for one in (value if isinstance(value, list) else [value])
-    )
+def _label(name: str) -> Message:
+    return say(f"trust.field.{name}")
 
 
 def _court(directory: Path, mode: Mode) -> Court:
@@ -283,7 +277,7 @@ def _domain(text: str) -> Domain:
     try:
         return parse_domain(text)
     except AddressError as error:
-        raise WrongUse(message("words", words=str(error)), "DOMAIN") from error
+        raise WrongUse(error.message, "DOMAIN") from error
 
 
 def _certificate(path: Path) -> bytes:
@@ -336,10 +330,10 @@ def _words(directory: Path, now: datetime) -> dict[str, Any]:
     """What waits for an operator's word, and what an operator said."""
     found: dict[str, Any] = {}
     if pending := disk.read_json(directory / "pending.json", refresh.Pending):
-        found["pending"] = f"list of {pending.generated_at:%Y-%m-%d} without {pending.lost} of {pending.total} domains: mssgw trust accept"
+        found["pending"] = say("trust.show.pending", date=pending.generated_at.date(), lost=pending.lost, total=pending.total)
     word = disk.read_json(directory / "override.json", refresh.Word)
     if word and word.until and word.until > now:
-        found["override"] = f"{word.who}, until {word.until:%Y-%m-%dT%H:%MZ}: {word.reason}"
+        found["override"] = say("trust.show.override", who=word.who, until=word.until, reason=word.reason)
     return found
 
 
@@ -406,7 +400,7 @@ def _ages(this_update: datetime, next_update: datetime, now: datetime) -> dict[s
 
 
 def _line(one: Failure) -> str:
-    return f"{one.url}: {one.problem}, {moment(one.at, 'en')}, next try {moment(one.next_try, 'en')}"
+    return inline(say("trust.show.failure", url=one.url, problem=one.problem, at=one.at, next=one.next_try))
 
 
 def _shown(document: dict[str, Any]) -> str:
@@ -414,14 +408,18 @@ def _shown(document: dict[str, Any]) -> str:
     plain = document | {"problems": [], "failing": [], "left_out": []}
     for name in ("crls", "ocsp"):
         plain[name] = [
-            f"{one['authority']}: "
-            + (f"number {one['number']}" if name == "crls" else f"serial {one['serial']}")
-            + f", of {one['this_update'][:16]}Z, next {one['next_update'][:16]}Z"
-            + (", STALE" if one["stale"] else "")
+            say(
+                "trust.show.crl-line" if name == "crls" else "trust.show.ocsp-line",
+                authority=one["authority"],
+                number=one["number" if name == "crls" else "serial"],
+                start=f"{one['this_update'][:16]}Z",
+                end=f"{one['next_update'][:16]}Z",
+                stale=say("trust.show.stale") if one["stale"] else "",
+            )
             for one in document[name]
         ]
     problems = [one[language] for one in document["problems"] for language in ("fr", "en")]
-    return "\n".join([*problems, _lines(plain, 19)])
+    return "\n".join([*problems, labelled(plain, _label)])
 
 
 def _pinned(config: Config) -> anchors.Anchors:

@@ -22,7 +22,7 @@ from dmp_connector.model import Document, Dtm, SubmissionSet
 from mssgw.cli.dmp.documents import Overwrite, entry_json, require_new, shown, write_file
 from mssgw.cli.dmp.session import Options, Session, refused, verb
 from mssgw.cli.frame import Family, Json, of_os, output
-from mssgw.core.texts import Message, message
+from mssgw.core.texts import LANGUAGES, Message, message
 
 app = Family(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
 
@@ -57,18 +57,19 @@ def read(
         refused(BadInput(of_os(error)), json=json, program="mssgw xdm")
     except DmpError as error:
         refused(error, json=json, program="mssgw xdm")
-    lines = []
+    lines: list[str | Message] = []
     for archive in archives:
-        lines.append(f"Patient : {archive.patient.value if archive.patient else 'sans INS'}")
+        lines.append(message("xdm.patient", ins=archive.patient.value) if archive.patient else message("xdm.no-patient"))
         lines += [
             f"  {shown(d.entry.title or d.path)}  {shown(d.entry.type.label)}  {shown(d.entry.mime_type)}  {len(d.content)} octets"
             for d in archive.documents
         ]
-        lines += [f"  remarque : {shown(note.fr)}" for note in (*archive.notes, *_doubts(archive))]
+        remarks = [message("xdm.remark", note=note) for note in (*archive.notes, *_doubts(archive))]
+        lines += [shown(one.text(language)) for language in LANGUAGES for one in remarks]
     document: dict[str, Any] = {"ok": True, "archives": [_archive_json(a) for a in archives], "written": written}
     if len(archives) == 1:
         document |= _archive_json(archives[0])
-    output("\n".join(lines), json=json, document=document)
+    output(*lines, json=json, document=document)
 
 
 def _archive_json(archive: xdm.XdmArchive) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def write(
     else:
         title = shown(read_cda(documents[0].content).title)
         document = {"ok": True, "file": str(target), "bytes": len(archive), "documents": [entry_json(d.entry) for d in documents]}
-        output(f"{target} : {len(archive)} octets, {len(documents)} document(s), {title}", json=json, document=document)
+        output(message("xdm.written", file=target, size=len(archive), count=len(documents), title=title), json=json, document=document)
 
 
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")

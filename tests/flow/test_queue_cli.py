@@ -50,7 +50,7 @@ def test_hold_release_retry_drop(run):
     assert run("queue", "release", "--domain", "gamma.mssante.test", "--json")["changed"] == 1
     assert run("queue", "retry", "BBBB", "--json")["changed"] == 1
     assert run("queue", "drop", "--all", "--json")["changed"] == 4
-    assert run("queue", "list") == "nothing waits\n"
+    assert run("queue", "list") == "Rien n'attend\nnothing waits\n"
     shown = run("queue", "show", "BBBB", "--json")
     assert shown["deliveries"][0]["recipients"][0]["state"] == "DROPPED"
     assert "Nothing was changed" in run("queue", "drop", "BBBB", status=1)

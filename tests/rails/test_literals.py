@@ -47,6 +47,41 @@ def test_refusals_of_the_command_line_take_messages():
     assert list(sentences("mssgw/cli", {"failure", "warn", "BadParameter", "WrongUse"})) == []
 
 
+def words_shown(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls that print or ask, whose words stand there as a literal."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="output" | "inline") | ast.Attribute(attr="prompt" | "confirm" | "tell" | "notice"), args=args):
+                if any(_has_words(one) for one in args):
+                    yield node
+
+
+def _has_words(shown: ast.expr) -> bool:
+    match shown:
+        case ast.Constant(value=str() as text):
+            return any(c.isalpha() for c in text)
+        case ast.JoinedStr(values=parts):
+            return any(_has_words(one) for one in parts if isinstance(one, ast.Constant))
+        case ast.BoolOp(values=several) | ast.Tuple(elts=several) | ast.List(elts=several):
+            return any(map(_has_words, several))
+        case ast.IfExp(body=first, orelse=second) | ast.BinOp(left=first, right=second):
+            return _has_words(first) or _has_words(second)
+        case ast.Starred(value=inner):
+            return _has_words(inner)
+    return False
+
+
+def test_what_a_verb_prints_and_asks_are_messages():
+    paths = sorted((ROOT / "mssgw" / "cli").rglob("*.py"))
+    found = [f"{path}: {ast.unparse(node)}" for path in paths for node in words_shown(ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+@pytest.mark.parametrize("code", ['output(f"{a} added")', 'output(text or "nothing")', 'typer.prompt("PIN")', 's.tell(f"{n} octets", {})'])
+def test_the_search_sees_words_that_are_shown(code):
+    assert len(list(words_shown(ast.parse(code)))) == 1
+
+
 def words_in_problems(tree: ast.AST) -> Iterator[ast.Call]:
     """Calls of ConfigError and Mistakes with a problem whose sentence is written there; of Mistake with words instead of a key."""
     for node in ast.walk(tree):

@@ -48,7 +48,7 @@ def test_members_of_an_organisation(node):
     node("account", "members", "add", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
     assert "alice@" in node("account", "members", "list", "cabinet@alpha.mssante.test")
     node("account", "members", "remove", "cabinet@alpha.mssante.test", "alice@alpha.mssante.test")
-    assert "no members" in node("account", "members", "list", "cabinet@alpha.mssante.test")
+    assert "Aucun membre\nNo members" in node("account", "members", "list", "cabinet@alpha.mssante.test")
 
 
 def test_folders(node):

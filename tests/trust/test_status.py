@@ -67,8 +67,8 @@ async def test_show_lists_the_state_of_crls_and_ocsp(scene: Scene) -> None:
     assert {"age_seconds", "next_update", "stale"} <= set(crl)
     assert len(document["ocsp"]) >= 1
     assert any("ORGANISATIONS" in one["authority"] and one["revoked"] is False for one in document["ocsp"])
-    assert "crls " in said
-    assert "ocsp " in said
+    assert "CRL / CRLs " in said
+    assert "OCSP " in said
 
 
 async def test_a_list_too_old_shows_what_is_known_all_the_same(scene: Scene) -> None:

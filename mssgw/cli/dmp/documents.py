@@ -20,10 +20,10 @@ from bilingual import local
 from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadInput
-from dmp_connector.model import AccessMode, DocumentEntry, Visibility
+from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry
 from dmp_connector.model.documents import NO_MOMENT
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, output, say
+from mssgw.cli.frame import ConfigFile, Json, inline, output, say
 from mssgw.core.texts import message
 from mssgw.dossier import Audience, Form, Search
 from mssgw.dossier.values import Copy, Progress
@@ -38,12 +38,8 @@ AsForm = Annotated[
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to put it; - is stdout.")]
 BIG = 512 * 1024
-_STATUS = {"Approved": "", "Deprecated": "remplacé", "Archived": "archivé", "Deleted": "supprimé"}
-_SEEN = {
-    Visibility.MASKED: "masqué PS",
-    Visibility.HIDDEN_FROM_PATIENT: "non visible patient",
-    Visibility.HIDDEN_FROM_REPRESENTATIVES: "non visible RL",
-}
+_OF_THE_PATIENT = "90"
+"""classCode of what the patient deposited (docs/reference/dmp.md 3.4)."""
 
 
 def entry_json(e: DocumentEntry) -> dict[str, Any]:
@@ -72,9 +68,10 @@ def entry_lines(entries: Sequence[DocumentEntry]) -> str:
 
 
 def _entry_line(e: DocumentEntry) -> str:
-    marks = [_STATUS.get(e.status.value.rpartition(":")[2] if e.status else "", "")] + [_SEEN[v] for v in sorted(e.visibility)]
-    marks += ["déposé par le patient"] if e.class_code.code == "90" else []  # docs/reference/dmp.md 3.4
-    marked = ", ".join(m for m in marks if m)
+    marks = [] if e.status in {None, AvailabilityStatus.APPROVED} else [say(f"dmp.status.{e.status.name}")]
+    marks += [say(f"dmp.seen.{v.name}") for v in sorted(e.visibility)]
+    marks += [say("dmp.by-the-patient")] if e.class_code.code == _OF_THE_PATIENT else []
+    marked = ", ".join(map(inline, marks))
     author = next((a.person.family for a in e.authors if a.person), "")
     unique_id, title, who = shown(e.unique_id), shown(e.title[:44]), shown(author[:16])
     day = f"{local(e.created.at):%Y-%m-%d}" if e.created != NO_MOMENT else "sans date "
@@ -175,7 +172,7 @@ def write_form(target: Path, content: bytes, document: dict[str, Any], title: st
     document = document | {"file": str(target), "bytes": len(content)}
     if str(target) != "-":
         write_file(target, content, overwrite=overwrite)
-        output(f"{target} : {len(content)} octets, {shown(title)}", json=json, document=document)
+        output(say("dmp.written", file=target, size=len(content), title=shown(title)), json=json, document=document)
     elif json:
         output("", json=True, document=document | {"content": base64.b64encode(content).decode("ascii")})
     else:

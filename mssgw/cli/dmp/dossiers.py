@@ -15,6 +15,7 @@ from dmp_connector.model import (
     AccessMode,
     AdministrativeData,
     Authorisation,
+    AuthorisationStatus,
     Candidate,
     ConsentMeans,
     Dossier,
@@ -24,27 +25,33 @@ from dmp_connector.model import (
 )
 from dmp_connector.model.creation import MANAGED
 from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
-from mssgw.cli.frame import ConfigFile, Json, say
+from mssgw.cli.frame import ConfigFile, Json, both, inline, labelled, say
 from mssgw.cli.usage import WrongUse
+from mssgw.core.texts import Message
 
 app = typer.Typer()
 
-_STATES = {"ACTIVE": "actif", "CLOSED": "fermé", "NO_DMP": "aucun DMP"}
-_AUTHORISATIONS = {"VALIDE": "valide", "EXPIRE": "expirée", "INTERDIT": "bloquée par le patient", "NON_EXISTE": "aucune"}
-
 
 def dossier_text(dossier: Dossier) -> str:
-    lines = [f"DMP : {_STATES[dossier.state]}"]
+    lines = [say("dmp.dossier", state=_state(dossier.state))]
     if dossier.authorisation:
-        lines.append(f"Autorisation : {_AUTHORISATIONS[dossier.authorisation]}")
+        lines.append(say("dmp.dossier.authorisation", status=_authorisation(dossier.authorisation)))
     if dossier.treating_doctor:
-        lines.append("Vous êtes médecin traitant.")
+        lines.append(say("dmp.dossier.treating-doctor"))
     if dossier.attached_to_mes:
-        lines.append("Géré par Mon espace santé.")
+        lines.append(say("dmp.dossier.mes"))
     if dossier.closure:
         at = dossier.closure.at
-        lines.append(f"Fermé le {f'{at:%d/%m/%Y}' if at else '?'} : {dossier.closure.text}")
-    return "\n".join(lines)
+        lines.append(say("dmp.dossier.closed", at=f"{at:%d/%m/%Y}" if at else "?", why=dossier.closure.text))
+    return both(*lines)
+
+
+def _state(state: DossierState) -> Message:
+    return say(f"dmp.dossier.state.{state}")
+
+
+def _authorisation(status: AuthorisationStatus) -> Message:
+    return say(f"dmp.authorisation.{status}")
 
 
 def dossier_json(dossier: Dossier) -> dict[str, Any]:
@@ -173,7 +180,7 @@ def search(
 
 
 def _candidate_line(c: Candidate) -> str:
-    p, opposed = c.patient, f"  {say('dmp.opposed-centre-15').fr}" if c.oppositions.centre_15 else ""
+    p, opposed = c.patient, f"  {inline(say('dmp.opposed-centre-15'))}" if c.oppositions.centre_15 else ""
     return f"{_percent(c.match)}  {p.ins.value}  {p.birth_name} {p.given_names}  {p.birth_date}{opposed}"
 
 
@@ -210,7 +217,7 @@ def professionals(
 
 
 def _professional_line(r: Authorisation) -> str:
-    parts = (r.id, r.name, ", ".join(s.label or s.code for s in r.specialities), _AUTHORISATIONS[r.status])
+    parts = (r.id, r.name, ", ".join(s.label or s.code for s in r.specialities), inline(_authorisation(r.status)))
     since = say("dmp.authorised-since", since=r.since).fr if r.since else ""
     return "  ".join(filter(None, (*parts, since, "MT" if r.treating_doctor else "")))
 
@@ -284,28 +291,28 @@ def _administrative_json(d: AdministrativeData) -> dict[str, Any]:
     }
 
 
-_SEX = {"M": "masculin", "F": "féminin", "U": "inconnu"}
-_OPPOSED = {True: "oui", False: "non"}
-
-
 def _administrative_text(d: AdministrativeData) -> str:
-    """For people: what there is, by its French name."""
+    """For people: what there is."""
     p, o = d.patient, d.oppositions
     rows = {
-        "INS": p.ins.value,
-        "Nom de naissance": p.birth_name,
-        "Prénoms": p.given_names,
-        "Date de naissance": f"{p.birth_date:%d/%m/%Y}",
-        "Sexe": _SEX[p.sex.value],
-        "Adresse": ", ".join([*d.street, f"{d.postal_code} {d.city}".strip()]).strip(", "),
-        "Téléphone": d.phone,
-        "Mobile": d.mobile,
-        "Courriel": d.email,
-        "DMP": _STATES[d.state.value],
-        "Opposition au bris de glace": _OPPOSED.get(o.bris_de_glace, "") if o.bris_de_glace is not None else "",
-        "Opposition à l'accès du centre 15": _OPPOSED.get(o.centre_15, "") if o.centre_15 is not None else "",
+        "ins": p.ins.value,
+        "name": p.birth_name,
+        "given": p.given_names,
+        "birth_date": f"{p.birth_date:%d/%m/%Y}",
+        "sex": say(f"dmp.sex.{p.sex}"),
+        "address": ", ".join([*d.street, f"{d.postal_code} {d.city}".strip()]).strip(", "),
+        "phone": d.phone,
+        "mobile": d.mobile,
+        "email": d.email,
+        "state": _state(d.state),
+        "opposition_bris_de_glace": _opposed(o.bris_de_glace),
+        "opposition_acces_urgence": _opposed(o.centre_15),
     }
-    return "\n".join(f"{name} : {value}" for name, value in rows.items() if value)
+    return labelled(rows, lambda name: say(f"dmp.field.{name}"))
+
+
+def _opposed(opposed: bool | None) -> Message | None:
+    return None if opposed is None else say("word.yes" if opposed else "word.no")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from mssgw.cli.dmp.hints import hint_of
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
 from mssgw.cli.frame import at, both, failure, of_os, output, say, warn
 from mssgw.cli.opened import acting
+from mssgw.cli.prompts import NO, YES, hidden
 from mssgw.core.texts import Message
 from mssgw.dossier import Access, DmpService, DmpSession, Gesture, NotSetUp
 
@@ -93,7 +94,7 @@ class Session:
         return (lambda patient: self.confirmed(key, **named(patient))) if self.asks else self.options.yes
 
     def tell(self, said: str | Message, document: Any) -> None:
-        output(both(said) if isinstance(said, Message) else said, json=self.options.json, document=document)
+        output(said, json=self.options.json, document=document)
 
     def notice(self, said: str | Message) -> None:
         """For the person beside the data: to stderr."""
@@ -115,10 +116,9 @@ async def ask_pin(tries_left: int | None) -> str:
     if descriptor:
         with os.fdopen(int(descriptor)) as given:
             return given.readline().strip()
-    shown = "" if tries_left is None else f" (essais restants : {tries_left})"
+    question = say("dmp.ask.pin") if tries_left is None else say("dmp.ask.pin-tries", count=tries_left)
     with asking():
-        typed: str = typer.prompt(f"Code porteur{shown}", hide_input=True, err=True)
-    return typed
+        return hidden(question, "MSSGW_PIN_FD")
 
 
 def answered(question: Message) -> bool:
@@ -130,12 +130,9 @@ def answered(question: Message) -> bool:
             sys.stderr.flush()
             line = sys.stdin.readline()
         word = line.strip().casefold()
-        if word in _YES or word in _NO or not line:
-            return word in _YES
+        if word in YES or word in NO or not line:
+            return word in YES
         warn(say("dmp.answer"))
-
-
-_YES, _NO = frozenset({"o", "oui", "y", "yes"}), frozenset({"n", "non", "no", ""})
 
 
 def service(path: Path) -> DmpService:

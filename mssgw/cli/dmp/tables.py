@@ -22,7 +22,7 @@ app = typer.Typer()
 Words = Annotated[str, typer.Option("--search", "-s", metavar="WORDS", help="Only those with all these words in code or label.")]
 Own = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration whose value_sets replace ours.")]
 
-_TABLES: Final[tuple[tuple[str, str, Callable[[CodeTables], ValueSet]], ...]] = (
+TABLES: Final[tuple[tuple[str, str, Callable[[CodeTables], ValueSet]], ...]] = (
     ("types", "Types of documents that the DMP takes (typeCode, JDV_J66).", lambda t: t.type_code),
     ("cda-types", "Types of documents that a CDA may have (JDV_J07).", lambda t: t.type_code_cisis),
     ("classes", "Classes of documents (classCode).", lambda t: t.class_code),
@@ -69,5 +69,5 @@ def _plain(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
 
 
-for _name, _help, _chosen in _TABLES:
+for _name, _help, _chosen in TABLES:
     app.command(_name, help=_help)(_verb(_chosen))

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -149,7 +150,7 @@ def test_modify_with_nothing_is_wrong_use_and_with_something_is_done(mssgw):
     mssgw.done("modify", "--email", "", patient="NOUVEAU")
     assert mssgw.done("read", patient="NOUVEAU")["email"] == ""
     shown = mssgw("read", patient="NOUVEAU", text=True).text
-    assert "Nom de naissance : NOUVEAU" in shown
+    assert re.search(r"nom de naissance / birth name +NOUVEAU", shown)
     assert "postal_code" not in shown
 
 
