@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64, a2b_qp
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mssgw.core.body import Body
 from mssgw.protocol.mime.fields import Buffer, disposition, raw_fields, unfold
@@ -63,37 +63,81 @@ _LONGEST = 100  # octets of a delimiter line with what makes it none
 def ambiguity(body: Body | bytes, root: Part) -> str:
     """The first thing in the message `root` that readers take apart differently, for a log; "" when there is none.
 
-    `root` is what `mime.parse` made of `body`. Reads every octet once, encoded parts twice.
+    `root` is what `mime.parse` made of `body`. Regular base64 is read once, every other octet two or three times.
     """
     data: Buffer = body if isinstance(body, bytes) else body.read() if body.in_memory else Windows(body)
     return next(_in_message(data, root), "")
 
 
 def _in_message(data: Buffer, root: Part) -> Iterator[str]:
-    yield from _in_octets(data, root)
-    messages = [root, *(part.message for part in root.walk() if part.message)]
-    for part in root.walk():
-        is_message = any(part is one for one in messages)
+    parts = list(root.walk())
+    regular = {id(part) for part in parts if _is_regular_base64(data, part)}
+    yield from _in_octets(data, root, [part for part in parts if id(part) in regular or _is_binary(part)])
+    messages = {id(root), *(id(part.message) for part in parts if part.message)}
+    for part in parts:
+        is_message = id(part) in messages
         yield from _in_header(data[part.header_start : part.body_start], is_message)
         yield from _in_type(part)
-        yield from _in_encoding(data, part)
+        if id(part) not in regular:
+            yield from _in_encoding(data, part)
         if part is root:
             yield from _in_authors(data[part.header_start : part.body_start])
         if part.media == "multipart/signed":
             yield from _beside_signature(part)
         if part.media.startswith("text/"):
             yield from _in_text(data, part)
-    yield from _in_delimiters(data, root)
+    yield from _in_delimiters(data, root, [part for part in parts if id(part) in regular])
 
 
-def _in_octets(data: Buffer, root: Part) -> Iterator[str]:
-    """What ends a line for some and not for others, and what ends a text for some; files sent as they are have no lines."""
+def _is_binary(part: Part) -> bool:
+    """A file sent as it is: it has no lines."""
+    return part.encoding == "binary" and not part.media.startswith(("text/", "multipart/", "message/"))
+
+
+def _is_regular_base64(data: Buffer, part: Part) -> bool:
+    """Whether the content is base64 as programs write it: lines of one length that end in CRLF, padding at its end, nothing else.
+
+    It answers every other question about these octets: no NUL, no lone CR, no hyphen. What is large in a message is base64, and this
+    looks at it once (5 MB: 2 ms instead of 9).
+    """
+    if part.encoding != "base64" or part.is_multipart or part.message or not isinstance(data, bytes):
+        return False
+    content = data[part.body_start : part.body_end]
+    end = len(content)
+    for _ in range(2):
+        end -= 2 * content.endswith(b"\r\n", 0, end)
+    after = (len(content) - end) // 2
+    width = content.find(b"\r\n", 0, end)
+    width = end if width < 0 else width
+    if not width:
+        return False
+    others = content.translate(None, _ALPHABET)  # line ends and padding
+    ends, padding = others.count(b"\r"), others.count(b"=")
+    inner = ends - after
+    return (
+        len(others) == 2 * ends + padding
+        and others.count(b"\n") == ends
+        and content[width : end : width + 2] == b"\r" * inner
+        and content[width + 1 : end : width + 2] == b"\n" * inner
+        and padding <= 2
+        and content.endswith(b"=" * padding, 0, end)
+        and (end - 2 * inner) % 4 == 0
+    )
+
+
+def _pieces(root: Part, left_out: list[Part]) -> Iterator[tuple[int, int]]:
+    """Where the octets of the message stand without the content of these parts."""
     start = root.header_start
-    for part in root.walk():
-        if part.encoding == "binary" and not part.media.startswith(("text/", "multipart/", "message/")):
-            yield from _in_lines(data, start, part.body_start)
-            start = part.body_end
-    yield from _in_lines(data, start, root.body_end)
+    for part in left_out:
+        yield start, part.body_start
+        start = part.body_end
+    yield start, root.body_end
+
+
+def _in_octets(data: Buffer, root: Part, left_out: list[Part]) -> Iterator[str]:
+    """What ends a line for some and not for others, and what ends a text for some."""
+    for start, end in _pieces(root, left_out):
+        yield from _in_lines(data, start, end)
 
 
 def _in_lines(data: Buffer, start: int, end: int) -> Iterator[str]:
@@ -112,14 +156,16 @@ def _in_header(section: bytes, is_message: bool) -> Iterator[str]:
         yield "a line of a header that is blank and no end"
     if _CONTROL.search(section):
         yield "a control character in a header"
-    seen: Counter[bytes] = Counter()
+    names = []
     for field, raw in raw_fields(section):
         if not _FIELD.match(raw):
             yield "a line of a header that is no field"
-        seen[field] += 1
-    for name in _ONCE_IN_PART | ONCE_IN_MESSAGE if is_message else _ONCE_IN_PART:
-        if seen[name.encode()] > 1:
-            yield f"{name} twice"
+        names.append(field)
+    if len(set(names)) < len(names):
+        seen = Counter(names)
+        for name in _ONCE_IN_PART | ONCE_IN_MESSAGE if is_message else _ONCE_IN_PART:
+            if seen[name.encode()] > 1:
+                yield f"{name} twice"
 
 
 def _in_authors(section: bytes) -> Iterator[str]:
@@ -245,7 +291,7 @@ def _lines(data: Buffer, part: Part) -> Iterator[bytes]:
         yield held
 
 
-def _in_delimiters(data: Buffer, root: Part) -> Iterator[str]:
+def _in_delimiters(data: Buffer, root: Part, left_out: list[Part]) -> Iterator[str]:
     """Every line that begins as a delimiter of a multipart here must be one, to the letter, and where it is expected."""
     parts = [part for part in root.walk() if part.is_multipart]
     if not parts:
@@ -258,7 +304,7 @@ def _in_delimiters(data: Buffer, root: Part) -> Iterator[str]:
         yield "a boundary that begins another one"
         return
     found: Counter[bytes] = Counter()
-    for line in _delimiters(data, root, boundaries):
+    for line in _delimiters(data, _pieces(root, left_out), boundaries):
         found[line] += 1
     for part, boundary in zip(parts, boundaries, strict=True):
         if found.pop(boundary, 0) != len(part.children) or found.pop(boundary + b"--", 0) != 1 or not part.children:
@@ -272,16 +318,16 @@ def _in_delimiters(data: Buffer, root: Part) -> Iterator[str]:
                 yield "a line like a delimiter where no part is"
 
 
-def _delimiters(data: Buffer, root: Part, boundaries: list[bytes]) -> Iterator[bytes]:
+def _delimiters(data: Buffer, pieces: Iterable[tuple[int, int]], boundaries: list[bytes]) -> Iterator[bytes]:
     """The lines that begin with two hyphens and one of these boundaries, without those hyphens and the line end."""
     wanted = re.compile(rb"\n--((?:" + b"|".join(map(re.escape, boundaries)) + rb")[^\r\n]{0,9})")
-    first = max(root.header_start - 1, 0)
-    for at in range(first, root.body_end, _STEP):
-        # What begins in this step may end in the next one.
-        chunk = data[at : min(at + _STEP + _LONGEST, root.body_end)]
-        for match in wanted.finditer(chunk):
-            if match.start() < _STEP:
-                yield match[1]
+    for start, end in pieces:
+        for at in range(max(start - 1, 0), end, _STEP):
+            # What begins in this step may end in the next one.
+            chunk = data[at : min(at + _STEP + _LONGEST, end)]
+            for match in wanted.finditer(chunk):
+                if match.start() < _STEP:
+                    yield match[1]
 
 
 def _is_dashed_twice(data: Buffer, start: int, end: int) -> bool:
