@@ -28,7 +28,7 @@ def message(content: bytes, kind: str = "text/plain; charset=utf-8", encoding: s
 
 MIXED = (
     b"--o\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xc3\xa9t\xc3\xa9\r\n"
-    b"--o\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\nContent-Type: text/html\r\n"
+    b"--o\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n--i\r\nContent-Type: text/html; charset=iso-8859-1\r\n"
     b"Content-Transfer-Encoding: 8bit\r\n\r\n<p>\xe9</p>\r\n--i--\r\n--o\r\nContent-Type: application/octet-stream\r\n"
     b"Content-Transfer-Encoding: binary\r\n\r\n\x00\x01\xff data\r\n--o--\r\n"
 )

@@ -233,6 +233,8 @@ def test_letter_case_makes_nobody_else(authority: Authority, alice: Person, show
         "=?utf-8?q?paul=2Edurand=40beta=2Emssante=2Etest?=",
         '"paul.durand @ beta.mssante.test"',
         "=?utf-8?q?paul=2Edurand=40beta=E3=80=82mssante=E3=80=82test?=",
+        '"paul.durand(at)beta.mssante.test"',
+        '"Dr Durand paul.durand [arobase] beta(point)mssante{dot}test"',
     ],
 )
 def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, alice: Person, name: str) -> None:
@@ -240,6 +242,16 @@ def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, 
     assert Reason.NAME in got.verdict.reasons
     assert not got.verdict.valid
     assert "montre l'adresse de quelqu'un d'autre" in got.verdict.banner("fr")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain; charset=us-ascii", "text/html"])
+def test_octets_that_no_character_set_is_given_for_are_no_pass(authority: Authority, alice: Person, kind: str) -> None:
+    """Each reader guesses another one: 0xA4 is a euro, a currency sign or half a letter."""
+    entity = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n".encode() + b"Posologie : 5 \xa4g\r\n"
+    got = opened(authority, clear(entity, good(alice, entity)))
+    assert got.verdict.reasons == (Reason.AMBIGUOUS,)
+    declared = entity.replace(kind.encode(), kind.partition(";")[0].encode() + b"; charset=iso-8859-15")
+    assert opened(authority, clear(declared, good(alice, declared))).verdict.valid
 
 
 def test_a_name_that_is_the_own_address_is_a_pass(authority: Authority, alice: Person) -> None:

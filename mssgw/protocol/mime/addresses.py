@@ -52,16 +52,21 @@ _PAREN = re.compile(rb"[()\\]")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
-_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]@]+\s?@\s?[^\s<>,;:\"()\[\]@]+\.[^\s<>,;:\"()\[\]@]+")
+_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]{}@]+\s?@\s?[^\s<>,;:\"()\[\]{}@]+\.[^\s<>,;:\"()\[\]{}@]+")
+_AT = re.compile(r"\s?[\[({]\s?(?:at|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
+_DOT = re.compile(r"\s?[\[({]\s?(?:dot|point|\.)\s?[\])}]\s?", re.IGNORECASE)
 
 
 def spelled_addresses(value: bytes) -> list[str]:
     """Whatever people may take for an address in a field as it is displayed: in names, comments and encoded words too.
 
-    Mail programs show the name and hide the address. Wide letters count as narrow ones, those without width are left out.
+    Mail programs show the name and hide the address. Wide letters count as narrow ones, those without width are left out;
+    "(at)" and "[point]" are read as people read them.
     """
     shown = decode_words(unfold(value)).replace("\\", "")
     plain = shown if shown.isascii() else _without_disguise(shown)
+    if "(" in plain or "[" in plain or "{" in plain:
+        plain = _DOT.sub(".", _AT.sub("@", plain))
     return [re.sub(r"\s", "", spelled).strip("'`.") for spelled in _SPELLED.findall(plain)]
 
 

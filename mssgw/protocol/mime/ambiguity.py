@@ -192,13 +192,14 @@ def _beside_signature(part: Part) -> Iterator[str]:
 
 def _in_text(data: Buffer, part: Part) -> Iterator[str]:
     """What a text says of its own character set against its header, and what ends it for some."""
-    if part.encoding in _IDENTITY_NAMES:
-        head = data[part.body_start : min(part.body_start + _HEAD, part.body_end)]
-    else:
-        content = _plain(data[part.body_start : part.body_end], part.encoding)
+    content = data[part.body_start : part.body_end]
+    if part.encoding not in _IDENTITY_NAMES:
+        content = _plain(content, part.encoding)
         if b"\0" in content:
             yield "a NUL octet in a text"
-        head = content[:_HEAD]
+    head = content[:_HEAD]
+    if not content.isascii() and (part.type.raw(b"charset") or b"us-ascii").lower() == b"us-ascii":
+        yield "octets beyond ASCII in a text without a character set"
     if head.startswith(_MARKS):
         yield "a text that browsers decode by its first octets"
     for found in _META.findall(head) if part.media == "text/html" else ():
