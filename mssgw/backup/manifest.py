@@ -20,6 +20,7 @@ import msgspec
 from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Digest, Tell, digest, write
 from mssgw.core import owner
+from mssgw.core.texts import message
 
 VERSION = 1
 NAME = "manifest.json"
@@ -105,10 +106,10 @@ def load(directory: Path) -> Manifest:
         raise BackupError("manifest", path=directory / NAME, why=error) from error
     for kept in found.files:  # a path in a manifest must not lead out of the backup
         if kept.path.startswith("/") or ".." in Path(kept.path).parts:
-            raise BackupError("manifest", path=directory / NAME, why=f"path {kept.path}")
+            raise BackupError("manifest", path=directory / NAME, why=message("backup.leads-out", path=kept.path))
     known = {folder.path for folder in found.folders}
     for above in _folders_of(found.files) - known:
-        raise BackupError("manifest", path=directory / NAME, why=f"no folder {above}")
+        raise BackupError("manifest", path=directory / NAME, why=message("backup.lacks", path=above))
     return found
 
 

@@ -23,6 +23,7 @@ from mssgw.backup.files import Tell
 from mssgw.backup.manifest import Folder, Kept, Manifest, StoreCopy
 from mssgw.backup.taking import dmp_store
 from mssgw.core.config import Config, parse
+from mssgw.core.texts import message
 from mssgw.dossier.setup import STORE_TABLES
 from mssgw.observe import crash_point
 from mssgw.store import keys, migration, snapshot
@@ -48,7 +49,7 @@ def configuration(found: Manifest, backup: Path) -> Config:
     try:
         return parse(path.read_text(encoding="utf-8"), Path(found.configuration).parent)
     except FileNotFoundError:
-        raise BackupError("manifest", path=backup / manifest.NAME, why=f"no {path}") from None
+        raise BackupError("manifest", path=backup / manifest.NAME, why=message("backup.lacks", path=path)) from None
 
 
 def require_intact(found: Manifest, backup: Path, tell: Tell) -> None:

@@ -128,7 +128,7 @@ def open_signed(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS
     from mssgw.trust import xmlsig  # lxml and signxml: 20 MB that a worker never loads, see `open_apart`
 
     if len(octets) > limit:
-        raise refusal(Fault.NOT_A_LIST, what=f"{len(octets)} octets, more than {limit}")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.large", octets=len(octets), most=limit))
     methods = frozenset({RSA_SHA256}) | (STRONGER_SIGNATURES if stronger else frozenset())
     digests = frozenset({SHA256}) | (STRONGER_DIGESTS if stronger else frozenset())
     root, signer = xmlsig.verified(octets, f"{{{NAMESPACE}}}ListeBlancheMSSante", methods, digests)
@@ -142,9 +142,9 @@ def open_signed(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS
         except (AddressError, ValueError) as error:
             left_out.append((entry.domain[:MAX_FIELD], str(error)))
         if len(entries) > MAX_ENTRIES:
-            raise refusal(Fault.NOT_A_LIST, what=f"more than {MAX_ENTRIES} entries")
+            raise refusal(Fault.NOT_A_LIST, what=message("trust.list.entries", most=MAX_ENTRIES))
     if not entries:
-        raise refusal(Fault.NOT_A_LIST, what="no domain in it")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.no-domain"))
     return Unjudged(hashlib.sha256(octets).hexdigest(), generated_at, signer, tuple(entries), tuple(left_out))
 
 
@@ -157,19 +157,19 @@ def _generated_at(root: xmlsig.Element) -> datetime:
     try:
         return datetime.strptime(text.strip(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise refusal(Fault.NOT_A_LIST, what=f"DateDeGeneration is {spoken(text)!r}, not one date like 2026-01-31T12:00:00Z") from None
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.date", given=spoken(text))) from None
 
 
 def _entries(root: xmlsig.Element) -> Iterator[Entry]:
     lists = root.findall(f"{{{NAMESPACE}}}ListeDomaines")
     if len(lists) != 1:
-        raise refusal(Fault.NOT_A_LIST, what=f"{len(lists)} ListeDomaines instead of one")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.lists", found=len(lists)))
     for domaine in lists[0].iterchildren(f"{{{NAMESPACE}}}Domaine"):
         fields: dict[str, str] = {}
         for child in domaine:
             name = child.tag.removeprefix(f"{{{NAMESPACE}}}") if isinstance(child.tag, str) else ""
             if name in fields:
-                raise refusal(Fault.NOT_A_LIST, what=f"line {domaine.sourceline}: {name} stands twice in one Domaine")
+                raise refusal(Fault.NOT_A_LIST, what=message("trust.list.twice", line=domaine.sourceline, name=name))
             if name in _FIELDS:
                 fields[name] = _text(child)
         yield Entry(*(fields.get(name, "") for name in _FIELDS))
@@ -177,7 +177,7 @@ def _entries(root: xmlsig.Element) -> Iterator[Entry]:
 
 def _text(element: xmlsig.Element) -> str:
     if len(element):  # an element or a processing instruction would cut the text short
-        raise refusal(Fault.NOT_A_LIST, what=f"line {element.sourceline}: more than text in an element")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.more-than-text", line=element.sourceline))
     return element.text or ""
 
 

@@ -87,7 +87,7 @@ def _parse(octets: bytes, root_tag: str) -> Element:
     if not octets.strip():
         raise refusal(Fault.NOT_A_LIST, what=message("trust.list.empty"))
     if b"<!DOCTYPE" in octets:
-        raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.doctype"))
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -102,11 +102,11 @@ def _parse(octets: bytes, root_tag: str) -> Element:
     except (etree.XMLSyntaxError, ValueError) as error:
         if _START.search(octets, 0, 4096) and not _END.search(octets, max(len(octets) - 4096, 0)):
             raise refusal(Fault.NOT_A_LIST, what=message("trust.list.cut", octets=len(octets))) from error
-        raise refusal(Fault.NOT_A_LIST, what=f"not well-formed XML ({spoken(str(error), 120)})") from error
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.not-xml", why=spoken(str(error), 120))) from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise refusal(Fault.NOT_A_LIST, what="it has a document type declaration")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.doctype"))
     if root.tag != root_tag:
-        raise refusal(Fault.NOT_A_LIST, what=f"its root element is {spoken(str(root.tag), 120)!r}, not {root_tag!r}")
+        raise refusal(Fault.NOT_A_LIST, what=message("trust.list.root", found=spoken(str(root.tag), 120), wanted=root_tag))
     return root
 
 

@@ -284,7 +284,7 @@ def test_a_manifest_without_a_directory_of_its_files_is_refused(node, place):
     document = json.loads((made / "manifest.json").read_text())
     lost = document["folders"].pop()["path"]
     (made / "manifest.json").write_text(json.dumps(document))
-    assert f"no folder {lost}" in restore_verify(made, status=1)
+    assert f"no {lost}" in restore_verify(made, status=1)
 
 
 def test_a_manifest_of_another_version_or_cut_is_a_sentence(node, place):

@@ -47,6 +47,30 @@ def test_refusals_of_the_command_line_take_messages():
     assert list(sentences("mssgw/cli", {"failure", "warn", "BadParameter", "WrongUse"})) == []
 
 
+def words_in_values(tree: ast.AST) -> Iterator[ast.Call]:
+    """Values of a sentence that are words of one language: what stands in another sentence is a message itself."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="refusal" | "message" | "say" | "BackupError"), keywords=values):
+                if any(one.arg in {"what", "why", "how", "problem"} and _is_clause(one.value) for one in values):
+                    yield node
+
+
+def _is_clause(value: ast.expr) -> bool:
+    parts = value.values if isinstance(value, ast.JoinedStr) else [value]
+    return any(isinstance(one, ast.Constant) and " " in str(one.value).strip() for one in parts)
+
+
+def test_the_values_of_a_sentence_are_no_words_of_one_language():
+    paths = [path for room in ("mssgw", "dmp_connector") for path in sorted((ROOT / room).rglob("*.py")) if "simulator" not in path.parts]
+    found = [f"{path}: {ast.unparse(node)}" for path in paths for node in words_in_values(ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+def test_the_search_sees_words_in_a_value():
+    assert len(list(words_in_values(ast.parse('refusal(fault, what=f"more than {most} entries")')))) == 1
+
+
 def words_shown(tree: ast.AST) -> Iterator[ast.Call]:
     """Calls that print or ask, whose words stand there as a literal."""
     for node in ast.walk(tree):

@@ -290,7 +290,7 @@ def test_what_is_no_list_at_all(verify, octets):
 
 
 def test_too_large(verify, good):
-    refused(verify, good, Fault.NOT_A_LIST, "more than 1000", limit=1000)
+    refused(verify, good, Fault.NOT_A_LIST, "more than 1,000", limit=1000)
 
 
 def test_deep_nesting(verify):
