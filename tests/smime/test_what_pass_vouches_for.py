@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pybase64
 import pytest
 
@@ -128,6 +130,18 @@ def test_a_field_in_front_of_the_signature_that_changes_what_is_shown(authority:
     """Relative links of a signed HTML would lead elsewhere; with another version some programs show the source, preamble included."""
     header = f"From: <{ALICE}>\r\n" + ("" if field.startswith("MIME") else "MIME-Version: 1.0\r\n") + f"{field}\r\n"
     assert doubtful(opened(authority, clear(ENTITY, good(alice), header=header)))
+
+
+@pytest.mark.parametrize(
+    "kind", [b"", b"Content-Type: text/plain\r\n", b"Content-Type: message/rfc822\r\n"], ids=["none", "text", "message"]
+)
+def test_a_signature_that_is_called_something_people_are_shown(authority: Authority, alice: Person, kind: bytes) -> None:
+    """Readers show its text beside what was signed (met by `tests/peers/test_two_readers.py`)."""
+    whole = clear(ENTITY, good(alice)).read()
+    header = re.compile(rb"Content-Type: application/pkcs7-signature[^\r]*(?:\r\n[ \t][^\r]*)*\r\n")
+    assert header.search(whole)
+    got = opened(authority, Body.of(header.sub(kind, whole)))
+    assert not got.verdict.valid
 
 
 def test_words_in_the_file_name_of_the_signature(authority: Authority, alice: Person) -> None:

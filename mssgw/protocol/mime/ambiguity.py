@@ -184,6 +184,8 @@ def _beside_signature(part: Part) -> Iterator[str]:
         if part.fields.get(name) is not None:
             yield f"{name.decode('ascii')} outside the signature"
     for child in part.children[1:]:
+        if not child.media.startswith("application/"):
+            yield "a signature that is shown, as it is not called one"
         shown = disposition(child.fields.get(b"content-disposition"))
         names = (child.params.get("name"), shown.params.get("filename") if shown else None)
         if any(name and not _SIGNATURE_NAME.match(name) for name in names):
