@@ -66,6 +66,11 @@ class Typed:
     birth_date: date | None = None
     sex: Sex | None = None
 
+    @property
+    def tells_persons_apart(self) -> bool:
+        """A birth date or a birth name: who mistyped an INS would have to mistype it as well."""
+        return self.birth_date is not None or bool(self.birth_name)
+
     def require(self, known: Qualified) -> None:
         """Raise TraitsDiffer naming what was typed otherwise than the register has it."""
         register = known.patient

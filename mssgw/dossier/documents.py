@@ -18,7 +18,7 @@ from dmp_connector.model import AvailabilityStatus, DocumentEntry, Dtm, Visibili
 from mssgw.core.texts import message
 from mssgw.dossier.forms import in_form
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import Access, Audience, Copy, Form, Progress, Search
+from mssgw.dossier.values import Access, Audience, Copy, Form, Gesture, Progress, Search, given
 
 _CURRENT: Final = (AvailabilityStatus.APPROVED,)
 _EVERY: Final = (*_CURRENT, AvailabilityStatus.ARCHIVED, AvailabilityStatus.DEPRECATED)
@@ -41,8 +41,8 @@ class Documents:
     async def consult(self, access: Access, action: Action = Action.FIND) -> OpenConsultation:
         """Open a consultation for `action`, or go on with the one that is open. The emergency modes need reason and gesture."""
         async with self._session.attempt("consultation", access):
-            call = self._session.call(access)
-            return await self._consultations.open(call, reason=access.reason, confirmed=access.confirmed, action=action)
+            call, confirmed = self._session.call(access), await self._session.confirmed(access)
+            return await self._consultations.open(call, reason=access.reason, confirmed=confirmed, action=action)
 
     def banner(self, consultation: OpenConsultation) -> str:
         """To be shown as long as the consultation is (EX_0.3-1050); "" in normal mode."""
@@ -102,27 +102,28 @@ class Documents:
     async def hide(self, access: Access, unique_id: str, *, hidden: bool = True) -> bool:
         """TD3.3a: mask to professionals, or unmask."""
         async with self._session.attempt("hide", access):
-            call = self._session.call(access)
-            return await self._service.mask(call, unique_id, masked=hidden, reason=access.reason, confirmed=access.confirmed)
+            call, confirmed = self._session.call(access), await self._session.confirmed(access)
+            return await self._service.mask(call, unique_id, masked=hidden, reason=access.reason, confirmed=confirmed)
 
     async def archive(self, access: Access, unique_id: str, *, archived: bool = True) -> bool:
         """TD3.3d: archive, or bring back."""
         async with self._session.attempt("archive", access):
-            call = self._session.call(access)
-            return await self._service.archive(call, unique_id, archived=archived, reason=access.reason, confirmed=access.confirmed)
+            call, confirmed = self._session.call(access), await self._session.confirmed(access)
+            return await self._service.archive(call, unique_id, archived=archived, reason=access.reason, confirmed=confirmed)
 
     async def delete(self, access: Access, unique_id: str) -> bool:
         """TD3.3c: one's own document."""
         async with self._session.attempt("delete", access):
-            return await self._service.delete(self._session.call(access), unique_id, reason=access.reason, confirmed=access.confirmed)
+            call, confirmed = self._session.call(access), await self._session.confirmed(access)
+            return await self._service.delete(call, unique_id, reason=access.reason, confirmed=confirmed)
 
-    async def show(self, access: Access, unique_id: str, *, to: Audience, agreed: bool) -> bool:
+    async def show(self, access: Access, unique_id: str, *, to: Audience, agreed: Gesture) -> bool:
         """TD3.3a, TD3.3b: make visible again. To the patient and to representatives it cannot be undone: `agreed`."""
         async with self._session.attempt("show", access):
-            call = self._session.call(access)
+            call, patient = self._session.call(access), await self._session.whose(access)
             if to is Audience.PROFESSIONALS:
                 return await self._service.mask(call, unique_id, masked=False)
-            return await self._service.make_visible(call, unique_id, to=_HIDDEN_FROM[to], confirmed=agreed)
+            return await self._service.make_visible(call, unique_id, to=_HIDDEN_FROM[to], confirmed=given(agreed, patient))
 
 
 def _slot(part: str) -> Slot:

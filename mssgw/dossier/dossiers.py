@@ -66,7 +66,8 @@ class Dossiers:
     async def read(self, access: Access) -> AdministrativeData:
         """TD1.3a."""
         async with self._session.attempt("read", access):
-            return await self._service.read(self._session.call(access), reason=access.reason, confirmed=access.confirmed)
+            confirmed = await self._session.confirmed(access)
+            return await self._service.read(self._session.call(access), reason=access.reason, confirmed=confirmed)
 
     async def modify(self, access: Access, wanted: AdministrativeChange, *, agreed: Gesture) -> bool:
         """TD1.3b. False: it is so already, nothing was sent. `agreed` is asked for oppositions only: they are the patient's decision."""

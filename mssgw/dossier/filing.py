@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 from dmp_connector.cda import Cda
@@ -13,7 +14,7 @@ from dmp_connector.dossier.deposits import DepositRequest, Deposits, Receipt
 from dmp_connector.dossier.identity import Identities, require_identity
 from dmp_connector.dossier.pdf_document import PdfRequest
 from dmp_connector.errors import BadDocument
-from dmp_connector.model import Ins
+from dmp_connector.model import AccessMode, Ins
 from dmp_connector.store import Deposit
 from dmp_connector.validate import Validator
 from mssgw.core.texts import message
@@ -74,7 +75,8 @@ class Filings:
         """
         async with self._session.attempt("submit", access):
             self.require_document(filing.content, filing.name)
-            call = self._session.call(access)
+            call, confirmed = self._session.call(access), access.mode is AccessMode.NORMAL or await self._session.confirmed(access)
+            access = replace(access, confirmed=confirmed)
             ask = partial(given, right_patient)
             if filing.content.startswith(_PDF):
                 return await self._deposits.deposit_pdf(call, self._pdf(access, filing), progress=progress, ask=ask)
@@ -94,7 +96,7 @@ class Filings:
             filing.act,
             filing.again,
             access.reason,
-            access.confirmed,
+            access.confirmed is True,
             filing.typed,
         )
 
@@ -144,7 +146,7 @@ def _cda(access: Access, filing: Filing) -> DepositRequest:
         filing.replaces,
         title=filing.title,
         reason=access.reason,
-        confirmed=access.confirmed,
+        confirmed=access.confirmed is True,
         typed=filing.typed,
     )
 

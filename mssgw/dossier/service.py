@@ -17,7 +17,7 @@ from dmp_connector.client import Dmp
 from dmp_connector.doctor import Check, examine
 from dmp_connector.dossier.desk import Desk, outcome_of
 from dmp_connector.errors import DmpError
-from dmp_connector.model import AccessMode, Actor, Practitioner
+from dmp_connector.model import AccessMode, Actor, Patient, Practitioner
 from dmp_connector.model.audit import AuditRecord
 from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.store import DmpStore
@@ -77,6 +77,10 @@ class DmpSession:
     def attempt(self, act: str, access: Access = NOBODY, *, watched: bool = False) -> AbstractAsyncContextManager[None]:
         """Everything inside is one attempt, with one row named `act`: see `Session.attempt`."""
         return self.core.attempt(act, access, watched=watched)
+
+    async def whose(self, access: Access) -> Patient:
+        """Who the patient is, by the register: see `Session.whose`."""
+        return await self.core.whose(access)
 
     def require_patient(self, access: Access) -> None:
         """Raise BadIns, before a person is asked about an act that would not be tried."""

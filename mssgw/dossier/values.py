@@ -41,14 +41,16 @@ class Access:
     """Whose dossier, how and why. `patient`: an INS as a person types it, "" for acts on nobody's dossier.
 
     `oid`: under which the INS was issued, "" for the usual one. `reason` and `confirmed` (the gesture) are what the
-    emergency modes ask for; in normal mode nothing is to be confirmed.
+    emergency modes ask for; in normal mode nothing is to be confirmed. `typed`: what the caller knows of the patient, compared with the
+    register before anything is opened; in an emergency mode a gesture given beforehand, by somebody who sees no name, needs it.
     """
 
     patient: str = ""
     oid: str = ""
     mode: AccessMode = AccessMode.NORMAL
     reason: str = ""
-    confirmed: bool = False
+    confirmed: Gesture = False
+    typed: Typed = NOTHING_TYPED
 
 
 @dataclass(frozen=True, slots=True)

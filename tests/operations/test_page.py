@@ -28,7 +28,11 @@ from mssgw.demo.whitelist import ListEntry
 from tests.operations.machine import SOURCES, VENV, Machine, lacking, machine
 from tests.world import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(lacking() != "", reason=lacking())]
+pytestmark = [
+    pytest.mark.wall_clock("each command has an environment of its own, as systemd gives it"),
+    pytest.mark.slow,
+    pytest.mark.skipif(lacking() != "", reason=lacking()),
+]
 
 PAGE: Final = SOURCES / "docs" / "operations.md"
 AUTHORITY: Final = "127.0.0.1:8000"

@@ -20,9 +20,26 @@ from bilingual import local
 from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadInput
-from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry
+from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Patient
 from dmp_connector.model.documents import NO_MOMENT
-from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
+from mssgw.cli.dmp.session import (
+    As,
+    BirthDate,
+    Family,
+    Given,
+    Mode,
+    Oid,
+    Options,
+    PatientIns,
+    ReasonText,
+    Session,
+    SexOption,
+    Trace,
+    Yes,
+    patient_json,
+    typed,
+    verb,
+)
 from mssgw.cli.frame import ConfigFile, Json, inline, output, say
 from mssgw.core.texts import message
 from mssgw.dossier import Audience, Form, Search
@@ -79,7 +96,8 @@ def _entry_line(e: DocumentEntry) -> str:
 
 
 async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:
-    """The consultation this verb stands in, opened with an explicit gesture when the mode asks for one; its banner first."""
+    """The consultation this verb stands in, opened with an explicit gesture when the mode asks for one; patient and banner first."""
+    await s.whose()
     consultation = await s.dmp.documents.consult(s.urgent_access(), action)
     s.notice(s.dmp.documents.banner(consultation))
     return consultation
@@ -112,6 +130,10 @@ def find(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Also beyond two years, archived and replaced ones.")] = False,
     since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Act begun on this day or later, YYYY-MM-DD.")] = None,
     type_code: Annotated[str, typer.Option("--type", metavar="CODE", help="typeCode, as 11502-2.")] = "",
@@ -129,9 +151,10 @@ def find(
         banner = s.dmp.documents.banner(consultation)
         documents = [{"number": number, **entry_json(e)} for number, e in enumerate(entries, 1)]
         document = {"ok": True, "consultation": consultation.id, "banner": banner, "documents": documents}
+        document["patient"] = patient_json(await s.dmp.whose(s.access))
         s.tell(entry_lines(entries) or say("dmp.no-document"), document)
 
-    verb("find", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("find", Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex)), act)
 
 
 @app.command()
@@ -144,6 +167,10 @@ def get(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     form: AsForm = Form.CDA,
     overwrite: Overwrite = False,
     yes: Yes = False,
@@ -157,13 +184,13 @@ def get(
         consultation = await opened(s, Action.RETRIEVE)
         with receiving() as bar:
             found = await s.dmp.documents.get(consultation, unique_id, form, progress=bar)
-        _put(s, found, target, consultation.id, overwrite=overwrite)
+        _put(s, found, target, consultation.id, await s.dmp.whose(s.access), overwrite=overwrite)
 
-    verb("get", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    verb("get", Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex)), act)
 
 
-def _put(s: Session, found: Copy, target: Path, consultation: str, *, overwrite: bool) -> None:
-    document = {"ok": True, "consultation": consultation, "entry": entry_json(found.entry)}
+def _put(s: Session, found: Copy, target: Path, consultation: str, patient: Patient, *, overwrite: bool) -> None:
+    document = {"ok": True, "consultation": consultation, "entry": entry_json(found.entry), "patient": patient_json(patient)}
     write_form(target, found.content, document, found.entry.title, overwrite=overwrite, json=s.options.json)
 
 
@@ -222,9 +249,10 @@ def _change(name: str, options: Options, unique_id: str, said: str, change: Call
     """One change of a document, told as done or as so already. `said`: keys of the catalogue begin with it."""
 
     async def act(s: Session) -> None:
+        patient = await s.whose()
         changed = await change(s)
         key = f"dmp.{said}" if changed else f"dmp.{said}.already"
-        s.tell(say(key, id=unique_id), {"ok": True, "unique_id": unique_id, "changed": changed})
+        s.tell(say(key, id=unique_id), {"ok": True, "unique_id": unique_id, "changed": changed, "patient": patient_json(patient)})
 
     verb(name, options, act)
 
@@ -242,12 +270,16 @@ def hide(
     undo: Undo = False,
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD3.3a: mask to professionals; --undo unmasks."""
-    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
     async def change(s: Session) -> bool:
         return await s.dmp.documents.hide(s.urgent_access(), unique_id, hidden=not undo)
@@ -265,12 +297,16 @@ def archive(
     undo: Undo = False,
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD3.3d: archive; --undo brings it back."""
-    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
     async def change(s: Session) -> bool:
         return await s.dmp.documents.archive(s.urgent_access(), unique_id, archived=not undo)
@@ -287,12 +323,16 @@ def delete(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
 ) -> None:
     """TD3.3c: delete one's own document."""
-    options = Options(config, address, patient, oid, mode, reason, trace, json, yes)
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
     async def change(s: Session) -> bool:
         return await s.dmp.documents.delete(s.urgent_access(), unique_id)
@@ -308,6 +348,10 @@ def show(
     unique_id: UniqueId,
     oid: Oid = "",
     to: Annotated[Audience, typer.Option("--to", help="Who sees it again; for the last two it cannot be undone.")] = Audience.PROFESSIONALS,
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
@@ -315,10 +359,12 @@ def show(
     """TD3.3a, TD3.3b: make visible again to professionals, to the patient, to legal representatives."""
 
     async def change(s: Session) -> bool:
-        agreed = to is not Audience.PROFESSIONALS and s.confirmed("dmp.ask.visible")
+        agreed = to is not Audience.PROFESSIONALS and s.gesture("dmp.ask.visible")
         return await s.dmp.documents.show(s.access, unique_id, to=to, agreed=agreed)
 
-    _change("show", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), unique_id, f"visible.{to.value}", change)
+    known = typed(family, given, birth_date, sex)
+    options = Options(config, address, patient, oid, trace=trace, json=json, yes=yes, typed=known)
+    _change("show", options, unique_id, f"visible.{to.value}", change)
 
 
 @app.command()

@@ -24,7 +24,23 @@ from dmp_connector.model import (
     Sex,
 )
 from dmp_connector.model.creation import MANAGED
-from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, verb
+from mssgw.cli.dmp.session import (
+    As,
+    BirthDate,
+    Family,
+    Given,
+    Mode,
+    Oid,
+    Options,
+    PatientIns,
+    ReasonText,
+    Session,
+    SexOption,
+    Trace,
+    Yes,
+    typed,
+    verb,
+)
 from mssgw.cli.frame import ConfigFile, Json, both, inline, labelled, say
 from mssgw.cli.usage import WrongUse
 from mssgw.core.texts import Message
@@ -259,6 +275,10 @@ def read(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     yes: Yes = False,
     trace: Trace = None,
     json: Json = False,
@@ -269,7 +289,8 @@ def read(
         data = await s.dmp.dossiers.read(s.urgent_access())
         s.tell(_administrative_text(data), {"ok": True} | _administrative_json(data))
 
-    verb("read", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    known = typed(family, given, birth_date, sex)
+    verb("read", Options(config, address, patient, oid, mode, reason, trace, json, yes, known), act)
 
 
 def _administrative_json(d: AdministrativeData) -> dict[str, Any]:

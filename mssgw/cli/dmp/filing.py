@@ -14,11 +14,29 @@ import typer
 
 from bilingual import local
 from dmp_connector.dossier.deposits import Receipt
-from dmp_connector.dossier.identity import Typed
 from dmp_connector.errors import BadDocument, Unavailable
-from dmp_connector.model import AccessMode, Patient, Sex, Visibility
+from dmp_connector.model import AccessMode, Patient, Visibility
 from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, shown
-from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, answered, verb
+from mssgw.cli.dmp.session import (
+    As,
+    BirthDate,
+    Family,
+    Given,
+    Mode,
+    Oid,
+    Options,
+    PatientIns,
+    ReasonText,
+    Session,
+    SexOption,
+    Trace,
+    Yes,
+    answered,
+    patient_json,
+    person,
+    typed,
+    verb,
+)
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
 from mssgw.dossier import Filing
 from mssgw.dossier.filing import SENT, Filings
@@ -70,10 +88,10 @@ def submit(
     hidden: Annotated[bool, typer.Option("--hide-from-patient", help="Not visible to the patient yet (consultation d'annonce).")] = False,
     hidden_rl: Annotated[bool, typer.Option("--hide-from-representatives", help="Not visible to legal representatives.")] = False,
     again: Annotated[bool, typer.Option("--again", help="File a PDF as a new document although the same was filed before.")] = False,
-    family: Annotated[str, typer.Option(help="Birth name to be checked against the register.")] = "",
-    given: Annotated[str, typer.Option(help="First given name to be checked.")] = "",
-    birth_date: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Birth date to be checked.")] = None,
-    sex: Annotated[Sex | None, typer.Option(help="Sex to be checked, M or F.")] = None,
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
@@ -87,15 +105,15 @@ def submit(
         content = await asyncio.to_thread(_read_bounded, file, s.dmp.filings)
         chosen = {Visibility.MASKED: masked, Visibility.HIDDEN_FROM_PATIENT: hidden, Visibility.HIDDEN_FROM_REPRESENTATIVES: hidden_rl}
         visibility = frozenset(v for v, on in chosen.items() if on)
-        typed = Typed(family, given, birth_date.date() if birth_date else None, sex)
         acted = day.date() if day else None
-        filing = Filing(content, file.name, title, type_code, acted, replace_id, visibility, again, typed)
+        filing = Filing(content, file.name, title, type_code, acted, replace_id, visibility, again, s.options.typed)
         access = s.urgent_access()
         async with keeping(s):
             with sending(len(content)) as bar:
                 _tell_receipt(s, await s.dmp.filings.submit(access, filing, right_patient=_ask(s, file), progress=bar))
 
-    verb("submit", Options(config, address, patient, oid, mode, reason, trace, json, yes), act)
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
+    verb("submit", options, act)
 
 
 def _ask(s: Session, file: Path) -> Callable[[Patient], bool]:
@@ -103,20 +121,15 @@ def _ask(s: Session, file: Path) -> Callable[[Patient], bool]:
 
     def ask(patient: Patient) -> bool:
         if s.options.yes or not at_terminal():
-            s.notice(say("dmp.for", person=_person(patient)))
+            s.notice(say("dmp.for", person=person(patient)))
             return True
-        return answered(say("dmp.ask.file", file=file.name, person=_person(patient)))
+        return answered(say("dmp.ask.file", file=file.name, person=person(patient)))
 
     return ask
 
 
 def at_terminal() -> bool:
     return sys.stdin.isatty()
-
-
-def _person(patient: Patient) -> str:
-    """For people: name, birth date, sex and INS, so that two persons of one name differ."""
-    return f"{patient.birth_name} {patient.given_names} ({patient.birth_date:%d/%m/%Y}, {patient.sex.value}, INS {patient.ins.value})"
 
 
 _REMARKS_SHOWN = 10
@@ -130,15 +143,15 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
         "already": before is not None,
         "filed_at": before.isoformat() if before else None,
         "entry": entry_json(receipt.entry) if receipt.entry else _receipt_json(receipt),
-        "patient": _patient_json(receipt.patient) if receipt.patient else None,
+        "patient": patient_json(receipt.patient) if receipt.patient else None,
         "remarks": [remark.en for remark in receipt.remarks],
     }
-    person = _person(receipt.patient) if receipt.patient else s.options.patient
+    who = person(receipt.patient) if receipt.patient else s.options.patient
     if before is None:
-        s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title, person=person), document)
+        s.tell(say("dmp.filed", id=receipt.unique_id, title=receipt.title, person=who), document)
     else:
         at = f"{local(before):%d/%m/%Y %H:%M}"
-        s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=person), document)
+        s.tell(say("dmp.filed-before", id=receipt.unique_id, title=receipt.title, at=at, person=who), document)
     for remark in receipt.remarks[:_REMARKS_SHOWN]:
         s.notice(say("dmp.remark", remark=remark))
     if (more := len(receipt.remarks) - _REMARKS_SHOWN) > 0:
@@ -146,11 +159,6 @@ def _tell_receipt(s: Session, receipt: Receipt) -> None:
     if before is None and Visibility.HIDDEN_FROM_PATIENT in receipt.visibility:
         hidden = s.dmp.filings.announced(s.access, receipt)
         s.notice(say("dmp.announcement.begun", told=f"{hidden.told:%d/%m/%Y}", visible=f"{hidden.visible:%d/%m/%Y}", id=receipt.unique_id))
-
-
-def _patient_json(patient: Patient) -> dict[str, Any]:
-    return {"ins": patient.ins.value, "oid": patient.ins.oid, "birth_name": patient.birth_name, "given": patient.given_names,
-            "birth_date": patient.birth_date.isoformat(), "sex": patient.sex.value}  # fmt: skip
 
 
 def _receipt_json(receipt: Receipt) -> dict[str, Any]:

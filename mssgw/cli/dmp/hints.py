@@ -10,6 +10,7 @@ from dmp_connector.dossier.service import HiddenOtherwise, PatientsAct
 from dmp_connector.errors import ConsentExpired, ConsentMissing, DmpError, NotConfirmed, ReasonMissing
 from dmp_connector.model.creation import CreationUnanswered, OtherPatient
 from mssgw.core.texts import PACKAGE, Message, message
+from mssgw.dossier.session import Blind
 
 _HINTS: Final[tuple[tuple[type[DmpError], Callable[[DmpError], Message]], ...]] = (
     (NotConfirmed, lambda _: message("dmp.hint.yes")),
@@ -26,6 +27,8 @@ _HINTS: Final[tuple[tuple[type[DmpError], Callable[[DmpError], Message]], ...]] 
 
 def hint_of(error: DmpError) -> Message | None:
     """What to type next; None where the sentence of the error, or this program's own sentence in it, says all there is to do."""
+    if isinstance(error, Blind):
+        return message("dmp.hint.traits")
     if error.detail is not None and error.detail.package == PACKAGE:
         return None
     return next((hint(error) for kind, hint in _HINTS if isinstance(error, kind)), None)

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from dmp_connector.dossier.access import MIN_REASON
+from dmp_connector.dossier.identity import NOTHING_TYPED, Typed
 from dmp_connector.errors import DmpError, Refused
-from dmp_connector.model import AccessMode, Patient
+from dmp_connector.model import AccessMode, Patient, Sex
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.hints import hint_of
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
@@ -34,6 +36,10 @@ Trace = Annotated[
     Path | None, typer.Option("--trace", metavar="DIR", help="Write each SOAP request and response, byte for byte, as files.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="The explicit gesture, given in advance.")]
+Family = Annotated[str, typer.Option(help="Birth name, to be checked against the register first.")]
+Given = Annotated[str, typer.Option(help="First given name, to be checked.")]
+BirthDate = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Birth date, to be checked.")]
+SexOption = Annotated[Sex | None, typer.Option("--sex", help="Sex, to be checked, M or F.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,11 @@ class Options:
     trace: Path | None = None
     json: bool = False
     yes: bool = False
+    typed: Typed = NOTHING_TYPED
 
     @property
     def access(self) -> Access:
-        return Access(self.patient, self.oid, self.mode, self.reason)
+        return Access(self.patient, self.oid, self.mode, self.reason, typed=self.typed)
 
 
 @dataclass
@@ -68,17 +75,23 @@ class Session:
         return self.options.access
 
     def urgent_access(self) -> Access:
-        """The access with its gesture, asked for in the emergency modes. Raises BadIns before anything is asked."""
+        """The access with its gesture, which in the emergency modes is asked for once the patient's name is known. Raises BadIns."""
         self.dmp.require_patient(self.access)
-        return replace(self.access, confirmed=self._urgency_confirmed())
+        return replace(self.access, confirmed=self._urgency())
 
-    def _urgency_confirmed(self) -> bool:
+    def _urgency(self) -> Gesture:
         """In bris de glace the question comes once there is a reason worth asking about."""
         if self.options.mode is AccessMode.NORMAL:
             return True
         if self.options.mode is AccessMode.CENTRE_15:
-            return self.confirmed("dmp.ask.centre_15")
-        return len(self.options.reason.strip()) >= MIN_REASON and self.confirmed("dmp.ask.bris_de_glace")
+            return self.gesture("dmp.ask.centre_15")
+        return self.gesture("dmp.ask.bris_de_glace") if len(self.options.reason.strip()) >= MIN_REASON else False
+
+    async def whose(self) -> Patient:
+        """The patient, shown before anything is opened."""
+        patient = await self.dmp.whose(replace(self.access, confirmed=self._urgency()))
+        self.notice(say("dmp.patient", person=person(patient)))
+        return patient
 
     @property
     def asks(self) -> bool:
@@ -105,6 +118,20 @@ class Session:
 def named(patient: Patient) -> dict[str, str]:
     """Whom a question is about."""
     return {"name": f"{patient.birth_name} {patient.given_names}".strip(), "born": f"{patient.birth_date:%d/%m/%Y}"}
+
+
+def person(patient: Patient) -> str:
+    """For people: name, birth date, sex and INS, so that two persons of one name differ."""
+    return f"{patient.birth_name} {patient.given_names} ({patient.birth_date:%d/%m/%Y}, {patient.sex.value}, INS {patient.ins.value})"
+
+
+def patient_json(patient: Patient) -> dict[str, Any]:
+    return {"ins": patient.ins.value, "oid": patient.ins.oid, "birth_name": patient.birth_name, "given": patient.given_names,
+            "birth_date": patient.birth_date.isoformat(), "sex": patient.sex.value}  # fmt: skip
+
+
+def typed(family: str, given: str, birth_date: datetime | None, sex: Sex | None) -> Typed:
+    return Typed(family, given, birth_date.date() if birth_date else None, sex)
 
 
 async def ask_pin(tries_left: int | None) -> str:

@@ -13,7 +13,25 @@ from dmp_connector.doctor import Check
 from dmp_connector.errors import DmpError
 from dmp_connector.model import AccessMode
 from mssgw.cli.dmp.documents import entry_json, entry_lines, opened
-from mssgw.cli.dmp.session import As, Mode, Oid, Options, PatientIns, ReasonText, Session, Trace, Yes, refused, service, verb
+from mssgw.cli.dmp.session import (
+    As,
+    BirthDate,
+    Family,
+    Given,
+    Mode,
+    Oid,
+    Options,
+    PatientIns,
+    ReasonText,
+    Session,
+    SexOption,
+    Trace,
+    Yes,
+    refused,
+    service,
+    typed,
+    verb,
+)
 from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
 from mssgw.core.texts import Message
 from mssgw.dossier.service import CardSeen
@@ -114,6 +132,10 @@ def open_consultation(
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
     reason: ReasonText = "",
+    family: Family = "",
+    given: Given = "",
+    birth_date: BirthDate = None,
+    sex: SexOption = None,
     presence: Annotated[str, typer.Option("--presence", metavar="READER", help="End when the card leaves this PC/SC reader.")] = "",
     yes: Yes = False,
     trace: Trace = None,
@@ -131,7 +153,8 @@ def open_consultation(
         by = say(f"dmp.by.{ended}")
         s.tell(say("dmp.consultation-closed", by=by), document)
 
-    verb("open_consultation", Options(config, address, patient, oid, mode, reason, trace, json, yes), act, watched=True)
+    options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
+    verb("open_consultation", options, act, watched=True)
 
 
 async def _entered() -> None:

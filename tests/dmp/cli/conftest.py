@@ -29,6 +29,9 @@ def commands_made_once() -> Iterator[None]:
         yield
 
 
+EMERGENCIES = {"bris_de_glace", "centre_15"}
+
+
 @dataclass
 class Outcome:
     status: int
@@ -49,11 +52,21 @@ class Mssgw:
     running: Running
 
     def __call__(
-        self, name: str, *arguments: str, who: str = DOCTOR, patient: str | None = None, text: bool = False, stdin: str = ""
+        self,
+        name: str,
+        *arguments: str,
+        who: str = DOCTOR,
+        patient: str | None = None,
+        text: bool = False,
+        stdin: str = "",
+        blind: bool = False,
     ) -> Outcome:
+        """`blind`: without the birth date, which whoever opens an emergency with --yes has to know."""
         command = [name, "--config", str(self.config), "--as", who]
         if patient is not None:
             command += ["--patient", self.running.ins(patient).value]
+        if patient is not None and "--yes" in arguments and EMERGENCIES & set(arguments) and not blind:
+            command += self.birth_date(patient)
         if not text:
             command.append("--json")
         ran = CliRunner().invoke(app, [*command, *arguments], input=stdin)
@@ -62,6 +75,9 @@ class Mssgw:
         stdout, stderr = (output.replace("\N{NO-BREAK SPACE}", " ") for output in (ran.stdout, ran.stderr))  # easier to compare with
         lines = [line for line in stdout.splitlines() if line]
         return Outcome(ran.exit_code, None if text else json.loads(lines[-1]) if lines else None, stderr, stdout)
+
+    def birth_date(self, patient: str) -> tuple[str, str]:
+        return "--birth-date", next(p.birth_date for p in self.running.simulator.config.patients if p.name == patient).isoformat()
 
     def done(self, name: str, *arguments: str, **options: Any) -> Any:
         outcome = self(name, *arguments, **options)

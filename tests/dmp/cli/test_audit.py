@@ -49,12 +49,12 @@ def test_an_attempt_while_the_dmp_is_down_leaves_its_row(write_config, mssgw, pd
     mssgw.config = write_config(url=DOWN)
     attempts = [
         ("exists", (), "TD0.2"),
-        ("find", (), "TD0.2"),
-        ("find", ("--mode", "bris_de_glace", "--reason", WHY, "--yes"), "TD0.2"),
+        ("find", (), "TD1.3a"),
+        ("find", ("--mode", "bris_de_glace", "--reason", WHY, "--yes"), "TD1.3a"),
         ("authorise", ("--yes",), "TD0.2"),
         ("submit", (str(pdf), "--title", "T", "--type", "11490-0"), "TD0.2"),
-        ("hide", ("1.2.3",), "TD3.1"),
-        ("read", (), "TD0.2"),
+        ("hide", ("1.2.3",), "TD1.3a"),
+        ("read", (), "TD1.3a"),
         ("professionals", (), "TD0.2"),
     ]
     for verb, more, _ in attempts:

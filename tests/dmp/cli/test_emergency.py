@@ -19,6 +19,29 @@ def test_an_emergency_left_open_is_not_inherited_without_a_gesture(mssgw):
     assert mssgw.done("find", *URGENT, patient="NOUVEAU")["consultation"] == first["consultation"]
 
 
+@pytest.mark.parametrize(("who", "mode"), [(DOCTOR, URGENT), (SAMU, ("--mode", "centre_15", "--yes"))], ids=["bris", "centre 15"])
+def test_nobody_opens_an_emergency_without_knowing_whose(mssgw, who, mode):
+    """A mistyped INS whose key holds is somebody else's: that dossier would be opened, traced and notified."""
+    blind = mssgw("find", *mode, patient="NOUVEAU", who=who, blind=True)
+    assert blind.document["error"] == "Blind"
+    assert "--birth-date" in blind.document["sentence"]
+    other = mssgw("find", *mode, *mssgw.birth_date("PATIENT"), patient="NOUVEAU", who=who, blind=True)
+    assert (other.document["error"], "date de naissance" in other.document["sentence"]) == ("TraitsDiffer", True)
+    assert not [row for row in mssgw.audit("NOUVEAU", who=who) if row[1] in {"granted", "opened"}]
+    by_name = mssgw("find", *mode, "--family", "nouveau", patient="NOUVEAU", who=who, blind=True)
+    assert by_name.ok
+    assert by_name.document["patient"]["birth_name"] == "NOUVEAU"
+    assert "Patient: NOUVEAU" in by_name.notices
+
+
+@pytest.mark.parametrize("verb", ["find", "hide", "archive", "delete", "show", "get", "read"])
+def test_every_act_on_documents_compares_what_was_typed_first(mssgw, tmp_path, verb):
+    more = {"find": (), "read": (), "get": ("1", "-o", str(tmp_path / "x"))}.get(verb, ("1.2.3",))
+    refused = mssgw(verb, *more, "--family", "DURAND", patient="PATIENT")
+    assert refused.document["error"] == "TraitsDiffer"
+    assert not [row for row in mssgw.audit("PATIENT") if row[1] in {"granted", "opened", "done"}]
+
+
 def test_centre_15_needs_a_gesture(mssgw):
     refused = mssgw("find", "--mode", "centre_15", patient="NOUVEAU", who=SAMU)
     assert refused.document["error"] == "NotConfirmed"

@@ -68,7 +68,7 @@ def test_another_title_type_day_author_or_octets_is_another_document(mssgw, pdf,
         submit(mssgw, pdf).document["unique_id"],
         submit(mssgw, pdf, title="Autre").document["unique_id"],
         submit(mssgw, pdf, kind="11488-4").document["unique_id"],
-        submit(mssgw, pdf, "--date", "2026-01-02").document["unique_id"],
+        submit(mssgw, pdf, "--date", "2024-01-02").document["unique_id"],
         submit(mssgw, pdf, who=OTHER).document["unique_id"],
         submit(mssgw, pdf, who=HOSPITAL).document["unique_id"],
     ]
@@ -78,9 +78,9 @@ def test_another_title_type_day_author_or_octets_is_another_document(mssgw, pdf,
 
 
 def test_the_day_of_the_act_is_in_the_metadata(mssgw, pdf):
-    unique_id = submit(mssgw, pdf, "--date", "2026-01-02").document["unique_id"]
-    entry = next(d for d in mssgw.done("find", "--since", "2026-01-01", patient="PATIENT")["documents"] if d["unique_id"] == unique_id)
-    assert datetime.fromisoformat(entry["service_start"]).astimezone(ZoneInfo("Europe/Paris")).date() == date(2026, 1, 2)
+    unique_id = submit(mssgw, pdf, "--date", "2024-01-02").document["unique_id"]
+    entry = next(d for d in mssgw.done("find", "--since", "2024-01-01", patient="PATIENT")["documents"] if d["unique_id"] == unique_id)
+    assert datetime.fromisoformat(entry["service_start"]).astimezone(ZoneInfo("Europe/Paris")).date() == date(2024, 1, 2)
 
 
 @pytest.mark.parametrize(("day", "words"), [("2999-01-01", "futur"), ("1900-01-01", "naissance")])

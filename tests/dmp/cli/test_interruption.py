@@ -51,8 +51,8 @@ def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
 @pytest.mark.parametrize("mode", ["bris_de_glace", "normal"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_watched_consultation_is_closed_by_a_signal(mssgw, number, mode):
-    more = ("--mode", mode, "--reason", WHY, "--yes")
     patient = "NOUVEAU" if mode == "bris_de_glace" else "PATIENT"
+    more = ("--mode", mode, "--reason", WHY, "--yes", *mssgw.birth_date(patient))
     with started(command(mssgw, "open", *more, patient=patient), subprocess.PIPE) as ran:
         shown = interrupted(ran, "Entrée pour fermer", number)
     assert ran.returncode == 128 + number, shown

@@ -258,7 +258,8 @@ def test_card_takes_as(mssgw):
 
 
 def test_every_refusal_is_printed_in_french_then_english(mssgw):
-    refused = mssgw("find", patient="NOUVEAU", text=True).notices.splitlines()
+    patient, *refused = mssgw("find", patient="NOUVEAU", text=True).notices.splitlines()
+    assert patient.startswith("Patient: NOUVEAU")
     assert refused[0].startswith("mssgw dmp : Aucun consentement")
     assert refused[1].startswith("mssgw dmp: No consent")
 

@@ -346,8 +346,9 @@ def test_a_consultation_on_screen_ends_by_hand(mssgw):
         "--patient",
         mssgw.running.ins("NOUVEAU").value,
     ]
-    command += ["--mode", "bris_de_glace", "--reason", WHY, "--yes", "--json"]
+    command += ["--mode", "bris_de_glace", "--reason", WHY, "--yes", "--json", *mssgw.birth_date("NOUVEAU")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
+        assert "Patient: NOUVEAU" in shown.stderr.readline()
         assert "BRIS DE GLACE" in shown.stderr.readline()
         assert "1.2.250.1.213.4.1.1.9." in shown.stderr.readline()  # the list follows: it is open now
         said, _ = shown.communicate("\n", timeout=60)

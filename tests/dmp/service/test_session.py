@@ -16,6 +16,7 @@ import pytest
 import mssgw.dossier
 from dmp_connector.card import guard
 from dmp_connector.card.pkcs11 import Pkcs11CardReader
+from dmp_connector.dossier.identity import Typed
 from dmp_connector.errors import BadIns, NoCard
 from dmp_connector.model import AccessMode
 from mssgw.core.config import load
@@ -73,7 +74,7 @@ async def test_an_attempt_leaves_one_row_under_its_own_name(house):
 
 
 async def test_a_cancelled_emergency_access_is_closed_and_leaves_a_row(house):
-    urgent = house.of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE, reason=WHY, confirmed=True)
+    urgent = house.of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE, reason=WHY, confirmed=True, typed=Typed("NOUVEAU"))
     async with house.session() as dmp:
 
         async def read() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from dmp_connector.client import Dmp
+from dmp_connector.dossier.identity import Typed
 from dmp_connector.dossier.service import AdministrativeChange, PatientsAct
 from dmp_connector.errors import BadDocument, BadIns, BadSettings, ConsentMissing, ManagedByMes, NotConfirmed, ReasonMissing, Unavailable
 from dmp_connector.model import AccessMode, ConsentMeans, DossierState, Visibility
@@ -157,10 +158,10 @@ async def test_an_emergency_access_needs_reason_and_gesture(house):
     async with house.session() as dmp:
         glass = AccessMode.BRIS_DE_GLACE
         with pytest.raises(ReasonMissing):
-            await dmp.documents.consult(house.of("NOUVEAU", mode=glass, confirmed=True))
+            await dmp.documents.consult(house.of("NOUVEAU", mode=glass, confirmed=True, typed=Typed("NOUVEAU")))
         with pytest.raises(NotConfirmed):
             await dmp.documents.consult(house.of("NOUVEAU", mode=glass, reason=WHY))
-        consultation = await dmp.documents.consult(house.of("NOUVEAU", mode=glass, reason=WHY, confirmed=True))
+        consultation = await dmp.documents.consult(house.of("NOUVEAU", mode=glass, reason=WHY, confirmed=True, typed=Typed("NOUVEAU")))
         assert "BRIS DE GLACE" in dmp.documents.banner(consultation)
         assert await dmp.documents.end() == 1
 
