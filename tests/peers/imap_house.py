@@ -11,6 +11,11 @@ from tests.imap.conftest import MESSAGE, MailServer, certificate, client_tls, fi
 __all__ = ["MESSAGE", "MailServer", "certificate", "client_tls", "fill", "run", "server_tls", "small_house"]
 
 
+def other_day() -> dict[str, str]:
+    """What a program needs to live on the day of `make calendar`."""
+    return {name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")}
+
+
 async def run(*command: str, home: Path, wanted: int = 0, **environment: str) -> str:
     """The output of a program that must end with the status `wanted`."""
     process = await asyncio.create_subprocess_exec(
@@ -18,7 +23,7 @@ async def run(*command: str, home: Path, wanted: int = 0, **environment: str) ->
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", "LC_ALL": "C.UTF-8", **environment},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", "LC_ALL": "C.UTF-8", **other_day(), **environment},
         cwd=home,
     )
     try:

@@ -17,7 +17,7 @@ from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.protecting import Policy, encrypt_to, protect_now
 from mssgw.smime.wire.algorithms import MADE
 from tests.smime.letters import letter
-from tests.smime.people import ALICE, BOB, NOW, Authority, Person
+from tests.smime.people import ALICE, ALWAYS, BOB, NOW, Authority, Person
 
 TEXT = "Bonjour,\r\n\r\nVoici le compte rendu.\r\n"
 
@@ -38,7 +38,7 @@ class Workplace:
 
     @classmethod
     def at(cls, path: Path) -> Workplace:
-        workplace = cls(path, Authority())
+        workplace = cls(path, Authority(**ALWAYS))
         (path / "ca.pem").write_bytes(workplace.authority.pem())
         return workplace
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.imap_house import MailServer, certificate, client_tls, fill, server_tls, small_house
+from tests.peers.imap_house import MailServer, certificate, client_tls, fill, other_day, server_tls, small_house
 
 __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 
@@ -18,7 +18,7 @@ __all__ = ["certificate", "client_tls", "server_tls", "small_house"]
 async def on_a_terminal(*command: str, home: Path) -> None:
     """Run a program that needs a terminal; its output is read, and shown only when it ends with an error."""
     master, slave = pty.openpty()
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8", **other_day()}
     process = await asyncio.create_subprocess_exec(
         *command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
     )

@@ -29,7 +29,7 @@ from mssgw.smime.directories.ldap import LdapDirectory
 from mssgw.smime.errors import DirectoryUnavailable
 from tests.peers.smime_matrix import run
 from tests.smime.letters import letter
-from tests.smime.people import BOB, NOW, Authority, Person, private, usage
+from tests.smime.people import ALWAYS, BOB, NOW, Authority, Person, private, usage
 
 pytestmark = pytest.mark.peer("/usr/sbin/slapd")
 WHO, NOBODY = Address.parse(BOB), Address.parse("nobody@beta.mssante.test")
@@ -142,7 +142,7 @@ def _content(bob: Person, card: Person) -> str:
 @pytest.fixture(scope="module")
 def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     path = tmp_path_factory.mktemp("slapd")
-    authority = Authority()
+    authority = Authority(**ALWAYS)
     one = Slapd(path, authority, authority.issue("rsa", BOB, number=1), free_port(), free_port())
     (path / "ca.pem").write_bytes(authority.pem())
     (path / "other.pem").write_bytes(Authority("Another CA", private("rsa", 98)).pem())

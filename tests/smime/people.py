@@ -97,6 +97,10 @@ def usage(**on: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{one: on.get(one, False) for one in every})
 
 
+ALWAYS = {"start": datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), "end": datetime.datetime(2049, 1, 1, tzinfo=datetime.UTC)}
+"""For programs that judge by the machine's clock, whatever it shows."""
+
+
 @dataclass
 class Authority:
     """Issues, and judges what it issued: the test's `pki.judgement.Validate`."""
@@ -105,6 +109,8 @@ class Authority:
     key: Any = field(default_factory=lambda: private("rsa", 99))
     revoked: set[int] = field(default_factory=set)
     silent: bool = False  # no fresh revocation data
+    start: datetime.datetime = NOW - 300 * DAY
+    end: datetime.datetime = NOW + 300 * DAY
 
     def __post_init__(self) -> None:
         self.cert = self._sign(
@@ -124,8 +130,8 @@ class Authority:
         public: Any,
         extensions: list[tuple[Any, bool]],
         serial: int | None = None,
-        start: datetime.datetime = NOW - 300 * DAY,
-        end: datetime.datetime = NOW + 300 * DAY,
+        start: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
     ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
@@ -133,8 +139,8 @@ class Authority:
             .issuer_name(name(self.cn))
             .public_key(public)
             .serial_number(serial or x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(end)
+            .not_valid_before(start or self.start)
+            .not_valid_after(end or self.end)
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
