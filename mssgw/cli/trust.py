@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bilingual import local
+from bilingual import local, moment
 from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, inline, labelled, output, run, say, warn
 from mssgw.cli.usage import WrongUse
@@ -407,19 +407,20 @@ def _shown(document: dict[str, Any]) -> str:
     """For people: what to worry about first, in both languages; then a line for each value."""
     plain = document | {"problems": [], "failing": [], "left_out": []}
     for name in ("crls", "ocsp"):
-        plain[name] = [
-            say(
-                "trust.show.crl-line" if name == "crls" else "trust.show.ocsp-line",
-                authority=one["authority"],
-                number=one["number" if name == "crls" else "serial"],
-                start=f"{one['this_update'][:16]}Z",
-                end=f"{one['next_update'][:16]}Z",
-                stale=say("trust.show.stale") if one["stale"] else "",
-            )
-            for one in document[name]
-        ]
+        plain[name] = [f"{one['authority']}: {inline(_answer(one))}" for one in document[name]]
+    for name in plain.keys() & {"generated_at", "adopted_at", "checked_at"}:
+        plain[name] = moment(datetime.fromisoformat(plain[name]), "en")
     problems = [one[language] for one in document["problems"] for language in ("fr", "en")]
     return "\n".join([*problems, labelled(plain, _label)])
+
+
+def _answer(one: dict[str, Any]) -> Message:
+    """What is held of an authority: a revocation list, or the answer for one certificate."""
+    dates = {name: moment(datetime.fromisoformat(one[name]), "en") for name in ("this_update", "next_update")}
+    stale = say("trust.show.stale") if one["stale"] else ""
+    if "number" in one:
+        return say("trust.show.crl-line", number=one["number"], start=dates["this_update"], end=dates["next_update"], stale=stale)
+    return say("trust.show.ocsp-line", serial=one["serial"], start=dates["this_update"], end=dates["next_update"], stale=stale)
 
 
 def _pinned(config: Config) -> anchors.Anchors:
