@@ -25,7 +25,7 @@ from mssgw.flow.content import require_no_loop
 from mssgw.flow.delivery import Box, Content, Copy, LocalDelivery, whose
 from mssgw.flow.head import Head, authors, message_id_of
 from mssgw.flow.journal import refusals
-from mssgw.flow.judged import readable_copies
+from mssgw.flow.judged import readable_copies, require_author_inside
 from mssgw.flow.received import received
 from mssgw.flow.resources import Resources, off_loop
 from mssgw.flow.shown import Show, learn
@@ -37,7 +37,7 @@ from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.judging import unsigned_remarks
 from mssgw.smime.opening import Opened
-from mssgw.smime.verdict import EncryptionStatus, SignatureStatus
+from mssgw.smime.verdict import SignatureStatus
 from mssgw.store import Transaction, audit, mailboxes
 from mssgw.trust.decisions import Step
 
@@ -122,7 +122,7 @@ class Incoming:
         self._require_author(head.headers)
         opened = await resources.protection.open(body, *whose(self._boxes))
         if opened.unwrapped:
-            self._require_author_inside(opened, limits)
+            require_author_inside(opened, limits, self._require_author, _hidden_author)
         copies = await off_loop(body, lambda: self._compose(opened, trace, limits))
         content = await resources.local.prepare_judged(self._boxes, copies, body if opened.unwrapped else None, opened.verdict)
         message_id = next(iter(copies.values())).summary.message_id
@@ -151,18 +151,6 @@ class Incoming:
             if self._mail.sender is None and not self._is_listed(domain):
                 continue
             self._trust.require(domain, self._client.certificate, Step.FROM)
-
-    def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
-        """Checks the author inside again: readers may show the protected copy of the header (RFC 9788). A refusal quotes nothing
-        that was decrypted.
-        """
-        try:
-            self._require_author(Head.read(opened.readable, limits).headers)
-        except MailError as error:
-            if opened.verdict.encryption is EncryptionStatus.NONE:
-                raise
-            kind = Deferred if error.temporary else NotTrusted
-            raise kind("The author inside the encrypted message can't be vouched for", detail=str(error)) from None
 
     def _is_listed(self, domain: Domain) -> bool:
         try:
@@ -237,3 +225,8 @@ class Incoming:
     def _origin(self) -> Origin:
         client = self._client
         return Origin(OriginKind.RELAY, client.address, client.helo, client.tls, operator=self._operator.id)
+
+
+def _hidden_author(error: MailError) -> MailError:
+    kind = Deferred if error.temporary else NotTrusted
+    return kind("The author inside the encrypted message can't be vouched for", detail=str(error))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mssgw.core.address import Address
 from mssgw.core.body import Body, BodyWriter
+from mssgw.core.errors import MailError
 from mssgw.core.message import Headers
 from mssgw.core.texts import Language
 from mssgw.flow.delivery import Box, Copy
@@ -23,9 +24,24 @@ from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime.entity import is_structural
 from mssgw.smime.opening import Opened
-from mssgw.smime.verdict import Verdict
+from mssgw.smime.verdict import EncryptionStatus, Verdict
 
 _OURS = ("authentication-results", "return-path")  # only we may add these fields here
+
+
+def require_author_inside(
+    opened: Opened, limits: MimeLimits, require: Callable[[Headers], None], hidden: Callable[[MailError], MailError]
+) -> None:
+    """Judge the author of a message that was opened: readers may show the protected copy of its header (RFC 9788).
+
+    Raises what `require` does; of what was encrypted a refusal quotes nothing: then what `hidden` makes of it.
+    """
+    try:
+        require(Head.read(opened.readable, limits).headers)
+    except MailError as error:
+        if opened.verdict.encryption is EncryptionStatus.NONE:
+            raise
+        raise hidden(error) from None
 
 
 def readable_copies(

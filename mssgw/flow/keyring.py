@@ -60,7 +60,7 @@ class FileKeys:
         by_address: dict[str, list[Held]] = {}
         everybody = []
         for one in found:
-            names = _addresses(one.certificate)
+            names = one.certificate.address_keys
             held = Held(one, names if _may_sign(one.certificate) else frozenset(), names or None)
             if not names:
                 everybody.append(held)
@@ -110,7 +110,7 @@ class StoreKeys:
             own = certificate(row.der)
             chain = tuple(certificate(one) for one in _split(row.chain))
             identity = Identity(own, self._key(row, own), chain)
-            names = _addresses(own)
+            names = own.address_keys
             signs = row.state is State.ACTIVE and row.kind is not Kind.ENCRYPTION and (not names or key in names) and _may_sign(own)
             return Held(identity, frozenset((key,)) if signs else frozenset(), frozenset((key,)))
         except (SmimeError, ConfigError, ValueError) as error:
@@ -154,13 +154,6 @@ class Both:
 
     async def at(self, keys: Collection[str]) -> Sequence[Held]:
         return [held for one in self._keyrings for held in await one.at(keys)]
-
-
-def _addresses(one: Certificate) -> frozenset[str]:
-    try:
-        return frozenset(address.key for address in one.addresses)
-    except SmimeError:
-        return frozenset()
 
 
 def _may_sign(one: Certificate) -> bool:

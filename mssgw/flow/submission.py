@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol
 
 from mssgw.core.address import Address, Domain
@@ -25,7 +26,7 @@ from mssgw.flow.content import Owns, mended, require_author, require_mss, requir
 from mssgw.flow.delivery import Box, Content, LocalDelivery, whose
 from mssgw.flow.head import Head, authors, message_id_of, replace
 from mssgw.flow.journal import refusals
-from mssgw.flow.judged import readable_copies
+from mssgw.flow.judged import readable_copies, require_author_inside
 from mssgw.flow.protection import signed_by
 from mssgw.flow.received import received
 from mssgw.flow.resources import Resources, off_loop
@@ -38,7 +39,6 @@ from mssgw.protocol.mime import MimeLimits
 from mssgw.protocol.smtp import MailFrom
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Protected
-from mssgw.smime.verdict import EncryptionStatus
 from mssgw.store import Reader, Transaction, accounts, audit, mailboxes, queue
 from mssgw.store.accounts import Account, Kind, Status
 from mssgw.store.blobs import Prepared
@@ -259,21 +259,12 @@ class Outgoing:
         opened = await resources.protection.open(signed.body, *whose(self._boxes))
         limits = MimeLimits.of(resources.config.limits)
         if opened.unwrapped:
-            self._require_author_inside(opened, limits)
+            require_author_inside(opened, limits, partial(require_author, owns=self._owns), _hidden_author)
         method = "auth=pass" if self._origin.account is not None else "x-mssgw=pass"
         proved = f"{method} smtp.mailfrom={self._mail.sender or '<>'}"
         copies = await off_loop(message, lambda: readable_copies(resources, opened, self._boxes, self._mail.sender, proved, limits))
         original = signed.body if opened.unwrapped else None
         return opened, await resources.local.prepare_judged(self._boxes, copies, original, opened.verdict), (signed,)
-
-    def _require_author_inside(self, opened: Opened, limits: MimeLimits) -> None:
-        """A protected copy of the header (RFC 9788) is what people read. A refusal quotes nothing that was decrypted."""
-        try:
-            require_author(Head.read(opened.readable, limits).headers, self._owns)
-        except MailError as error:
-            if opened.verdict.encryption is EncryptionStatus.NONE:
-                raise
-            raise NotAllowed("The author inside the encrypted message is not the sender", detail=str(error)) from None
 
     def _commit(
         self,
@@ -342,3 +333,7 @@ def _keep(tx: Transaction, account: Account, sent: Prepared) -> None:
 
 def _shown(address: Address) -> str:
     return str(address).encode("ascii", "replace").decode()
+
+
+def _hidden_author(error: MailError) -> MailError:
+    return NotAllowed("The author inside the encrypted message is not the sender", detail=str(error))

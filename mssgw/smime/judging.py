@@ -96,7 +96,7 @@ class Judge:
 
     def _bound(self, one: Certificate, authors: Sequence[Address]) -> Bound:
         """The weakest of the bindings to each of them."""
-        own = _keys(one)
+        own = one.address_keys
         found = [OWN if author.key in own else self.directory(one, author) or UNBOUND for author in authors]
         return max(found, key=lambda bound: STRENGTH.index(bound.binding), default=UNBOUND)
 
@@ -219,13 +219,6 @@ def _addresses(one: Certificate | None) -> tuple[str, ...]:
         return tuple(str(address) for address in one.addresses) if one else ()
     except SmimeError:
         return ()
-
-
-def _keys(one: Certificate) -> frozenset[str]:
-    try:
-        return frozenset(address.key for address in one.addresses)
-    except SmimeError:
-        return frozenset()
 
 
 def _why(error: MailError) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -314,7 +315,9 @@ async def test_the_hospital_does_not_write_for_others(resources, trust) -> None:
         )
 
 
-@pytest.mark.parametrize("settings", [{"require_certificate": True}, {"client_fingerprints": ("CD:" * 31 + "CD",)}])
+@pytest.mark.parametrize(
+    "settings", [{"require_certificate": True, "client_ca": Path("ca.pem")}, {"client_fingerprints": ("CD:" * 31 + "CD",)}]
+)
 async def test_the_hospital_shows_its_certificate(resources, trust, settings) -> None:
     with pytest.raises(MailError) as refusal:
         await hospital(resources, trust, **settings).begin(INSIDE, MailFrom(Address.parse(f"imagerie@{HERE}")))
@@ -323,9 +326,9 @@ async def test_the_hospital_shows_its_certificate(resources, trust, settings) ->
 
 async def test_a_listed_fingerprint_is_enough(resources, trust, people) -> None:
     shown = client_of(people.jeanne)  # any TLS client; its fingerprint is ab:ab:...
-    assert await hospital(resources, trust, require_certificate=True, client_fingerprints=("AB:" * 31 + "AB",)).begin(
-        Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}"))
-    )
+    assert await hospital(
+        resources, trust, require_certificate=True, client_ca=Path("ca.pem"), client_fingerprints=("AB:" * 31 + "AB",)
+    ).begin(Client(shown.address, shown.helo, "ESMTPS", shown.tls, b"der"), MailFrom(Address.parse(f"imagerie@{HERE}")))
 
 
 async def test_a_success_report_for_a_colleague_here(submission, sqlite_store, people) -> None:

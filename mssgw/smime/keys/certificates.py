@@ -112,6 +112,14 @@ class Certificate(certificates.Certificate):
         parsed = (_address(text) for text in found[:MAX_ADDRESSES])
         return tuple(dict.fromkeys(address for address in parsed if address))
 
+    @property
+    def address_keys(self) -> frozenset[str]:
+        """Its addresses as they compare (`Address.key`); none when they can't be read: such a certificate is bound to nobody."""
+        try:
+            return frozenset(address.key for address in self.addresses)
+        except SmimeError:
+            return frozenset()
+
 
 def _utf8_mailbox(name: x509.OtherName) -> str | None:
     if name.type_id.dotted_string != "1.3.6.1.5.5.7.8.9":  # id-on-SmtpUTF8Mailbox
