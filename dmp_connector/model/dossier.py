@@ -39,6 +39,11 @@ class Oppositions:
     bris_de_glace: bool | None = None
     centre_15: bool | None = None
 
+    def against(self, mode: AccessMode) -> bool:
+        """Whether the patient opposes this way of access (CSP L1111-17)."""
+        opposed = {AccessMode.BRIS_DE_GLACE: self.bris_de_glace, AccessMode.CENTRE_15: self.centre_15}
+        return opposed.get(mode) is True
+
 
 @dataclass(frozen=True, slots=True)
 class Closure:

@@ -19,7 +19,7 @@ from dmp_connector.dossier.identity import Qualified
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadIns, DmpError, NoReader, NotConfirmed
 from dmp_connector.insi import Insi, InsiSettings
-from dmp_connector.model import AccessMode, Actor, Ins, Patient
+from dmp_connector.model import AccessMode, Actor, AdministrativeData, Ins, Patient
 from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
@@ -59,7 +59,7 @@ class Session:
     card: CardSession | None = None
     relay: TlsRelay | None = None
     billing: CardHolder | None = None  # as whom the card asks INSi; None: the structure's certificate does
-    known: dict[Ins, Patient] = field(default_factory=dict)  # whom the register has named already
+    known: dict[Ins, AdministrativeData] = field(default_factory=dict)  # whom the register has named already
 
     def call(self, access: Access) -> Call:
         """The access to a patient's dossier as the connector takes it. Raises BadIns, also for none."""
@@ -102,19 +102,22 @@ class Session:
     async def whose(self, access: Access) -> Patient:
         """The person that the INS belongs to, by the DMP's administrative data (TD1.3a, open to everybody), before anything is opened.
 
-        Asked once in a session. Raises TraitsDiffer when the caller typed other traits, Blind when nobody would see whose dossier an
-        emergency opens, BadIns, NoDossier, Unavailable.
+        Asked once in a session. Raises AccessOpposed, TraitsDiffer when the caller typed other traits, Blind when nobody would
+        see whose dossier an emergency opens, BadIns, NoDossier, Unavailable.
         """
         call = self.call(access)
         assert call.ins is not None
         if access.mode is not AccessMode.NORMAL and access.confirmed is True and not access.typed.tells_persons_apart:
             raise Blind
-        if (patient := self.known.get(call.ins)) is None:
+        if (data := self.known.get(call.ins)) is None:
             asked = replace(call, mode=AccessMode.NORMAL)
             data = await self.desk.asked(asked, Action.READ_ADMINISTRATIVE, self.desk.dmp.td13a_read(asked))
-            patient = self.known[call.ins] = data.patient
-        access.typed.require(Qualified(patient, "DMP"))
-        return patient
+            self.known[call.ins] = data
+        access.typed.require(Qualified(data.patient, "DMP"))
+        if data.oppositions.against(access.mode):  # the official answer of TD0.2 carries none: either one refuses
+            dossier = replace(await self.desk.existence(replace(call, mode=AccessMode.NORMAL)), oppositions=data.oppositions)
+            await self.desk.decided(call, dossier, Action.FIND, reason=access.reason, confirmed=True)
+        return data.patient
 
     async def confirmed(self, access: Access) -> bool:
         """The gesture of this access, asked for about the patient by name. Raises what `whose` does."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+
+from dmp_connector.client import Dmp
+from dmp_connector.model import Oppositions
 
 from .conftest import DOCTOR, SAMU
 
@@ -88,3 +93,17 @@ def test_what_a_search_without_ins_found_is_in_the_trail_and_what_was_typed_is_n
     assert rows[0]["facts"] == {"criteria": "family,given", "found": "1"}
     assert "Lea" not in str(rows)
     assert [r["patient"]["masked"] for r in mssgw.done("audit", who=DOCTOR)["audit"] if r["outcome"] == "found"] == [True]
+
+
+def test_an_opposition_that_only_the_administrative_data_carry_refuses(mssgw, monkeypatch):
+    """The official answer of TD0.2 carries no oppositions: those of TD1.3a count as well."""
+    real = Dmp.td02_existence
+
+    async def without(self, call):
+        return replace(await real(self, call), oppositions=Oppositions(None, None))
+
+    monkeypatch.setattr(Dmp, "td02_existence", without)
+    record = mssgw.running.record("NOUVEAU")
+    record.data = replace(record.data, oppositions=Oppositions(True, False))
+    assert mssgw("find", *URGENT, patient="NOUVEAU").document["error"] == "AccessOpposed"
+    assert ("consultation", "opened") not in mssgw.audit("NOUVEAU")
