@@ -14,7 +14,7 @@ from mssgw.core.config import load
 from mssgw.node import setup
 from tests.cli.desk import mssgw
 
-GIVEN = ("--hostname", "mx.hospital.example", "--domain", "hospital.example", "--user", "root" if os.geteuid() == 0 else "")
+GIVEN = ("--hostname", "mx.hospital.example", "--domain", "hospital.example", *(("--user", "root") if os.geteuid() == 0 else ()))
 
 
 @pytest.fixture

@@ -123,13 +123,13 @@ async def test_apart_refuses_the_same(good):
 # -- the shared negative lists ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.material("mssante")
+@pytest.mark.material("mssante/listeblanche-excerpt-readable.not-signed-valid.xml")
 def test_excerpt_of_the_real_list_is_refused_because_it_was_changed(verify):
     octets = place("mssante/listeblanche-excerpt-readable.not-signed-valid.xml").read_bytes()
     refused(verify, octets, Fault.SIGNATURE, "changed after it was signed", "digest")
 
 
-@pytest.mark.material("mssante")
+@pytest.mark.material("mssante/listeblanche-2025-02-28-xmlns-as-element.invalid.xml")
 def test_list_after_a_json_round_trip_is_refused_because_its_namespace_is_gone(verify):
     octets = place("mssante/listeblanche-2025-02-28-xmlns-as-element.invalid.xml").read_bytes()
     refused(verify, octets, Fault.NOT_A_LIST, "root element", NAMESPACE)
