@@ -52,7 +52,8 @@ _PAREN = re.compile(rb"[()\\]")
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
-_SPELLED = re.compile(r"[^\s<>,;:\"()\[\]{}@]+\s?@\s?[^\s<>,;:\"()\[\]{}@]+\.[^\s<>,;:\"()\[\]{}@]+")
+_WORD = r"[^\s<>,;:\"()\[\]{}@]"
+_SPELLED = re.compile(rf"(?<!{_WORD}){_WORD}++\s?@\s?{_WORD}+\.{_WORD}+")  # tried once in each word, not at each of its letters
 _AT = re.compile(r"\s?[\[({]\s?(?:at|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?(?:dot|point|\.)\s?[\])}]\s?", re.IGNORECASE)
 

@@ -20,7 +20,7 @@ from mssgw.protocol.mime.part import Part
 from mssgw.protocol.mime.windows import Windows
 
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
-_FIELD = re.compile(rb"[!-9;-~]+:")
+_FIELD = re.compile(rb"[0-9A-Za-z][\w-]*:")  # RFC 5322 3.6.8 lets a name be any ink; programs write letters, digits and hyphens
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_FOLD = re.compile(rb"\n[ \t]+\r?\n")
@@ -46,10 +46,11 @@ _MESSAGES = frozenset(  # of the others the content is not in this message, or o
     (b"message/rfc822", b"message/delivery-status", b"message/disposition-notification", b"message/feedback-report")
 )
 
-_ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~.\x80-\xff]+"
-_BOX = rb"(?:[^<>\"(),:;@\\\[\]]|\"(?:[^\"\\]|\\.)*\")*+<" + _ATOM + rb"@" + _ATOM + rb">|" + _ATOM + rb"@" + _ATOM
-_COMMENT = rb"(?:[ \t]*\([^()\\]*\))?"
-_AUTHORS = re.compile(rb"[ \t]*(?:" + _BOX + rb")" + _COMMENT + rb"(?:[ \t]*,[ \t]*(?:" + _BOX + rb")" + _COMMENT + rb")*[ \t]*\Z")
+# Possessive throughout: whatever a stranger writes is read in one way and in time that grows with its length.
+_ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~.\x80-\xff]++"
+_BOX = rb"(?:[^<>\"(),:;@\\\[\]]|\"(?:[^\"\\]|\\.)*+\")*+<" + _ATOM + rb"@" + _ATOM + rb">|" + _ATOM + rb"@" + _ATOM
+_AUTHOR = rb"[ \t]*+(?:" + _BOX + rb")(?:[ \t]*+\([^()\\]*+\))?+"
+_AUTHORS = re.compile(_AUTHOR + rb"(?:[ \t]*+," + _AUTHOR + rb")*+[ \t]*+\Z")
 _SIGNATURE_NAME = re.compile(r"[\w.-]{1,32}\Z", re.ASCII)
 _META = re.compile(rb"""(?i)<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.-]{1,40})""")
 _MARKS = (b"\xff\xfe", b"\xfe\xff", b"+/v")  # of UTF-16, which browsers believe more than a Content-Type, and of UTF-7
