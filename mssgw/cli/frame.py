@@ -15,6 +15,7 @@ import itertools
 import json as json_module
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from mssgw.cli import usage
+from mssgw.cli.terminal import terminal
 from mssgw.core.errors import ConfigError, MailError, located
 from mssgw.core.texts import LANGUAGES, Message, message, of_system
 
@@ -82,13 +84,22 @@ def table(columns: Message, rows: Iterable[Sequence[object]]) -> str:
 
 
 class _Answer:
-    """Whether the document was printed, and what `failure` said. One verb runs in a process at a time."""
+    """Whether the document was printed, and what `failure` said."""
 
     printed: bool = False
     no: dict[str, Any] | None = None
 
 
-_answer: Final = _Answer()
+_of_verb: Final[ContextVar[_Answer]] = ContextVar("mssgw.cli.answer")
+
+
+def _answer() -> _Answer:
+    """Of the verb that runs here."""
+    try:
+        return _of_verb.get()
+    except LookupError:
+        _of_verb.set(answer := _Answer())
+        return answer
 
 
 def output(*said: str | Message, json: bool, document: Any) -> None:
@@ -98,9 +109,8 @@ def output(*said: str | Message, json: bool, document: Any) -> None:
     else:
         groups = itertools.groupby(said, key=lambda one: isinstance(one, Message))
         text = "\n".join(both(*group) if of_messages else "\n".join(group) for of_messages, group in groups)  # type: ignore[arg-type]
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-    _answer.printed = True
+    terminal().out(f"{text}\n")
+    _answer().printed = True
 
 
 def output_with_message(document: dict[str, Any], letters: Iterator[bytes]) -> None:
@@ -112,20 +122,20 @@ def output_with_message(document: dict[str, Any], letters: Iterator[bytes]) -> N
         out.write(piece)
     out.write(b'"}\n')
     out.flush()
-    _answer.printed = True
+    _answer().printed = True
 
 
 def failure(*said: Message | str, fault: str = "other", detail: str = "", known: Mapping[str, Any] | None = None) -> typer.Exit:
     """To be raised: prints the reasons and ends with status 1. `known`: members that `--json` shows beside the refusal."""
     reasons = [message("words", words=one) if isinstance(one, str) else one for one in said]
-    sys.stderr.write(both(*reasons) + "\n" + (f"  ({detail})\n" if detail else ""))
-    _answer.no = {**(known or {}), **_refusal(fault, *reasons, detail=detail)}
+    terminal().err(both(*reasons) + "\n" + (f"  ({detail})\n" if detail else ""))
+    _answer().no = {**(known or {}), **_refusal(fault, *reasons, detail=detail)}
     return typer.Exit(1)
 
 
 def warn(*said: Message) -> None:
     """For people, beside the answer: on stderr."""
-    sys.stderr.write(f"{both(*said)}\n")
+    terminal().err(f"{both(*said)}\n")
 
 
 def of_os(error: OSError) -> Message:
@@ -197,11 +207,12 @@ class Family(typer.Typer):
 
 @contextlib.contextmanager
 def _one_document(wanted: bool) -> Iterator[None]:
-    _answer.printed, _answer.no = False, None
+    answer = _answer()
+    answer.printed, answer.no = False, None
     try:
         yield
     except BaseException as error:
-        if wanted and not _answer.printed and (no := _of(error)):
+        if wanted and not answer.printed and (no := _of(error)):
             output("", json=True, document=no)
         raise
 
@@ -210,7 +221,7 @@ def _of(error: BaseException) -> dict[str, Any] | None:
     """The document of a verb that ended without one; None when it ended well, or by a bug."""
     match error:
         case typer.Exit():
-            return (_answer.no or _refusal("other", message("cli.see-stderr"))) if error.exit_code else None
+            return (_answer().no or _refusal("other", message("cli.see-stderr"))) if error.exit_code else None
         case TyperException():
             return _refusal("usage" if error.exit_code == 2 else "other", usage.of_usage(error))
         case MailError():

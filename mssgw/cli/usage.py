@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from mssgw.cli.terminal import terminal
 from mssgw.core.texts import LANGUAGES, Message, message
 
 
@@ -82,10 +83,10 @@ def ended(error: TyperException) -> NoReturn:
     """Print it, in French and in English, with where help is, and end."""
     context: Any = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(f"{context.get_help()}\n")
+        terminal().err(f"{context.get_help()}\n")
     else:
         path = context.command_path if context is not None else "mssgw"
         said = of_usage(error)
         for language in LANGUAGES:
-            sys.stderr.write(message("cli.usage", command=path, said=said).text(language) + "\n")
+            terminal().err(message("cli.usage", command=path, said=said).text(language) + "\n")
     sys.exit(error.exit_code)

@@ -18,6 +18,7 @@ from dmp_connector.model.creation import MANAGED, AccountAccess, Channel, Creati
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
 from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
+from mssgw.cli.terminal import terminal
 from mssgw.core.texts import Message, message
 from mssgw.dossier import CreationOrder
 from mssgw.dossier.values import CreationEvent
@@ -119,13 +120,14 @@ def _place(s: Session, letter: Path | None, *, overwrite: bool) -> Path:
         if not s.dmp.creations.possible:  # nothing is going to be created, so nothing is confirmed
             return Path(os.devnull)
         raise BadInput(message("dmp.o-file-needed-where-put"))
-    if letter.is_dir() or not letter.name:
+    kind, placed, writable = terminal().seen(letter)
+    if kind == "directory" or not letter.name:
         raise BadInput(message("dmp.o-directory-not-file", letter=letter))
-    if not letter.parent.is_dir():
+    if not placed:
         raise BadInput(message("dmp.o-there-no-directory", parent=letter.parent))
     if not overwrite:
         require_new(letter)
-    if not os.access(letter if letter.exists() else letter.parent, os.W_OK):
+    if not writable:
         raise BadInput(message("dmp.o-no-permission-write-there", letter=letter))
     return letter
 
@@ -133,9 +135,7 @@ def _place(s: Session, letter: Path | None, *, overwrite: bool) -> Path:
 def _written(s: Session, target: Path, content: bytes, *, overwrite: bool) -> None:
     """The letter is on the disk. Raises LetterNotWritten."""
     try:
-        write_file(target, content, overwrite=overwrite)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
+        write_file(target, content, overwrite=overwrite, durably=True)
     except OSError as error:
         raise LetterNotWritten(s.resume, of_os(error)) from error
     except BadInput as error:  # a file of that name came meanwhile

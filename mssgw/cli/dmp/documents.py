@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import errno
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from bilingual import local
 from dmp_connector.dossier.consultation import OpenConsultation
@@ -41,6 +37,7 @@ from mssgw.cli.dmp.session import (
     verb,
 )
 from mssgw.cli.frame import ConfigFile, Json, inline, output, say
+from mssgw.cli.terminal import terminal, write
 from mssgw.core.texts import message
 from mssgw.dossier import Audience, Form, Search
 from mssgw.dossier.values import Copy, Progress
@@ -54,7 +51,6 @@ AsForm = Annotated[
     Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page; pdfa: PDF/A-1 made from it.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to put it; - is stdout.")]
-BIG = 512 * 1024
 _OF_THE_PATIENT = "90"
 """classCode of what the patient deposited (docs/reference/dmp.md 3.4)."""
 
@@ -103,23 +99,9 @@ async def opened(s: Session, action: Action = Action.FIND) -> OpenConsultation:
     return consultation
 
 
-@contextmanager
-def receiving() -> Iterator[Progress | None]:
-    """A bar on stderr for answers that take a while, at a terminal; it appears once there is something to wait for."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with bar_of() as bar:
-        task = bar.add_task(say("dmp.receiving").fr, total=None, visible=False)
-
-        def came(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None, visible=max(done, total) >= BIG)
-
-        yield came
-
-
-def bar_of() -> Bar:
-    return Bar(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True)
+def receiving() -> AbstractContextManager[Progress | None]:
+    """A bar for answers that take a while, at a terminal; it appears once there is something to wait for."""
+    return terminal().bar(say("dmp.receiving").fr)
 
 
 @app.command()
@@ -203,7 +185,7 @@ def write_form(target: Path, content: bytes, document: dict[str, Any], title: st
     elif json:
         output("", json=True, document=document | {"content": base64.b64encode(content).decode("ascii")})
     else:
-        sys.stdout.buffer.write(content)
+        terminal().octets(content)
 
 
 def require_writable(target: Path, *, overwrite: bool) -> None:
@@ -212,23 +194,23 @@ def require_writable(target: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         require_new(target)
-    if target.is_dir():
+    kind, placed, _ = terminal().seen(target)
+    if kind == "directory":
         raise IsADirectoryError(errno.EISDIR, "", str(target))
-    if not target.parent.is_dir():
+    if not placed:
         raise FileNotFoundError(errno.ENOENT, "", str(target.parent))
 
 
 def require_new(target: Path) -> None:
     """Raise BadInput: a file of this name may be another patient's document. Devices and pipes hold nothing."""
-    if target.is_file():
+    if terminal().seen(target)[0] == "file":
         raise _exists(target)
 
 
-def write_file(target: Path, content: bytes, *, overwrite: bool) -> None:
+def write_file(target: Path, content: bytes, *, overwrite: bool, durably: bool = False) -> None:
     """Raises BadInput where a file stands already, unless `overwrite`; also when it came meanwhile. Raises OSError."""
     try:
-        with target.open("wb" if overwrite or (target.exists() and not target.is_file()) else "xb") as file:
-            file.write(content)
+        write(target, content, over=overwrite or terminal().seen(target)[0] not in {"", "file"}, durably=durably)
     except FileExistsError as error:
         raise _exists(target) from error
 

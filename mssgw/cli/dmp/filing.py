@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from bilingual import local
 from dmp_connector.dossier.deposits import Receipt
 from dmp_connector.errors import BadDocument, Unavailable
 from dmp_connector.model import AccessMode, Patient, Visibility
-from mssgw.cli.dmp.documents import BIG, bar_of, entry_json, shown
+from mssgw.cli.dmp.documents import entry_json, shown
 from mssgw.cli.dmp.session import (
     As,
     BirthDate,
@@ -38,29 +37,12 @@ from mssgw.cli.dmp.session import (
     verb,
 )
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
+from mssgw.cli.terminal import read, terminal
 from mssgw.dossier import Filing
 from mssgw.dossier.filing import SENT, Filings
 from mssgw.dossier.values import Resumed
 
 app = typer.Typer()
-
-
-@contextmanager
-def sending(size: int) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr for an upload that takes a while, at a terminal; it appears with the first octets, after any question."""
-    if size < BIG or not sys.stderr.isatty():
-        yield None
-        return
-    with ExitStack() as stack:
-        bar = bar_of()
-        task = bar.add_task(say("dmp.sending").fr, total=size)
-
-        def went(done: int, total: int) -> None:
-            if not bar.live.is_started:
-                stack.enter_context(bar)
-            bar.update(task, completed=done, total=total)
-
-        yield went
 
 
 @asynccontextmanager
@@ -109,7 +91,7 @@ def submit(
         filing = Filing(content, file.name, title, type_code, acted, replace_id, visibility, again, s.options.typed)
         access = s.urgent_access()
         async with keeping(s):
-            with sending(len(content)) as bar:
+            with terminal().bar(say("dmp.sending").fr) as bar:
                 _tell_receipt(s, await s.dmp.filings.submit(access, filing, right_patient=_ask(s, file), progress=bar))
 
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
@@ -129,7 +111,7 @@ def _ask(s: Session, file: Path) -> Callable[[Patient], bool]:
 
 
 def at_terminal() -> bool:
-    return sys.stdin.isatty()
+    return terminal().asks
 
 
 _REMARKS_SHOWN = 10
@@ -169,8 +151,7 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
 def _read_bounded(file: Path, filings: Filings) -> bytes:
     """The file, a PDF or XML. Raises BadDocument: not there, too large, neither."""
     try:
-        filings.require_size(file.stat().st_size, file.name)
-        content = file.read_bytes()
+        content = read(file, filings.largest, lambda size: filings.require_size(size, file.name))
     except OSError as error:
         raise BadDocument(of_os(error)) from error
     filings.require_document(content, file.name)

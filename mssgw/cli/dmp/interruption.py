@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from mssgw import dossier
-
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from mssgw.cli import terminal
 
 
 class Interrupted(dossier.Interrupted):
@@ -31,68 +31,49 @@ class Interrupted(dossier.Interrupted):
 
 
 class _Heard:
-    """The signals of this verb. One verb runs in a process at a time."""
+    """The first signal of one verb."""
 
     number: int = 0
-    count: int = 0
 
 
-_heard: Final = _Heard()
-
-
-def _listened() -> tuple[signal.Signals, ...]:
-    """The signals that end a verb, without those that are ignored already (by nohup, or by a shell for a background job)."""
-    return tuple(s for s in _ENDING if signal.getsignal(s) is not signal.SIG_IGN)
+_heard: Final[ContextVar[_Heard]] = ContextVar("mssgw.cli.dmp.heard")
 
 
 @contextmanager
 def listening() -> Iterator[None]:
     """Inside a task: the first signal cancels it."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     if task is None:
         raise RuntimeError("not in a task")
-    _heard.number = _heard.count = 0
+    heard = _Heard()
+    token = _heard.set(heard)
 
     def came(number: int) -> None:
-        _heard.count += 1
-        if _heard.count > 2:
-            loop.remove_signal_handler(number)
-            signal.raise_signal(number)
-        if not _heard.number:
-            _heard.number = number
+        if not heard.number:
+            heard.number = number
             task.cancel(signal.Signals(number).name)  # the audit says it
 
-    listened = _listened()
-    with suppress(ValueError, RuntimeError):  # another thread than the first hears no signals
-        for one in listened:
-            loop.add_signal_handler(one, came, one)
     try:
-        yield
+        with terminal.terminal().listening(came):
+            yield
     finally:
-        for one in listened:
-            loop.remove_signal_handler(one)
+        _heard.reset(token)
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Around a blocking read: a signal raises Interrupted out of it."""
-
-    def came(number: int, _frame: object) -> None:
-        _heard.number = number  # the loop hears it too, later, and has nothing more to do
-        raise Interrupted(number, asked=True)
-
-    before = {}
-    with suppress(ValueError):
-        before = {one: signal.signal(one, came) for one in _listened()}
+    """Around a question: a signal raises Interrupted out of it."""
     try:
         yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    except terminal.Interrupted as error:
+        if (heard := _heard.get(None)) is not None:
+            heard.number = error.number  # the loop hears it too, later, and has nothing more to do
+        raise Interrupted(error.number, asked=True) from None
 
 
 def interrupted(error: BaseException) -> Interrupted | None:
     """What a cancelled task is, when a signal cancelled it."""
     if isinstance(error, Interrupted):
         return error
-    return Interrupted(_heard.number) if _heard.number else None
+    heard = _heard.get(None)
+    return Interrupted(heard.number) if heard is not None and heard.number else None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,9 +19,10 @@ from dmp_connector.model import AccessMode, Patient, Sex
 from mssgw.cli.config import loaded
 from mssgw.cli.dmp.hints import hint_of
 from mssgw.cli.dmp.interruption import Interrupted, asking, interrupted, listening
-from mssgw.cli.frame import at, both, failure, of_os, output, say, warn
+from mssgw.cli.frame import at, both, failure, inline, of_os, output, say, warn
 from mssgw.cli.opened import acting
-from mssgw.cli.prompts import NO, YES, hidden
+from mssgw.cli.prompts import NO, YES, require_terminal
+from mssgw.cli.terminal import terminal
 from mssgw.core.texts import Message
 from mssgw.dossier import Access, DmpService, DmpSession, Gesture, NotSetUp
 
@@ -96,7 +95,7 @@ class Session:
     @property
     def asks(self) -> bool:
         """A person sits there and has not said it in advance."""
-        return not self.options.yes and sys.stdin.isatty()
+        return not self.options.yes and terminal().asks
 
     def confirmed(self, key: str, **values: object) -> bool:
         """The explicit gesture: --yes, or an answer typed at a terminal. Never a default."""
@@ -112,7 +111,7 @@ class Session:
     def notice(self, said: str | Message) -> None:
         """For the person beside the data: to stderr."""
         if said:
-            sys.stderr.write(f"{both(said) if isinstance(said, Message) else said}\n")
+            terminal().err(f"{both(said) if isinstance(said, Message) else said}\n")
 
 
 def named(patient: Patient) -> dict[str, str]:
@@ -139,23 +138,20 @@ async def ask_pin(tries_left: int | None) -> str:
 
     It blocks the event loop: no other thread than this one can be interrupted at a terminal.
     """
-    descriptor = os.environ.get("MSSGW_PIN_FD")
-    if descriptor:
-        with os.fdopen(int(descriptor)) as given:
-            return given.readline().strip()
+    if (given := terminal().pin()) is not None:
+        return given
     question = say("dmp.ask.pin") if tries_left is None else say("dmp.ask.pin-tries", count=tries_left)
+    require_terminal("MSSGW_PIN_FD")
     with asking():
-        return hidden(question, "MSSGW_PIN_FD")
+        return terminal().hidden(inline(question))
 
 
 def answered(question: Message) -> bool:
     """oui or non, typed; an empty line and the end of input are no. A word that is neither is asked about again."""
     warn(question)
     while True:
-        with asking():  # from before the person sees that an answer is waited for
-            sys.stderr.write("[oui/non] ")
-            sys.stderr.flush()
-            line = sys.stdin.readline()
+        with asking():
+            line = terminal().line("[oui/non] ")
         word = line.strip().casefold()
         if word in YES or word in NO or not line:
             return word in YES

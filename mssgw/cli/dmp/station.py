@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +30,7 @@ from mssgw.cli.dmp.session import (
     verb,
 )
 from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
+from mssgw.cli.terminal import terminal
 from mssgw.core.texts import Message
 from mssgw.dossier.service import CardSeen
 from mssgw.dossier.wire_settings import WireSetting
@@ -148,23 +146,10 @@ def open_consultation(
         entries = await s.dmp.documents.find(consultation)
         s.notice(entry_lines(entries))
         s.notice(say("dmp.enter-closes"))
-        ended = await s.dmp.documents.watch(consultation, presence=presence, until=_entered())
+        ended = await s.dmp.documents.watch(consultation, presence=presence, until=terminal().entered())
         document = {"ok": True, "consultation": consultation.id, "ended_by": ended, "documents": [entry_json(e) for e in entries]}
         by = say(f"dmp.by.{ended}")
         s.tell(say("dmp.consultation-closed", by=by), document)
 
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
     verb("open_consultation", options, act, watched=True)
-
-
-async def _entered() -> None:
-    """Until Enter, or the end of standard input."""
-    loop = asyncio.get_running_loop()
-    entered = asyncio.Event()
-    with suppress(OSError, ValueError):  # a file or /dev/null cannot be waited for: then the clock or the card ends it
-        loop.add_reader(sys.stdin, entered.set)
-    try:
-        await entered.wait()
-    finally:
-        with suppress(OSError, ValueError):
-            loop.remove_reader(sys.stdin)

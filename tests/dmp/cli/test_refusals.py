@@ -90,10 +90,11 @@ def test_no_changes_nothing(mssgw):
      ("", False), ("bof\nn", False), ("bof\no", True), (None, False)],
 )  # fmt: skip
 def test_the_words_of_an_answer(monkeypatch, typed, yes):
+    from mssgw.cli import terminal
     from mssgw.cli.dmp import session
     from mssgw.core.texts import message
 
-    monkeypatch.setattr(session.sys, "stdin", io.StringIO("" if typed is None else typed + "\n"))
+    monkeypatch.setattr(terminal.sys, "stdin", io.StringIO("" if typed is None else typed + "\n"))
     assert session.answered(message("dmp.answer")) is yes
 
 

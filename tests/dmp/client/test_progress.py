@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from mssgw.cli import terminal
 from mssgw.cli.dmp import documents
 
 
@@ -29,7 +30,7 @@ class Terminal(io.StringIO):
 def shown(monkeypatch, pieces, stream=Terminal) -> str:
     """What a person sees while these pieces come."""
     screen = stream()
-    monkeypatch.setattr(documents.sys, "stderr", screen)
+    monkeypatch.setattr(terminal.sys, "stderr", screen)
     with documents.receiving() as bar:
         for done, total in pieces:
             if bar is not None:

@@ -122,7 +122,7 @@ PROTOCOL: dict[str, tuple[Any, Callable[..., Any], bytes, bytes]] = {
         "1.2.250.1.213.1.4.11", named_by_insi,
         b'root="1.2.250.1.213.1.4.11" extension="279035121518989"', b'root="1.2.250.1.213.1.4.10" extension="279035121518989"',
     ),
-    "documents_per_query": (2, three_at_once, b"", b"urn:uuid:3"),
+    "documents_per_query": (2, three_at_once, b"", b"'urn:uuid:3'"),
     "start_date_format": ("%d%m%Y", listed, b"startDate>31012020<", b"startDate>20200131000000<"),
     "action_td0_2": ("urn:x", exists, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201307UV02<"),
     "action_td0_5": ("urn:x", found, b">urn:x<", b">urn:hl7-org:v3:PRPA_IN201305UV02<"),
