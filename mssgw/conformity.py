@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import functools
 import re
 import sys
 import tomllib
@@ -87,7 +88,8 @@ def requirements(text: str | None = None) -> tuple[Group, ...]:
     return groups
 
 
-def citations(directory: Path) -> list[Citation]:
+@functools.cache
+def citations(directory: Path) -> tuple[Citation, ...]:
     """What the comments and docstrings of the Python files below `directory` name, in the order of the files."""
     found: list[Citation] = []
     for path in sorted(directory.rglob("*.py")):
@@ -97,7 +99,7 @@ def citations(directory: Path) -> list[Citation]:
             Citation(key, f"{path.relative_to(directory.parent).as_posix()}:{line}", any(line in lines for lines in asking))
             for line, key in named(source)
         ]
-    return found
+    return tuple(found)
 
 
 def _asking_data(source: str) -> list[range]:

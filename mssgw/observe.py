@@ -13,7 +13,6 @@ import os
 import sys
 from typing import Any, Literal
 
-import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 
@@ -70,15 +69,19 @@ class Event(enum.StrEnum):
     ACCEPT_FAILED = "node.accept_failed"
 
 
-_log = structlog.get_logger("mssgw")
+_log: Any = None  # nobody listens before `configure`
 
 
 def log(event: Event, level: Literal["debug", "info", "warning", "error"] = "info", **fields: Any) -> None:
+    if _log is None:
+        return
     getattr(_log, level)(event.value, **{name: _plain(value) for name, value in fields.items() if value is not None})
 
 
 def log_bug(error: BaseException, **fields: Any) -> None:
     """Logs an unexpected exception with its whole stack; nothing of it goes to the peer."""
+    if _log is None:
+        return
     _log.error(Event.BUG.value, exc_info=(type(error), error, error.__traceback__), **fields)
 
 
@@ -87,7 +90,10 @@ def _plain(value: Any) -> Any:
 
 
 def configure(level: str = "info", form: Literal["json", "text"] = "json") -> None:
-    """Set up logging to stderr for this process."""
+    """Set up logging to stderr for this process. Most verbs don't, and are spared the time that loading structlog takes."""
+    global _log
+    import structlog
+
     last: Any = structlog.processors.JSONRenderer(ensure_ascii=False) if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
@@ -101,9 +107,8 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json") -> No
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    _log = structlog.get_logger("mssgw")
 
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 # Metrics. Labels are closed sets: no addresses, no domains, no names.
 RECEIVED = Counter("mssgw_received_messages_total", "Messages accepted, by where they came from", ["origin"])

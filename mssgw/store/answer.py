@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic.runtime.migration import MigrationContext
 
 from mssgw.core.address import Address
 from mssgw.core.clock import SystemClock
@@ -15,7 +14,7 @@ from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
 from mssgw.store import accounts, database, keys
 from mssgw.store.engine import Context, Reader
-from mssgw.store.migration import require_known
+from mssgw.store.migration import current, require_known
 from mssgw.store.seal import Seal
 
 
@@ -51,7 +50,7 @@ def unknown_accounts(config: Config, named: Mapping[str, str]) -> Iterator[tuple
     engine = database.connect_reader(url)
     try:
         with database.opening(), engine.connect() as connection:
-            if MigrationContext.configure(connection).get_current_revision() is None:
+            if current(connection) is None:
                 return
             rx = Reader(connection, Context(SystemClock(), masters, Seal(), config.limits, "check"))
             for setting, address in named.items():
@@ -69,7 +68,7 @@ def _ask(url: sa.URL, config: Config | None) -> None:
     engine = database.connect_reader(url)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision() if config else None
+            found = current(connection) if config else None
             connection.execute(sa.text("SELECT 1"))
             if found is not None and config is not None:
                 require_known(found)

@@ -1,7 +1,8 @@
 """Migrations: numbered, transactional, one process at a time.
 
 The parent process or the command line calls `migrate` before any worker opens the store. A store written by
-a newer version is refused; nothing is changed then.
+a newer version is refused; nothing is changed then. Alembic is loaded only when there is something to migrate, since
+that alone takes longer than most verbs need.
 """
 
 from __future__ import annotations
@@ -10,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
@@ -24,23 +21,26 @@ from mssgw.store.schema import metadata
 
 _LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
 RESTORING = ".restoring"  # in the data directory: a restore that did not end
+_VERSION = "alembic_version"
 _HERE = Path(__file__).parent / "migrations"
-
-
-def scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_HERE))
 
 
 def head() -> str:
     """The revision this program works with."""
-    found = scripts().get_current_head()
-    assert found is not None
-    return found
+    return max(revisions())
 
 
 def revisions() -> frozenset[str]:
-    """The schemas this program can bring to its own."""
-    return frozenset(script.revision for script in scripts().walk_revisions())
+    """The schemas this program can bring to its own: the numbers that the names of the scripts begin with."""
+    return frozenset(script.name.partition("_")[0] for script in (_HERE / "versions").glob("[0-9]*.py"))
+
+
+def current(connection: sa.Connection) -> str | None:
+    """The revision of a database; None when there is no store in it."""
+    if not sa.inspect(connection).has_table(_VERSION):
+        return None
+    found: str | None = connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(_VERSION))).scalar()
+    return found
 
 
 def migrate(config: Config) -> None:
@@ -66,7 +66,7 @@ def migrate(config: Config) -> None:
 
 def require_current(connection: sa.Connection) -> None:
     """Raises ConfigError unless the store has the schema of this program."""
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = current(connection)
     if found is None:
         raise ConfigError([("node.store", message("store.no-tables", path=connection.engine.url.database))])
     if found != head():
@@ -81,12 +81,16 @@ def require_known(revision: str) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    before = MigrationContext.configure(connection).get_current_revision()
+    before = current(connection)
     if before is not None:
         require_known(before)
     if before == head():
         return
-    script = scripts()
+    from alembic.config import Config as AlembicConfig
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(_HERE))
 
     def steps(revision: Any, _context: Any) -> Any:
         return script._upgrade_revs("head", revision)

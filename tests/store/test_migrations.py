@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from mssgw import store as store_package
 from mssgw.core.errors import ConfigError
@@ -37,6 +38,12 @@ def test_the_scripts_make_what_the_code_expects(config):
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_the_names_of_the_scripts_are_their_revisions():
+    scripts = ScriptDirectory(str(migration._HERE))
+    assert migration.head() == scripts.get_current_head()
+    assert migration.revisions() == {script.revision for script in scripts.walk_revisions()}
 
 
 def test_sqlite_tables_are_exactly_those_of_the_code(sqlite_config):

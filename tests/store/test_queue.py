@@ -191,6 +191,21 @@ async def test_counts(store, clock):
     assert (counts.waiting, counts.leased, counts.held, counts.oldest) == (2, 1, 1, clock.now())
 
 
+async def test_a_claim_takes_no_more_than_its_limit_however_the_query_is_planned(config, store):
+    """Regression: PostgreSQL ran the subquery once for each row of a nested loop, and each run claimed another delivery."""
+    for trace in ("T1", "T2", "T3"):
+        await enqueue(store, trace)
+
+    def claim_by_a_nested_loop(tx):
+        if tx.dialect == "postgresql":
+            for way in ("hashagg", "hashjoin", "mergejoin", "sort", "material"):
+                tx.connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        return queue.claim(tx, tx.now, 1, 60)
+
+    assert len(await store.write(claim_by_a_nested_loop)) == 1
+    assert (await store.read(queue.count)).leased == 1
+
+
 async def test_purge_forgets_the_old_but_not_its_journal(store, clock):
     await enqueue(store, "T1")
     await record(store, (await claim(store))[0], State.SENT)

@@ -28,9 +28,11 @@ _NOT_BUSY = _DUE.where(_delivery.domain.not_in(sa.bindparam("busy", expanding=Tr
 
 
 def _claiming(due: Any) -> Any:
+    # Its own CTE: PostgreSQL may run a subquery of WHERE once for each row, and one with SKIP LOCKED finds others each time.
+    found = due.with_for_update(skip_locked=True).cte("found")
     return (
         sa.update(schema.delivery)
-        .where(_delivery.id.in_(due.with_for_update(skip_locked=True)))
+        .where(_delivery.id.in_(sa.select(found.c.id)))
         .values(due=sa.bindparam("until"), lease_until=sa.bindparam("until"), lease_owner=sa.bindparam("owner"), fence=_delivery.fence + 1)
         .returning(_delivery.id)
     )
