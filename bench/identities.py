@@ -118,7 +118,7 @@ async def in_store(config: Config, count: int) -> None:
             for number in range(200):
                 await keys.at((address(number).key,))
             print(f"| store: look-up of a message's readers, {name} time | {(time.perf_counter() - began) * 5:.3f} ms |")
-        (held,) = await keys.at((address(0).key,))
+        (held,) = (await keys.at((address(0).key,))).held
         for name in ("first", "next"):
             began = time.perf_counter()
             with contextlib.suppress(Exception):  # refused as a ciphertext; what counts is that the key was loaded

@@ -43,6 +43,7 @@ class Event(enum.StrEnum):
     TRUST_OVERRIDE = "trust.override"
     TRUST_REFUSED = "trust.refused"
     OWN_CERTIFICATE = "trust.own_certificate"
+    NOTICE_UNTOLD = "trust.own_certificate_untold"
     TLS_FALLBACK = "tls.fallback"
     TLS_RELOADED = "tls.reloaded"
     RELAY_SENT = "relay.sent"
@@ -60,6 +61,7 @@ class Event(enum.StrEnum):
     SMIME_TOKEN_GONE = "smime.token_gone"  # noqa: S105 - an event
     SMIME_TOKEN_LOCKED = "smime.token_locked"  # noqa: S105 - an event
     SMIME_KEY_EXPIRED = "smime.personal_key_expired"
+    SMIME_KEY_UNUSABLE = "smime.personal_key_unusable"
     LOGIN_OK = "login.ok"
     LOGIN_FAILED = "login.failed"
     LOGIN_THROTTLED = "login.throttled"
@@ -126,7 +128,13 @@ OWN_EXPIRY_DAYS = Gauge(
 PERSONAL_KEY_EXPIRED = Counter(
     "mssgw_personal_key_expired_total", "Messages whose author's own certificate had ended, by what was done instead", ["then"]
 )
+PERSONAL_KEY_UNUSABLE = Counter(
+    "mssgw_personal_key_unusable_total", "Messages whose author has a key that can't be used, by what was done instead", ["then"]
+)
 OWN_CERTIFICATES = Gauge("mssgw_own_certificates", "Our certificates, by role and state", ["role", "state"], multiprocess_mode="max")
+NOTICES_UNTOLD = Gauge(
+    "mssgw_certificate_notices_untold", "Mails about our own certificates that could not be delivered yet", multiprocess_mode="max"
+)
 QUEUE_WAITING = Gauge("mssgw_queue_deliveries", "Deliveries in the queue, by state", ["state"], multiprocess_mode="max")
 QUEUE_OLDEST = Gauge("mssgw_queue_oldest_seconds", "Age of the oldest message in the queue", multiprocess_mode="max")
 ATTEMPT_SECONDS = Histogram("mssgw_relay_attempt_seconds", "Time of one attempt to hand a message to another operator")

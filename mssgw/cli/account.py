@@ -293,10 +293,13 @@ def check(
 
     problems, swept = with_store(loaded(config), work)
     document = {
-        "problems": [{"invariant": one.invariant, "where": one.where, "sentence": one.sentence} for one in problems],
+        "problems": [
+            {"invariant": one.invariant, "where": one.where, "sentence": one.sentence.en, "sentence_fr": one.sentence.fr}
+            for one in problems
+        ],
         "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages},
     }
-    said: list[str | Message] = [*map(str, problems)] or [message("store.holds")]
+    said: list[str | Message] = [one.message for one in problems] or [message("store.holds")]
     if swept:
         said.append(message("store.swept", **asdict(swept)))
     output(*said, json=json, document=document)

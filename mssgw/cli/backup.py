@@ -163,7 +163,7 @@ def _whole(found: Manifest, backup: Path, path: Path, *, given: bool, force: boo
         "problems": [str(one) for one in problems],
     }
     if problems:
-        output("\n".join(map(str, problems)), json=json, document=document)
+        output(*(one.message for one in problems), json=json, document=document)
         raise failure(say("backup.check", count=len(problems), path=path), fault="backup.check")
     output(both(say("backup.restored", data=done.data, **_figures(found))), json=json, document=document)
 

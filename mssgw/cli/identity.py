@@ -27,14 +27,16 @@ from mssgw.core.address import Address
 from mssgw.core.clock import SystemClock
 from mssgw.core.errors import MailError, Mistake
 from mssgw.core.texts import message
+from mssgw.core.tokens import TokenReference
 from mssgw.flow import enrolment
 from mssgw.flow.enrolment import NotTakenIn, Owner
+from mssgw.flow.keyring import readable, why_unusable
 from mssgw.node.unlocking import unlock as node_unlock
 from mssgw.smime import files
 from mssgw.smime.directories.files import key_files
 from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
-from mssgw.smime.keys.certificates import Certificate, certificate
-from mssgw.smime.places import TokenReference
+from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.places import place_of
 from mssgw.store import Reader, Store, identities
 from mssgw.store.identities import Identity, IdentityId, Kind, State
 
@@ -75,7 +77,7 @@ def add(
     with _sentences():
         read = _files(given, passphrase_file)
         if token is not None:
-            _ = _reference(token).at(settings.smime)
+            _ = place_of(_reference(token), settings.smime)
         found = with_store(settings, lambda opened: _add(opened, who, read, token, kind, retired=retired))
     output(both(say("identity.added", number=found.id, address=str(found.address))), json=json, document=_described(found))
 
@@ -111,6 +113,9 @@ def list_(
         return identities.list_all(rx) if expiring is None else identities.ending(rx, now + timedelta(days=expiring))
 
     found = reading(config, work)
+    for one in found:
+        if fault := why_unusable(one):
+            warn(say("identity.unusable", number=one.id, address=str(one.address), why=fault.message))
     output(
         table(say("identity.columns"), (_row(one, now) for one in found)) if found else say("identity.none"),
         json=json,
@@ -124,7 +129,9 @@ def show(number: _Number, config: ConfigFile, json: Json = False) -> None:
     with _sentences():
         found = reading(config, lambda rx: identities.by_number(rx, IdentityId(number)))
     document = _described(found)
-    text = labelled(document, lambda name: say(f"identity.field.{name}"))
+    fault = why_unusable(found)
+    shown = {name: value for name, value in document.items() if name not in ("fault", "why_fr")} | {"why": fault and fault.message}
+    text = labelled(shown, lambda name: say(f"identity.field.{name}"))
     output(
         text + (f"\n{enrolment.pem_of(found.csr)}" if found.csr and found.state is State.REQUESTED else ""), json=json, document=document
     )
@@ -189,7 +196,11 @@ def unlock(
     """Give the PIN of a person's card or token to the running node, for as long as the card stays in."""
     settings = loaded(config)
     found = with_store(settings, lambda opened: opened.read(lambda rx: identities.of_account(rx, account_at(rx, who).id)))
-    references = [one.token for one in found if one.token and one.state is State.ACTIVE and TokenReference.parse(one.token).pin is None]
+    references = [
+        one.token
+        for one in found
+        if one.token and not one.fault and one.state is State.ACTIVE and TokenReference.parse(one.token).pin is None
+    ]
     if not references:
         raise failure(say("identity.no-token", address=str(who)), fault="token")
     done = 0
@@ -323,7 +334,9 @@ def _caller() -> str:
 
 
 def _state(one: Identity, now: datetime) -> str:
-    """`expiring` and `expired` follow from the dates; they are not stored."""
+    """`expiring` and `expired` follow from the dates, `unusable` from all of the row; they are not stored."""
+    if why_unusable(one):
+        return "unusable"
     if one.state is State.ACTIVE and one.not_after is not None:
         return "expired" if one.not_after < now else "expiring" if one.not_after - now < timedelta(days=DAYS) else "active"
     return str(one.state)
@@ -336,12 +349,15 @@ def _row(one: Identity, now: datetime) -> tuple[object, ...]:
 
 
 def _described(one: Identity, now: datetime | None = None) -> dict[str, Any]:
-    own = certificate(one.der) if one.der else None
+    own, fault = readable(one), why_unusable(one)
     return {
         "identity": one.id,
         "address": str(one.address),
         "state": _state(one, now or SystemClock().now()),
         "kind": one.kind,
+        "fault": fault,
+        "why": fault and fault.message.en,
+        "why_fr": fault and fault.message.fr,
         "subject": own.name if own else None,
         "issuer": own.issuer_name if own else None,
         "serial": own.serial_hex if own else None,

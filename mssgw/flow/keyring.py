@@ -7,22 +7,25 @@ added or retired counts from the next message on, without a reload.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from mssgw.core.config.smime import Smime
 from mssgw.core.errors import ConfigError, Deferred, MailError
-from mssgw.observe import Event, log
-from mssgw.pki import der
+from mssgw.core.texts import Message
+from mssgw.core.tokens import TokenReference
+from mssgw.pki.der import DerError
+from mssgw.smime.directories.files import Unread
 from mssgw.smime.errors import KeyUnavailable, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
-from mssgw.smime.keys.key import Identity, Key, StoredKey
-from mssgw.smime.places import TokenReference
+from mssgw.smime.keys.key import Identity, Key, LostKey, StoredKey
+from mssgw.smime.places import key_in
 from mssgw.store import Store, identities
-from mssgw.store.identities import IdentityId, Kind, State
+from mssgw.store.identities import Fault, IdentityId, Kind, State
+from mssgw.store.usable import chain_of
 
 REMEMBERED = 4096  # addresses, and keys, that are not read again for each message
 
@@ -39,38 +42,82 @@ class Held:
         return self.identity.certificate.valid_at(moment)
 
     @property
+    def name(self) -> str:
+        return self.identity.certificate.name
+
+    @property
     def ends(self) -> datetime:
         return self.identity.certificate.not_after
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A key of ours that should sign and can't be used. It counts as there, so that nothing weaker takes its place unseen."""
+
+    name: str
+    signs: frozenset[str] | None  # None: whose it is can't be found out, so it may be anybody's
+    starts: datetime | None
+    ends: datetime | None
+    why: Message
+
+    def counts_at(self, moment: datetime) -> bool:
+        return (self.starts is None or self.starts <= moment) and (self.ends is None or moment <= self.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    held: tuple[Held, ...] = ()
+    lost: tuple[Lost, ...] = ()
+
+    def __add__(self, other: Found) -> Found:
+        return Found(tuple(dict.fromkeys(self.held + other.held)), tuple(dict.fromkeys(self.lost + other.lost)))
+
+    def signing(self, key: str) -> Found:
+        """What signs for one address (`Address.key`), or should."""
+        return Found(
+            tuple(one for one in self.held if key in one.signs), tuple(one for one in self.lost if one.signs is None or key in one.signs)
+        )
+
+    def ends(self) -> list[tuple[datetime, str]]:
+        """When each ends, and whose it is."""
+        dated = [(one.ends, one.name) for one in self.lost if one.ends]
+        return [*((one.ends, one.name) for one in self.held), *dated]
+
+
+NOTHING: Final = Found()
+
+
 class Keyring(Protocol):
-    async def at(self, keys: Collection[str]) -> Sequence[Held]:
+    async def at(self, keys: Collection[str]) -> Found:
         """What persons with these addresses (`Address.key`) sign and read with. Raises Deferred."""
 
 
 class Nobody:
-    async def at(self, keys: Collection[str]) -> Sequence[Held]:
-        return ()
+    async def at(self, keys: Collection[str]) -> Found:
+        return NOTHING
 
 
 class FileKeys:
     """The directory `smime.identities`: a key opens for the addresses in its certificate, one without an address for all."""
 
-    def __init__(self, found: Iterable[Identity]) -> None:
-        by_address: dict[str, list[Held]] = {}
-        everybody = []
+    def __init__(self, found: Iterable[Identity | Unread]) -> None:
+        by_address: dict[str, Found] = {}
+        self._everybody = NOTHING
         for one in found:
-            names = one.certificate.address_keys
-            held = Held(one, names if _may_sign(one.certificate) else frozenset(), names or None)
+            if isinstance(one, Unread):
+                names = one.owners
+                found_one = Found(lost=(Lost(str(one.path), names, None, None, one.why),))
+            else:
+                names = one.certificate.address_keys
+                found_one = Found((Held(one, names if _may_sign(one.certificate) else frozenset(), names or None),))
             if not names:
-                everybody.append(held)
-            for key in names:
-                by_address.setdefault(key, []).append(held)
-        self._by_address, self._everybody = by_address, tuple(everybody)
+                self._everybody += found_one
+            for key in names or ():
+                by_address[key] = by_address.get(key, NOTHING) + found_one
+        self._by_address = by_address
 
-    async def at(self, keys: Collection[str]) -> Sequence[Held]:
-        found = dict.fromkeys(held for key in sorted(keys) for held in self._by_address.get(key, ()))
-        return (*found, *self._everybody)
+    async def at(self, keys: Collection[str]) -> Found:
+        return sum((self._by_address.get(key, NOTHING) for key in sorted(keys)), NOTHING) + self._everybody
 
 
 class StoreKeys:
@@ -79,53 +126,69 @@ class StoreKeys:
     def __init__(self, store: Store, settings: Smime) -> None:
         self._store, self._settings = store, settings
         self._news = store.doorbell.subscribe(identities.CHANGED, "account:")
-        self._known: dict[str, tuple[Held, ...]] = {}
-        self._keys: dict[IdentityId, Key] = {}
+        self._known: dict[str, Found] = {}
+        self._keys: dict[tuple[IdentityId, datetime], Key] = {}
         self._generation = 0
 
-    async def at(self, keys: Collection[str]) -> Sequence[Held]:
-        found: dict[Held, None] = {}
+    async def at(self, keys: Collection[str]) -> Found:
+        found = NOTHING
         for key in sorted(keys):
-            found |= dict.fromkeys(await self._of(key))
-        return tuple(found)
+            found += await self._of(key)
+        return found
 
-    async def _of(self, key: str) -> tuple[Held, ...]:
+    async def _of(self, key: str) -> Found:
         self._hear()
         known = self._known.get(key)
         if known is None:
             generation = self._generation
             rows = await self._store.read(lambda rx: identities.at_address(rx, key))
-            known = tuple(held for row in rows if (held := self._held(row, key)))
+            known = sum((self._found(row, key) for row in rows), NOTHING)
             self._hear()
-            if generation == self._generation:  # else what was read may be older than the change
+            # What was read may be older than the change; what can't be used is read again, because it may have been mended.
+            if generation == self._generation and not known.lost:
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()
                 self._known[key] = known
         return known
 
-    def _held(self, row: identities.Identity, key: str) -> Held | None:
-        """A row that can't be used is logged and left out: it must not keep the others from their mail."""
+    def _found(self, row: identities.Identity, key: str) -> Found:
+        """A row that can't be used keeps its owner from signing with something weaker, and the others from nothing."""
+        wanted = row.state in (State.ACTIVE, State.DAMAGED) and row.kind is not Kind.ENCRYPTION
+        own = readable(row)
+        if own is None:
+            return self._lost(row, key, str(row.address), row.fault or Fault.CERTIFICATE) if wanted else NOTHING
+        names = own.address_keys
+        wanted = wanted and (not names or key in names)
+        fault, opener = row.fault, None
+        chain: tuple[Certificate, ...] = ()
+        if fault in (None, Fault.CHAIN):  # what is sent along matters to signatures alone
+            try:
+                opener = self._key(row, own)
+            except ConfigError:
+                fault = Fault.TOKEN
         try:
-            assert row.der is not None
-            own = certificate(row.der)
-            chain = tuple(certificate(one) for one in _split(row.chain))
-            identity = Identity(own, self._key(row, own), chain)
-            names = own.address_keys
-            signs = row.state is State.ACTIVE and row.kind is not Kind.ENCRYPTION and (not names or key in names) and _may_sign(own)
-            return Held(identity, frozenset((key,)) if signs else frozenset(), frozenset((key,)))
-        except (SmimeError, ConfigError, ValueError) as error:
-            log(Event.SMIME_DIRECTORY, "error", path=f"identity {row.id}", reason=error)
-            return None
+            chain = tuple(certificate(one) for one in chain_of(row.chain))
+        except (SmimeError, DerError):
+            fault = fault or Fault.CHAIN
+        if wanted:
+            fault = fault or why_unusable(row)
+        opens, signs = frozenset((key,)), wanted and fault is None
+        held = Held(Identity(own, opener or LostKey(f"identity {row.id}: {fault}"), chain), opens if signs else frozenset(), opens)
+        return Found((held,)) + (self._lost(row, key, own.name, fault) if wanted and fault else NOTHING)
+
+    def _lost(self, row: identities.Identity, key: str, name: str, fault: Fault) -> Found:
+        return Found(lost=(Lost(name, frozenset((key,)), row.not_before, row.not_after, fault.message),))
 
     def _key(self, row: identities.Identity, own: Certificate) -> Key:
-        if row.id not in self._keys:
+        """Raises ConfigError: a token without a module."""
+        name = row.id, row.changed
+        if name not in self._keys:
             if len(self._keys) >= REMEMBERED:
                 self._keys.clear()
-            if row.token:
-                self._keys[row.id] = TokenReference.parse(row.token).key(own, self._settings)
-            else:
-                self._keys[row.id] = StoredKey(partial(self._private, row.id))
-        return self._keys[row.id]
+            self._keys[name] = (
+                key_in(TokenReference.parse(row.token), own, self._settings) if row.token else StoredKey(partial(self._private, row.id))
+            )
+        return self._keys[name]
 
     def _private(self, number: IdentityId) -> bytes:
         """In a thread of cryptography, which may wait."""
@@ -152,8 +215,28 @@ class Both:
     def __init__(self, *keyrings: Keyring) -> None:
         self._keyrings = keyrings
 
-    async def at(self, keys: Collection[str]) -> Sequence[Held]:
-        return [held for one in self._keyrings for held in await one.at(keys)]
+    async def at(self, keys: Collection[str]) -> Found:
+        found = NOTHING
+        for one in self._keyrings:
+            found += await one.at(keys)
+        return found
+
+
+def readable(row: identities.Identity) -> Certificate | None:
+    """The certificate of an identity, None when there is none or it can't be read."""
+    try:
+        return certificate(row.der) if row.der is not None else None
+    except SmimeError:
+        return None
+
+
+def why_unusable(row: identities.Identity) -> Fault | None:
+    """Why an identity can't be used, as the rules of today have it: None when it can."""
+    own = readable(row)
+    if row.fault is None and own is None and row.state is not State.REQUESTED:
+        return Fault.CERTIFICATE
+    signs = row.state is State.ACTIVE and row.kind is not Kind.ENCRYPTION
+    return row.fault or (Fault.USE if signs and own and not _may_sign(own) else None)
 
 
 def _may_sign(one: Certificate) -> bool:
@@ -162,7 +245,3 @@ def _may_sign(one: Certificate) -> bool:
     except SmimeError:
         return False
     return True
-
-
-def _split(chain: bytes) -> Iterable[bytes]:
-    return (chain[found[1] : found[3]] for found in der.split(chain, 0, len(chain), 16)) if chain else ()

@@ -15,21 +15,21 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from mssgw.core.address import Address, Domain
 from mssgw.core.body import Body
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.flow.keyring import Keyring, Nobody
-from mssgw.observe import PERSONAL_KEY_EXPIRED, Event, log
+from mssgw.flow.keyring import NOTHING, Keyring, Lost, Nobody
+from mssgw.observe import PERSONAL_KEY_EXPIRED, PERSONAL_KEY_UNUSABLE, Event, log
 from mssgw.pki.judgement import Validate
 from mssgw.protocol.mime import MimeLimits
 from mssgw.smime import opening, protecting
 from mssgw.smime.cms.decrypting import MODERN, Reading
 from mssgw.smime.directories.binding import Binding, Directory, no_directory
 from mssgw.smime.directories.candidate import Lookup, no_lookup
-from mssgw.smime.errors import KeyExpired, KeyUnavailable
-from mssgw.smime.keys.certificates import Certificate
+from mssgw.smime.errors import KeyExpired, KeyUnavailable, KeyUnusable
 from mssgw.smime.keys.key import Identity
 from mssgw.smime.opening import Opened
 from mssgw.smime.protecting import Policy, Protected
@@ -51,7 +51,7 @@ class Protection:
     directory: Directory = no_directory
     reading: Reading = MODERN
     lenient: Collection[Domain] = ()  # domains in which a person's key signs whatever comes in that name
-    waiting: Collection[Domain] = ()  # domains whose mail waits when the author's own certificate has ended
+    waiting: Collection[Domain] = ()  # domains whose mail waits when the author's own certificate has ended, or their key can't be used
 
     @classmethod
     def of(
@@ -113,25 +113,38 @@ class Protection:
     async def _signer(self, author: Address | None, domain: Domain, now: datetime) -> Identity | None:
         """Who signs: the author with the certificate that is valid now and lives longest, else the organisation.
 
-        Raises KeyExpired when the author's own certificate has ended and the domain waits for the next one, KeyUnavailable for a seal out
-        of its dates: what it signs counts as unsigned, so the mail waits.
+        An author whose own certificate has ended, or whose key is there and can't be used, is sealed for by the domain or waits, as the
+        domain decides: KeyExpired, KeyUnusable. Raises KeyUnavailable for a seal out of its dates: what it signs counts as unsigned,
+        so the mail waits.
         """
-        held = [one for one in await self.keys.at((author.key,)) if author.key in one.signs] if author else []
-        if valid := [one for one in held if one.valid_at(now)]:
+        found = (await self.keys.at((author.key,))).signing(author.key) if author else NOTHING
+        if valid := [one for one in found.held if one.valid_at(now)]:
             return max(valid, key=lambda one: one.ends).identity
-        if ended := [one for one in held if one.ends < now]:
-            self._ended(max(ended, key=lambda one: one.ends).identity.certificate, domain)
+        if lost := next((one for one in found.lost if one.counts_at(now)), None):
+            self._unusable(lost, domain)
+        elif ended := [(end, name) for end, name in found.ends() if end < now]:
+            self._ended(*max(ended), domain)
         seal = self.signers.get(domain)
         if seal is not None and not seal.certificate.valid_at(now):
             raise KeyUnavailable(detail=f"the certificate of {seal.certificate.name} is out of its dates")
         return seal
 
-    def _ended(self, own: Certificate, domain: Domain) -> None:
-        waits, ended = domain in self.waiting, f"{own.not_after:%Y-%m-%d}"
-        PERSONAL_KEY_EXPIRED.labels("wait" if waits else "seal").inc()
-        log(Event.SMIME_KEY_EXPIRED, "warning", subject=own.name, ended=ended, then="wait" if waits else "seal")
-        if waits:
-            raise KeyExpired(own.name, ended)
+    def _instead(self, domain: Domain) -> Literal["wait", "seal"]:
+        return "wait" if domain in self.waiting else "seal"
+
+    def _ended(self, end: datetime, subject: str, domain: Domain) -> None:
+        then, ended = self._instead(domain), f"{end:%Y-%m-%d}"
+        PERSONAL_KEY_EXPIRED.labels(then).inc()
+        log(Event.SMIME_KEY_EXPIRED, "warning", subject=subject, ended=ended, then=then)
+        if then == "wait":
+            raise KeyExpired(subject, ended)
+
+    def _unusable(self, lost: Lost, domain: Domain) -> None:
+        then = self._instead(domain)
+        PERSONAL_KEY_UNUSABLE.labels(then).inc()
+        log(Event.SMIME_KEY_UNUSABLE, "error", subject=lost.name, reason=lost.why, then=then)
+        if then == "wait":
+            raise KeyUnusable(lost.name, lost.why)
 
     async def open(self, body: Body, domains: Collection[Domain], addresses: Collection[str]) -> Opened:
         """What can be read of a message, and what to think of it. Raises KeyUnavailable.
@@ -142,7 +155,7 @@ class Protection:
         if body.in_memory and not _may_be_smime(body.read()):
             return Opened(body, UNPROTECTED, False)
         readers = [self.signers[domain] for domain in domains if domain in self.signers]
-        readers += [one.identity for one in await self.keys.at(addresses) if one.identity not in readers]
+        readers += [one.identity for one in (await self.keys.at(addresses)).held if one.identity not in readers]
         return await opening.open(
             body,
             readers,

@@ -15,7 +15,7 @@ from functools import partial
 
 from mssgw import relay
 from mssgw.core import owner
-from mssgw.core.address import Domain
+from mssgw.core.address import Address, Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Problem
@@ -31,11 +31,11 @@ from mssgw.flow.protection import Protection
 from mssgw.flow.resources import Resources
 from mssgw.flow.sender import Sender
 from mssgw.flow.submission import HospitalRelay, Submission
-from mssgw.flow.watch import Own, Watch
+from mssgw.flow.watch import Broken, Own, Watch
 from mssgw.smime import Identity, fitness, identity, key_at, load_certificates
 from mssgw.smime.cms.signed import Signer
 from mssgw.smime.directories.binding import ask_all
-from mssgw.smime.directories.files import CertificateFiles, identities
+from mssgw.smime.directories.files import CertificateFiles, Unread, identities
 from mssgw.smime.directories.ldap import LdapDirectory, directories
 from mssgw.smime.errors import Reason, SmimeError
 from mssgw.store import Store
@@ -129,7 +129,7 @@ def seals(config: Config) -> dict[Domain, Identity]:
     return found
 
 
-def own_certificates(config: Config, sealing: Mapping[Domain, Identity], of_files: Sequence[Identity]) -> list[Own]:
+def own_certificates(config: Config, sealing: Mapping[Domain, Identity], of_files: Sequence[Identity | Unread]) -> list[Own | Broken]:
     """What is watched beside the identities in the store. What can't be read is reported by those who use it."""
     shown = [table.certificate for table in (config.relay, config.clients) if table]
     shown += [domain.tls_certificate for domain in config.domain if domain.tls_certificate]
@@ -138,9 +138,15 @@ def own_certificates(config: Config, sealing: Mapping[Domain, Identity], of_file
         with suppress(OSError, SmimeError):
             found.append(Own("tls", load_certificates(path.read_bytes())[0]))
     for one in of_files:
-        with suppress(SmimeError):
-            found.append(Own("identity", one.certificate, next(iter(one.certificate.addresses), None)))
-    return list({one.certificate: one for one in found}.values())
+        if isinstance(one, Identity):
+            with suppress(SmimeError):
+                found.append(Own("identity", one.certificate, next(iter(one.certificate.addresses), None)))
+    broken = [Broken(str(one.path), one.why, _only(one.owners), "") for one in of_files if isinstance(one, Unread)]
+    return [*{one.certificate: one for one in found}.values(), *broken]
+
+
+def _only(owners: frozenset[str] | None) -> Address | None:
+    return Address.parse(next(iter(owners))) if owners else None
 
 
 def _require_signer(seal: Identity, *, pss: bool) -> None:
@@ -153,5 +159,5 @@ def _require_signer(seal: Identity, *, pss: bool) -> None:
             raise SmimeError(Reason.USAGE, "an authority's certificate, not a service's")
 
 
-def persons(config: Config) -> tuple[Identity, ...]:
+def persons(config: Config) -> tuple[Identity | Unread, ...]:
     return tuple(identities(config.smime.identities)) if config.smime.identities else ()

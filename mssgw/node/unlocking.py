@@ -23,8 +23,9 @@ import msgspec
 
 from mssgw.core.config.smime import Smime
 from mssgw.core.errors import ConfigError
+from mssgw.core.tokens import TokenReference
 from mssgw.smime.errors import KeyUnavailable
-from mssgw.smime.places import TokenReference
+from mssgw.smime.places import place_of, token_at
 
 MAX_LINE: Final = 8192
 PATIENCE: Final = 30.0  # seconds: a card takes a few to log in
@@ -80,7 +81,7 @@ class Unlocking:
             return "not allowed"
         try:
             asked = msgspec.json.decode(line, type=_Asked)
-            token = TokenReference.parse(asked.token).at(self._settings())
+            token = token_at(place_of(TokenReference.parse(asked.token), self._settings()))
             await asyncio.to_thread(token.unlock, asked.pin)
         except KeyUnavailable as error:
             return error.detail or error.reply.text

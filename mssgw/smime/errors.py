@@ -97,6 +97,14 @@ class KeyExpired(KeyUnavailable):
         )
 
 
+class KeyUnusable(KeyUnavailable):
+    """A person has a key that can't be used, and the domain wants mail to wait until it is mended."""
+
+    def __init__(self, name: str, why: Message) -> None:
+        said = message("smime.key-unusable", subject=name, why=why)
+        super().__init__(said.en.encode("ascii", "replace").decode(), detail=said.en, message=said)
+
+
 class FileProblem(enum.StrEnum):
     """What is wrong with a file that should hold a key or a certificate."""
 

@@ -15,24 +15,34 @@ import sqlalchemy as sa
 
 from mssgw.core.address import Address, AddressError
 from mssgw.core.errors import MailError
-from mssgw.store import audit, queue, schema
+from mssgw.core.texts import Message, message, of_system
+from mssgw.pki.certificates import Certificate
+from mssgw.store import audit, queue, schema, usable
 from mssgw.store.blobs import Blobs, ContentId, open_sealed, purpose
 from mssgw.store.engine import Reader
 from mssgw.store.mailboxes.model import INBOX, SEEN, canonical, flag_set, read_flags, write_flags
 from mssgw.store.seal import CHUNK as SEALED_CHUNK
 from mssgw.store.seal import FILE_HEADER, TAG
 
-_DIFFERENT = ("is finished, but a part of it is not", "is not finished, but all its parts are")
+_DIFFERENT = ("check.part-open", "check.all-done")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     invariant: str  # which rule, in two words
     where: str  # the row
-    sentence: str
+    sentence: Message
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.where}: {self.sentence}"
+
+    @property
+    def message(self) -> Message:
+        return message("check.problem", invariant=self.invariant, where=self.where, what=self.sentence)
+
+
+def _of(invariant: str, where: str, sentence: str, /, **values: object) -> Problem:
+    return Problem(invariant, where, message(sentence, **values))
 
 
 _account, _mailbox, _message, _content, _summary, _expunged, _queued, _delivery, _recipient, _audit = (
@@ -68,9 +78,9 @@ def _engine(rx: Reader) -> Iterator[Problem]:
         return
     for (said,) in rx.connection.exec_driver_sql("PRAGMA integrity_check"):
         if said != "ok":
-            yield Problem("database", "integrity_check", said)
+            yield _of("database", "integrity_check", "words", words=said)
     for table, row, parent, _ in rx.connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield Problem("reference", f"{table} {row}", f"points to a row of {parent} that isn't there")
+        yield _of("reference", f"{table} {row}", "check.reference", table=parent)
 
 
 def _accounts(rx: Reader) -> Iterator[Problem]:
@@ -79,16 +89,16 @@ def _accounts(rx: Reader) -> Iterator[Problem]:
         try:
             address = Address.parse(row.address)
         except AddressError as error:
-            yield Problem("account address", f"account {row.id}", str(error))
+            yield Problem("account address", f"account {row.id}", error.message)
             continue
         if address.key != row.key:
-            yield Problem("account address", f"account {row.id}", f"key {row.key} is not that of {address}")
+            yield _of("account address", f"account {row.id}", "check.account-key", key=row.key, address=address)
         if row.id not in boxes:
-            yield Problem("account folders", f"account {row.id}", "has no INBOX")
+            yield _of("account folders", f"account {row.id}", "check.no-inbox")
     kinds = dict(rx.pairs(sa.select(_account.id, _account.kind)))
     for organisation, person in rx.raw(sa.select(schema.member)):
         if kinds.get(organisation) != "ORG" or kinds.get(person) != "PER":
-            yield Problem("members", f"account {organisation}", f"{person} is not a person in an organisation")
+            yield _of("members", f"account {organisation}", "check.members", person=person)
 
 
 def _tree(rx: Reader) -> Iterator[Problem]:
@@ -98,15 +108,15 @@ def _tree(rx: Reader) -> Iterator[Problem]:
         where = f"mailbox {row.id}"
         try:
             if canonical(row.name) != row.name:
-                yield Problem("mailbox name", where, f"is not written as {canonical(row.name)!r}")
+                yield _of("mailbox name", where, "check.name-written", name=repr(canonical(row.name)))
         except MailError as error:
-            yield Problem("mailbox name", where, error.detail)
+            yield _of("mailbox name", where, "check.name", detail=error.detail)
         for what, value in (("uidvalidity", row.uidvalidity), ("special use", row.special_use)):
             if value is not None and (row.account_id, value) in seen:
-                yield Problem(what, where, f"{value} is also that of another mailbox")
+                yield _of(what, where, "check.twice", value=value)
             seen.add((row.account_id, value))
         if row.uidvalidity > last.get(row.account_id, 0):
-            yield Problem("uidvalidity", where, "is later than the last one the account gave")
+            yield _of("uidvalidity", where, "check.uidvalidity")
 
 
 def _counters(rx: Reader) -> Iterator[Problem]:
@@ -126,7 +136,7 @@ def _counters(rx: Reader) -> Iterator[Problem]:
     for box, text, number in rx.raw(by_flags):
         flags = read_flags(text)
         if not _well_written(flags, text):
-            yield Problem("flags", f"mailbox {box}", f"{text!r} is not written as it should be")
+            yield _of("flags", f"mailbox {box}", "check.flags", flags=repr(text))
         unseen[box] = unseen.get(box, 0) + (0 if SEEN in flags else number)
     gone = {
         box: (uid, modseq)
@@ -144,15 +154,15 @@ def _counters(rx: Reader) -> Iterator[Problem]:
             ("unseen", row.unseen, unseen.get(row.id, 0)),
         ):
             if kept != derived:
-                yield Problem("counter", where, f"{name} is {kept}, counted {derived}")
+                yield _of("counter", where, "check.counter", name=name, kept=kept, counted=derived)
         if row.uidnext <= max(uid, gone_uid):
-            yield Problem("uidnext", where, f"{row.uidnext} was given already: there is UID {max(uid, gone_uid)}")
+            yield _of("uidnext", where, "check.uidnext", next=row.uidnext, last=max(uid, gone_uid))
         if row.modseq < max(modseq, added, gone_modseq):
-            yield Problem("modseq", where, f"{row.modseq} is behind {max(modseq, added, gone_modseq)} of its messages")
+            yield _of("modseq", where, "check.modseq", kept=row.modseq, last=max(modseq, added, gone_modseq))
         if row.expunged_from > row.modseq:
-            yield Problem("expunged", where, f"log trimmed to {row.expunged_from}, beyond modseq {row.modseq}")
+            yield _of("expunged", where, "check.trimmed", trimmed=row.expunged_from, modseq=row.modseq)
         if not 1 <= row.recent_from <= row.uidnext:
-            yield Problem("recent", where, f"{row.recent_from} is not between 1 and {row.uidnext}")
+            yield _of("recent", where, "check.recent", kept=row.recent_from, next=row.uidnext)
 
 
 def _well_written(flags: frozenset[str], text: str) -> bool:
@@ -168,9 +178,9 @@ def _messages(rx: Reader) -> Iterator[Problem]:
             schema.expunged, sa.and_(_expunged.mailbox_id == _message.mailbox_id, _expunged.uid == _message.uid)
         )
     ):
-        yield Problem("expunged", f"mailbox {box} UID {uid}", "is there although it was expunged")
+        yield _of("expunged", f"mailbox {box} UID {uid}", "check.expunged")
     for box, uid in rx.raw(sa.select(_message.mailbox_id, _message.uid).where(_message.added > _message.modseq)):
-        yield Problem("modseq", f"mailbox {box} UID {uid}", "changed before it came")
+        yield _of("modseq", f"mailbox {box} UID {uid}", "check.changed-before")
     joined = schema.message.outerjoin(schema.content, _content.id == _message.content_id).outerjoin(
         schema.summary, _summary.content_id == _message.content_id
     )
@@ -181,13 +191,13 @@ def _messages(rx: Reader) -> Iterator[Problem]:
     for box, uid, size, header_size, content_size, described in rx.raw(statement.select_from(joined).where(wrong)):
         where = f"mailbox {box} UID {uid}"
         if content_size is None:
-            yield Problem("content", where, "its content is not there")
+            yield _of("content", where, "check.no-content")
         elif content_size != size:
-            yield Problem("content", where, f"size {size}, but its content has {content_size}")
+            yield _of("content", where, "check.size", size=size, content=content_size)
         if described is None:
-            yield Problem("content", where, "ENVELOPE and BODYSTRUCTURE are not there")
+            yield _of("content", where, "check.no-summary")
         if header_size > size:
-            yield Problem("content", where, f"header of {header_size} octets in {size}")
+            yield _of("content", where, "check.header-size", header=header_size, size=size)
 
 
 def _queue(rx: Reader) -> Iterator[Problem]:
@@ -201,26 +211,26 @@ def _queue(rx: Reader) -> Iterator[Problem]:
         recipients = states.get(row.id, [])
         done = all(queue.State(one.state).final for one in recipients)
         if not recipients:
-            yield Problem("delivery", where, "has no recipients")
+            yield _of("delivery", where, "check.no-recipients")
         elif done != (row.finished is not None):
-            yield Problem("delivery", where, _DIFFERENT[row.finished is None])
+            yield _of("delivery", where, _DIFFERENT[row.finished is None])
         for one in recipients:
             if queue.State(one.state).final and (one.changed is None or one.reply is None):
-                yield Problem("recipient", f"recipient {one.id}", f"is {one.state} without saying when and why")
+                yield _of("recipient", f"recipient {one.id}", "check.recipient", state=one.state)
         if (row.lease_until is None) != (row.lease_owner is None) or (row.lease_until and (row.finished or row.lease_until != row.due)):
-            yield Problem("lease", where, "owner, end and due time don't belong together")
+            yield _of("lease", where, "check.lease")
     for row in rx.run(sa.select(_queued.id, _queued.finished, _queued.content_id)):
         done = all(finished.get(row.id, [False]))
         if done != (row.finished is not None):
-            yield Problem("queue", f"message {row.id}", _DIFFERENT[row.finished is None])
+            yield _of("queue", f"message {row.id}", _DIFFERENT[row.finished is None])
         if row.finished is None and row.content_id is None:
-            yield Problem("queue", f"message {row.id}", "waits without its content")
+            yield _of("queue", f"message {row.id}", "check.waits-empty")
 
 
 def _journal(rx: Reader) -> Iterator[Problem]:
     entered = sa.select(_audit.trace).where(_audit.what == audit.Act.QUEUED)
     for (trace,) in rx.raw(sa.select(_queued.trace).where(_queued.trace.not_in(entered))):
-        yield Problem("journal", f"trace {trace}", "entered the queue without an audit row")
+        yield _of("journal", f"trace {trace}", "check.not-audited")
     told = {
         (trace, recipient, outcome)
         for trace, recipient, outcome in rx.raw(
@@ -234,10 +244,39 @@ def _journal(rx: Reader) -> Iterator[Problem]:
     )
     for trace, address, state in rx.raw(statement):
         if (trace, audit.written(address), state.lower()) not in told:
-            yield Problem("journal", f"trace {trace}", f"a recipient is {state} without an audit row")
+            yield _of("journal", f"trace {trace}", "check.outcome-not-audited", state=state)
 
 
-_CHECKS: tuple[Callable[[Reader], Iterator[Problem]], ...] = (_engine, _accounts, _tree, _counters, _messages, _queue, _journal)
+def _identities(rx: Reader) -> Iterator[Problem]:
+    for row in rx.run(sa.select(schema.identity)):
+        where, faults = f"identity {row.id}", frozenset(usable.faults(rx, row))
+        for fault in sorted(faults):
+            yield Problem(f"identity {fault}", where, fault.message)
+        if row.sealed is not None and usable.Fault.SEAL not in faults and not usable.is_key_of(usable.opened(rx, row), row.public):
+            yield _of("identity key", where, "check.identity-key")
+        if row.der is not None and usable.Fault.CERTIFICATE not in faults:
+            yield from _certified(row, where)
+
+
+def _certified(row: Any, where: str) -> Iterator[Problem]:
+    """What stands beside the certificate is taken from it: it is looked for, listed and watched by that."""
+    own = Certificate(row.der)
+    if own.sha256 != row.fingerprint:
+        yield _of("identity fingerprint", where, "check.identity-fingerprint")
+    if (own.not_before, own.not_after) != (row.not_before, row.not_after):
+        yield _of("identity dates", where, "check.identity-dates", start=own.not_before.date(), end=own.not_after.date())
+
+
+_CHECKS: tuple[Callable[[Reader], Iterator[Problem]], ...] = (
+    _engine,
+    _accounts,
+    _tree,
+    _counters,
+    _messages,
+    _queue,
+    _journal,
+    _identities,
+)
 
 
 def _places(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
@@ -246,11 +285,11 @@ def _places(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
         try:
             found = (blobs.directory / file).stat().st_size
         except OSError as error:
-            yield Problem("blob file", f"content {number}", f"{file}: {error.strerror}")
+            yield Problem("blob file", f"content {number}", message("at", place=file, what=of_system(error)))
             continue
         expected = FILE_HEADER + size + TAG * -(-size // SEALED_CHUNK)
         if found != expected:
-            yield Problem("blob file", f"content {number}", f"{file} has {found} octets instead of {expected}")
+            yield _of("blob file", f"content {number}", "check.file-size", file=file, found=found, expected=expected)
 
 
 def _contents(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
@@ -262,13 +301,13 @@ def _contents(rx: Reader, blobs: Blobs) -> Iterator[Problem]:
                 for chunk in body.chunks():
                     found.update(chunk)
             if found.digest() != digest or body.size != size:
-                yield Problem("content", f"content {number}", "opens, but is not what its hash says")
+                yield _of("content", f"content {number}", "check.hash")
         except MailError as error:
-            yield Problem("content", f"content {number}", error.detail)
+            yield _of("content", f"content {number}", "check.unopened", detail=error.detail)
     statement = sa.select(_content.id, _content.hash, _summary.envelope, _summary.bodystructure, _summary.body).join(schema.summary)
     for number, digest, *parts in rx.raw(statement):
         for name, sealed in zip((b"envelope", b"bodystructure", b"body"), parts, strict=True):
             try:
                 open_sealed(rx, sealed, purpose(name, digest))
             except MailError as error:
-                yield Problem("summary", f"content {number}", f"{name.decode()}: {error.detail}")
+                yield _of("summary", f"content {number}", "check.part-unopened", part=name.decode(), detail=error.detail)

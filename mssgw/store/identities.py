@@ -5,13 +5,12 @@
     retired     signs nothing any more, and goes on opening what was encrypted to it
 
 Private keys are sealed under the key of the account's domain, or stay in a token. Rows are never removed: old mail needs
-them. Nothing here reads a certificate or decides whether it is fit; `flow.enrolment` does, before `add`. Every change is
-an audit row and rings `CHANGED`.
+them. Nothing here decides whether a certificate is fit; `flow.enrolment` does, before `add`. A row that can't be used comes
+with its fault (`usable`). Every change is an audit row and rings `CHANGED`.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,24 +24,14 @@ from mssgw.core.errors import NotAllowed, NotFound
 from mssgw.core.texts import message
 from mssgw.store import audit, schema
 from mssgw.store.accounts import Account
-from mssgw.store.blobs import open_sealed, purpose
 from mssgw.store.engine import Reader, Transaction
+from mssgw.store.usable import Fault, Kind, State, bound, faults, opened, state_of
+
+__all__ = ["CHANGED", "Fault", "Identity", "IdentityId", "Issued", "Kind", "NewIdentity", "State"]
 
 CHANGED: Final = "identities"  # the topic of the doorbell
 
 IdentityId = NewType("IdentityId", int)
-
-
-class State(enum.StrEnum):
-    REQUESTED = "requested"
-    ACTIVE = "active"
-    RETIRED = "retired"
-
-
-class Kind(enum.StrEnum):
-    SIGNING = "signing"
-    ENCRYPTION = "encryption"
-    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +75,11 @@ class Identity:
     added_by: str
     added: datetime
     changed: datetime
+    fault: Fault | None = None  # why it can't be used, when it can't
 
 
 _identity, _account, _alias = schema.identity.c, schema.account.c, schema.alias.c
-_COLUMNS = (
-    _identity.id,
-    _identity.account_id,
-    _account.address,
-    _identity.state,
-    _identity.kind,
-    _identity.public,
-    _identity.der,
-    _identity.chain,
-    _identity.not_before,
-    _identity.not_after,
-    _identity.token,
-    _identity.csr,
-    _identity.added_by,
-    _identity.added,
-    _identity.changed,
-)
+_COLUMNS = (*schema.identity.columns, _account.address)
 _ALL = sa.select(*_COLUMNS).join(schema.account, _account.id == _identity.account_id).order_by(_account.key, _identity.id)
 _BY_ID = _ALL.where(_identity.id == sa.bindparam("wanted"))
 _OF_ACCOUNT = _ALL.where(_identity.account_id == sa.bindparam("wanted"))
@@ -116,7 +90,7 @@ _OWNER = (
     .where(_account.key == sa.bindparam("key"))
     .union_all(sa.select(_alias.account_id).where(_alias.key == sa.bindparam("key")))
 )
-_OF_OWNER = sa.select(*_COLUMNS).join(schema.account).where(_account.id == sa.bindparam("wanted"), _identity.der.is_not(None))
+_OF_OWNER = _ALL.where(_account.id == sa.bindparam("wanted"), sa.or_(_identity.der.is_not(None), _identity.state != State.REQUESTED))
 _ENDING = _ALL.where(_identity.state == State.ACTIVE, _identity.not_after < sa.bindparam("before"))
 _SEALED = sa.select(_identity.sealed, _identity.public, _identity.account_id).where(_identity.id == sa.bindparam("wanted"))
 _INSERT = sa.insert(schema.identity).returning(_identity.id)
@@ -127,15 +101,16 @@ _NOTICE = schema.notice.c
 def add(tx: Transaction, owner: Account, new: NewIdentity, who: str) -> Identity:
     """Take in an identity, or a request. The domain's key is there (`Store.require_key`).
 
-    Raises NotAllowed when the certificate is here already; a retired one of the same account is active again.
+    Raises NotAllowed when the certificate is here already; a retired one of the same account is active again, and one that
+    could not be used is replaced.
     """
-    if new.issued and (known := _first(tx, _BY_FINGERPRINT, new.issued.fingerprint)):
-        if known.account != owner.id or known.state is not State.RETIRED or new.retired:
-            raise NotAllowed(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
-        return _set(tx, known, who, "reactivated", state=State.ACTIVE)
     issued = new.issued
+    known = _first(tx, _BY_FINGERPRINT, issued.fingerprint) if issued else None
+    if known and (known.account != owner.id or (known.fault is None and (known.state is not State.RETIRED or new.retired))):
+        raise NotAllowed(f"This certificate is identity {known.id} of {known.address} already", message=_known(known))
+    if known and known.fault is None:
+        return _set(tx, known, who, "reactivated", state=State.ACTIVE)
     row: dict[str, Any] = {
-        "account_id": owner.id,
         "state": State.REQUESTED if issued is None else State.RETIRED if new.retired else State.ACTIVE,
         "kind": new.kind,
         "public": new.public,
@@ -144,13 +119,13 @@ def add(tx: Transaction, owner: Account, new: NewIdentity, who: str) -> Identity
         "chain": b"".join(issued.chain) if issued else b"",
         "not_before": issued.not_before if issued else None,
         "not_after": issued.not_after if issued else None,
-        "sealed": tx.context.seal.seal(owner.address.domain, _bound(owner.id, new.public), new.private) if new.private else None,
+        "sealed": tx.context.seal.seal(owner.address.domain, bound(owner.id, new.public), new.private) if new.private else None,
         "token": new.token,
         "csr": new.csr,
-        "added_by": who,
-        "added": tx.now,
-        "changed": tx.now,
     }
+    if known:
+        return _set(tx, known, who, "mended", **row)
+    row |= {"account_id": owner.id, "added_by": who, "added": tx.now, "changed": tx.now}
     number = tx.run(_INSERT, row).scalar_one()
     return _told(tx, by_number(tx, IdentityId(number)), who, "added" if issued else "requested")
 
@@ -188,27 +163,27 @@ def by_number(rx: Reader, number: IdentityId) -> Identity:
 
 
 def list_all(rx: Reader) -> list[Identity]:
-    return [_of(row) for row in rx.run(_ALL)]
+    return [_of(rx, row) for row in rx.run(_ALL)]
 
 
 def of_account(rx: Reader, owner: AccountId) -> list[Identity]:
-    return [_of(row) for row in rx.run(_OF_ACCOUNT, {"wanted": owner})]
+    return [_of(rx, row) for row in rx.run(_OF_ACCOUNT, {"wanted": owner})]
 
 
 def at_address(rx: Reader, key: str) -> list[Identity]:
-    """Those with a certificate, of the account that has this address or alias (`Address.key`)."""
+    """Those with a certificate, and those without that should have one, of the account that has this address or alias (`Address.key`)."""
     owner = rx.raw(_OWNER, {"key": key})
-    return [_of(row) for row in rx.run(_OF_OWNER, {"wanted": owner[0][0]})] if owner else []
+    return [_of(rx, row) for row in rx.run(_OF_OWNER, {"wanted": owner[0][0]})] if owner else []
 
 
 def of_key(rx: Reader, public: bytes) -> list[Identity]:
     """Those with this public key (SHA-256 of the SubjectPublicKeyInfo)."""
-    return [_of(row) for row in rx.run(_BY_PUBLIC, {"wanted": public})]
+    return [_of(rx, row) for row in rx.run(_BY_PUBLIC, {"wanted": public})]
 
 
 def ending(rx: Reader, before: datetime) -> list[Identity]:
     """The active ones whose certificate ends before that, also those that have ended."""
-    return [_of(row) for row in rx.run(_ENDING, {"before": before})]
+    return [_of(rx, row) for row in rx.run(_ENDING, {"before": before})]
 
 
 def private(rx: Reader, number: IdentityId) -> bytes:
@@ -216,12 +191,7 @@ def private(rx: Reader, number: IdentityId) -> bytes:
     row = rx.run(_SEALED, {"wanted": number}).first()
     if row is None or row.sealed is None:
         raise NotFound(f"No key for identity {number}")
-    return open_sealed(rx, row.sealed, _bound(row.account_id, row.public))
-
-
-def _bound(owner: AccountId, public: bytes) -> bytes:
-    """A sealed key opens for its account and its public key alone: rows can't be exchanged."""
-    return purpose(b"identity %d" % owner, public)
+    return opened(rx, row)
 
 
 def _set(tx: Transaction, one: Identity, who: str, outcome: str, **values: Any) -> Identity:
@@ -252,16 +222,16 @@ def _known(one: Identity) -> Any:
 
 def _first(rx: Reader, statement: Any, wanted: Any) -> Identity | None:
     row = rx.run(statement, {"wanted": wanted}).first()
-    return None if row is None else _of(row)
+    return None if row is None else _of(rx, row)
 
 
-def _of(row: Any) -> Identity:
+def _of(rx: Reader, row: Any) -> Identity:
     return Identity(
         IdentityId(row.id),
         AccountId(row.account_id),
         Address.parse(row.address),
-        State(row.state),
-        Kind(row.kind),
+        state_of(row),
+        Kind(row.kind) if row.kind in tuple(Kind) else Kind.BOTH,
         row.public,
         row.der,
         row.chain,
@@ -272,6 +242,7 @@ def _of(row: Any) -> Identity:
         row.added_by,
         row.added,
         row.changed,
+        next(faults(rx, row), None),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,31 @@ def test_import_takes_the_directory(node: Node, tmp_path: Path) -> None:
 
 def test_an_unknown_number(node: Node) -> None:
     assert "99" in node("identity", "retire", "99", "--json", status=1)["reason"]
+
+
+def test_what_can_not_be_used_is_named_by_list_show_and_check(node: Node, tmp_path: Path) -> None:
+    """Regression: `list` ended in a stack when a certificate could not be read, and `check` found nothing."""
+    files = held(Authority().issue("rsa", JEANNE, **LONG), tmp_path)
+    number = str(node("identity", "add", JEANNE, *files, "--json")["identity"])
+    for column, fault in (("der", "certificate"), ("sealed", "seal")):
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "store.db")) as database, database:
+            database.execute(f"UPDATE identity SET {column} = x'3000'")
+        (listed,) = node("identity", "list", "--json")
+        assert (listed["state"], listed["fault"]) == ("unusable", fault)
+        assert listed["why"] != listed["why_fr"]
+        assert b"mssgw identity retire" in node.called.stderr
+        assert listed["why"] in node("identity", "show", number)
+        (problem,) = node("check", "--json", status=1)["problems"]
+        assert (problem["invariant"], problem["where"]) == (f"identity {fault}", f"identity {number}")
+        assert problem["sentence"] != problem["sentence_fr"]
+        said = node("check", status=1)
+        assert problem["sentence"] in said
+        assert problem["sentence_fr"].partition(" ")[0] in said
+        assert node("identity", "add", JEANNE, *files, "--json")["state"] == "active"  # mended
+        assert "ok" in node("check")
+
+
+def test_expiring_leaves_out_what_is_retired(node: Node, tmp_path: Path) -> None:
+    node("identity", "add", JEANNE, *held(Authority().issue("rsa", JEANNE, **PAST), tmp_path), "--retired", "--json")
+    for who in ((), (JEANNE,)):
+        assert node("identity", "list", *who, "--expiring", "60", "--json") == []

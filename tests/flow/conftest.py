@@ -92,6 +92,10 @@ class People:
 
 @pytest.fixture
 async def people(sqlite_store: Store) -> People:
+    return await make_people(sqlite_store)
+
+
+async def make_people(store: Store) -> People:
     def make(tx):
         def one(local: str, **more):
             return accounts.add(tx, NewAccount(Address(local, HERE), password_hash=QUICK.hash(SECRET), **more))
@@ -103,7 +107,7 @@ async def people(sqlite_store: Store) -> People:
         accounts.set_status(tx, paul.id, Status.SUSPENDED)
         return People(jeanne, cardiologie, paul, admin)
 
-    return await sqlite_store.write(make)
+    return await store.write(make)
 
 
 def checked(content: bytes) -> MailData:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from mssgw import smime
+from mssgw import store as store_package
 from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.config import Config
 from mssgw.core.config.smime import Smime
 from mssgw.flow.binding import of_accounts
 from mssgw.flow.enrolment import Owner, from_files
-from mssgw.flow.keyring import StoreKeys
+from mssgw.flow.keyring import FileKeys, StoreKeys
 from mssgw.flow.protection import Protection, signed_by
+from mssgw.observe import PERSONAL_KEY_UNUSABLE
 from mssgw.protocol import mime
+from mssgw.smime.directories import files
 from mssgw.smime.directories.binding import Binding, Bound
-from mssgw.smime.errors import KeyExpired
+from mssgw.smime.errors import KeyExpired, KeyUnavailable, KeyUnusable
 from mssgw.smime.opening import open_now
 from mssgw.smime.protecting import protect_now
 from mssgw.store import Store, accounts, identities
 from mssgw.store.identities import Identity, Kind, State
 from tests.conftest import TestClock
-from tests.flow.conftest import HERE, People
+from tests.flow.conftest import HERE, People, make_people
 from tests.smime.letters import letter
 from tests.smime.people import BOB, DAY, NOW, Authority, Person, usage
 
@@ -46,12 +51,29 @@ def authority() -> Authority:
 
 
 @pytest.fixture
+async def damaged_store(sqlite_config: Config) -> AsyncIterator[Store]:
+    """One that the test may damage: `check` does not run at its end."""
+    store = await store_package.open(sqlite_config, TestClock(NOW), worker="w")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def people_there(damaged_store: Store) -> People:
+    return await make_people(damaged_store)
+
+
+@pytest.fixture
 def protection(sqlite_store: Store, authority: Authority) -> Protection:
+    return protection_of(sqlite_store, authority)
+
+
+def protection_of(store: Store, authority: Authority) -> Protection:
     seal = authority.issue("rsa", f"contact@{HERE}", number=3, start=NOW - 100 * DAY, end=NOW + 900 * DAY)
     return Protection(
         {HERE: smime.Policy("always", "never")},
         {HERE: seal.identity},
-        StoreKeys(sqlite_store, Smime()),
+        StoreKeys(store, Smime()),
         authority.validate,
         TestClock(NOW),
         mime.DEFAULT_LIMITS,
@@ -147,24 +169,24 @@ async def test_a_card_is_bound_to_the_account_with_its_number(sqlite_store: Stor
         assert (bound == Bound(Binding.DIRECTORY, "accounts")) is expected, address
 
 
-async def test_the_sealed_key_opens_in_its_own_row_alone(sqlite_store: Store, people: People, authority: Authority) -> None:
+async def test_the_sealed_key_opens_in_its_own_row_alone(damaged_store: Store, people_there: People, authority: Authority) -> None:
     import sqlalchemy as sa
 
     from mssgw.store import schema
     from mssgw.store.seal import SealBroken
 
-    first = await add(sqlite_store, people, authority.issue("rsa", str(JEANNE)))
-    second = await add(sqlite_store, people, authority.issue("rsa", str(JEANNE), number=1))
+    first = await add(damaged_store, people_there, authority.issue("rsa", str(JEANNE)))
+    second = await add(damaged_store, people_there, authority.issue("rsa", str(JEANNE), number=1))
 
     def exchange(tx):
         table = schema.identity.c
         (sealed,) = tx.run(sa.select(table.sealed).where(table.id == first.id)).one()
         tx.run(sa.update(schema.identity).where(table.id == second.id).values(sealed=sealed))
 
-    assert await sqlite_store.read(lambda rx: identities.private(rx, first.id))
-    await sqlite_store.write(exchange)
+    assert await damaged_store.read(lambda rx: identities.private(rx, first.id))
+    await damaged_store.write(exchange)
     with pytest.raises(SealBroken):
-        await sqlite_store.read(lambda rx: identities.private(rx, second.id))
+        await damaged_store.read(lambda rx: identities.private(rx, second.id))
 
 
 async def test_a_retired_certificate_that_is_added_again_is_active(sqlite_store: Store, people: People, authority: Authority) -> None:
@@ -179,3 +201,108 @@ async def test_a_retired_certificate_that_is_added_again_is_active(sqlite_store:
 
 def test_the_domain_decides(sqlite_config: Config) -> None:
     assert sqlite_config.domain[0].personal_key_expired == "seal"
+
+
+DAMAGE = {
+    "certificate": "UPDATE identity SET der = x'300130'",
+    "state": "UPDATE identity SET state = 'gone'",
+    "kind": "UPDATE identity SET kind = 'neither'",
+    "chain": "UPDATE identity SET chain = x'3001'",
+    "public": "UPDATE identity SET public = x'00'",
+    "seal": "UPDATE identity SET sealed = x'01020304'",
+    "token": "UPDATE identity SET sealed = NULL, token = 'pkcs11:nonsense'",
+    "no module for the token": "UPDATE identity SET sealed = NULL, token = 'pkcs11:token=a;object=b'",
+}
+
+
+async def harm(store: Store, damage: str) -> None:
+    await store.write(lambda tx: tx.connection.exec_driver_sql(damage))
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+async def test_a_key_that_can_not_be_used_counts_as_there_and_the_domain_decides(
+    damaged_store: Store, people_there: People, authority: Authority, kind: str
+) -> None:
+    """Regression: a damaged row was left out with a line in the log, and the seal signed unseen, even under sign = "always"."""
+    made = protection_of(damaged_store, authority)
+    await add(damaged_store, people_there, authority.issue("rsa", str(JEANNE)))
+    await harm(damaged_store, DAMAGE[kind])
+    before = PERSONAL_KEY_UNUSABLE.labels("seal")._value.get()
+    assert (await signer(made, authority))[1] == "organisation"
+    assert PERSONAL_KEY_UNUSABLE.labels("seal")._value.get() == before + 1
+    waiting = replace(made, waiting=frozenset((HERE,)))
+    for _ in range(2):
+        with pytest.raises(KeyUnusable) as caught:
+            await waiting.protect(letter(), HERE, JEANNE, TO, in_person=True)
+    assert caught.value.reply.code == 451
+    assert "can't be used" in caught.value.reply.text
+    assert caught.value.message.fr != caught.value.message.en
+    other = await waiting.protect(letter(), HERE, people_there.admin.address, TO, in_person=True)
+    assert signed_by(other)["signer_kind"] == "organisation"  # nobody else waits
+
+
+async def test_another_good_certificate_signs_for_whom_has_a_broken_one(
+    damaged_store: Store, people_there: People, authority: Authority
+) -> None:
+    made = replace(protection_of(damaged_store, authority), waiting=frozenset((HERE,)))
+    first = await add(damaged_store, people_there, authority.issue("rsa", str(JEANNE), end=NOW + 300 * DAY))
+    good = authority.issue("rsa", str(JEANNE), number=1, end=NOW + 10 * DAY)
+    await add(damaged_store, people_there, good)
+    await harm(damaged_store, f"UPDATE identity SET sealed = x'00' WHERE id = {first.id}")
+    assert await signer(made, authority) == (good.certificate.fingerprint, "person")
+
+
+async def test_retired_or_mended_it_counts_no_more_without_a_reload(
+    damaged_store: Store, people_there: People, authority: Authority
+) -> None:
+    made = replace(protection_of(damaged_store, authority), waiting=frozenset((HERE,)))
+    her = authority.issue("rsa", str(JEANNE))
+    first = await add(damaged_store, people_there, her)
+    await harm(damaged_store, DAMAGE["seal"])
+    with pytest.raises(KeyUnusable):
+        await signer(made, authority)
+    mended = await add(damaged_store, people_there, her)  # the same certificate with its key, again
+    assert (mended.id, mended.state, mended.fault) == (first.id, State.ACTIVE, None)
+    assert await signer(made, authority) == (her.certificate.fingerprint, "person")
+    await harm(damaged_store, DAMAGE["certificate"])
+    await damaged_store.write(lambda tx: tx.ring(identities.CHANGED))
+    with pytest.raises(KeyUnusable):
+        await signer(made, authority)
+    await damaged_store.write(lambda tx: identities.retire(tx, first.id, "test"))
+    assert (await signer(made, authority))[1] == "organisation"
+
+
+async def test_a_broken_key_whose_certificate_has_ended_is_one_that_has_ended(
+    damaged_store: Store, people_there: People, authority: Authority
+) -> None:
+    made = protection_of(damaged_store, authority)
+    await add(damaged_store, people_there, authority.issue("rsa", str(JEANNE), end=NOW + DAY))
+    await harm(damaged_store, DAMAGE["seal"])
+    later = replace(made, clock=TestClock(NOW + 2 * DAY), waiting=frozenset((HERE,)))
+    with pytest.raises(KeyExpired):
+        await later.protect(letter(), HERE, JEANNE, TO, in_person=True)
+
+
+async def test_what_was_encrypted_to_a_key_that_can_not_be_used_waits(
+    damaged_store: Store, people_there: People, authority: Authority
+) -> None:
+    made, her = protection_of(damaged_store, authority), authority.issue("rsa", str(JEANNE))
+    await add(damaged_store, people_there, her)
+    found = {JEANNE: [smime.Candidate(her.der, "file")]}
+    (sealed,) = protect_now(letter(), [JEANNE], smime.Policy("never", "always"), NOW, None, found, authority.validate)
+    await harm(damaged_store, DAMAGE["token"])
+    with pytest.raises(KeyUnavailable):
+        await made.open(Body.of(sealed.body.read()), [], {JEANNE.key})
+
+
+async def test_a_file_of_an_identity_that_can_not_be_read_is_not_one_that_is_not_there(tmp_path: Path, authority: Authority) -> None:
+    """Regression: a worker started after the file broke sealed for its owner unseen."""
+    for name in (str(JEANNE), "her"):
+        directory = tmp_path / name
+        directory.mkdir()
+        authority.issue("rsa", str(JEANNE)).write(directory, name)
+        (directory / f"{name}.pem").write_text("garbage")
+        keys = FileKeys(files.identities(directory))
+        assert [one.name for one in (await keys.at((JEANNE.key,))).signing(JEANNE.key).lost] == [f"{directory}/{name}.pem"]
+        paul = f"paul.petit@{HERE}"  # a name that shows no owner: it may be his
+        assert len((await keys.at((paul,))).signing(paul).lost) == (name == "her")

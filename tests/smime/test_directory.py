@@ -9,7 +9,7 @@ from mssgw.core.errors import ConfigError
 from mssgw.demo.pki import Pki
 from mssgw.smime.directories import files as directory
 from mssgw.smime.directories.binding import Binding, Bound
-from mssgw.smime.directories.files import CertificateFiles, file_problems, identities, identity_problems
+from mssgw.smime.directories.files import CertificateFiles, Unread, file_problems, identities, identity_problems
 from mssgw.smime.keys.certificates import certificate
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -165,7 +165,9 @@ def test_identities_that_can_not_be_used_are_named(pki, tmp_path):
     assert len(found) == 3
     for name in ("foreign.key", "garbage.pem", "keyless.key"):
         assert any(str(tmp_path / name) in sentence for sentence in found)
-    assert len(list(identities(tmp_path))) == 3  # their keys are read when they are used; mail for them waits then
+    made = list(identities(tmp_path))  # keys are read when they are used; mail for them waits then
+    assert [one.path.name for one in made if isinstance(one, Unread)] == ["garbage.pem"]
+    assert len(made) == 4
 
 
 def test_a_directory_of_identities_that_is_missing_is_no_empty_one(tmp_path):

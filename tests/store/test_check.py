@@ -2,10 +2,14 @@
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
 
 from mssgw import store as store_package
-from mssgw.store import queue
+from mssgw.core.address import Domain
+from mssgw.flow import enrolment
+from mssgw.store import identities, queue, schema, usable
 from mssgw.store.queue import Outcome, State
+from tests.smime.people import NOW, Authority
 from tests.store.messages import enqueue, fill, new_account, new_inbox
 
 HARMS = [
@@ -45,6 +49,18 @@ HARMS = [
     ("lease", "UPDATE delivery SET lease_until = due WHERE finished IS NULL"),
     ("journal", "DELETE FROM audit WHERE what = 'queued'"),
     ("journal", "DELETE FROM audit WHERE what = 'recipient'"),
+    ("identity state", "UPDATE identity SET state = 'gone' WHERE id = 1"),
+    ("identity state", "UPDATE identity SET kind = 'neither' WHERE id = 1"),
+    ("identity state", "UPDATE identity SET state = 'requested' WHERE id = 1"),
+    ("identity state", "UPDATE identity SET der = NULL WHERE id = 1"),
+    ("identity certificate", "UPDATE identity SET der = X WHERE id = 1"),
+    ("identity chain", "UPDATE identity SET chain = X WHERE id = 1"),
+    ("identity public", "UPDATE identity SET public = X WHERE id = 1"),
+    ("identity seal", "UPDATE identity SET sealed = X WHERE id = 1"),
+    ("identity seal", "UPDATE identity SET sealed = (SELECT sealed FROM identity WHERE id = 1) WHERE id = 2"),
+    ("identity token", "UPDATE identity SET sealed = NULL, token = 'pkcs11:nonsense' WHERE id = 1"),
+    ("identity fingerprint", "UPDATE identity SET fingerprint = X WHERE id = 1"),
+    ("identity dates", "UPDATE identity SET not_after = not_before WHERE id = 1"),
 ]
 
 
@@ -60,16 +76,47 @@ async def harmed(config, clock):
     (done,) = await store.write(lambda tx: queue.claim(tx, tx.now, 1, 60))
     await store.write(lambda tx: queue.record(tx, done, [Outcome(one.id, State.SENT, "250 ok") for one in done.pending], None))
     await enqueue(store, "WAITS")
+    await hold(store)
     assert await store.check() == []
     yield store
     await store.close()
 
 
+async def hold(store):
+    """Two identities of one account."""
+
+    def add(tx):
+        owner = enrolment.Owner.of(tx, account)
+        for one in (authority.issue("rsa", str(account.address), number=number) for number in range(2)):
+            identities.add(tx, account, enrolment.from_files(owner, [one.certificate], [one.key], NOW, kind=None, retired=False), "test")
+
+    authority, account = Authority(), await new_account(store, "carole")
+    await store.require_key(account.address.domain)
+    await store.write(add)
+
+
 @pytest.mark.parametrize(("invariant", "harm"), HARMS, ids=[f"{number}-{name}" for number, (name, _) in enumerate(HARMS)])
 async def test_harm_is_found(harmed, invariant, harm):
-    await harmed.write(lambda tx: tx.connection.exec_driver_sql(harm))
+    octets = {"sqlite": "x'3000'", "postgresql": "'\\\\x3000'::bytea"}
+    await harmed.write(lambda tx: tx.connection.exec_driver_sql(harm.replace("= X", f"= {octets[tx.dialect]}")))
     problems = await harmed.check()
     assert invariant in {problem.invariant for problem in problems}, problems
+    assert all(problem.message.fr != problem.message.en for problem in problems), problems
+
+
+async def test_a_sealed_key_that_is_not_that_of_its_certificate_is_found(harmed):
+    """It opens: somebody sealed another key for this row."""
+
+    def exchange(tx):
+        table = schema.identity.c
+        row = tx.run(sa.select(schema.identity).where(table.id == 1)).one()
+        other = Authority().issue("p256", "x@alpha.mssante.test").key
+        octets = other.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        sealed = tx.context.seal.seal(Domain("alpha.mssante.test"), usable.bound(row.account_id, row.public), octets)
+        tx.run(sa.update(schema.identity).where(table.id == 1).values(sealed=sealed))
+
+    await harmed.write(exchange)
+    assert [problem.invariant for problem in await harmed.check()] == ["identity key"]
 
 
 async def test_lost_rows_are_found_by_the_engine(sqlite_store):

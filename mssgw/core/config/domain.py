@@ -34,7 +34,7 @@ class DomainSettings(Settings, frozen=True):
     personal_key_expired: Annotated[
         Literal["seal", "wait"],
         Meta(
-            description="When the author's own certificate has ended: seal with the domain's key (named in the log and the audit), or let the mail wait for the next one (451)."
+            description="When the author's own certificate has ended, or their key is there and can't be used: seal with the domain's key (named in the log and the audit), or let the mail wait (451)."
         ),
     ] = "seal"
     show_signature: Annotated[

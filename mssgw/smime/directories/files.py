@@ -158,14 +158,25 @@ def _look(path: Path, state: State, before: _File | None) -> _File:
         return _File(state, (), (owners,), _sentence(path, error))
 
 
-def identities(directory: Path) -> Iterator[Identity]:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An identity whose certificate can't be read. `owners` (`Address.key`): None when the file's name does not show whose it is."""
+
+    path: Path
+    owners: frozenset[str] | None
+    why: Message
+
+
+def identities(directory: Path) -> Iterator[Identity | Unread]:
     """Every `NAME.pem` that has a `NAME.key` beside it. Keys are read when they are first used; what can't be read is
-    logged and left out. Raises ConfigError when it is the directory."""
+    logged, and given as such: somebody signs with it. Raises ConfigError when it is the directory."""
     for path, key in _pairs(directory):
         try:
             yield make_identity(_read(path), FileKey(Secret("file", str(key))))
         except (OSError, SmimeError) as error:
-            log(Event.SMIME_DIRECTORY, "error", path=path, reason=_sentence(path, error))
+            said, owners = _sentence(path, error), _named(path.stem)
+            log(Event.SMIME_DIRECTORY, "error", path=path, reason=said)
+            yield Unread(path, None if ANYBODY in owners else owners, said)
 
 
 def key_files(directory: Path) -> list[tuple[Path, ...]]:

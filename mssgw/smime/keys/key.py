@@ -181,6 +181,18 @@ class StoredKey(SoftKey):
         return self._loaded
 
 
+class LostKey(SoftKey):
+    """A key that is known and can't be used: what was encrypted to it waits (KeyUnavailable) and is not delivered unread."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(None)
+        self._why = why
+
+    @property
+    def _private(self) -> Any:
+        raise KeyUnavailable(detail=self._why)
+
+
 def loaded_key(pkcs8: bytes) -> Any:
     """A private key that was checked before: OpenSSL's own check costs 28 ms for each RSA key. Raises KeyUnavailable."""
     try:
