@@ -110,7 +110,11 @@ class Blobs:
         self._writer, self._readers, self._seal = writer, readers, seal
         self._directory, self._free_disk = directory, free_disk
         self._space_checked = 0.0
-        _make_directories(directory)
+        self._ready: set[Path] = set()
+        for path in (directory, directory / "tmp"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (directory, directory.parent, directory.parent.parent):
+            _fsync_directory(path)
 
     @property
     def directory(self) -> Path:
@@ -172,6 +176,7 @@ class Blobs:
                 crash_point("blob.before_fsync")
                 os.fsync(fd)
             crash_point("blob.before_rename")
+            self._make_ready(target.parent)
             os.rename(temporary, target)
             crash_point("blob.before_directory_fsync")
             _fsync_directory(target.parent)
@@ -182,6 +187,13 @@ class Blobs:
             raise Deferred("Mail store unavailable, try again later", detail=f"blob file: {error.strerror}") from error
         crash_point("blob.written")
         return name
+
+    def _make_ready(self, folder: Path) -> None:
+        """Makes a folder for files, durably; once in each process, because another one may be about to make it durable."""
+        if folder not in self._ready:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _fsync_directory(self._directory)
+            self._ready.add(folder)
 
 
 def seal_summary(seal: Seal, domain: Domain, digest: bytes, summary: Summary) -> SealedSummary:
@@ -243,15 +255,6 @@ def _numbered(body: Body) -> Iterator[tuple[int, bool, bytes]]:
     last = (body.size - 1) // CHUNK
     for number, chunk in enumerate(body.chunks(CHUNK)):
         yield number, number == last, chunk
-
-
-def _make_directories(directory: Path) -> None:
-    """Makes all directories for files, durably, before the first file comes: a file in a lost directory is lost."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("tmp", *(f"{number:02x}" for number in range(256))):
-        (directory / name).mkdir(mode=0o700, exist_ok=True)
-    for path in (directory, directory.parent, directory.parent.parent):
-        _fsync_directory(path)
 
 
 def _fsync_directory(path: Path) -> None:
