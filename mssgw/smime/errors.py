@@ -46,6 +46,9 @@ class Reason(enum.StrEnum):
     FOOTER = "text-after-cms"  # a list added it; not part of what was signed or encrypted, and not shown
     HEADERS = "protected-headers-differ"
     SIGNING_TIME = "signing-time-far-off"
+    RESENT = "resent-by-another"  # outside the signature: who passed it on
+    REMOTE = "remote-content"  # the signed HTML loads something that nobody signed
+    HIDDEN = "hidden-content"  # not every reader shows all of the signed text
     PARTIAL = "protected-part-inside-unprotected-message"
     NO_KEY = "no-key-for-this-message"
     UNDECRYPTABLE = "undecryptable"

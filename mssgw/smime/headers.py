@@ -11,8 +11,10 @@ What is inside replaces what is outside only when a bound signature covers it, o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mssgw.core.body import Body
 from mssgw.core.message import Field, Headers
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part
@@ -43,6 +45,8 @@ _SHOWN = ("from", "sender", "to", "cc", "reply-to", "subject", "date", "message-
 _USER_FACING = frozenset(("from", "sender", "to", "cc", "reply-to", "subject", "date"))  # RFC 9788 1.1.1
 _KEPT = frozenset(("from", "sender"))
 _HARMLESS = frozenset(("to", "cc", "date"))  # fields that stand only outside are remarked and stay: no reply goes to them
+_CONTRADICTED = ("from", "sender", "reply-to", "subject")
+_MOST = 64 * 1024  # octets of a part with copies of fields
 _OBSCURED = frozenset(("...", "[...]", "encrypted message"))
 
 
@@ -87,6 +91,37 @@ def read(part: Part, section: bytes) -> Inside | None:
     return Inside(fields, outer, old and not mode)
 
 
+def contradicted(payload: Part, body: Body, fields: Headers) -> str:
+    """A field that another part shows otherwise than `fields`, which the verdict is about; "" when there is none.
+
+    The drafts before RFC 9788 put copies of the header into parts of their own (`text/rfc822-headers; protected-headers="v1"`), and
+    readers of that time show what stands there. Parts of a message inside are about that message, and those of a report about its.
+    """
+    own = {name: _spoken(fields, name) for name in _CONTRADICTED}
+    for found in _copies(payload, body):
+        for name, value in own.items():
+            shown = _spoken(found, name)
+            on_purpose = name == "subject" and [one.lower() for one in value] in [[one] for one in _OBSCURED]
+            if shown and shown != value and not on_purpose:
+                return name
+    return ""
+
+
+def _copies(part: Part, body: Body) -> Iterator[Headers]:
+    for child in part.children:
+        section = body.read(child.header_start, child.body_start - child.header_start)
+        if child.media == "text/rfc822-headers" and part.media != "multipart/report":
+            yield Headers.parse(b"".join(mime.decoded_chunks(body, child, _MOST)))
+        elif inside := read(child, section):
+            yield inside.fields
+        yield from _copies(child, body)
+
+
+def _spoken(headers: Headers, name: str) -> list[str]:
+    """The values as people read them: encoded words decoded, folds gone."""
+    return [_same(mime.decode_words(mime.unfold(one.raw.partition(b":")[2]))) for one in headers if one.name == name]
+
+
 def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(names that were changed on the way, names the sender hid on purpose)."""
     changed: list[str] = []
@@ -107,11 +142,7 @@ def differences(inside: Inside, outside: Headers) -> tuple[tuple[str, ...], tupl
 def values(inside: Inside, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """(name, what people read in it under the protection) of fields; "" when it is not there."""
 
-    def spoken(name: str) -> str:
-        found = [field.raw.partition(b":")[2] for field in inside.fields if field.name == name]
-        return ", ".join(mime.decode_words(mime.unfold(one)).strip() for one in found)
-
-    return tuple((name, spoken(name)) for name in names)
+    return tuple((name, ", ".join(_spoken(inside.fields, name))) for name in names)
 
 
 def shown(inside: Inside, outside: Headers, names: tuple[str, ...]) -> Headers:

@@ -36,6 +36,8 @@ class Claim:
     problem: Reason | None = None
     nobody: bool = False  # no field, seen or signed, names anybody
     names_another: bool = False  # a name beside From or Sender shows the address of somebody else
+    resent: bool = False  # Resent-From or Resent-Sender, which no signature covers, names somebody else (RFC 5322 3.6.6)
+    dated: datetime | None = None  # the Date that is seen
 
     @property
     def authors(self) -> tuple[Address, ...]:
@@ -108,7 +110,7 @@ class Judge:
         for one in signers:
             if one.reason:
                 yield one.reason
-            if one.signing_time and abs(one.signing_time - self.now) > SIGNING_TIME_SLACK:
+            if one.signing_time and any(abs(one.signing_time - other) > SIGNING_TIME_SLACK for other in (self.now, claim.dated) if other):
                 yield Reason.SIGNING_TIME
         inner = innermost(signers)
         if len({one.fingerprint for one in inner}) > 1 or len({one.status for one in inner}) > 1:
@@ -119,6 +121,8 @@ class Judge:
             yield Reason.NAME
         if claim.sender and any(self._not_sender(one, claim.sender) for one in inner):
             yield Reason.SENDER
+        if inner and claim.resent:
+            yield Reason.RESENT
 
     def _not_sender(self, one: SignerVerdict, sender: Address) -> bool:
         return (
@@ -167,14 +171,37 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
             if found and found.key not in {one.key for one in (author, within) if one}:
                 sender = found
     named = any(_names_another(headers) for headers in (outside, inside or Headers(())))
-    return Claim(author, within if within != author else None, sender, problem or fault, nobody, named)
+    resent = _resent_by_another(outside, {one.key for one in (author, within) if one})
+    return Claim(author, within if within != author else None, sender, problem or fault, nobody, named, resent, _dated(outside))
 
 
 def unsigned_remarks(seen: Headers) -> tuple[Reason, ...]:
     """What the header of a message without a signature makes people believe, in the words that signed mail has for it."""
     claim = claim_of(seen, None)
-    found = ((Reason.NAME, claim.names_another), (Reason.SENDER, claim.sender is not None))
+    found = ((Reason.NAME, claim.names_another), (Reason.SENDER, claim.sender is not None), (Reason.RESENT, claim.resent))
     return tuple(reason for reason, holds in found if holds)
+
+
+def _resent_by_another(seen: Headers, own: set[str]) -> bool:
+    for value in (value for name in ("resent-from", "resent-sender") for value in _values(seen, name)):
+        boxes = mime.mailboxes(value)
+        if not boxes or any(_key(one) not in own for one in boxes):
+            return True
+    return False
+
+
+def _key(box: mime.Mailbox) -> str:
+    try:
+        return Address.parse(box.addr_spec).key
+    except AddressError:
+        return ""
+
+
+def _dated(seen: Headers) -> datetime | None:
+    """The moment of the Date that is seen; one without a zone may be a day off and says nothing."""
+    found = next(iter(_values(seen, "date")), None)
+    when = mime.parse_date(found) if found else None
+    return when if when and when.tzinfo else None
 
 
 def _names_another(headers: Headers) -> bool:

@@ -29,6 +29,7 @@ from mssgw.pki import der
 from mssgw.pki.judgement import Evidence, Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import Part, TooComplex
+from mssgw.smime import displayed
 from mssgw.smime import headers as header_fields
 from mssgw.smime.cms import compressed, decrypting, verifying
 from mssgw.smime.cms.decrypting import MODERN, Decrypted, Reading
@@ -167,7 +168,7 @@ class _Opening:
             claim = Claim(self.author)
         found = () if self.only_decrypt else tuple(self.signed.items())
         signers = [self.judge.signer(check, number, claim) for number, layer in found for check in layer.checks]
-        doubtful = bool(found) and self._doubtful()
+        doubtful = bool(found) and self._doubtful(inside.fields if inside else self._seen(headers))
         if changed:
             self._note(Reason.HEADERS)
         verdict = self._verdict(signers, claim, changed)
@@ -181,11 +182,13 @@ class _Opening:
             return Opened(self.body, verdict, False, *self._learn(verdict))
         return Opened(self._readable(headers, body, part), verdict, True, *self._learn(verdict))
 
-    def _doubtful(self) -> bool:
+    def _doubtful(self, fields: Headers) -> bool:
         """Whether programs would show other content than what was judged: then no signature covers what people see."""
         for body, root in self.roots:
             if where := mime.ambiguity(body, root):
                 self._note(Reason.AMBIGUOUS, where)
+        if self.payload and (name := header_fields.contradicted(self.payload[1], self.payload[0], fields)):
+            self._note(Reason.AMBIGUOUS, f"another {name} in a part that copies the header")
         return Reason.AMBIGUOUS in self.reasons
 
     @property
@@ -376,6 +379,8 @@ class _Opening:
         for cipher, covered in zip(self.ciphers, self.covered, strict=True):
             if not cipher.authenticated and not covered:
                 self._note(Reason.UNAUTHENTICATED)
+        for remark in displayed.remarks(*self.payload) if vouching and self.payload else ():
+            self._note(remark)
         return Verdict(
             signature=status_of(vouching or signers, broken=self.broken and (bool(signers) or any("signed" in one for one in self.layers))),
             encryption=self.encryption,

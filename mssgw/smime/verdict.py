@@ -157,7 +157,8 @@ class Verdict:
             return (self._unsigned(),)
         if self.layers[-1:] == ("receipt",):
             sentences.append(message("smime.receipt"))
-        return (*sentences, *self.warnings())
+        told = [message(f"smime.reason.{one}") for one in self.reasons if one in _TOLD] if self.valid else []
+        return (*sentences, *self.warnings(), *told)
 
     def _finding(self) -> tuple[str, Reason | None]:
         """The sentence about the signature, and the reason it names: the cause, and no other."""
@@ -232,6 +233,7 @@ _SPOILS = {
     Reason.LIMIT,
     Reason.MALFORMED,
 }
+_TOLD = {Reason.RESENT, Reason.REMOTE, Reason.HIDDEN}  # remarks that change nothing but have to be known to who acts on the text
 _ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # reasons that mean that somebody changed it
 _SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER, Reason.NAME}
 _FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER, Reason.NAME}

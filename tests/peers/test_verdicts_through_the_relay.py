@@ -184,11 +184,79 @@ def test_an_unsigned_foreign_sender(house: World) -> None:
     assert got.keywords == {"$SignatureDoubtful"}
 
 
+def signed_by_petit(house: World, entity: bytes, author: str = f"Paul Petit <{PETIT}>", more: str = "") -> Read:
+    return sent(house, clear(entity, good(person(house, "paul.petit"), entity), header=header(author, more)))
+
+
+def doubtful(got: Read, reason: str = "readers-differ") -> None:
+    assert f"smime=policy ({reason})" in got.results
+    assert got.keywords == {"$SignatureDoubtful"}
+
+
+def remarked(got: Read, reason: str) -> None:
+    assert f"smime=pass ({reason}) body" in got.results
+    assert got.keywords == {"$Signed"}
+
+
+MIXED = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n%b\r\n--a\r\n\r\nBonjour\r\n--a--\r\n"
+RELATED = (
+    b'Content-Type: multipart/related; boundary=a; start="<%b>"\r\n\r\n--a\r\nContent-Type: text/html\r\nContent-ID: <1@a>\r\n\r\n%b\r\n'
+    b"--a\r\nContent-Type: image/png\r\nContent-ID: <%b>\r\n\r\nx\r\n--a--\r\n"
+)
+
+
+def test_who_passed_it_on_stands_outside_the_signature(house: World) -> None:
+    remarked(signed_by_petit(house, ENTITY, more=f"Resent-From: <{DURAND}>\r\nResent-To: <{MARTIN}>\r\n"), "resent-by-another")
+    assert "smime=pass body" in signed_by_petit(house, ENTITY, more=f"Resent-From: <{PETIT}>\r\n").results
+
+
+def test_a_tnef_that_outlook_shows_instead(house: World) -> None:
+    tnef = b"Content-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\neJ8+Ig=="
+    doubtful(signed_by_petit(house, tnef + b"\r\n"))
+    doubtful(signed_by_petit(house, MIXED % tnef))
+
+
+@pytest.mark.parametrize("field", [f"From: <{DURAND}>", "Subject: urgent"], ids=["author", "subject"])
+def test_a_part_that_copies_the_header_and_changes_it(house: World, field: str) -> None:
+    copied = b'Content-Type: text/rfc822-headers; protected-headers="v1"\r\n\r\n%b\r\n'
+    doubtful(signed_by_petit(house, MIXED % (copied % field.encode())))
+    assert "smime=pass body" in signed_by_petit(house, MIXED % (copied % b"Subject: essai")).results
+
+
+def test_signed_html_that_loads_or_hides_something(house: World) -> None:
+    page = b"Content-Type: text/html; charset=utf-8\r\n\r\n%b\r\n"
+    remarked(signed_by_petit(house, page % b'<img src="https://www.chu.test/logo.png">'), "remote-content")
+    remarked(signed_by_petit(house, page % b'50<span style="display:none">0</span> mg'), "hidden-content")
+    assert "smime=pass body" in signed_by_petit(house, RELATED % (b"1@a", b'<img src="cid:2@a">', b"2@a")).results
+
+
+@pytest.mark.parametrize("names", [(b"2@a", b"2@a"), (b"1@a", b"1@a")], ids=["start", "twice"])
+def test_a_related_that_shows_another_part(house: World, names: tuple[bytes, bytes]) -> None:
+    doubtful(signed_by_petit(house, RELATED % (names[0], b"50 mg", names[1])))
+
+
+@pytest.mark.parametrize(
+    ("charset", "octets"),
+    [(b"utf-8", b"5 \xb5g"), (b"iso-8859-1", b"5 \x80"), (b"us-ascii", b"\x1b$B5\x1b(B mg")],
+    ids=["invalid UTF-8", "controls beyond ASCII", "an escape"],
+)
+def test_octets_that_are_none_of_the_character_set(house: World, charset: bytes, octets: bytes) -> None:
+    head = b"Content-Type: text/plain; charset=%b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" % charset
+    doubtful(signed_by_petit(house, head + octets + b"\r\n"))
+
+
+def test_names_that_show_something_else(house: World) -> None:
+    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr_=E2=80=AEtiteP?= <{PETIT}>"))
+    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr=0D=0ASubject=3A_urgent?= <{PETIT}>"))
+    doubtful(signed_by_petit(house, ENTITY, f'"paul.durand at beta.mssante.test" <{PETIT}>'), "name-shows-another-address")
+
+
 @pytest.mark.parametrize(
     ("author", "more", "remark"),
     [
         (f'"Dr Durand <{DURAND}>" <{PETIT}>', "", "name-shows-another-address"),
         (f"<{PETIT}>", f"Sender: <{DURAND}>\r\n", "sender-not-signer"),
+        (f"<{PETIT}>", f"Resent-From: <{DURAND}>\r\n", "resent-by-another"),
     ],
 )
 def test_the_same_without_a_signature_is_remarked(house: World, author: str, more: str, remark: str) -> None:

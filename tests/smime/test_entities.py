@@ -39,7 +39,7 @@ MIXED = (
     [
         message("Un été à Besançon\r\n".encode()),
         message(b"x" * 5000 + b"\r\n" + b"y" * MAX_LINE + b"\r\n", encoding="7bit"),
-        message(b"blanks at the end   \r\n\ttab\t\r\nFrom here\r\n.\r\n..\r\n\xe9\r\n"),
+        message(b"blanks at the end   \r\n\ttab\t\r\nFrom here\r\n.\r\n..\r\n\xc3\xa9\r\n"),
         message(b"\x00\x01\x02\xff" * 1000, "application/octet-stream", "binary"),
         message(MIXED, "multipart/mixed; boundary=o"),
         message(b"no line end at all \xc3\xa9"),

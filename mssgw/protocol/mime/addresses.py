@@ -58,16 +58,26 @@ _AT = re.compile(r"\s?[\[({]\s?(?:at|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?(?:dot|point|\.)\s?[\])}]\s?", re.IGNORECASE)
 
 
+# "paul at b.fr": a domain is written in letters of one case, unlike "Cardiologie at St.Luc".
+_LABEL, _CAPITALS = r"[a-z0-9-]{1,63}", r"[A-Z0-9-]{1,63}"
+_SPOKEN = re.compile(
+    r"\s{1,3}(?i:at|arobase)\s{1,3}("
+    rf"{_LABEL}(?:(?:\.|\s(?:dot|point)\s){_LABEL})+(?![^\W_])|{_CAPITALS}(?:(?:\.|\s(?:DOT|POINT)\s){_CAPITALS})+(?![^\W_]))"
+)
+_SPOKEN_DOT = re.compile(r"\s(?:dot|point)\s", re.IGNORECASE)
+
+
 def spelled_addresses(value: bytes) -> list[str]:
     """Whatever people may take for an address in a field as it is displayed: in names, comments and encoded words too.
 
     Mail programs show the name and hide the address. Wide letters count as narrow ones, those without width are left out;
-    "(at)" and "[point]" are read as people read them.
+    "(at)", "[point]" and "paul at b.fr" are read as people read them.
     """
     shown = decode_words(unfold(value)).replace("\\", "")
     plain = shown if shown.isascii() else _without_disguise(shown)
     if "(" in plain or "[" in plain or "{" in plain:
         plain = _DOT.sub(".", _AT.sub("@", plain))
+    plain = _SPOKEN.sub(lambda found: "@" + _SPOKEN_DOT.sub(".", found[1]), plain)
     return [re.sub(r"\s", "", spelled).strip("'`.") for spelled in _SPELLED.findall(plain)]
 
 

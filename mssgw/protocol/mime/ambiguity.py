@@ -10,14 +10,15 @@ sign write none of this (RFC 5322 3.6, RFC 2045 5.1 and 6.8, RFC 2046 5.1.1), so
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, a2b_qp
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from mssgw.core.body import Body
+from mssgw.protocol.mime.ambiguous_texts import CHARSET, in_text
 from mssgw.protocol.mime.fields import Buffer, disposition, raw_fields, unfold
 from mssgw.protocol.mime.part import Part
 from mssgw.protocol.mime.windows import Windows
+from mssgw.protocol.mime.words import decode_words
 
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
 _FIELD = re.compile(rb"[0-9A-Za-z][\w-]*:")  # RFC 5322 3.6.8 lets a name be any ink; programs write letters, digits and hyphens
@@ -28,12 +29,10 @@ _MEDIA = re.compile(rb"(" + _TOKEN + rb"/" + _TOKEN + rb")[ \t]*(?:;|\Z)")
 _PARAMETER = re.compile(rb";?[ \t]*(" + _TOKEN + rb")=(" + _TOKEN + rb'|"(?:[^"\\]|\\.)*")[ \t]*(?=;|\Z)')
 _DISPOSITION = re.compile(rb"(" + _TOKEN + rb")[ \t]*(?:;|\Z)")
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=?-]{1,70}\Z")  # RFC 2046 5.1.1, without blanks
-_CHARSET = re.compile(rb"(?:us-ascii|utf-8|iso-8859-\d{1,2}|windows-125\d)\Z")  # in all others some octet of ASCII means something else
 _NOT_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 _ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64"))
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _IDENTITY = frozenset((b"7bit", b"8bit", b"binary"))
-_IDENTITY_NAMES = frozenset(("7bit", "8bit", "binary"))
 
 _ONCE_IN_PART = frozenset(
     ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description", "mime-version")
@@ -41,7 +40,7 @@ _ONCE_IN_PART = frozenset(
 ONCE_IN_MESSAGE = frozenset(  # RFC 5322 3.6
     ("date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references", "subject")
 )
-_STRICT = frozenset((b"boundary", b"charset", b"protocol", b"micalg", b"smime-type", b"hp", b"forwarded"))  # no RFC 2231 forms
+_STRICT = frozenset((b"boundary", b"charset", b"protocol", b"micalg", b"smime-type", b"hp", b"forwarded", b"start"))  # no RFC 2231 forms
 _MESSAGES = frozenset(  # of the others the content is not in this message, or only some readers open them
     (b"message/rfc822", b"message/delivery-status", b"message/disposition-notification", b"message/feedback-report")
 )
@@ -51,10 +50,11 @@ _ATOM = rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~.\x80-\xff]++"
 _BOX = rb"(?:[^<>\"(),:;@\\\[\]]|\"(?:[^\"\\]|\\.)*+\")*+<" + _ATOM + rb"@" + _ATOM + rb">|" + _ATOM + rb"@" + _ATOM
 _AUTHOR = rb"[ \t]*+(?:" + _BOX + rb")(?:[ \t]*+\([^()\\]*+\))?+"
 _AUTHORS = re.compile(_AUTHOR + rb"(?:[ \t]*+," + _AUTHOR + rb")*+[ \t]*+\Z")
+_CONTROL_DECODED = re.compile("[\x00-\x08\n-\x1f\x7f\x85\u2028\u2029]")
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # what follows is shown from right to left, by some
+_TNEF = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
+_TNEF_NAME = re.compile(r"win(?:mail)?\.dat\Z", re.IGNORECASE)
 _SIGNATURE_NAME = re.compile(r"[\w.-]{1,32}\Z", re.ASCII)
-_META = re.compile(rb"""(?i)<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.-]{1,40})""")
-_MARKS = (b"\xff\xfe", b"\xfe\xff", b"+/v")  # of UTF-16, which browsers believe more than a Content-Type, and of UTF-7
-_HEAD = 4096  # octets of a text in which browsers look for its character set
 
 _MULTIPARTS = 64  # more are not looked through
 _STEP = 1 << 20
@@ -85,8 +85,14 @@ def _in_message(data: Buffer, root: Part) -> Iterator[str]:
             yield from _in_authors(data[part.header_start : part.body_start])
         if part.media == "multipart/signed":
             yield from _beside_signature(part)
+        if part.media == "multipart/related":
+            yield from _in_related(part)
+        if part.media in _TNEF or (part.media.startswith("application/") and _TNEF_NAME.match(part.filename or "")):
+            yield "a TNEF, which Outlook shows instead of the message around it"
         if part.media.startswith("text/"):
-            yield from _in_text(data, part)
+            yield from in_text(data[part.body_start : part.body_end], part)
+        if id(part) in messages:
+            yield from _in_names(data, part)
     yield from _in_delimiters(data, root, [part for part in parts if id(part) in regular])
 
 
@@ -161,6 +167,8 @@ def _in_header(section: bytes, is_message: bool) -> Iterator[str]:
     for field, raw in raw_fields(section):
         if not _FIELD.match(raw):
             yield "a line of a header that is no field"
+        if b"=?" in raw and _CONTROL_DECODED.search(decode_words(unfold(raw))):
+            yield "a control character in an encoded word"
         names.append(field)
     if len(set(names)) < len(names):
         seen = Counter(names)
@@ -175,6 +183,8 @@ def _in_authors(section: bytes) -> Iterator[str]:
         value = unfold(raw.partition(b":")[2]) if field in (b"from", b"sender") else b""
         if value.strip() and not _AUTHORS.match(value):
             yield f"an address in {field.decode('ascii').title()} that readers take apart differently"
+        if value and _DIRECTION.search(decode_words(value)):
+            yield f"a name in {field.decode('ascii').title()} that changes the direction of writing"
         if field == b"mime-version" and unfold(raw.partition(b":")[2]).partition(b"(")[0].strip() not in (b"1.0", b""):
             yield "another version of MIME, which some don't read as MIME"
 
@@ -193,28 +203,33 @@ def _beside_signature(part: Part) -> Iterator[str]:
             yield "a signature with an odd file name"
 
 
-def _in_text(data: Buffer, part: Part) -> Iterator[str]:
-    """What a text says of its own character set against its header, and what ends it for some."""
-    content = data[part.body_start : part.body_end]
-    if part.encoding not in _IDENTITY_NAMES:
-        content = _plain(content, part.encoding)
-        if b"\0" in content:
-            yield "a NUL octet in a text"
-    head = content[:_HEAD]
-    if not content.isascii() and (part.type.raw(b"charset") or b"us-ascii").lower() == b"us-ascii":
-        yield "octets beyond ASCII in a text without a character set"
-    if head.startswith(_MARKS):
-        yield "a text that browsers decode by its first octets"
-    for found in _META.findall(head) if part.media == "text/html" else ():
-        if not _CHARSET.match(found.lower()):
-            yield "a text/html that names another character set"
+def _in_related(part: Part) -> Iterator[str]:
+    """RFC 2387 3.2: the part that is shown is the first one, unless `start` names another, which not every reader obeys."""
+    start = part.type.raw(b"start")
+    first = part.children[0].fields.get(b"content-id") if part.children else None
+    if start is not None and _identifier(start) != _identifier(first or b""):
+        yield "a multipart/related that starts with another part than its first"
 
 
-def _plain(content: bytes, encoding: str) -> bytes:
-    try:
-        return a2b_base64(content) if encoding == "base64" else a2b_qp(content)
-    except ValueError:  # named by `_in_encoding`
-        return b""
+def _in_names(data: Buffer, message: Part) -> Iterator[str]:
+    """Two contents under one Content-ID: a picture is the one for some readers, and the other for the rest (RFC 2392)."""
+    named: dict[bytes, Part] = {}
+    for part in _own_parts(message):
+        value = part.fields.get(b"content-id")
+        other = named.setdefault(_identifier(value), part) if value else part
+        if other is not part and data[other.body_start : other.body_end] != data[part.body_start : part.body_end]:
+            yield "two contents under one Content-ID"
+
+
+def _own_parts(part: Part) -> Iterator[Part]:
+    """This part and those below it, but not those of a message inside."""
+    yield part
+    for child in part.children:
+        yield from _own_parts(child)
+
+
+def _identifier(value: bytes) -> bytes:
+    return value.strip(b" \t<>")
 
 
 def _in_type(part: Part) -> Iterator[str]:
@@ -246,7 +261,7 @@ def _in_type(part: Part) -> Iterator[str]:
             yield "a parameter of a Content-Type twice"
         if base in _STRICT and (name != base or b"\\" in text):
             yield f"an odd form of the parameter {base.decode('ascii')}"
-        if name == b"charset" and kind.startswith(b"text/") and not _CHARSET.match(text.lower()):
+        if name == b"charset" and kind.startswith(b"text/") and not CHARSET.match(text.lower()):
             yield "a character set that readers decode differently"
         at = parameter.end()
     if kind.startswith(b"multipart/") and not _BOUNDARY.match(part.type.raw(b"boundary") or b""):

@@ -1,0 +1,48 @@
+"""What is shown of a signed text beyond what was signed, or not by every reader: remarks beside a signature that holds.
+
+A hospital's letter with a logo from its web site is ordinary, so this takes no `pass` away; but who acts on a text has to know that
+a part of it can be another one tomorrow, or is not on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mssgw.core.body import Body
+from mssgw.protocol import mime
+from mssgw.protocol.mime import Part, html
+from mssgw.smime.errors import Reason
+
+_HTML = frozenset(("text/html", "application/xhtml+xml"))
+_AMP = "text/x-amp-html"  # loads by its very design; a reader that knows it prefers it to the other alternatives
+_REVERSED = (b"\xe2\x80\xae", b"&#8238", b"&#x202e")  # U+202E: some write what follows from right to left
+
+
+def remarks(body: Body, root: Part) -> Iterator[Reason]:
+    """Of the texts of the signed entity `root`, forwarded messages included. Each reason once."""
+    found: set[Reason] = set()
+    for part in root.walk():
+        if part.media.startswith("text/") or part.media in _HTML:
+            for reason in _of_text(body, part, root):
+                if reason not in found:
+                    found.add(reason)
+                    yield reason
+
+
+def _of_text(body: Body, part: Part, root: Part) -> Iterator[Reason]:
+    text = b"".join(mime.decoded_chunks(body, part, 4 * html.MOST))
+    if any(one in text.lower() for one in _REVERSED):
+        yield Reason.HIDDEN
+    if part.media == _AMP:
+        yield Reason.REMOTE
+    if part.media in _HTML and not _is_file(part, root):
+        if html.loads(text):
+            yield Reason.REMOTE
+        if html.hides(text):
+            yield Reason.HIDDEN
+
+
+def _is_file(part: Part, root: Part) -> bool:
+    """A page sent as a file is not part of the text; people open it on their own."""
+    shown = part.disposition
+    return part is not root and shown is not None and shown.value == b"attachment"

@@ -1,0 +1,124 @@
+"""What takes no `pass` away and is told beside it: who passed the message on, what the signed text loads, what it hides."""
+
+from __future__ import annotations
+
+import pytest
+
+from mssgw.core.body import Body
+from mssgw.core.message import Headers
+from mssgw.smime.errors import Reason
+from mssgw.smime.judging import unsigned_remarks
+from mssgw.smime.opening import Opened, open_now
+from tests.smime.forge import ENTITY, HEADER, clear, good
+from tests.smime.people import ALICE, BOB, NOW, Authority, Person
+
+HTML = b"Content-Type: text/html; charset=utf-8\r\n\r\n%b\r\n"
+REPLY = """<html><head><style type="text/css" style="display:none;"> P {margin-top:0;margin-bottom:0;} </style></head><body dir="ltr">
+<div class="elementToProof" style="font-family: Aptos, Calibri; font-size: 12pt; color: rgb(0, 0, 0);">Voici le compte rendu.</div>
+<div><img src="cid:image001.png@01DC5F1A.2B3C4D50" width="120" height="40" alt="CHU"></div>
+<hr style="display:inline-block;width:98%"><div id="divRplyFwdMsg"><b>De&nbsp;:</b> Bob &lt;<a href="mailto:b@beta.test">b@beta.test</a>&gt;</div>
+<p><a href="https://www.chu.test/rendez-vous">Rendez-vous</a></p></body></html>""".replace("\n", "\r\n").encode()
+WITH_PICTURE = (
+    b'Content-Type: multipart/related; boundary="a"; type="text/html"\r\n\r\n--a\r\n'
+    + HTML % REPLY
+    + b"--a\r\nContent-Type: image/png; name=image001.png\r\nContent-ID: <image001.png@01DC5F1A.2B3C4D50>\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\niVBORw0KGgo=\r\n--a--\r\n"
+)
+
+
+def opened(authority: Authority, body: Body) -> Opened:
+    return open_now(body, [], authority.validate, NOW)
+
+
+def signed(authority: Authority, who: Person, entity: bytes, **how: str) -> Opened:
+    got = opened(authority, clear(entity, good(who, entity), **how))
+    assert got.verdict.valid, got.verdict.details
+    assert "smime=pass" in got.verdict.results("mx")
+    return got
+
+
+def test_ordinary_html_with_a_picture_of_its_own_has_no_remark(authority: Authority, alice: Person) -> None:
+    assert signed(authority, alice, WITH_PICTURE).verdict.reasons == ()
+    assert signed(authority, alice, HTML % REPLY).verdict.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("html", "reason", "said"),
+    [
+        (b'<img src="https://www.chu.test/logo.png">', Reason.REMOTE, "chargés d'ailleurs"),
+        (b'<link rel="stylesheet" href="https://www.chu.test/a.css">', Reason.REMOTE, "chargés d'ailleurs"),
+        (b'<iframe src="https://www.chu.test/"></iframe>', Reason.REMOTE, "chargés d'ailleurs"),
+        (b'50<span style="display:none">0</span> mg', Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"<script>document.write('500 mg')</script>", Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"\xe2\x80\xaegm 05", Reason.HIDDEN, "n'est pas affichée par tous"),
+    ],
+    ids=["a picture", "a style sheet", "a frame", "hidden text", "a script", "text from right to left"],
+)
+def test_signed_html_that_shows_more_or_less_than_its_octets_is_told(
+    authority: Authority, alice: Person, html: bytes, reason: Reason, said: str
+) -> None:
+    got = signed(authority, alice, HTML % html)
+    assert got.verdict.reasons == (reason,)
+    assert f"smime=pass ({reason})" in got.verdict.results("mx")
+    assert said in got.verdict.banner("fr")
+
+
+def test_html_in_a_forwarded_message_is_part_of_the_text_and_a_page_sent_as_a_file_is_not(authority: Authority, alice: Person) -> None:
+    page = HTML % b"<img src=https://www.chu.test/logo.png>"
+    forwarded = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: message/rfc822\r\n\r\n" + page + b"--a--\r\n"
+    assert signed(authority, alice, forwarded).verdict.reasons == (Reason.REMOTE,)
+    file = (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Disposition: attachment; filename=a.html\r\n"
+        + page
+        + b"--a--\r\n"
+    )
+    assert signed(authority, alice, file).verdict.reasons == ()
+    assert signed(authority, alice, b"Content-Disposition: attachment\r\n" + page).verdict.reasons == (Reason.REMOTE,)
+
+
+def test_an_alternative_that_loads_by_its_design_is_told(authority: Authority, alice: Person) -> None:
+    entity = (
+        b"Content-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\n\r\nA\r\n--a\r\nContent-Type: text/x-amp-html\r\n\r\nB\r\n--a--\r\n"
+    )
+    assert signed(authority, alice, entity).verdict.reasons == (Reason.REMOTE,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (f"Resent-From: <{BOB}>\r\n", True),
+        (f"Resent-Sender: Dr Durand <{BOB}>\r\n", True),
+        (f"Resent-From: <{ALICE}>, <{BOB}>\r\n", True),
+        ("Resent-From: Dr Durand\r\n", True),
+        (f"Resent-From: <{ALICE.upper()}>\r\n", False),
+        (f"Resent-To: <{BOB}>\r\n", False),
+    ],
+    ids=["from", "sender", "one of two", "no address", "the author", "to"],
+)
+def test_who_passed_a_message_on_is_told(authority: Authority, alice: Person, fields: str, told: bool) -> None:
+    got = signed(authority, alice, ENTITY, header=fields + HEADER)
+    assert (Reason.RESENT in got.verdict.reasons) is told
+    assert ("réexpédié" in got.verdict.banner("fr")) is told
+    assert (Reason.RESENT in unsigned_remarks(Headers.parse((fields + HEADER).encode()))) is told
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [
+        ("Fri, 20 Nov 2026 10:30:00 +0100", False),
+        ("Wed, 18 Nov 2026 10:30:00 +0100", True),
+        ("Mon, 23 Nov 2026 10:30:00 +0100", True),
+        ("Wed, 18 Nov 2026 10:30:00", False),
+        ("hier", False),
+    ],
+)
+def test_a_date_far_from_the_signing_time_is_told(authority: Authority, alice: Person, date: str, told: bool) -> None:
+    """An old letter that is shown with a new date, or the other way round; without a zone nothing is known to a day."""
+    from mssgw.pki import der
+    from mssgw.smime.wire import oids
+    from tests.smime.forge import attribute, plain_attributes, signed_data, signer_info
+
+    info = signer_info(alice, plain_attributes(ENTITY, attribute(oids.SIGNING_TIME, der.time(NOW))))
+    got = opened(authority, clear(ENTITY, signed_data([info], [alice]), header=f"Date: {date}\r\n{HEADER}"))
+    assert got.verdict.valid
+    assert got.verdict.reasons == ((Reason.SIGNING_TIME,) if told else ())
