@@ -60,7 +60,7 @@ class Peers(World):
                 "expired on 2026-10-18: renew it",
             ),
             "revoked": (self.epsilon, "epsilon.mssante.test", "was revoked on 2026-11-20: order a new one"),
-            "foreign-ca": (self.foreign, GAMMA, "is no authority of IGC-Sante"),
+            "foreign-ca": (self.foreign, GAMMA, "is no authority of the trust space"),
             "unlisted": (pki.operator("mx.unlisted.test"), "unlisted.mssante.test", "is not on the MSSante whitelist"),
             "no-certificate": (None, GAMMA, "presented no certificate"),
         }
