@@ -12,43 +12,57 @@ import struct
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, Self
 
 from dmp_connector.card.vitale import AID
 
 
-def atr() -> bytes:
-    """T=1 card, ten historical bytes "MSSGW-VITA", check byte TCK."""
-    body = bytes.fromhex("3B8A8001") + b"MSSGW-VITA"
+def atr(historical: bytes) -> bytes:
+    """Answer to reset of a T=1 card with these historical bytes, 15 at most (ISO 7816-3 8.2), and the check byte TCK."""
+    body = bytes((0x3B, 0x80 | len(historical), 0x80, 0x01)) + historical
     check = 0
     for byte in body[1:]:
         check ^= byte
     return body + bytes((check,))
 
 
-class SimulatedCard:
-    """Inserted while the object is open. `content`: what READ BINARY gives; None: a card without our application."""
+class Applet(Protocol):
+    """What answers inside a card."""
 
-    def __init__(self, content: Mapping[str, Any] | None, *, host: str = "127.0.0.1", port: int = 0x8C7B) -> None:
-        self._data = json.dumps(content).encode() if content is not None else None
-        self._selected = False
+    @property
+    def atr(self) -> bytes:
+        """Answer to reset (ISO 7816-3 8.2)."""
+
+    def power(self) -> None:
+        """The power went, came, or the card was reset: what a reader proved is forgotten."""
+
+    def answer(self, apdu: bytes) -> bytes:
+        """The response to one command (ISO 7816-4 5.1), its last two octets the status."""
+
+
+class VirtualCard:
+    """A card that is inserted from when the object is made until it is pulled. Raises OSError when no vpcd listens there."""
+
+    def __init__(self, applet: Applet, *, host: str = "127.0.0.1", port: int = 0x8C7B) -> None:
+        self._applet = applet
         self._socket = socket.create_connection((host, port), timeout=10)
         self._socket.settimeout(None)
-        self._thread = threading.Thread(target=self._serve, name="simulated card", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="virtual card", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> SimulatedCard:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.pull()
 
     def pull(self) -> None:
-        """Take the card out."""
+        """Take the card out; it may do that itself, in the middle of a command."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join(10)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(10)
 
     def _serve(self) -> None:
         with suppress(OSError):
@@ -61,11 +75,11 @@ class SimulatedCard:
                     return
                 if len(message) == 1:
                     if message[0] == 4:  # the driver asks for it every moment, also in mid-reading
-                        self._answer(atr())
+                        self._answer(self._applet.atr)
                     else:
-                        self._selected = False
+                        self._applet.power()
                     continue
-                self._answer(self._apdu(message))
+                self._answer(self._applet.answer(message))
 
     def _exactly(self, size: int) -> bytes | None:
         found = b""
@@ -79,7 +93,22 @@ class SimulatedCard:
     def _answer(self, message: bytes) -> None:
         self._socket.sendall(struct.pack("!H", len(message)) + message)
 
-    def _apdu(self, apdu: bytes) -> bytes:
+
+class SimulatedCard(VirtualCard):
+    """A Vitale. `content`: what READ BINARY gives; None: a card without our application."""
+
+    def __init__(self, content: Mapping[str, Any] | None, *, host: str = "127.0.0.1", port: int = 0x8C7B) -> None:
+        super().__init__(_Vitale(json.dumps(content).encode() if content is not None else None), host=host, port=port)
+
+
+class _Vitale:
+    def __init__(self, data: bytes | None) -> None:
+        self.atr, self._data, self._selected = atr(b"MSSGW-VITA"), data, False
+
+    def power(self) -> None:
+        self._selected = False
+
+    def answer(self, apdu: bytes) -> bytes:
         if self._data is not None and apdu[:4] == bytes.fromhex("00A40400") and apdu[5 : 5 + apdu[4]] == AID:
             self._selected = True
             return b"\x90\x00"

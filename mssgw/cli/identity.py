@@ -204,12 +204,12 @@ def unlock(
     if not references:
         raise failure(say("identity.no-token", address=str(who)), fault="token")
     done = 0
-    for token, reference in {TokenReference.parse(one).token: one for one in references}.items():
+    for token, reference in {TokenReference.parse(one).name: one for one in references}.items():  # one PIN opens all keys of it
         pin = sys.stdin.readline().rstrip("\r\n") if pin_stdin else hidden(say("identity.ask-pin", token=token), "--pin-stdin")
         try:
             done = node_unlock(settings.node.data, reference, pin)
         except KeyUnavailable as error:
-            raise failure(say("identity.not-unlocked", token=token), fault="token", detail=error.detail) from error
+            raise failure(error.message, fault="token", detail=error.detail) from error
         if not done:
             raise failure(say("identity.no-node"), fault="no-node")
     output(both(say("identity.unlocked", address=str(who))), json=json, document={"address": str(who), "workers": done})

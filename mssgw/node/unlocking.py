@@ -5,7 +5,7 @@ logs in to the token with what it gets; the session lives in its token's process
 PIN that one worker's login refused is not tried by the next: cards count.
 
     one line of JSON in     {"token": "pkcs11:token=…;object=…", "pin": "…"}
-    one line of JSON out    {"refused": ""}
+    one line of JSON out    {"refused": "", "lock": null}      or why not, and the `Lock` of the token
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ import msgspec
 
 from mssgw.core.config.smime import Smime
 from mssgw.core.errors import ConfigError
+from mssgw.core.texts import message
 from mssgw.core.tokens import TokenReference
-from mssgw.smime.errors import KeyUnavailable
+from mssgw.smime.errors import KeyUnavailable, Lock, TokenLocked
 from mssgw.smime.places import place_of, token_at
 
 MAX_LINE: Final = 8192
-PATIENCE: Final = 30.0  # seconds: a card takes a few to log in
+PATIENCE: Final = 30.0  # seconds, more than a token has to start
+_TOLD: Final = (Lock.ABSENT, Lock.PIN, Lock.LAST_TRY, Lock.BLOCKED)  # in a sentence of their own
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -38,7 +40,8 @@ class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Answered(msgspec.Struct, frozen=True):
-    refused: str
+    refused: str = ""
+    lock: Lock | None = None
 
 
 class Unlocking:
@@ -67,27 +70,27 @@ class Unlocking:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                refused = await self._unlocked(await reader.readline(), writer)
-                writer.write(msgspec.json.encode(_Answered(refused)) + b"\n")
+                answer = await self._unlocked(await reader.readline(), writer)
+                writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
         except (OSError, ValueError, TimeoutError):
             return  # whoever asked is gone, or wrote no line
         finally:
             writer.close()
 
-    async def _unlocked(self, line: bytes, writer: asyncio.StreamWriter) -> str:
+    async def _unlocked(self, line: bytes, writer: asyncio.StreamWriter) -> _Answered:
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         if _CREDENTIALS.unpack(peer)[1] not in (0, os.geteuid()):
-            return "not allowed"
+            return _Answered("not allowed")
         try:
             asked = msgspec.json.decode(line, type=_Asked)
             token = token_at(place_of(TokenReference.parse(asked.token), self._settings()))
             await asyncio.to_thread(token.unlock, asked.pin)
         except KeyUnavailable as error:
-            return error.detail or error.reply.text
+            return _Answered(error.detail or error.reply.text, error.lock if isinstance(error, TokenLocked) else None)
         except (ConfigError, ValueError, msgspec.MsgspecError) as error:
-            return "unreadable" if isinstance(error, msgspec.MsgspecError) else str(error)
-        return ""
+            return _Answered("unreadable" if isinstance(error, msgspec.MsgspecError) else str(error))
+        return _Answered()
 
 
 def unlock(data: Path, reference: str, pin: str) -> int:
@@ -101,7 +104,9 @@ def unlock(data: Path, reference: str, pin: str) -> int:
             if answer is None:
                 continue
             if answer.refused:
-                raise KeyUnavailable(detail=answer.refused)
+                told = answer.lock if answer.lock in _TOLD else "other"
+                said = message(f"identity.not-unlocked.{told}", token=TokenReference.parse(reference).name)
+                raise KeyUnavailable(detail=answer.refused, message=said)
             done += 1
     return done
 
@@ -120,7 +125,7 @@ def _asked(path: Path, line: bytes) -> _Answered | None:
             with client.makefile("rb") as answer:
                 return msgspec.json.decode(answer.readline(MAX_LINE), type=_Answered)
         except (OSError, msgspec.MsgspecError) as error:
-            raise KeyUnavailable(detail=f"the worker does not answer: {error}") from error
+            return _Answered(f"the worker does not answer: {error}")
 
 
 @contextlib.contextmanager

@@ -78,16 +78,33 @@ class KeyUnavailable(Deferred):
     default = Reply(451, "4.7.5", "Signing or decryption key is temporarily unavailable")
 
 
-class TokenLocked(KeyUnavailable):
-    """A person's own token is not unlocked, or was pulled: their mail waits until it is back."""
+class Lock(enum.StrEnum):
+    """Why a person's token is not open. Values are stable: JSON output and texts use them."""
 
-    def __init__(self, token: str, why: str = "") -> None:
+    CLOSED = "closed"  # nobody gave the PIN since the node started, or since it was pulled
+    ABSENT = "absent"  # not in a reader; perhaps another one is
+    PIN = "pin"  # refused, and the token counts
+    LAST_TRY = "last-try"  # so the PIN was not tried
+    BLOCKED = "blocked"
+    GONE = "gone"  # pulled, or its module failed
+
+
+class TokenLocked(KeyUnavailable):
+    """A person's own token is not unlocked, or was pulled: their mail waits until it is back. `holder`: as the certificate names them."""
+
+    def __init__(self, token: str, lock: Lock = Lock.CLOSED, why: str = "", holder: str = "") -> None:
+        self.token, self.lock, self.why = token, lock, why
+        token = f"{token} ({holder})" if holder and holder != token else token
         text = f"The card or token {token} is not unlocked: put it back, run mssgw identity unlock, and send again"
         super().__init__(
             text.encode("ascii", "replace").decode(),
-            detail=f"token {token}: {why or 'locked'}",
+            detail=f"token {token}: {lock}" + (f", {why}" if why else ""),
             message=message("smime.token-locked", token=token),
         )
+
+    def of(self, holder: str) -> TokenLocked:
+        """The same, with whose it is."""
+        return TokenLocked(self.token, self.lock, self.why, holder)
 
 
 class KeyExpired(KeyUnavailable):

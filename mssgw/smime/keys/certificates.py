@@ -17,6 +17,7 @@ from mssgw.pki.policy import KeyRefused, Problem, PublicKey, Use
 from mssgw.smime.errors import Reason, SmimeError
 
 MAX_ADDRESSES = 64
+MAX_HOLDER = 64  # characters
 
 # Attribute types in people's certificates that RFC 4514 leaves as numbers: their X.520 names, as the whitelist writes them.
 _SHORT = {
@@ -54,6 +55,16 @@ class Certificate(certificates.Certificate):
             return printable(self.parsed.subject.rfc4514_string(_SHORT))
         except (SmimeError, *BROKEN):
             return "(unreadable subject)"
+
+    @cached_property
+    def holder(self) -> str:
+        """Whose it is in a few words, for a sentence: given name and surname, else the common name; "" when there is neither."""
+        try:
+            names = {one.oid: str(one.value) for one in self.parsed.subject}
+        except (SmimeError, *BROKEN):
+            return ""
+        person = [names[oid] for oid in (x509.NameOID.GIVEN_NAME, x509.NameOID.SURNAME) if oid in names]
+        return printable(" ".join(person) or names.get(x509.NameOID.COMMON_NAME, ""), MAX_HOLDER)
 
     @cached_property
     def issuer_name(self) -> str:

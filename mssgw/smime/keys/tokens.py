@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 
 from mssgw.observe import Event, log
 from mssgw.pki import der
-from mssgw.smime.errors import KeyUnavailable, Reason, SmimeError, TokenLocked, Undecryptable
+from mssgw.smime.errors import KeyUnavailable, Lock, Reason, SmimeError, TokenLocked, Undecryptable
 from mssgw.smime.keys import token_worker
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Source
@@ -43,12 +43,13 @@ from mssgw.smime.keys.token_worker import receive, send
 from mssgw.smime.wire.algorithms import Digest, Oaep, Signature, SignatureKind, identifier, pss_padding
 
 PATIENCE: Final = 10.0  # seconds for one operation; cards take one
+STARTING: Final = 25.0  # seconds to read a card and to log in
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds the circuit stays open
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPlace:
-    """Where a token is: the module's file, the token's label, the file its PIN stands in.
+    """Where a token is: the module's file, the token's label, the file its PIN stands in, and its serial number where labels repeat.
 
     Without such a file it is somebody's own, a card: the PIN is given by `unlock`, is good for one session, and is kept nowhere.
     """
@@ -56,6 +57,12 @@ class TokenPlace:
     module: Path
     label: str
     pin: Source | None
+    serial: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: cards of one kind may all have one label."""
+        return f"{self.label} {self.serial}" if self.serial else self.label
 
 
 class Token:
@@ -69,11 +76,12 @@ class Token:
         self._failures = 0
         self._closed_at = 0.0  # when the circuit closes again
         self._refused_pin: tuple[int, int, int] | None = None  # the file a wrong PIN was read from
+        self._pin_tried: tuple[int, int, int] | None = None
 
     @cached_property
     def executor(self) -> Executor:
         """Threads that may wait for this token without keeping others from theirs."""
-        return ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix=f"token-{self.place.label}")
+        return ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix=f"token-{self.place.name}")
 
     @property
     def worker_pid(self) -> int | None:
@@ -93,10 +101,10 @@ class Token:
             if reply["refused"] == "data":
                 raise Undecryptable
             if reply["refused"] == "mechanism":  # decided by the input alone, so the error reveals nothing
-                raise SmimeError(Reason.UNSUPPORTED, f"{request['verb']} {reply['text']}, which token {self.place.label} can't do")
+                raise SmimeError(Reason.UNSUPPORTED, f"{request['verb']} {reply['text']}, which token {self.place.name} can't do")
             if reply["refused"] == "object":
-                raise KeyUnavailable(detail=f"token {self.place.label}: {reply['text']}")
-            raise self._failed(f"{reply['refused']}: {reply['text']}")
+                raise KeyUnavailable(detail=f"token {self.place.name}: {reply['text']}")
+            raise self._refused(reply)
 
     def unlock(self, pin: str) -> None:
         """Log in for one session, which ends with the token's removal. One try. Raises KeyUnavailable."""
@@ -118,28 +126,42 @@ class Token:
 
     def _start(self, session_pin: str | None = None) -> None:
         if self.place.pin is None and session_pin is None:
-            raise TokenLocked(self.place.label)
+            raise TokenLocked(self.place.name)
         if self._clock() < self._closed_at:
-            raise KeyUnavailable(detail=f"token {self.place.label} does not answer; next try later")
+            raise KeyUnavailable(detail=f"token {self.place.name} does not answer; next try later")
         pin = self._pin_state()
         if pin is not None and pin == self._refused_pin:
-            raise KeyUnavailable(detail=f"token {self.place.label} refused its PIN; it is not tried again until {self.place.pin} changes")
+            raise KeyUnavailable(detail=f"token {self.place.name} refused its PIN; it is not tried again until {self.place.pin} changes")
         try:
             self._worker = subprocess.Popen(  # noqa: S603 - our own file
                 [sys.executable, "-P", token_worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
             )  # a Ctrl-C for the node must not take the token from mail in progress
         except OSError as error:
             raise self._failed(f"worker: {error.strerror}") from error
-        hello = {"module": str(self.place.module), "token": self.place.label}
+        hello = {"module": str(self.place.module), "token": self.place.label, "serial": self.place.serial}
         hello |= {"typed": session_pin or ""} if self.place.pin is None else {"pin": str(_path(self.place.pin))}
-        reply = self._exchange(hello)
+        self._pin_tried = pin
+        reply = self._exchange(hello, STARTING)
         if "ready" not in reply:
-            if reply["refused"] == "pin":
-                self._refused_pin = pin
-            raise self._failed(f"{reply['refused']}: {reply['text']}")
-        log(Event.SMIME_TOKEN_READY, token=self.place.label)
+            raise self._refused(reply)
+        log(Event.SMIME_TOKEN_READY, token=self.place.name)
+        if self.place.pin is None:
+            threading.Thread(target=self._await_end, args=(self._worker,), name=f"card-{self.place.name}", daemon=True).start()
 
-    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _await_end(self, worker: subprocess.Popen[bytes]) -> None:
+        """A card that is pulled while no mail needs it: told now, not with the next mail."""
+        worker.wait()
+        with self._lock:
+            if self._worker is worker:
+                self._failed("pulled")
+
+    def _refused(self, reply: dict[str, Any]) -> KeyUnavailable:
+        lock = Lock(reply["refused"]) if reply["refused"] in set(Lock) else Lock.GONE
+        if lock in (Lock.PIN, Lock.LAST_TRY, Lock.BLOCKED):
+            self._refused_pin = self._pin_tried
+        return self._failed(reply["text"], lock)
+
+    def _exchange(self, request: dict[str, Any], patience: float | None = None) -> dict[str, Any]:
         """Send one frame, wait for one. Raises KeyUnavailable when the worker dies or is silent."""
         worker = self._worker
         assert worker is not None
@@ -147,31 +169,32 @@ class Token:
         assert worker.stdout is not None
         try:
             send(worker.stdin, request)
-            ready, _, _ = select.select([worker.stdout], [], [], self._patience)
+            patience = max(self._patience, patience or 0)
+            ready, _, _ = select.select([worker.stdout], [], [], patience)
             if not ready:
-                raise self._failed(f"silent for {self._patience:.0f} s")
+                raise self._failed(f"silent for {patience:.0f} s")
             reply: dict[str, Any] = receive(worker.stdout)
             return reply
         except (OSError, EOFError) as error:
             raise self._failed("worker died") from error
 
-    def _failed(self, why: str) -> KeyUnavailable:
+    def _failed(self, why: str, lock: Lock = Lock.GONE) -> KeyUnavailable:
         """Stop the worker, open the circuit; to be raised."""
         self._stop()
         pause = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
         self._failures += 1
         self._closed_at = self._clock() + pause
-        log(Event.SMIME_TOKEN_GONE, "error", token=self.place.label, reason=why, pause=pause)
+        log(Event.SMIME_TOKEN_GONE, "error", token=self.place.name, reason=f"{lock}, {why}", pause=pause)
         if self.place.pin is None:
-            return TokenLocked(self.place.label, why)
-        return KeyUnavailable(detail=f"token {self.place.label}: {why}")
+            return TokenLocked(self.place.name, lock, why)
+        return KeyUnavailable(detail=f"token {self.place.name}: {lock}, {why}")
 
     def _stop(self) -> None:
         worker, self._worker = self._worker, None
         if worker is None:
             return
         if self.place.pin is None:
-            log(Event.SMIME_TOKEN_LOCKED, token=self.place.label)
+            log(Event.SMIME_TOKEN_LOCKED, token=self.place.name)
         worker.kill()
         worker.wait()
         for pipe in (worker.stdin, worker.stdout):
@@ -212,7 +235,10 @@ class Pkcs11Key:
         return self.token.executor
 
     def _ask(self, verb: str, data: bytes, **more: Any) -> bytes:
-        return self.token.ask({**self._name, "verb": verb, "data": data, **more})
+        try:
+            return self.token.ask({**self._name, "verb": verb, "data": data, **more})
+        except TokenLocked as error:
+            raise error.of(self._certificate.holder) from error
 
     def sign(self, data: bytes, scheme: Signature) -> bytes:
         public, digest = self._certificate.public_key, hashlib.new(scheme.digest.name, data).digest()
@@ -230,9 +256,9 @@ class Pkcs11Key:
                 signature = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
                 public.verify(signature, digest, ec.ECDSA(hashed))
             else:
-                raise KeyUnavailable(detail=f"token {self.token.place.label} can't sign {scheme.name}")
+                raise KeyUnavailable(detail=f"token {self.token.place.name} can't sign {scheme.name}")
         except (InvalidSignature, ValueError) as error:
-            raise KeyUnavailable(detail=f"token {self.token.place.label}: its signature does not fit the certificate") from error
+            raise KeyUnavailable(detail=f"token {self.token.place.name}: its signature does not fit the certificate") from error
         return signature
 
     def decrypt(self, wrapped: bytes, oaep: Oaep | None) -> bytes:
