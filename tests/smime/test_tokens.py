@@ -15,6 +15,8 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.config.base import Secret
+from mssgw.core.config.smime import Smime
+from mssgw.smime import places
 from mssgw.smime.errors import KeyUnavailable, Undecryptable
 from mssgw.smime.keys.tokens import Pkcs11Key, Token, TokenPlace
 from mssgw.smime.wire.algorithms import SIGNATURES, pss_padding
@@ -278,6 +280,23 @@ def test_a_key_that_is_not_the_certificates(hsm: Hsm, authority: Authority, alic
     with pytest.raises(KeyUnavailable, match="does not fit"):
         Pkcs11Key(hsm.token, other.certificate, label="mx").sign(b"x", SIGNATURES["rsa-sha256"])
     assert key.sign(b"x", SIGNATURES["rsa-sha256"])
+
+
+def test_of_two_tokens_of_one_label_the_serial_number_tells_which(hsm: Hsm, alice: Person) -> None:  # RFC 7512 2.3
+    key = hsm.load(alice, "mx", "01")
+    script = "import sys, pkcs11; print(pkcs11.lib(sys.argv[1]).get_token(token_label='igc').serial.decode())"
+    serial = subprocess.run([sys.executable, "-c", script, str(MODULE)], check=True, capture_output=True, text=True).stdout.strip()
+    hsm._util("--init-token", "--free", "--label", "igc", "--pin", PIN, "--so-pin", "12345678")
+    with pytest.raises(KeyUnavailable, match="MultipleTokensReturned"):
+        key.sign(b"x", SIGNATURES["rsa-sha256"])
+    settings = Smime(pkcs11_module=MODULE, pkcs11_pin=Secret("file", str(hsm.pin)))
+    named = places.key_at(Secret("pkcs11", f"token=igc;serial={serial};object=mx"), alice.certificate, settings)
+    try:
+        assert named.sign(b"x", SIGNATURES["rsa-sha256"])
+    finally:
+        for token in places._tokens.values():
+            token.close()
+        places._tokens.clear()
 
 
 def test_two_keys_of_one_label_are_not_guessed_between(hsm: Hsm, authority: Authority, alice: Person) -> None:  # RFC 7512

@@ -39,7 +39,9 @@ class Smime(Settings, frozen=True):
     ] = None
     pkcs11_module: Annotated[
         Path | None,
-        Meta(description="The PKCS#11 library of the token that holds keys given as pkcs11:token=LABEL;object=NAME or ;id=HEX, perhaps ;serial=NUMBER."),
+        Meta(
+            description="The PKCS#11 library of the token that holds keys given as pkcs11:token=LABEL;object=NAME or ;id=HEX, perhaps ;serial=NUMBER."
+        ),
     ] = None
     pkcs11_pin: Annotated[
         Secret | None, Meta(description="The PIN of that token. It is tried once; after a wrong one, not again before it changes.")
