@@ -70,6 +70,10 @@ class Fields:
     def all(self, name: bytes) -> list[bytes]:
         return [unfold(value) for value in self._by_name().get(name, ())]
 
+    def repeated(self) -> list[bytes]:
+        """The names that stand there more than once, lower case."""
+        return [name for name, values in self._by_name().items() if len(values) > 1]
+
     @property
     def count(self) -> int:
         return sum(map(len, self._by_name().values()))
