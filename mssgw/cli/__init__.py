@@ -11,9 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mssgw import __version__
-from mssgw.cli.frame import Family, Group, at, both, of_os
-from mssgw.core.errors import ConfigError, MailError, located
-from mssgw.core.texts import message
+from mssgw.cli.frame import Family, Group, foreseen
 
 FAMILIES = {  # word -> module and its typer.Typer
     "config": ("config", "app"),
@@ -86,16 +84,4 @@ def version() -> None:
 def main() -> int:
     """Run a verb. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
     os.umask(0o077)  # what a verb writes may hold patient data
-    try:
-        app(standalone_mode=True)
-    except MailError as error:  # its codes are for mail servers
-        said = message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message
-        sys.stderr.write(both(at("mssgw", said)) + "\n")
-        return 1
-    except ConfigError as error:
-        sys.stderr.write(both(*(at("mssgw", located(*one)) for one in error.problems)) + "\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(both(at("mssgw", of_os(error))) + "\n")
-        return 1
-    return 0
+    return foreseen(lambda: app(standalone_mode=True))

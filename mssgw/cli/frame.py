@@ -152,20 +152,43 @@ def _refusal(fault: str, *reasons: Message, detail: str = "") -> dict[str, Any]:
 # --- verbs --------------------------------------------------------------------------------------------------------------
 
 
+def ended(verb: Callable[[], object]) -> int:
+    """Run a verb; the status that typer or its wrong use ends it with."""
+    try:
+        status = verb()
+    except typer.Exit as error:
+        return error.exit_code
+    except TyperException as error:
+        return usage.told(error)
+    except typer.Abort:
+        warn(message("cli.stopped"))
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def foreseen(verb: Callable[[], object]) -> int:
+    """Run a verb; its status. What was foreseen ends in a sentence and status 1; only bugs print a traceback."""
+    try:
+        status = verb()
+    except MailError as error:  # its codes are for mail servers
+        warn(at("mssgw", message("with-detail", said=error.message, detail=error.detail) if error.detail else error.message))
+        return 1
+    except ConfigError as error:
+        warn(*(at("mssgw", located(*one)) for one in error.problems))
+        return 1
+    except OSError as error:
+        warn(at("mssgw", of_os(error)))
+        return 1
+    return status if isinstance(status, int) else 0
+
+
 class _Bilingual:
     """A command whose wrong use is told in both languages."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
-        try:
-            status = super().main(*args, standalone_mode=False, **extra)  # type: ignore[misc]
-        except TyperException as error:
-            usage.ended(error)
-        except typer.Abort:
-            warn(message("cli.stopped"))
-            sys.exit(1)
-        sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(ended(lambda: super(_Bilingual, self).main(*args, standalone_mode=False, **extra)))  # type: ignore[misc]
 
 
 class Group(_Bilingual, TyperGroup):

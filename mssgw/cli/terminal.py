@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,12 +19,10 @@ from typing import Final, Protocol
 import typer
 
 from mssgw.agent import places
+from mssgw.agent.bars import drawn
 
 Bar = Callable[[int, int], None]
 """(octets done, octets in all; 0 when unknown)."""
-
-BIG: Final = 512 * 1024
-"""Octets from which a transfer shows a bar."""
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,7 +64,7 @@ class Terminal(Protocol):
         """Until Enter, or the end of standard input."""
 
     def bar(self, label: str) -> AbstractContextManager[Bar | None]:
-        """For a transfer that takes a while; it is seen from BIG octets on, and only at a terminal."""
+        """For a transfer that takes a while; it is seen from `bars.BIG` octets on, and only at a terminal."""
 
     def listening(self, came: Callable[[int], None]) -> AbstractContextManager[None]:
         """Inside a task: `came` is called on its loop with the number of each signal that ends a verb."""
@@ -178,26 +176,6 @@ def _interruptible() -> Iterator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-
-
-@contextmanager
-def drawn(label: str) -> Iterator[Bar]:
-    """A bar on standard error, from the first report of a transfer of BIG octets on."""
-    from rich.console import Console  # costs more than a verb that needs none
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    with ExitStack() as stack:
-        shown = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=Console(stderr=True), transient=True)
-        task = shown.add_task(label, total=None)
-
-        def went(done: int, total: int) -> None:
-            if not shown.live.is_started:
-                if max(done, total) < BIG:
-                    return
-                stack.enter_context(shown)
-            shown.update(task, completed=done, total=total or None)
-
-        yield went
 
 
 _OWN: Final = Own()

@@ -6,9 +6,8 @@ typer speaks English alone, so its errors are told by their kind and by the type
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -79,8 +78,8 @@ def _named(error: TyperException) -> str:
     return hint.replace("'", "") if isinstance(hint, str) else ", ".join(hint or ())
 
 
-def ended(error: TyperException) -> NoReturn:
-    """Print it, in French and in English, with where help is, and end."""
+def told(error: TyperException) -> int:
+    """Print it, in French and in English, with where help is. The status to end with."""
     context: Any = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         terminal().err(f"{context.get_help()}\n")
@@ -89,4 +88,4 @@ def ended(error: TyperException) -> NoReturn:
         said = of_usage(error)
         for language in LANGUAGES:
             terminal().err(message("cli.usage", command=path, said=said).text(language) + "\n")
-    sys.exit(error.exit_code)
+    return error.exit_code

@@ -9,12 +9,16 @@ setup       the node's configuration as the connector's values; the connector's 
 opening     the actor's key: a file, or the card in the reader with its PIN and its TLS relay
 session     one actor at work: whose dossier is meant, the row that every attempt leaves, what a cancelled one closes
 dossiers, documents, filing, creations, trail    the use cases, one method each
+checks      what a document is checked with before it is filed
 service     the door itself, and what needs no session: doctor, card, store
+kept        a session that stays open from one act to the next
 
 Every method raises DmpError with a sentence in both languages. A gesture (the explicit yes of a person) is an argument:
 nothing here asks, prints or reads a terminal. Files and cards are read in threads, never on the event loop.
 """
 
+from mssgw.dossier.checks import Checks
+from mssgw.dossier.kept import Kept, Lasting
 from mssgw.dossier.service import DmpService, DmpSession
 from mssgw.dossier.session import Interrupted
 from mssgw.dossier.setup import NotSetUp
@@ -23,6 +27,7 @@ from mssgw.dossier.values import Access, Audience, CreationOrder, Filing, Form, 
 __all__ = [
     "Access",
     "Audience",
+    "Checks",
     "CreationOrder",
     "DmpService",
     "DmpSession",
@@ -30,6 +35,8 @@ __all__ = [
     "Form",
     "Gesture",
     "Interrupted",
+    "Kept",
+    "Lasting",
     "NotSetUp",
     "Search",
 ]

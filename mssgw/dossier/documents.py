@@ -79,7 +79,7 @@ class Documents:
             CardGuard(self._consultations, session.actor, relay=session.relay, card=session.card) as guard,
         ):
             if presence or session.card is not None:
-                guard.watch(await asyncio.to_thread(_slot, presence or (session.card.card.reader if session.card else "")))
+                guard.watch(await asyncio.to_thread(slot_of, presence or (session.card.card.reader if session.card else "")))
             left = (consultation.value.closes - session.desk.now()).total_seconds()
             ended = await _first(until, guard, max(left, 0.0))
             if ended != BY_CARD:
@@ -126,7 +126,8 @@ class Documents:
             return await self._service.make_visible(call, unique_id, to=_HIDDEN_FROM[to], confirmed=given(agreed, patient))
 
 
-def _slot(part: str) -> Slot:
+def slot_of(part: str) -> Slot:
+    """The reader with this in its name. Raises NoReader."""
     found = pair(slots(), professional=part).professional
     if found is None:
         raise NoReader(message("dmp.no-reader-connected"))

@@ -16,7 +16,6 @@ from dmp_connector.dossier.pdf_document import PdfRequest
 from dmp_connector.errors import BadDocument
 from dmp_connector.model import AccessMode, Ins
 from dmp_connector.store import Deposit
-from dmp_connector.validate import Validator
 from mssgw.core.texts import message
 from mssgw.dossier.session import Session
 from mssgw.dossier.values import Access, Filing, Gesture, Progress, Resumed, given
@@ -35,21 +34,10 @@ class Filings:
         self._identities = Identities(session.desk.dmp, session.insi if table.insi_url else None)
 
     @cached_property
-    def _validator(self) -> Validator:
-        """Made when something is filed: a kit that is not there hinders nothing else. Raises BadSettings."""
-        table = self._session.setup.table
-        return Validator(table.validation_kit, models=table.validation_models, max_pdf=table.max_pdf_octets)
-
-    @cached_property
     def _deposits(self) -> Deposits:
         session = self._session
         limit = session.setup.table.max_pdf_octets
-        return Deposits(session.desk, validator=self._validator, tables=session.tables, identities=self._identities, max_pdf=limit)
-
-    async def aclose(self) -> None:
-        """End the schematron process, when one was started."""
-        if "_validator" in self.__dict__:
-            await asyncio.to_thread(self._validator.close)
+        return Deposits(session.desk, validator=session.checks.validator, tables=session.tables, identities=self._identities, max_pdf=limit)
 
     @property
     def largest(self) -> int:

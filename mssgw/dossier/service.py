@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.store import DmpStore
 from mssgw.core.config import Config
 from mssgw.core.config.dmp import DmpActor
+from mssgw.dossier.checks import Checks
 from mssgw.dossier.creations import Creations
 from mssgw.dossier.documents import Documents
 from mssgw.dossier.dossiers import Dossiers
@@ -66,11 +67,6 @@ class DmpSession:
     def actor(self) -> Actor:
         return self.core.actor
 
-    async def aclose(self) -> None:
-        """End what the use cases have started."""
-        if "filings" in self.__dict__:
-            await self.filings.aclose()
-
     def now(self) -> datetime:
         return self.core.desk.now()
 
@@ -85,6 +81,18 @@ class DmpSession:
     def require_patient(self, access: Access) -> None:
         """Raise BadIns, before a person is asked about an act that would not be tried."""
         self.core.call(access)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an actor's acts need, open: good for several sessions, one after the other."""
+
+    core: Session
+    who: DmpActor
+
+    def session(self) -> DmpSession:
+        """One that knows nothing of patients yet."""
+        return DmpSession(replace(self.core, known={}), self.who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +126,31 @@ class DmpService:
         row of a session that could not be opened. `trace`: a directory for every request and response. Raises NotSetUp, CardError,
         BadCertificate, BadCode, and the errors of the store.
         """
+        async with self.opened(address, pin=pin, act=act, mode=mode, trace=trace) as found:
+            yield found.session()
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        address: str,
+        *,
+        pin: AskPin,
+        act: str = "session",
+        mode: AccessMode = AccessMode.NORMAL,
+        trace: Path | None = None,
+        checks: Checks | None = None,
+    ) -> AsyncIterator[Opened]:
+        """The same for several sessions, one after the other. `checks`: of whoever shares and closes them; else they end with this."""
         setup = Setup.of(self.config, self.file)
         who = setup.actor(address)
         async with AsyncExitStack() as stack:
             store = await asyncio.to_thread(setup.open_store)  # before a PIN is asked for
             stack.callback(store.close)
             try:
-                session = await self._opened(stack, setup, who, store, pin, trace)
+                if checks is None:
+                    checks = Checks(setup.table)
+                    stack.push_async_callback(asyncio.to_thread, checks.close)
+                core = await self._core(stack, setup, who, store, pin, trace, checks)
             except DmpError as error:  # no card, a wrong PIN, a wrong key
                 await asyncio.to_thread(store.record, self._not_begun(who, act, mode, outcome_of(error), error))
                 raise
@@ -132,12 +158,10 @@ class DmpService:
                 stopped = Interrupted(stopped_by(error))
                 await finished(asyncio.to_thread(store.record, self._not_begun(who, act, mode, "interrupted", stopped)))
                 raise
-            opened = DmpSession(session, who)
-            stack.push_async_callback(opened.aclose)
-            yield opened
+            yield Opened(core, who)
 
-    async def _opened(
-        self, stack: AsyncExitStack, setup: Setup, who: DmpActor, store: DmpStore, pin: AskPin, trace: Path | None
+    async def _core(
+        self, stack: AsyncExitStack, setup: Setup, who: DmpActor, store: DmpStore, pin: AskPin, trace: Path | None, checks: Checks
     ) -> Session:
         tables = await asyncio.to_thread(codes.load, setup.table.value_sets)
         holder = await holder_of(stack, setup, who, tables, pin, self.now())
@@ -146,7 +170,7 @@ class DmpService:
         desk = Desk(dmp, store, setup.rules, self.now)
         billing = CardHolder(holder.actor.practitioner.id, who.billing_id, who.amo_speciality, holder.actor.structure.sector.code)
         asks = billing if holder.card and who.billing_id else None
-        session = Session(setup, holder.actor, desk, tables, holder.card, holder.relay, asks)
+        session = Session(setup, holder.actor, desk, tables, checks, holder.card, holder.relay, asks)
         if trace is not None:
             await desk.note(session.anyone(NOBODY), "trace", "written", directory=trace.name)
         return session

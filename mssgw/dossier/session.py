@@ -24,6 +24,7 @@ from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
 from mssgw.core.texts import message
+from mssgw.dossier.checks import Checks
 from mssgw.dossier.setup import Setup
 from mssgw.dossier.values import Access, Progress, given
 
@@ -56,6 +57,7 @@ class Session:
     actor: Actor
     desk: Desk
     tables: codes.CodeTables  # with the operator's own
+    checks: Checks
     card: CardSession | None = None
     relay: TlsRelay | None = None
     billing: CardHolder | None = None  # as whom the card asks INSi; None: the structure's certificate does

@@ -69,6 +69,7 @@ VERBS = [
     ["backup", "verify"],
     ["restore"],
     *(["dmp", verb] for verb in DMP),
+    *(["dmp", "agent", verb] for verb in ("start", "stop", "status")),
 ]
 
 

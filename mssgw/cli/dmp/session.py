@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn, Protocol
 
 import typer
 
@@ -170,12 +171,48 @@ def working(path: Path) -> DmpService:
     return found
 
 
+class House(Protocol):
+    """Where a verb runs: in this process alone, or in an agent that keeps its session."""
+
+    def run(self, options: Options, whole: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """To its end. Raises what it raises, and Interrupted."""
+
+    def session(self, name: str, options: Options) -> AbstractAsyncContextManager[DmpSession]:
+        """See `DmpService.session`."""
+
+
+class _Own:
+    """This process."""
+
+    def __init__(self, dmp: DmpService) -> None:
+        self._dmp = dmp
+
+    def run(self, options: Options, whole: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        asyncio.run(whole())
+
+    def session(self, name: str, options: Options) -> AbstractAsyncContextManager[DmpSession]:
+        return self._dmp.session(options.address, pin=ask_pin, act=name, mode=options.mode, trace=options.trace)
+
+
+_house: Final[ContextVar[House | None]] = ContextVar("mssgw.cli.dmp.house", default=None)
+
+
+@contextmanager
+def housed(house: House) -> Iterator[None]:
+    """Verbs that run inside run there."""
+    token = _house.set(house)
+    try:
+        yield
+    finally:
+        _house.reset(token)
+
+
 def verb(name: str, options: Options, act: Callable[[Session], Awaitable[None]], *, watched: bool = False) -> None:
     """Run one verb; a refusal ends in its sentence and status 1, as JSON when asked for, and in the audit under `name`.
 
     `watched`: a consultation on the screen ends with the verb.
     """
-    dmp = working(options.config)
+    place = _house.get() or _Own(working(options.config))
     resume = ""
 
     async def within(opened: DmpSession) -> None:
@@ -192,13 +229,13 @@ def verb(name: str, options: Options, act: Callable[[Session], Awaitable[None]],
     async def whole() -> None:
         with listening():
             try:
-                async with dmp.session(options.address, pin=ask_pin, act=name, mode=options.mode, trace=options.trace) as opened:
+                async with place.session(name, options) as opened:
                     await within(opened)
             except asyncio.CancelledError as error:
                 raise interrupted(error) or error from None
 
     try:
-        asyncio.run(whole())
+        place.run(options, whole)
     except DmpError as error:
         refused(error, json=options.json)
     except Interrupted as error:

@@ -62,19 +62,21 @@ class Mssgw:
         blind: bool = False,
     ) -> Outcome:
         """`blind`: without the birth date, which whoever opens an emergency with --yes has to know."""
-        command = [name, "--config", str(self.config), "--as", who]
-        if patient is not None:
-            command += ["--patient", self.running.ins(patient).value]
-        if patient is not None and "--yes" in arguments and EMERGENCIES & set(arguments) and not blind:
-            command += self.birth_date(patient)
-        if not text:
-            command.append("--json")
-        ran = CliRunner().invoke(app, [*command, *arguments], input=stdin)
+        words = self.words(name, *arguments, who=who, patient=patient, text=text, blind=blind)
+        ran = CliRunner().invoke(app, words, input=stdin)
         if ran.exception is not None and not isinstance(ran.exception, SystemExit):
             raise ran.exception
         stdout, stderr = (output.replace("\N{NO-BREAK SPACE}", " ") for output in (ran.stdout, ran.stderr))  # easier to compare with
         lines = [line for line in stdout.splitlines() if line]
         return Outcome(ran.exit_code, None if text else json.loads(lines[-1]) if lines else None, stderr, stdout)
+
+    def words(self, name: str, *arguments: str, who: str, patient: str | None, text: bool, blind: bool) -> list[str]:
+        command = [name, "--config", str(self.config), "--as", who]
+        if patient is not None:
+            command += ["--patient", self.running.ins(patient).value]
+        if patient is not None and "--yes" in arguments and EMERGENCIES & set(arguments) and not blind:
+            command += self.birth_date(patient)
+        return [*command, *([] if text else ["--json"]), *arguments]
 
     def birth_date(self, patient: str) -> tuple[str, str]:
         return "--birth-date", next(p.birth_date for p in self.running.simulator.config.patients if p.name == patient).isoformat()

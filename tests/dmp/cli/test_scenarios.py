@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +15,23 @@ from dmp_connector.cda import read as read_cda
 from dmp_connector.paper.letters import letter
 from dmp_connector.paper.pdf import require_pdfa1
 
+from .agents import Agents, ByAgent
 from .conftest import DOCTOR, HOSPITAL, OTHER, PSC, SAMU, Mssgw
 
 WHY = "Patient inconscient aux urgences, bilan immédiat"
+
+
+@pytest.fixture(params=["alone", "by the agent"])
+def mssgw(request, write_config, dmp_running) -> Iterator[Mssgw]:
+    """Each scenario is played twice: what is printed and what is audited is the same with the agent."""
+    if request.param == "alone":
+        yield Mssgw(write_config(), dmp_running)
+        return
+    agents = Agents()
+    try:
+        yield ByAgent(write_config(), dmp_running, agents)
+    finally:
+        agents.close()
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ class PulledAtOnce:
 
 async def test_a_watched_consultation_ends_when_the_card_is_pulled(house, monkeypatch):
     monkeypatch.setattr(guard, "Watch", PulledAtOnce)
-    monkeypatch.setattr(documents, "_slot", lambda part: part)
+    monkeypatch.setattr(documents, "slot_of", lambda part: part)
     async with house.session() as dmp:
         consultation = await dmp.documents.consult(house.of("PATIENT"))
         assert await dmp.documents.watch(consultation, presence="reader", until=asyncio.Event().wait()) == "card removed"
