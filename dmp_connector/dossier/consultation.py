@@ -14,7 +14,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -155,13 +155,12 @@ class Consultations:
         now = self._desk.now()
         over = [r for r in await asyncio.to_thread(self._desk.store.open_consultations) if r.closes < now]
         for row in over:
-            if await asyncio.to_thread(self._desk.store.close_consultation, row.id, at=row.closes, by=BY_TIME):
-                await asyncio.to_thread(self._desk.store.record, _ended(row, row.closes, BY_TIME))
+            await asyncio.to_thread(self._desk.store.close_consultation, _ended(row, row.closes, BY_TIME), by=BY_TIME)
         return len(over)
 
     async def _close(self, identity: str, call: Call, at: datetime, by: str) -> None:
-        if await asyncio.to_thread(self._desk.store.close_consultation, identity, at=at, by=by):
-            await self._desk.note(call, "consultation", "closed", consultation=identity, by=by)
+        row = self._desk.row(call, "consultation", "closed", consultation=identity, by=by)
+        await asyncio.to_thread(self._desk.store.close_consultation, replace(row, at=at), by=by)
 
     @staticmethod
     def _call(row: ConsultationRow, actor: Actor) -> Call:

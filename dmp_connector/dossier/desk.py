@@ -115,7 +115,12 @@ class Desk:
 
     async def note(self, call: Call, what: str, outcome: str, *, consultation: str = "", reason: str = "", **facts: str) -> None:
         """An audit record of something done or tried."""
-        record = AuditRecord(
+        record = self.row(call, what, outcome, consultation=consultation, reason=reason, **facts)
+        await asyncio.to_thread(self.store.record, record)
+
+    def row(self, call: Call, what: str, outcome: str, *, consultation: str = "", reason: str = "", **facts: str) -> AuditRecord:
+        """The same, for what writes it together with something else."""
+        return AuditRecord(
             at=self.now(),
             who=call.actor.practitioner.id,
             structure=call.actor.structure.id,
@@ -128,7 +133,6 @@ class Desk:
             consultation=consultation,
             facts=tuple(sorted(facts.items())),
         )
-        await asyncio.to_thread(self.store.record, record)
 
     async def refused(self, call: Call, what: str, error: DmpError, *, consultation: str = "", **facts: str) -> None:
         """The audit of an act that failed, once for each error. The server's own text is not kept, because it may name content."""

@@ -155,11 +155,17 @@ class DmpStore:
                 sealed = rows.consultation_row(vault, row)["sealed"]
                 connection.execute(t.consultations.update().where(t.consultations.c.id == identity).values(sealed=sealed))
 
-    def close_consultation(self, identity: str, *, at: datetime, by: str) -> bool:
-        """Close it. Returns True when this call did; a second close changes nothing."""
-        wanted = (t.consultations.c.id == identity) & t.consultations.c.closed.is_(None)
-        with self._begin() as (connection, _):
-            return connection.execute(t.consultations.update().where(wanted).values(closed=text(at), closed_by=by)).rowcount == 1
+    def close_consultation(self, record: AuditRecord, *, by: str) -> bool:
+        """Close `record.consultation` at `record.at`, and leave this row of it, both or neither.
+
+        Returns True when this call did; a second close changes nothing.
+        """
+        wanted = (t.consultations.c.id == record.consultation) & t.consultations.c.closed.is_(None)
+        with self._begin() as (connection, vault):
+            closed = connection.execute(t.consultations.update().where(wanted).values(closed=text(record.at), closed_by=by)).rowcount == 1
+            if closed:
+                connection.execute(t.audit.insert().values(**rows.audit_row(vault, record)))
+            return closed
 
     # -- deposits
 

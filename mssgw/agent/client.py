@@ -192,8 +192,9 @@ class _Verb:
                 self._woken.recv(64)
             if sys.stdin in ready:
                 self._entering = False
-                sys.stdin.readline()
-                self._reply({"entered": True})
+                if not self._heard:  # input may end with the terminal, and it is the signal that ends the verb
+                    sys.stdin.readline()
+                    self._reply({"entered": True})
             if self._line.socket in ready:
                 break
         self._cancel()

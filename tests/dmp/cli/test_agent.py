@@ -223,7 +223,7 @@ def test_verbs_of_one_actor_at_once_are_run_one_after_the_other(mssgw, monkeypat
 
     monkeypatch.setattr(Actor, "run", counted)
     with running(mssgw.config) as agent:
-        verbs = [subprocess.Popen(of(mssgw, "find"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
+        verbs = [subprocess.Popen(of(mssgw, "find"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
         ended = [(verb.communicate(timeout=60), verb.returncode) for verb in verbs]
         assert agent.acts == 4
     assert [status for _, status in ended] == [0] * 4, ended

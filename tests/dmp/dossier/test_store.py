@@ -21,7 +21,7 @@ from dmp_connector.model import (
 )
 from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.creation import Creation
-from dmp_connector.store import ConsultationRow, Deposit, DepositState, DmpStore
+from dmp_connector.store import ConsultationRow, Deposit, DepositState, DmpStore, rows
 from tests.conftest import ENGINES
 from tests.dmp.conftest import RPPS, STORE_KEYS, practitioner
 
@@ -86,9 +86,26 @@ def test_a_consultation_closes_once(dmp_store):
     dmp_store.add_consultation(row)
     dmp_store.record(record(consultation="c1"))
     assert dmp_store.open_consultations(practitioner=RPPS, patient=INS.cx) == (row,)
-    assert dmp_store.close_consultation("c1", at=AT + timedelta(minutes=1), by="hand")
-    assert not dmp_store.close_consultation("c1", at=AT + timedelta(minutes=2), by="time")
+    assert dmp_store.close_consultation(record(consultation="c1", outcome="closed", at=AT + timedelta(minutes=1)), by="hand")
+    assert not dmp_store.close_consultation(record(consultation="c1", outcome="closed", at=AT + timedelta(minutes=2)), by="time")
     assert dmp_store.open_consultations() == ()
+
+
+def test_a_consultation_is_closed_with_its_row_or_not_at_all(dmp_store, monkeypatch):
+    """Regression: an act that was cancelled between the two left a closed consultation of which the audit said nothing."""
+    dmp_store.add_consultation(ConsultationRow("c1", INS.cx, RPPS, "S", "card 1", AccessMode.NORMAL, "", AT, AT + timedelta(minutes=15)))
+    closed = record(consultation="c1", what="consultation", outcome="closed", at=AT + timedelta(minutes=1))
+
+    def full(vault, row):
+        raise OSError("full")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+        patched.setattr(rows, "audit_row", full)
+        dmp_store.close_consultation(closed, by="hand")
+    assert len(dmp_store.open_consultations()) == 1
+    assert dmp_store.close_consultation(closed, by="hand")
+    assert not dmp_store.close_consultation(closed, by="hand")
+    assert dmp_store.audit(consultation="c1") == (closed,)
 
 
 def test_a_deposit_is_one_by_its_unique_id_and_its_content_leaves(dmp_store):
