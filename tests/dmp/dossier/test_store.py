@@ -99,9 +99,10 @@ def test_a_consultation_is_closed_with_its_row_or_not_at_all(dmp_store, monkeypa
     def full(vault, row):
         raise OSError("full")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+    with monkeypatch.context() as patched:
         patched.setattr(rows, "audit_row", full)
-        dmp_store.close_consultation(closed, by="hand")
+        with pytest.raises(OSError, match="full"):
+            dmp_store.close_consultation(closed, by="hand")
     assert len(dmp_store.open_consultations()) == 1
     assert dmp_store.close_consultation(closed, by="hand")
     assert not dmp_store.close_consultation(closed, by="hand")
