@@ -15,7 +15,17 @@ from typing import Any
 
 from dmp_connector.client import Call, OtpChannel
 from dmp_connector.dossier.desk import Desk
-from dmp_connector.errors import BadInput, DmpError, DossierExists, LegacyDisabled, ManagedByMes, NotAllowed, Refused, Unavailable
+from dmp_connector.errors import (
+    BadInput,
+    DmpError,
+    DossierClosed,
+    DossierExists,
+    LegacyDisabled,
+    ManagedByMes,
+    NotAllowed,
+    Refused,
+    Unavailable,
+)
 from dmp_connector.model.creation import AccountAccess, Channel, Creation, CreationUnanswered, Step, WebAccess, WrongStep
 from dmp_connector.model.dossier import AdministrativeData, Consent, ConsentBasis, ConsentMeans, Dossier, DossierState, Oppositions
 from dmp_connector.model.people import Actor, Patient
@@ -48,9 +58,9 @@ class CreationWorkflow:
         return await self._kept(actor, creation, "started")
 
     async def load(self, actor: Actor, identity: str) -> Creation:
-        """Raises BadInput: unknown, or another professional's."""
+        """Raises BadInput: unknown, another professional's, or given up."""
         found = await asyncio.to_thread(self._desk.store.creation, identity)
-        if found is None or found.practitioner != actor.practitioner.id:
+        if found is None or found.practitioner != actor.practitioner.id or found.step is Step.ABANDONED:
             raise BadInput(message("dossier.no-such-creation"))
         return found
 
@@ -60,6 +70,18 @@ class CreationWorkflow:
         return await self._kept(
             actor, creation.identify(vitale, register, card_for_tests=card_for_tests, production=production), "identified"
         )
+
+    async def require_none(self, actor: Actor, creation: Creation) -> None:
+        """Asked before the patient is: TD0.2 knows no DMP of theirs. Raises DossierExists, DossierClosed, which end the creation."""
+        if creation.patient is None:
+            raise WrongStep(log=f"at {creation.step}, expected identified")
+        call = Call(actor, creation.patient.ins)
+        found = await self._desk.existence(call)
+        if found.state is DossierState.NO_DMP:
+            return
+        error = (DossierExists if found.state is DossierState.ACTIVE else DossierClosed)(found.state.value, "TD0.2")
+        await self._over(call, creation, error)
+        raise error
 
     async def present(self, actor: Actor, creation: Creation, information: str) -> Creation:
         """2."""
@@ -112,8 +134,8 @@ class CreationWorkflow:
             await self._desk.refused(call, "creation", error, creation=before.id)
             raise CreationUnanswered(before.id, error) from error
         except DossierExists as error:
-            if before.asked is None:
-                await self._no(call, asking, error)
+            if before.asked is None:  # somebody created it since TD0.2
+                await self._over(call, asking, error)
                 raise
             return await self.open_account(actor, await self._made(actor, asking, settled="DMPFound"))  # TD0.2 came too early
         except (Refused, NotAllowed, BadInput) as error:
@@ -129,6 +151,15 @@ class CreationWorkflow:
 
     async def _no(self, call: Call, creation: Creation, error: DmpError) -> None:
         await self._keep(creation.asking(None))
+        await self._desk.refused(call, "creation", error, creation=creation.id)
+
+    async def _over(self, call: Call, creation: Creation, error: DmpError) -> None:
+        """There is a DMP already: the creation is given up, and the agreement to it, which allows nothing in that DMP, is withdrawn."""
+        if creation.consent is not None and call.ins is not None:
+            await asyncio.to_thread(
+                self._desk.store.withdraw_consents, call.ins, practitioner=call.actor.practitioner.id, at=self._desk.now()
+            )
+        await self._keep(creation.abandon())
         await self._desk.refused(call, "creation", error, creation=creation.id)
 
     async def _found(self, call: Call, creation: Creation) -> Dossier:

@@ -4,7 +4,7 @@
         any state before CREATED -abandon-> ABANDONED;  READY -managed-> MANAGED_BY_MES
 
 1 identify   the Vitale is read, INSi confirms the identity: traits must agree (EX_GEN-1250); the Vitale's traits go
-             to the DMP untouched, even when wrong (docs/reference/dmp.md 1.5)
+             to the DMP untouched, even when wrong (docs/reference/dmp.md 1.5); TD0.2 says that there is no DMP yet
 2 present    the DMP is explained; which text, by whom, when
 3 consent    agreement collected and stored; nothing is created without it (EX_1.1-1010); the two oppositions,
              default not opposed (EX_1.1-1050: boxes of agreement ticked by default)
@@ -219,9 +219,9 @@ class Creation:
         return replace(self, step=Step.CONFIRMED, confirmation=channel)
 
     def abandon(self) -> Creation:
-        """Given up before the DMP was asked. Raises WrongStep after that."""
+        """Given up before a DMP was created: nothing of the patient is kept. Raises WrongStep after that."""
         self._require(Step.STARTED, Step.IDENTIFIED, Step.INFORMED, Step.CONSENTED, Step.READY, Step.ABANDONED)
-        return replace(self, step=Step.ABANDONED)
+        return Creation(self.id, self.practitioner, self.started, Step.ABANDONED)
 
 
 def _require_coherent(vitale: Patient, register: Patient) -> None:

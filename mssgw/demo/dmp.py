@@ -114,5 +114,5 @@ def commands(directory: Path, actor: str) -> list[str]:
         f"{program} dmp find {of} --all",
         f"{program} dmp get {of} {first} --as-form html --overwrite -o {home}/document.html",
         f"{program} dmp submit {of} {home}/lettre.pdf --title 'Lettre de liaison' --type 11490-0 --yes",
-        f"{program} dmp create {who} --vitale {home}/vitale.json --consent oral --yes --overwrite -o {home}/confirmation.pdf",
+        f"{program} dmp create {who} --vitale {home}/vitale.json --consent oral --no-account --yes --overwrite -o {home}/confirmation.pdf",
     ]

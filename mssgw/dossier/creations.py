@@ -14,14 +14,21 @@ from dmp_connector.dossier.contacts import require_contacts
 from dmp_connector.dossier.workflow import CreationWorkflow, mail_address
 from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import Patient
-from dmp_connector.model.creation import Channel, Creation, Step
+from dmp_connector.model.creation import AccountAccess, Channel, Creation, Step
 from mssgw.core.texts import message
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import CreationEvent, CreationOrder, CreationOutcome, Gesture, given
+from mssgw.dossier.values import Account, CreationEvent, CreationOrder, CreationOutcome, Gesture, given
 
 INFORMATION = "DMP-information-patient-2021"  # the text that the patient is shown in step 2
 
 Told = Callable[[CreationEvent, Creation], None]
+
+
+class AccountNotAsked(BadInput):
+    """The order of a creation has no answer of the patient about their web account."""
+
+    def __init__(self) -> None:
+        super().__init__(message("dmp.account-not-asked"))
 
 
 class Creations:
@@ -48,7 +55,9 @@ class Creations:
         async with self._session.attempt("create"):
             self.require_order(order)
             creation = await self.begun(order, told)
-            if order.channel is Channel.EMAIL and not order.email and not mail_address(creation):
+            if order.account is None and creation.account is None:
+                raise AccountNotAsked
+            if order.channel is Channel.EMAIL and not order.email and not mail_address(creation) and not callable(order.account):
                 raise _no_email()
             creation = await self._ready(creation, order, agreed, told)
             creation = await self._sent(creation, order)
@@ -61,9 +70,10 @@ class Creations:
 
     def require_order(self, order: CreationOrder) -> None:
         """Raise BadInput for what cannot be carried to its end, before the first step."""
-        mobile = order.account.address if order.account.channel is Channel.SMS else ""
-        mail = order.account.address if order.account.channel is Channel.EMAIL else ""
-        require_contacts(email=mail, mobile=mobile)
+        if order.account is None and not order.resume:
+            raise AccountNotAsked
+        if isinstance(order.account, AccountAccess):
+            require_reachable(order.account)
         require_contacts(email=order.email)
         if order.channel is Channel.EMAIL and not order.email and not order.resume:
             raise _no_email()
@@ -83,11 +93,13 @@ class Creations:
         return creation
 
     async def _ready(self, creation: Creation, order: CreationOrder, agreed: Gesture, told: Told) -> Creation:
-        """Steps 1 to 4, those that are still to be done."""
+        """Steps 1 to 4, those that are still to be done. Raises DossierExists, DossierClosed before the patient is asked anything."""
         flow, actor = self._flow, self._session.actor
         if creation.step is Step.STARTED:
             creation = await self.identify(creation, order)
             told(CreationEvent.IDENTIFIED, creation)
+        if creation.step in {Step.IDENTIFIED, Step.INFORMED}:
+            await flow.require_none(actor, creation)
         if creation.step is Step.IDENTIFIED:
             told(CreationEvent.PRESENTING, creation)
             creation = await flow.present(actor, creation, INFORMATION)
@@ -96,7 +108,8 @@ class Creations:
             creation = await self._consented(creation, order, agreed)
             told(CreationEvent.CONSENTED, creation)
         if creation.step is Step.CONSENTED:
-            creation = await flow.account(actor, creation, order.account)
+            creation = await flow.account(actor, creation, _answer(order.account, creation.patient))
+            told(CreationEvent.READY, creation)
         return creation
 
     async def identify(self, creation: Creation, order: CreationOrder) -> Creation:
@@ -158,6 +171,24 @@ class Creations:
         if slot is None:
             raise NoReader(message("dmp.no-reader-connected"))
         return PcscVitaleReader(slot).read()
+
+
+def require_reachable(account: AccountAccess) -> None:
+    """Raise BadInput: the account's code would reach nobody."""
+    if account.channel is not None:
+        require_contacts(
+            email=account.address if account.channel is Channel.EMAIL else "",
+            mobile=account.address if account.channel is Channel.SMS else "",
+        )
+
+
+def _answer(account: Account, patient: Patient | None) -> AccountAccess:
+    """The patient's answer, asked for now when there is somebody to ask."""
+    if account is None or patient is None:
+        raise AccountNotAsked
+    answer = account(patient) if callable(account) else account
+    require_reachable(answer)
+    return answer
 
 
 def _no_email() -> BadInput:

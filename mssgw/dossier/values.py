@@ -35,6 +35,9 @@ Progress = Callable[[int, int], None]
 DECLINED: Final = AccountAccess(None)
 """The patient wants no web account."""
 
+Account = AccountAccess | Callable[[Patient], AccountAccess] | None
+"""Step 4 of a creation: the patient's answer, DECLINED among them, or how this patient is asked for it; None where nobody was asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -143,14 +146,14 @@ class CreationOrder:
 
     `vitale`: a simulated card as a file instead of the reader. `rank`: the beneficiary on the card, from 1. `means` None: no consent
     yet, so that nothing is created. `address`: postal lines of the patient, the last one "75001 PARIS". `email`: where the
-    confirmation goes when that is not the address of the account.
+    confirmation goes when that is not the address of the account. `account`: needed until the creation has the patient's answer.
     """
 
     vitale: Path | None = None
     rank: int = 1
     means: ConsentMeans | None = None
     oppositions: Oppositions = NOT_OPPOSED
-    account: AccountAccess = DECLINED
+    account: Account = None
     channel: Channel = Channel.LETTER
     address: tuple[str, ...] = ()
     email: str = ""
@@ -166,6 +169,7 @@ class CreationEvent(enum.StrEnum):
     PRESENTING = "presenting"
     INFORMED = "informed"
     CONSENTED = "consented"
+    READY = "ready"
     CREATED = "created"
 
 

@@ -16,12 +16,14 @@ from dmp_connector.errors import BadInput, ConsentMissing, DmpError, NotConfirme
 from dmp_connector.model import ConsentMeans, Oppositions, Patient
 from dmp_connector.model.creation import MANAGED, AccountAccess, Channel, Creation, WebAccess
 from mssgw.cli.dmp.documents import Overwrite, require_new, write_file
-from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, verb
+from mssgw.cli.dmp.session import As, Options, Session, Trace, Yes, answered, typed_line, verb
 from mssgw.cli.frame import ConfigFile, Json, of_os, say
 from mssgw.cli.terminal import terminal
+from mssgw.cli.usage import WrongUse
 from mssgw.core.texts import Message, message
 from mssgw.dossier import CreationOrder
-from mssgw.dossier.values import CreationEvent
+from mssgw.dossier.creations import require_reachable
+from mssgw.dossier.values import DECLINED, CreationEvent
 
 app = typer.Typer()
 
@@ -35,8 +37,14 @@ def create(
     means: Annotated[ConsentMeans | None, typer.Option("--consent", help="How the patient agreed; without it nothing is created.")] = None,
     oppose_bris_de_glace: Annotated[bool, typer.Option("--oppose-bris-de-glace", help="The patient opposes bris de glace.")] = False,
     oppose_centre_15: Annotated[bool, typer.Option("--oppose-centre-15", help="The patient opposes access by the SAMU.")] = False,
-    email: Annotated[str, typer.Option("--email", metavar="ADDRESS", help="Web account: one-time code by e-mail.")] = "",
+    email: Annotated[
+        str,
+        typer.Option(
+            "--email", metavar="ADDRESS", help="Web account: one-time code by e-mail (or, with --no-account, for the confirmation)."
+        ),
+    ] = "",
     sms: Annotated[str, typer.Option("--sms", metavar="NUMBER", help="Web account: one-time code by SMS.")] = "",
+    no_account: Annotated[bool, typer.Option("--no-account", help="The patient was asked and wants no web account.")] = False,
     by: Annotated[Channel, typer.Option("--confirm", help="How the confirmation reaches the patient.")] = Channel.LETTER,
     line: Annotated[list[str] | None, typer.Option("--address-line", help="Postal address of the patient, repeatable.")] = None,
     letter: Annotated[
@@ -50,11 +58,14 @@ def create(
 ) -> None:
     """Identify by Vitale, present, consent, account, confirm: the creation of a DMP (or today: Mon espace santé)."""
 
-    account = AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else AccountAccess(None)
+    if sms and no_account:
+        raise WrongUse(say("dmp.account-one-answer"), "--sms, --no-account")
+    account = DECLINED if no_account else _account_of(email, sms)
     oppositions = Oppositions(oppose_bris_de_glace, oppose_centre_15)
-    order = CreationOrder(vitale, rank, means, oppositions, account, by, tuple(line or ()), email, again)
 
     async def act(s: Session) -> None:
+        asked = account or (partial(_account, s) if s.asks else None)
+        order = CreationOrder(vitale, rank, means, oppositions, asked, by, tuple(line or ()), email, again)
         s.dmp.creations.require_order(order)
         target = _place(s, letter, overwrite=overwrite)
         keep = partial(_written, s, target, overwrite=overwrite)
@@ -69,13 +80,33 @@ def _agreed(s: Session, patient: Patient) -> bool:
     return s.confirmed("dmp.ask.create", **_named(patient))
 
 
+def _account_of(email: str, sms: str) -> AccountAccess | None:
+    return AccountAccess(Channel.EMAIL, email) if email else AccountAccess(Channel.SMS, sms) if sms else None
+
+
+def _account(s: Session, patient: Patient) -> AccountAccess:
+    """Step 4 as a question: yes or no, then where the one-time code goes. An empty line is no address: no account."""
+    if not answered(say("dmp.ask.account", **_named(patient))):
+        return DECLINED
+    while reach := typed_line(say("dmp.ask.account.where")):
+        found = AccountAccess(Channel.EMAIL if "@" in reach else Channel.SMS, reach)
+        try:
+            require_reachable(found)
+        except BadInput as error:
+            s.notice(error.message)
+        else:
+            return found
+    return DECLINED
+
+
 def _follow(s: Session, event: CreationEvent, creation: Creation) -> None:
     """Each step for the person at the screen, who sees whom it is about."""
     s.resume = creation.id
     key = _STEPS.get(event)
-    if key is None or (event is CreationEvent.RESUMED and creation.patient is None):
-        return
-    s.notice(say(key, id=creation.id, **named(creation)))
+    if key is not None and (event is not CreationEvent.RESUMED or creation.patient is not None):
+        s.notice(say(key, id=creation.id, **named(creation)))
+    if event is CreationEvent.READY and creation.account is not None:
+        s.notice(say("dmp.create.account.yes" if creation.account.channel else "dmp.create.account.no"))
     if event is CreationEvent.CREATED and creation.access is WebAccess.REFUSED:
         s.notice(say("dmp.create.account.refused"))
 

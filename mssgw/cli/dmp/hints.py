@@ -7,9 +7,10 @@ from typing import Final
 
 from dmp_connector.card.readers import DriverMissing
 from dmp_connector.dossier.service import HiddenOtherwise, PatientsAct
-from dmp_connector.errors import ConsentExpired, ConsentMissing, DmpError, NotConfirmed, ReasonMissing
+from dmp_connector.errors import ConsentExpired, ConsentMissing, DmpError, DossierClosed, DossierExists, NotConfirmed, ReasonMissing
 from dmp_connector.model.creation import CreationUnanswered, OtherPatient
 from mssgw.core.texts import PACKAGE, Message, message
+from mssgw.dossier.creations import AccountNotAsked
 from mssgw.dossier.session import Blind
 
 _HINTS: Final[tuple[tuple[type[DmpError], Callable[[DmpError], Message]], ...]] = (
@@ -17,6 +18,8 @@ _HINTS: Final[tuple[tuple[type[DmpError], Callable[[DmpError], Message]], ...]] 
     (ReasonMissing, lambda _: message("dmp.hint.reason")),
     (ConsentMissing, lambda _: message("dmp.hint.authorise")),
     (ConsentExpired, lambda _: message("dmp.hint.authorise")),
+    (DossierExists, lambda _: message("dmp.hint.exists")),
+    (DossierClosed, lambda _: message("dmp.hint.reopen")),
     (PatientsAct, lambda _: message("dmp.hint.remove")),
     (OtherPatient, lambda _: message("dmp.hint.other-creation")),
     (CreationUnanswered, lambda error: message("dmp.hint.resume", id=getattr(error, "creation", ""))),
@@ -29,6 +32,8 @@ def hint_of(error: DmpError) -> Message | None:
     """What to type next; None where the sentence of the error, or this program's own sentence in it, says all there is to do."""
     if isinstance(error, Blind):
         return message("dmp.hint.traits")
+    if isinstance(error, AccountNotAsked):
+        return message("dmp.hint.account")
     if error.detail is not None and error.detail.package == PACKAGE:
         return None
     return next((hint(error) for kind, hint in _HINTS if isinstance(error, kind)), None)

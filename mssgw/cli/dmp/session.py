@@ -159,6 +159,13 @@ def answered(question: Message) -> bool:
         warn(say("dmp.answer"))
 
 
+def typed_line(question: Message) -> str:
+    """What is typed after the question, without blanks around it; "" for an empty line and the end of input."""
+    warn(question)
+    with asking():
+        return terminal().line("> ").strip()
+
+
 def service(path: Path) -> DmpService:
     """The DMP of the node whose configuration this is; a wrong configuration ends the program."""
     return DmpService(loaded(path), path)

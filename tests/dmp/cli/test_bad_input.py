@@ -90,7 +90,7 @@ def test_traits_that_differ_from_insi(mssgw, tmp_path):
     content = json.loads(card.read_text())
     content["beneficiaries"][0]["birth_name"] = "DURAND"
     card.write_text(json.dumps(content))
-    refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(card), "--consent", "oral", "--yes")
+    refused = mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(card), "--consent", "oral", "--yes")
     assert refused.document["error"] == "TraitsDiffer"
     assert "DURAND" not in refused.document["sentence"]
     assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"

@@ -79,7 +79,7 @@ def test_one_ctrl_c_at_a_question_ends_the_verb(mssgw):
 def test_a_creation_interrupted_at_its_question_names_the_command_to_resume(mssgw, tmp_path):
     person, terminal = pty.openpty()
     more = ("--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"), "--consent", "oral", "-o", str(tmp_path / "lettre.pdf"))
-    with started(command(mssgw, "create", *more, patient=""), terminal) as ran:
+    with started(command(mssgw, "create", "--no-account", *more, patient=""), terminal) as ran:
         os.close(terminal)
         shown = interrupted(ran, "[oui/non]", signal.SIGINT)
         os.close(person)

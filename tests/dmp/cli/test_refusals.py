@@ -191,27 +191,29 @@ def test_a_vitale_file_that_lacks_a_field_is_refused_by_its_name(mssgw, tmp_path
     path = tmp_path / "vitale.json"
     card = {"kind": "test", "serial": "V", "beneficiaries": [{"nir": "", "rank": 1, "birth_name": "X", "given": "Y", "sex": "F"}]}
     path.write_text(json.dumps(card))
-    refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path), "--consent", "oral", "--yes")
+    refused = mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path), "--consent", "oral", "--yes")
     assert "beneficiaries[0].birth_date" in refused.document["sentence"]
     card["beneficiaries"][0]["birth_date"] = "hier"
     path.write_text(json.dumps(card))
     assert (
         "beneficiaries[0].birth_date de la carte est illisible"
-        in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+        in mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
     )
     del card["kind"]
     card["beneficiaries"] = []
     path.write_text(json.dumps(card))
-    assert "le champ kind" in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+    assert (
+        "le champ kind" in mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+    )
     path.write_text("pas du JSON")
-    assert "JSON" in mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
-    assert mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(tmp_path / "absent.json")).status == 1
+    assert "JSON" in mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(path)).document["sentence"]
+    assert mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", str(tmp_path / "absent.json")).status == 1
 
 
 def test_create_checks_where_the_patient_is_reached_before_it_begins(mssgw):
     assert "courriel" in mssgw("create", "--email", "luc").document["sentence"]
     assert "mobile" in mssgw("create", "--sms", "12").document["sentence"]
-    assert "--email" in mssgw("create", "--confirm", "email").document["sentence"]
+    assert "--email" in mssgw("create", "--no-account", "--confirm", "email").document["sentence"]
     assert not any(r["what"] == "creation" for r in mssgw.done("audit")["audit"])
 
 
@@ -309,9 +311,14 @@ def test_a_creation_left_before_consent_names_the_command_to_resume(mssgw, tmp_p
 
     card = vitale(mssgw, tmp_path, "SANSDOSSIER")
     for more, error in (((), "ConsentMissing"), (("--consent", "oral"), "NotConfirmed")):
-        refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", card, *more)
+        refused = mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", card, *more)
         assert refused.document["error"] == error
         begun = refused.document["sentence"].partition("--resume ")[2].rstrip(".")
         assert begun in refused.document["sentence_en"]
         assert mssgw("exists", patient="SANSDOSSIER").status == 1
-    assert mssgw.done("create", "-o", str(tmp_path / "lettre.pdf"), "--resume", begun, "--consent", "oral", "--yes")["creation"] == begun
+    assert (
+        mssgw.done("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--resume", begun, "--consent", "oral", "--yes")[
+            "creation"
+        ]
+        == begun
+    )

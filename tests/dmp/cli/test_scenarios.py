@@ -101,23 +101,31 @@ def test_creation_dmp_complet_par_es(mssgw, tmp_path):  # TD1.1
 
 
 def test_creation_without_consent_sends_nothing(mssgw, tmp_path):  # EX_1.1-1010
-    refused = mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
+    refused = mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
     assert refused.status == 1
     assert refused.document["error"] == "ConsentMissing"
     assert mssgw("exists", patient="SANSDOSSIER").document["state"] == "NO_DMP"
 
 
 def test_a_creation_goes_on_where_it_stopped(mssgw, tmp_path):
-    mssgw("create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
+    mssgw("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"))
     begun = next(r["facts"]["creation"] for r in mssgw.done("audit")["audit"] if r["outcome"] == "informed")
-    made = mssgw.done("create", "-o", str(tmp_path / "lettre.pdf"), "--resume", begun, "--consent", "written", "--yes")
+    made = mssgw.done("create", "--no-account", "-o", str(tmp_path / "lettre.pdf"), "--resume", begun, "--consent", "written", "--yes")
     assert made["creation"] == begun
     assert made["outcome"] == "confirmed"
 
 
 def test_creating_an_existing_dossier_is_refused(mssgw, tmp_path):
     refused = mssgw(
-        "create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "NOUVEAU"), "--consent", "oral", "--yes"
+        "create",
+        "--no-account",
+        "-o",
+        str(tmp_path / "lettre.pdf"),
+        "--vitale",
+        vitale(mssgw, tmp_path, "NOUVEAU"),
+        "--consent",
+        "oral",
+        "--yes",
     )
     assert refused.document["error"] == "DossierExists"
 
@@ -125,7 +133,15 @@ def test_creating_an_existing_dossier_is_refused(mssgw, tmp_path):
 def test_today_creation_is_managed_by_mon_espace_sante(write_config, mssgw, tmp_path):
     mssgw.config = write_config(legacy_dossier_management=False)
     outcome = mssgw(
-        "create", "-o", str(tmp_path / "lettre.pdf"), "--vitale", vitale(mssgw, tmp_path, "SANSDOSSIER"), "--consent", "oral", "--yes"
+        "create",
+        "--no-account",
+        "-o",
+        str(tmp_path / "lettre.pdf"),
+        "--vitale",
+        vitale(mssgw, tmp_path, "SANSDOSSIER"),
+        "--consent",
+        "oral",
+        "--yes",
     )
     assert outcome.status == 1
     assert outcome.document["outcome"] == "managed_by_mes"

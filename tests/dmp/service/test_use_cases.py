@@ -17,7 +17,7 @@ from dmp_connector.model.creation import Step
 from dmp_connector.paper.letters import letter
 from dmp_connector.validate import Validator
 from mssgw.dossier import Access, Audience, CreationOrder, Filing, Form, Search, creations
-from mssgw.dossier.values import CreationEvent
+from mssgw.dossier.values import DECLINED, CreationEvent
 from tests.dmp.nodes import HOSPITAL, OTHER
 
 from .conftest import NodeWithPatients
@@ -233,9 +233,9 @@ async def test_a_creation_stops_where_something_is_missing_and_goes_on_from_ther
             events.append((event, creation.id))
 
         with pytest.raises(ConsentMissing):
-            await dmp.creations.create(CreationOrder(card), agreed=True, keep=letters.append, told=told)
+            await dmp.creations.create(CreationOrder(card, account=DECLINED), agreed=True, keep=letters.append, told=told)
         begun = events[-1][1]
-        order = CreationOrder(card, means=ConsentMeans.ORAL, resume=begun)
+        order = CreationOrder(card, account=DECLINED, means=ConsentMeans.ORAL, resume=begun)
         with pytest.raises(NotConfirmed):
             await dmp.creations.create(order, agreed=lambda patient: patient.birth_name != "SANSDOSSIER", keep=letters.append)
         assert not letters
@@ -245,7 +245,7 @@ async def test_a_creation_stops_where_something_is_missing_and_goes_on_from_ther
     assert letters == [done.confirmation.letter]
     names = [event for event, _ in events]
     assert names == [CreationEvent.STARTED, CreationEvent.IDENTIFIED, CreationEvent.PRESENTING, CreationEvent.INFORMED,
-                     CreationEvent.RESUMED, CreationEvent.CONSENTED, CreationEvent.CREATED]  # fmt: skip
+                     CreationEvent.RESUMED, CreationEvent.CONSENTED, CreationEvent.READY, CreationEvent.CREATED]  # fmt: skip
     assert {identity for _, identity in events} == {begun}
 
 
@@ -253,7 +253,9 @@ async def test_today_a_creation_ends_with_mon_espace_sante(write_config, dmp_run
     today = NodeWithPatients(write_config(legacy_dossier_management=False), dmp_running)
     async with today.session() as dmp:
         assert not dmp.creations.possible
-        done = await dmp.creations.create(CreationOrder(card, means=ConsentMeans.ORAL), agreed=True, keep=lambda _letter: None)
+        done = await dmp.creations.create(
+            CreationOrder(card, account=DECLINED, means=ConsentMeans.ORAL), agreed=True, keep=lambda _letter: None
+        )
         assert (done.creation.step, done.confirmation) == (Step.MANAGED_BY_MES, None)
     async with house.session() as dmp:
         with pytest.raises(ManagedByMes):
@@ -266,6 +268,6 @@ async def test_a_card_is_read_off_the_event_loop(house, card, monkeypatch):
     monkeypatch.setattr(creations, "parse_card", lambda content: where.append(threading.current_thread()) or real(content))
     async with house.session() as dmp:
         with pytest.raises(ConsentMissing):
-            await dmp.creations.create(CreationOrder(card), agreed=True, keep=lambda _letter: None)
+            await dmp.creations.create(CreationOrder(card, account=DECLINED), agreed=True, keep=lambda _letter: None)
     assert where
     assert threading.main_thread() not in where
