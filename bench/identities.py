@@ -130,15 +130,15 @@ async def in_store(config: Config, count: int) -> None:
 
 
 async def in_files(config: Config) -> None:
-    directory = config.smime.identities
+    directory, now = config.smime.identities, SystemClock().now()
     assert directory is not None
-    checked = cpu(lambda: (identity_problems(directory), identity_remarks(directory)))
-    loaded = cpu(lambda: own_certificates(config, {}, persons(config)) and FileKeys(persons(config)))
+    checked = cpu(lambda: (identity_problems(directory, now), identity_remarks(directory)))
+    loaded = cpu(lambda: own_certificates(config, {}, persons(config, now), SystemClock()) and FileKeys(persons(config, now)))
     print(f"| files: config check | {checked:.2f} s of CPU |\n| files: start (check and one worker) | {checked + loaded:.2f} s of CPU |")
 
     async def reload() -> FileKeys:
-        await asyncio.to_thread(identity_problems, directory)
-        return await asyncio.to_thread(lambda: FileKeys(persons(config)))
+        await asyncio.to_thread(identity_problems, directory, now)
+        return await asyncio.to_thread(lambda: FileKeys(persons(config, now)))
 
     began = time.process_time()
     held = await longest_hold(reload())

@@ -5,11 +5,11 @@ Passphrases and PINs are asked for, or stand in files; never in arguments. What 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,23 +22,26 @@ from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, inline, labelled, of_os, output, say, table, warn
 from mssgw.cli.opened import acting, reading, with_store
 from mssgw.cli.prompts import hidden
-from mssgw.cli.usage import WrongUse
+from mssgw.cli.tokens import InToken, asked_pin
 from mssgw.core.address import Address
 from mssgw.core.clock import SystemClock
-from mssgw.core.errors import MailError, Mistake
-from mssgw.core.texts import message
+from mssgw.core.errors import ConfigError, MailError, located
+from mssgw.core.texts import Message, message
 from mssgw.core.tokens import TokenReference
 from mssgw.flow import enrolment
 from mssgw.flow.enrolment import NotTakenIn, Owner
 from mssgw.flow.keyring import readable, why_unusable
+from mssgw.node.unlocking import sessions
 from mssgw.node.unlocking import unlock as node_unlock
 from mssgw.smime import files
 from mssgw.smime.directories.files import key_files
-from mssgw.smime.errors import FileProblem, KeyFileError, KeyUnavailable, SmimeError
-from mssgw.smime.keys.certificates import Certificate
-from mssgw.smime.places import place_of
+from mssgw.smime.errors import FileProblem, KeyFileError, SmimeError
+from mssgw.smime.keys import files as keyfiles
+from mssgw.smime.keys.certificates import Certificate, certificate
+from mssgw.smime.trial import require_works
 from mssgw.store import Reader, Store, identities
-from mssgw.store.identities import Identity, IdentityId, Kind, State
+from mssgw.store.identities import Fault, Identity, IdentityId, Kind, State
+from mssgw.trust import Trust
 
 app = Family(help="Keys and certificates of accounts.", no_args_is_help=True)
 
@@ -50,6 +53,7 @@ _Algorithm = Annotated[enrolment.Algorithm, typer.Option(help="The new key.")]
 _Passphrase = Annotated[
     Path | None, typer.Option("--passphrase-file", metavar="FILE", help="What opens an encrypted key; asked for otherwise.")
 ]
+_PinStdin = Annotated[bool, typer.Option("--pin-stdin", help="Read the PIN from the first line of standard input.")]
 DAYS = 60  # before its end a certificate is expiring
 
 
@@ -68,6 +72,7 @@ def add(
     token: Annotated[
         str | None, typer.Option(metavar="pkcs11:…", help="Where the key is: pkcs11:token=LABEL;object=NAME[?module-path=…&pin-source=…].")
     ] = None,
+    pin_stdin: _PinStdin = False,
     kind: _Kind = None,
     retired: Annotated[bool, typer.Option("--retired", help="A key of the past, which only opens old mail.")] = False,
     json: Json = False,
@@ -75,23 +80,43 @@ def add(
     """Take in a key with its certificate, or the certificate of a request."""
     settings = loaded(config)
     with _sentences():
-        read = _files(given, passphrase_file)
+        read, place = _files(given, passphrase_file), None
         if token is not None:
-            _ = place_of(_reference(token), settings.smime)
-        found = with_store(settings, lambda opened: _add(opened, who, read, token, kind, retired=retired))
-    output(both(say("identity.added", number=found.id, address=str(found.address))), json=json, document=_described(found))
+            place = InToken.asked(token, settings.smime, pin_stdin=pin_stdin)
+        found, warned = with_store(settings, lambda opened: _add(opened, who, read, place, kind, retired=retired))
+    if warned:
+        warn(warned)
+    document = {**_described(found), "warning": warned and warned.en, "warning_fr": warned and warned.fr}
+    output(both(say("identity.added", number=found.id, address=str(found.address))), json=json, document=document)
 
 
-async def _add(opened: Store, who: Address, read: _Read, token: str | None, kind: Kind | None, *, retired: bool) -> Identity:
+async def _add(
+    opened: Store, who: Address, read: _Read, place: InToken | None, kind: Kind | None, *, retired: bool
+) -> tuple[Identity, Message | None]:
+    """What was taken in, and what its owner should know of it."""
     owner, now, by = await opened.read(lambda rx: Owner.of(rx, account_at(rx, who))), opened.clock.now(), _caller()
-    if token is None and not read.private:
-        return await opened.write(lambda tx: enrolment.completed(tx, owner, read.certificates, now, by, kind=kind))
-    if token is not None:
-        new = enrolment.in_token(owner, read.certificates, token, now, kind=kind, retired=retired)
+    certificates = keyfiles.holder_first(read.certificates, now)
+    if place is None and not read.private:
+        warned = await _judged(opened, certificates[0], kind or Kind.BOTH, now)
+        return await opened.write(lambda tx: enrolment.completed(tx, owner, certificates, now, by, kind=kind)), warned
+    if place is not None:
+        new = enrolment.in_token(owner, certificates, place.reference, now, kind=kind, retired=retired)
+        await asyncio.to_thread(place.use, certificates[0], require_works)
     else:
-        new = enrolment.from_files(owner, read.certificates, read.private, now, kind=kind, retired=retired)
+        new = enrolment.from_files(owner, certificates, read.private, now, kind=kind, retired=retired)
+    warned = None if retired or new.issued is None else await _judged(opened, certificate(new.issued.der), new.kind, now)
     await opened.require_key(owner.account.address.domain)
-    return await opened.write(lambda tx: identities.add(tx, owner.account, new, by))
+    return await opened.write(lambda tx: identities.add(tx, owner.account, new, by)), warned
+
+
+async def _judged(opened: Store, own: Certificate, kind: Kind, now: datetime) -> Message | None:
+    """As a worker judges it, with the revocation lists that the node keeps on disk. Raises NotTakenIn."""
+    try:
+        trust = Trust.of(opened.config, opened.clock)
+    except ConfigError as error:  # `config check` reports it; a key may be taken in before the authorities are there
+        return message("identity.not-judged", subject=own.name, why=located(*error.problems[0]))
+    await trust.feed.load(trust.validator)
+    return enrolment.require_path(own, kind, trust.validate, now)
 
 
 @app.command("list")
@@ -168,14 +193,35 @@ def _requested(found: Identity, out: Path | None, json: bool) -> None:
 
 
 @app.command()
-def renew(number: _Number, config: ConfigFile, algorithm: _Algorithm = "rsa-2048", out: _Out = None, json: Json = False) -> None:
-    """Request the next certificate, with a new key. The old one stays in use until the new one is added, and both overlap."""
+def renew(
+    number: _Number,
+    config: ConfigFile,
+    algorithm: _Algorithm = "rsa-2048",
+    pin_stdin: _PinStdin = False,
+    out: _Out = None,
+    json: Json = False,
+) -> None:
+    """Request the next certificate: with a new key, or, of a token or card, for the key in it. Both certificates overlap."""
+    settings = loaded(config)
     with _sentences():
         before = reading(config, lambda rx: identities.by_number(rx, IdentityId(number)))
-        if before.token:
-            raise failure(say("identity.in-token", number=number), fault="token")
-        found = with_store(loaded(config), lambda opened: _request(opened, before.address, before.kind, algorithm))
+        own = readable(before)
+        if before.token is None:
+            found = with_store(settings, lambda opened: _request(opened, before.address, before.kind, algorithm))
+        elif own is None or before.fault:
+            raise failure(
+                say("identity.not-renewed", number=number, why=(why_unusable(before) or Fault.CERTIFICATE).message), fault="token"
+            )
+        else:
+            place = InToken.asked(before.token, settings.smime, pin_stdin=pin_stdin)
+            found = with_store(settings, lambda opened: _request_again(opened, before, own, place))
     _requested(found, out, json)
+
+
+async def _request_again(opened: Store, before: Identity, own: Certificate, place: InToken) -> Identity:
+    owner = await opened.read(lambda rx: Owner.of(rx, account_at(rx, before.address)))
+    new = await asyncio.to_thread(place.use, own, lambda who: enrolment.requested_again(owner, before.kind, who, place.reference))
+    return await opened.write(lambda tx: identities.add(tx, owner.account, new, _caller()))
 
 
 @app.command()
@@ -190,10 +236,10 @@ def retire(number: _Number, config: ConfigFile, json: Json = False) -> None:
 def unlock(
     who: _Who,
     config: ConfigFile,
-    pin_stdin: Annotated[bool, typer.Option("--pin-stdin", help="Read the PIN from the first line of standard input.")] = False,
+    pin_stdin: _PinStdin = False,
     json: Json = False,
 ) -> None:
-    """Give the PIN of a person's card or token to the running node, for as long as the card stays in."""
+    """Give the PIN of a person's card or token to the running node, for as long as the card stays in. It is asked for when it is needed."""
     settings = loaded(config)
     found = with_store(settings, lambda opened: opened.read(lambda rx: identities.of_account(rx, account_at(rx, who).id)))
     references = [
@@ -203,16 +249,24 @@ def unlock(
     ]
     if not references:
         raise failure(say("identity.no-token", address=str(who)), fault="token")
-    done = 0
+    tokens = {}
     for token, reference in {TokenReference.parse(one).name: one for one in references}.items():  # one PIN opens all keys of it
-        pin = sys.stdin.readline().rstrip("\r\n") if pin_stdin else hidden(say("identity.ask-pin", token=token), "--pin-stdin")
-        try:
-            done = node_unlock(settings.node.data, reference, pin)
-        except KeyUnavailable as error:
-            raise failure(error.message, fault="token", detail=error.detail) from error
-        if not done:
+        found_now = sessions(settings.node.data, reference)
+        if not found_now.workers:
             raise failure(say("identity.no-node"), fault="no-node")
-    output(both(say("identity.unlocked", address=str(who))), json=json, document={"address": str(who), "workers": done})
+        if found_now.unlocked < found_now.workers:  # else no PIN is asked for, and none can be wrong
+            found_now = node_unlock(settings.node.data, reference, asked_pin(token, pin_stdin=pin_stdin))
+        tokens[token] = found_now
+    document = {
+        "address": str(who),
+        "workers": min(one.unlocked for one in tokens.values()),
+        "tokens": [{"token": token, **asdict(one)} for token, one in tokens.items()],
+    }
+    if short := {token: one for token, one in tokens.items() if one.unlocked < one.workers}:
+        fault = "half-unlocked" if any(one.unlocked for one in tokens.values()) else "token"
+        detail = "; ".join(f"{token}: {one.refused}" for token, one in short.items())
+        raise failure(*(one.said(token) for token, one in short.items()), fault=fault, detail=detail, known=document)
+    output(both(say("identity.unlocked", address=str(who))), json=json, document=document)
 
 
 @app.command("import")
@@ -248,8 +302,11 @@ async def _import(opened: Store, place: Path, passphrase_file: Path | None) -> l
             read = _files(group, passphrase_file, ask=False)
             owner = await opened.read(partial(_owner, certificates=read.certificates))
             result["address"] = str(owner)
-            retired = all(one.not_after < opened.clock.now() for one in read.certificates[:1])
-            result["identity"] = (await _add(opened, owner, read, None, None, retired=retired)).id
+            retired = keyfiles.holder_first(read.certificates, opened.clock.now())[0].not_after < opened.clock.now()
+            added, warned = await _add(opened, owner, read, None, None, retired=retired)
+            result["identity"] = added.id
+            if warned:
+                warn(at(result["file"], warned))
         except MailError as error:
             known = None if isinstance(error, KeyFileError) else await opened.read(partial(_known, certificates=read.certificates))
             result |= {"identity": known} if known else {"reason": error.message, "fault": _fault(error)}
@@ -274,7 +331,7 @@ def _known(rx: Reader, certificates: tuple[Certificate, ...]) -> int | None:
     return next((held.id for held in identities.list_all(rx) for one in certificates if held.der == one.der), None)
 
 
-# --- files, tokens --------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------------------------------
 
 
 def _files(given: list[Path] | tuple[Path, ...], passphrase_file: Path | None, *, ask: bool = True) -> _Read:
@@ -294,13 +351,6 @@ def _files(given: list[Path] | tuple[Path, ...], passphrase_file: Path | None, *
     if not certificates:
         raise KeyFileError(FileProblem.NO_CERTIFICATE).at(given[0])
     return _Read(certificates, tuple(key for one in found for key in one.keys))
-
-
-def _reference(text: str) -> TokenReference:
-    try:
-        return TokenReference.parse(text)
-    except Mistake as error:
-        raise WrongUse(message("at", place=text, what=error.message), "--token") from error
 
 
 # --- sentences ------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from mssgw.cli.config import loaded
 from mssgw.cli.frame import ConfigFile, Family, Json, at, both, failure, output, say
 from mssgw.cli.opened import with_store, writing
 from mssgw.core.address import Address
+from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.flow.lookup import Learned, Lookup
 from mssgw.flow.recipients import View, views
@@ -97,7 +98,7 @@ def forget(who: _Who, config: ConfigFile, json: Json = False) -> None:
 def _readable(path: Path) -> Certificate:
     """The one certificate of a file that can be encrypted to."""
     try:
-        own = fitness.readers(files.certificates(path))[0]
+        own = fitness.readers(files.certificates(path, SystemClock().now()))[0]
         own.require_encryption_use()
     except KeyFileError as error:
         raise failure(at(error.place or path, error.message), fault=f"file-{error.problem}") from error

@@ -222,7 +222,7 @@ def _to_file(body: Body, path: Path) -> None:
 def _readers(path: Path, now: datetime) -> list[tuple[Certificate, tuple[Doubt, ...]]]:
     """Whom to encrypt to: everybody in the file; a certificate that can't be is said with its file, of many."""
     try:
-        return [(one, fitness.doubts(one, "encrypt", now)) for one in fitness.readers(files.certificates(path))]
+        return [(one, fitness.doubts(one, "encrypt", now)) for one in fitness.readers(files.certificates(path, now))]
     except SmimeError as error:
         raise failure(at(path, _refusal(error)), fault=error.reason, detail=error.where) from error
 
@@ -231,7 +231,7 @@ def _identity(cert: Path | None, key: Path, passphrase: Path | None, chain: Path
     if str(key).startswith("pkcs11:"):
         raise failure(say("smime.token", name=key), fault="token")
     secret = passphrase.read_bytes().rstrip(b"\r\n") if passphrase else None
-    return files.identity(cert, key, secret, chain, weak=weak)
+    return files.identity(cert, key, SystemClock().now(), secret, chain, weak=weak)
 
 
 def _validator(anchors: Path) -> Validate:

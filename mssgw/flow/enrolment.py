@@ -20,18 +20,24 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mssgw.core.errors import NotAllowed
-from mssgw.core.texts import message
+from mssgw.core.errors import Deferred, NotAllowed, NotTrusted
+from mssgw.core.texts import Message, message
 from mssgw.flow.binding import is_of, national_id
+from mssgw.pki import der
+from mssgw.pki.judgement import Purpose, Validate
 from mssgw.smime import fitness
+from mssgw.smime.cms.signed import Signer
 from mssgw.smime.errors import SmimeError
 from mssgw.smime.keys import files as keyfiles
 from mssgw.smime.keys.certificates import Certificate
 from mssgw.smime.keys.key import Identity, SoftKey, require_pair
+from mssgw.smime.wire.algorithms import Signature, SignatureKind, identifier
 from mssgw.store import Reader, Transaction, accounts, identities
 from mssgw.store.accounts import Account
 from mssgw.store.identities import Issued, Kind, NewIdentity, State
+from mssgw.trust.faults import Fault, fault_of
 
+_BIT_STRING = 0x03
 Algorithm = Literal["rsa-2048", "rsa-3072", "p256", "p384"]
 _MAKE: dict[str, Any] = {
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
@@ -47,6 +53,8 @@ class Why(enum.StrEnum):
     EXPIRED = "expired"
     ADDRESS = "address"
     NO_KEY = "no-key"
+    LOST = "lost-key"  # its request is here, and the key of the request can't be used any more
+    REVOKED = "revoked"
 
 
 class NotTakenIn(NotAllowed):
@@ -85,7 +93,7 @@ def from_files(
 def in_token(
     owner: Owner, certificates: Sequence[Certificate], reference: str, now: datetime, *, kind: Kind | None, retired: bool
 ) -> NewIdentity:
-    """A certificate whose key is in a token. Raises NotTakenIn."""
+    """A certificate whose key is in a token, the holder's first; the key was tried (`smime.trial`). Raises NotTakenIn."""
     own = certificates[0]
     fits = _kind(own, now, kind, retired=retired)
     _require_owner(owner, own)
@@ -99,6 +107,8 @@ def completed(
     for own in certificates:
         for request in identities.of_key(tx, _public(own)):
             if request.state is State.REQUESTED and request.account == owner.account.id:
+                if request.fault:
+                    raise NotTakenIn(Why.LOST, subject=own.name, number=str(request.id))
                 fits = _kind(own, now, kind, retired=False)
                 _require_owner(owner, own)
                 return identities.complete(tx, request, _issued(own, certificates), fits, who)
@@ -108,6 +118,36 @@ def completed(
 def requested(owner: Owner, kind: Kind, algorithm: Algorithm) -> NewIdentity:
     """A new key, and a request for its certificate with the account's name, national number and address. Blocks."""
     key = _MAKE[algorithm]()
+    asked = _request(owner, kind, key, elliptic=isinstance(key, ec.EllipticCurvePrivateKey))
+    octets = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = hashlib.sha256(keyfiles.spki(key.public_key())).digest()
+    return NewIdentity(kind, public, octets, csr=asked.public_bytes(serialization.Encoding.DER))
+
+
+def requested_again(owner: Owner, kind: Kind, who: Identity, reference: str) -> NewIdentity:
+    """A request for the next certificate of a key that stays in its token, signed by that key (RFC 2986 4.2). Blocks.
+
+    Raises KeyUnavailable: the token does not answer; SmimeError: its certificate does not let it sign.
+    """
+    own, scheme = who.certificate, Signer(who).scheme
+    public = keyfiles.spki(own.public_key)
+    made = _request(owner, kind, ec.generate_private_key(ec.SECP256R1()), elliptic=isinstance(own.public_key, ec.EllipticCurvePublicKey))
+    octets = made.tbs_certrequest_bytes
+    version, subject, _, attributes = (octets[one[1] : one[3]] for one in der.inside(octets, der.whole(octets), der.SEQUENCE, 4, 4))
+    asked = der.sequence(version, subject, public, attributes)  # what was asked with a key that is thrown away, for this one
+    csr = der.sequence(asked, _signed_with(scheme), der.tlv(_BIT_STRING, b"\0", who.key.sign(asked, scheme)))
+    return NewIdentity(kind, hashlib.sha256(public).digest(), token=reference, csr=csr)
+
+
+def _signed_with(scheme: Signature) -> bytes:
+    """The AlgorithmIdentifier of a signature outside CMS, where that of RSA names the hash as well (RFC 8017 A.2.4)."""
+    if scheme.kind is not SignatureKind.RSA_V15:
+        return scheme.identifier
+    number = {"sha256": 11, "sha384": 12, "sha512": 13}[scheme.digest.name]
+    return identifier(der.oid(f"1.2.840.113549.1.1.{number}"), der.NULL)
+
+
+def _request(owner: Owner, kind: Kind, key: Any, *, elliptic: bool) -> x509.CertificateSigningRequest:
     account = owner.account
     name = [x509.NameAttribute(NameOID.COMMON_NAME, (account.display_name or str(account.address))[:64])]
     if account.rpps:
@@ -115,14 +155,27 @@ def requested(owner: Owner, kind: Kind, algorithm: Algorithm) -> NewIdentity:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(name))
     if account.address.ascii:  # the authority adds another form (RFC 9598) itself
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(str(account.address))]), critical=False)
-    asked = (
-        builder.add_extension(_usage(kind, elliptic=isinstance(key, ec.EllipticCurvePrivateKey)), critical=True)
+    return (
+        builder.add_extension(_usage(kind, elliptic=elliptic), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    octets = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    public = hashlib.sha256(keyfiles.spki(key.public_key())).digest()
-    return NewIdentity(kind, public, octets, csr=asked.public_bytes(serialization.Encoding.DER))
+
+
+def require_path(own: Certificate, kind: Kind, validate: Validate, now: datetime) -> Message | None:
+    """Whether others will trust a certificate, by the authorities and revocation lists of this node; what to warn of, when they may not.
+
+    Another authority's certificate is taken in: a house may have its own. Raises NotTakenIn for a revoked one.
+    """
+    try:
+        validate(own.der, Purpose.MAIL_ENCRYPT if kind is Kind.ENCRYPTION else Purpose.MAIL_SIGN, now)
+    except NotTrusted as error:
+        if fault_of(error) is Fault.REVOKED:
+            raise NotTakenIn(Why.REVOKED, subject=own.name) from error
+        return message("identity.not-trusted", subject=own.name, why=error.message)
+    except Deferred as error:
+        return message("identity.not-judged", subject=own.name, why=error.message)
+    return None
 
 
 def pem_of(csr: bytes) -> str:

@@ -26,6 +26,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from mssgw.node.pulse import READY
@@ -211,7 +212,8 @@ def serve(path: Path) -> int:
     metrics_dir.mkdir(mode=0o700, exist_ok=True)
     for stale in metrics_dir.glob("*.db"):
         stale.unlink()
-    return Parent(node.get("workers", 1), lambda *fds: _work(path, *fds), metrics_dir=metrics_dir, held=(lock,)).run()
+    pins = os.memfd_create("mssgw-pins")  # of unlocked tokens, for workers started later: memory alone, which ends with the node
+    return Parent(node.get("workers", 1), partial(_work, path, pins), metrics_dir=metrics_dir, held=(lock,)).run()
 
 
 def _holder(lock: int) -> str:
@@ -263,7 +265,7 @@ def _prepare(path: Path) -> None:
     prepare(path)
 
 
-def _work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:
+def _work(path: Path, pins: int, index: int, heartbeat: int, lifeline: int) -> None:
     from mssgw.node.worker import work
 
-    work(path, index, heartbeat, lifeline)
+    work(path, index, heartbeat, lifeline, pins)

@@ -32,7 +32,7 @@ def require_ready(config: Config) -> None:
     """Raises ConfigError with every mistake."""
     problems: list[Problem] = [("node.data", sentence) for sentence in owner.problems(config.node.data)]
     problems += [*_secrets(config), *_pairs(config), *_directories(config), *_tokens(config)]
-    for check in (lambda: seals(config), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
+    for check in (lambda: seals(config, SystemClock().now()), lambda: Trust.of(config, SystemClock()), lambda: directories(config.ldap)):
         try:
             check()
         except ConfigError as error:
@@ -54,7 +54,7 @@ def _directories(config: Config) -> Iterator[Problem]:
         except OSError as error:
             yield "smime.recipients", message("at", place=config.smime.recipients, what=owner.of_public(error, config.smime.recipients))
     if config.smime.identities:
-        yield from (("smime.identities", sentence) for sentence in identity_problems(config.smime.identities))
+        yield from (("smime.identities", sentence) for sentence in identity_problems(config.smime.identities, SystemClock().now()))
 
 
 def _tokens(config: Config) -> Iterator[Problem]:
@@ -95,7 +95,7 @@ def _pairs(config: Config) -> Iterator[Problem]:
 def seals_with_files(config: Config) -> Iterator[tuple[str, Domain, Identity]]:
     """Each pair of certificate and key that can be compared without a token, with its path. `seals` reports unreadable files."""
     try:
-        found = seals(config)
+        found = seals(config, SystemClock().now())
     except ConfigError:
         return
     for index, domain in enumerate(config.domain):

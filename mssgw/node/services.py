@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from mssgw import relay
@@ -38,6 +38,7 @@ from mssgw.smime.directories.binding import ask_all
 from mssgw.smime.directories.files import CertificateFiles, Unread, identities
 from mssgw.smime.directories.ldap import LdapDirectory, directories
 from mssgw.smime.errors import Reason, SmimeError
+from mssgw.smime.keys.files import holder_first
 from mssgw.store import Store
 from mssgw.trust import Step, Trust
 
@@ -62,7 +63,8 @@ class Services:
         files = CertificateFiles(config.smime.recipients) if config.smime.recipients else None
         learned, ldap = Learned(store), directories(config.ldap)
         stored = StoreKeys(store, config.smime)
-        sealing, of_files = seals(config), await asyncio.to_thread(persons, config)
+        now = clock.now()
+        sealing, of_files = seals(config, now), await asyncio.to_thread(persons, config, now)
         protection = Protection.of(
             config,
             clock,
@@ -83,7 +85,7 @@ class Services:
             sender(config, store, clock, trust) if config.relay else None,
             learned,
             stored,
-            Watch(config, store, clock, trust.validate, partial(own_certificates, config, sealing, of_files)),
+            Watch(config, store, clock, trust.validate, partial(own_certificates, config, sealing, of_files, clock)),
             ldap,
         )
 
@@ -109,7 +111,7 @@ def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:
     return Sender(config, store, clock, carrier, Reports(config, store, clock, LocalDelivery(config, store)), trust.require_listed)
 
 
-def seals(config: Config) -> dict[Domain, Identity]:
+def seals(config: Config, now: datetime) -> dict[Domain, Identity]:
     """The organisations' certificates and keys. Raises ConfigError."""
     found: dict[Domain, Identity] = {}
     problems: list[Problem] = []
@@ -117,9 +119,10 @@ def seals(config: Config) -> dict[Domain, Identity]:
         if domain.certificate and domain.key:
             try:
                 certificates = load_certificates(domain.certificate.read_bytes())
-                seal = identity(certificates, key_at(domain.key, certificates[0], config.smime))
+                own = holder_first(certificates, now)[0]
+                seal = identity(certificates, key_at(domain.key, own, config.smime), now)
                 if domain.sign != "never":
-                    _require_signer(seal, pss=config.smime.pss)
+                    _require_signer(seal, now, pss=config.smime.pss)
                 found[domain.name] = seal
             except (OSError, SmimeError) as error:
                 what = owner.of_public(error, domain.certificate) if isinstance(error, OSError) else message("words", words=str(error))
@@ -129,14 +132,16 @@ def seals(config: Config) -> dict[Domain, Identity]:
     return found
 
 
-def own_certificates(config: Config, sealing: Mapping[Domain, Identity], of_files: Sequence[Identity | Unread]) -> list[Own | Broken]:
+def own_certificates(
+    config: Config, sealing: Mapping[Domain, Identity], of_files: Sequence[Identity | Unread], clock: Clock
+) -> list[Own | Broken]:
     """What is watched beside the identities in the store. What can't be read is reported by those who use it."""
     shown = [table.certificate for table in (config.relay, config.clients) if table]
     shown += [domain.tls_certificate for domain in config.domain if domain.tls_certificate]
     found = [Own("seal", one.certificate) for one in sealing.values()]
     for path in shown:
         with suppress(OSError, SmimeError):
-            found.append(Own("tls", load_certificates(path.read_bytes())[0]))
+            found.append(Own("tls", holder_first(load_certificates(path.read_bytes()), clock.now())[0]))
     for one in of_files:
         if isinstance(one, Identity):
             with suppress(SmimeError):
@@ -149,15 +154,15 @@ def _only(owners: frozenset[str] | None) -> Address | None:
     return Address.parse(next(iter(owners))) if owners else None
 
 
-def _require_signer(seal: Identity, *, pss: bool) -> None:
+def _require_signer(seal: Identity, now: datetime, *, pss: bool) -> None:
     """Finds a seal that readers would refuse before any mail is signed with it. Raises SmimeError."""
     Signer(seal, pss=pss)
-    for doubt in fitness.doubts(seal.certificate, "sign", datetime.now(UTC)):
+    for doubt in fitness.doubts(seal.certificate, "sign", now):
         if doubt.word == "purpose":
             raise SmimeError(Reason.USAGE, f"made for {doubt.facts['purposes']}, not for mail (emailProtection)")
         if doubt.word == "authority":
             raise SmimeError(Reason.USAGE, "an authority's certificate, not a service's")
 
 
-def persons(config: Config) -> tuple[Identity | Unread, ...]:
-    return tuple(identities(config.smime.identities)) if config.smime.identities else ()
+def persons(config: Config, now: datetime) -> tuple[Identity | Unread, ...]:
+    return tuple(identities(config.smime.identities, now)) if config.smime.identities else ()

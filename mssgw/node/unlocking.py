@@ -1,21 +1,26 @@
-"""Unlocking persons' tokens: a PIN goes from the person to each worker, once, and is kept nowhere.
+"""Unlocking persons' tokens: a PIN goes from the person to each worker, once, and stays in the node's memory alone.
 
 Each worker listens on a socket of the owner of `node.data` (data/run/unlock-PID.sock, nobody else may enter the directory) and
-logs in to the token with what it gets; the session lives in its token's process until the card is pulled or the node stops. A
-PIN that one worker's login refused is not tried by the next: cards count.
+logs in to the token with what it gets; the session lives in its token's process until the card is pulled or the node stops.
+Cards count wrong PINs, so none is tried in vain: a worker with a session is not logged in again, a PIN that one worker's login
+refused is not tried by the next, and one that is not the PIN of the sessions that there are is not tried at all. A worker that is
+started later logs in with what the parent's memory holds (`pins`).
 
-    one line of JSON in     {"token": "pkcs11:token=…;object=…", "pin": "…"}
-    one line of JSON out    {"refused": "", "lock": null}      or why not, and the `Lock` of the token
+    one line of JSON in     {"token": "pkcs11:token=…;object=…", "pin": "…"}        pin null: only whether there is a session
+    one line of JSON out    {"session": true, "refused": "", "lock": null}      or why not, and the `Lock` of the token
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +28,11 @@ import msgspec
 
 from mssgw.core.config.smime import Smime
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message
 from mssgw.core.tokens import TokenReference
+from mssgw.node.pins import Pins
 from mssgw.smime.errors import KeyUnavailable, Lock, TokenLocked
+from mssgw.smime.keys.tokens import Token, TokenPlace
 from mssgw.smime.places import place_of, token_at
 
 MAX_LINE: Final = 8192
@@ -36,21 +43,53 @@ _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str
-    pin: str
+    pin: str | None
 
 
 class _Answered(msgspec.Struct, frozen=True):
+    session: bool
+    refused: str = ""  # why it could not be unlocked, for the administrator; "" when nobody asked or it is
+    lock: Lock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of a token in a running node: in how many of its workers there is a session, and why not in the others."""
+
+    workers: int
+    unlocked: int
     refused: str = ""
     lock: Lock | None = None
+
+    def said(self, token: str) -> Message:
+        """To be said when it is not unlocked everywhere."""
+        if self.unlocked:
+            return message("identity.half-unlocked", token=token, unlocked=self.unlocked, workers=self.workers)
+        return message(f"identity.not-unlocked.{self.lock if self.lock in _TOLD else 'other'}", token=token)
 
 
 class Unlocking:
     """The worker's side."""
 
-    def __init__(self, data: Path, settings: Callable[[], Smime]) -> None:
-        self._directory, self._settings = data / "run", settings
+    def __init__(self, data: Path, settings: Callable[[], Smime], pins: Pins) -> None:
+        self._directory, self._settings, self._pins = data / "run", settings, pins
         self._name = f"unlock-{os.getpid()}.sock"
         self._server: asyncio.Server | None = None
+
+    async def restore(self) -> None:
+        """The sessions of the worker whose place this one takes. What takes longer than a card does goes on beside the rest."""
+        waiting = [asyncio.ensure_future(asyncio.to_thread(self._again, place, pin)) for place, pin in self._pins.known()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=PATIENCE)
+
+    def _again(self, place: TokenPlace, pin: str) -> None:
+        with self._pins.trying():
+            if self._pins.of(place) != pin:
+                return  # another worker found meanwhile that it is over
+            try:
+                token_at(place).unlock(pin, partial(self._pins.forget, place))
+            except KeyUnavailable:  # logged; the owner is told when their mail waits
+                self._pins.forget(place)
 
     async def start(self) -> None:
         """Raises OSError."""
@@ -70,7 +109,7 @@ class Unlocking:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                answer = await self._unlocked(await reader.readline(), writer)
+                answer = await self._answer(await reader.readline(), writer)
                 writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
         except (OSError, ValueError, TimeoutError):
@@ -78,40 +117,75 @@ class Unlocking:
         finally:
             writer.close()
 
-    async def _unlocked(self, line: bytes, writer: asyncio.StreamWriter) -> _Answered:
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> _Answered:
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         if _CREDENTIALS.unpack(peer)[1] not in (0, os.geteuid()):
-            return _Answered("not allowed")
+            return _Answered(session=False, refused="not allowed")
         try:
             asked = msgspec.json.decode(line, type=_Asked)
-            token = token_at(place_of(TokenReference.parse(asked.token), self._settings()))
-            await asyncio.to_thread(token.unlock, asked.pin)
-        except KeyUnavailable as error:
-            return _Answered(error.detail or error.reply.text, error.lock if isinstance(error, TokenLocked) else None)
-        except (ConfigError, ValueError, msgspec.MsgspecError) as error:
-            return _Answered("unreadable" if isinstance(error, msgspec.MsgspecError) else str(error))
-        return _Answered()
+            place = place_of(TokenReference.parse(asked.token), self._settings())
+            return await asyncio.to_thread(self._now, place, asked.pin)
+        except msgspec.MsgspecError:
+            return _Answered(session=False, refused="unreadable")
+        except (ConfigError, ValueError) as error:
+            return _Answered(session=False, refused=str(error))
+
+    def _now(self, place: TokenPlace, pin: str | None) -> _Answered:
+        token = token_at(place)
+        if pin is None:
+            return _Answered(session=_has_session(token))
+        with self._pins.trying():
+            if _has_session(token):
+                return _Answered(session=True)
+            if (known := self._pins.of(place)) is not None and not hmac.compare_digest(known.encode(), pin.encode()):
+                return _Answered(session=False, refused="not the PIN that its other sessions were opened with; it was not tried")
+            try:
+                token.unlock(pin, partial(self._pins.forget, place))
+            except KeyUnavailable as error:
+                return _Answered(
+                    session=False,
+                    refused=error.detail or error.reply.text,
+                    lock=error.lock if isinstance(error, TokenLocked) else None,
+                )
+            self._pins.keep(place, pin)
+            return _Answered(session=True)
 
 
-def unlock(data: Path, reference: str, pin: str) -> int:
-    """Unlock a token in every worker of the running node; in how many. Raises KeyUnavailable: one could not, and none after it tried."""
-    done, directory = 0, data / "run"
-    if not directory.is_dir():
-        return 0
-    with _entered(directory) as place:
-        for path in sorted(place.glob("unlock-*.sock")):
-            answer = _asked(path, msgspec.json.encode(_Asked(reference, pin)) + b"\n")
-            if answer is None:
-                continue
-            if answer.refused:
-                told = answer.lock if answer.lock in _TOLD else "other"
-                said = message(f"identity.not-unlocked.{told}", token=TokenReference.parse(reference).name)
-                raise KeyUnavailable(detail=answer.refused, message=said)
-            done += 1
-    return done
+def _has_session(token: Token) -> bool:
+    try:
+        token.require_session()
+    except KeyUnavailable:
+        return False
+    return True
 
 
-def _asked(path: Path, line: bytes) -> _Answered | None:
+def sessions(data: Path, reference: str) -> Outcome:
+    """Where a token is unlocked now. No PIN is tried."""
+    answers = [answer for place in _workers(data) if (answer := _asked(place, _Asked(reference, None)))]
+    return Outcome(len(answers), sum(one.session for one in answers), next((one.refused for one in answers if one.refused), ""))
+
+
+def unlock(data: Path, reference: str, pin: str) -> Outcome:
+    """Unlock a token in every worker of the running node. The first refusal ends it, unless another worker's login took the PIN before."""
+    workers = unlocked = 0
+    why = _Answered(session=False)
+    for place in _workers(data):
+        answer = _asked(place, _Asked(reference, pin if unlocked or not why.refused else None))
+        if answer is None:
+            continue
+        workers, unlocked = workers + 1, unlocked + answer.session
+        why = why if why.refused else answer
+    return Outcome(workers, unlocked, why.refused, why.lock)
+
+
+def _workers(data: Path) -> Iterator[Path]:
+    directory = data / "run"
+    if directory.is_dir():
+        with _entered(directory) as place:
+            yield from sorted(place.glob("unlock-*.sock"))
+
+
+def _asked(path: Path, asked: _Asked) -> _Answered | None:
     """None when nobody listens there any more."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(PATIENCE)
@@ -121,11 +195,11 @@ def _asked(path: Path, line: bytes) -> _Answered | None:
             path.unlink(missing_ok=True)
             return None
         try:
-            client.sendall(line)
+            client.sendall(msgspec.json.encode(asked) + b"\n")
             with client.makefile("rb") as answer:
                 return msgspec.json.decode(answer.readline(MAX_LINE), type=_Answered)
         except (OSError, msgspec.MsgspecError) as error:
-            return _Answered(f"the worker does not answer: {error}")
+            return _Answered(session=False, refused=f"the worker does not answer: {error}")
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
 from mssgw.node.health import Health
+from mssgw.node.pins import Pins
 from mssgw.node.pulse import ALIVE, READY
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
@@ -59,12 +60,12 @@ def prepare(path: Path) -> None:
         raise SystemExit(1) from error
 
 
-def work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:
-    """One worker, from start to end."""
+def work(path: Path, index: int, heartbeat: int, lifeline: int, pins: int) -> None:
+    """One worker, from start to end. `pins`: the parent's memory (`node.pins`)."""
     config = load(path)
     localtime.use(config.node.timezone)
     observe.configure(config.node.log_level, config.node.log_format)
-    worker = Worker(path, config, index, heartbeat, lifeline)
+    worker = Worker(path, config, index, heartbeat, lifeline, pins)
     try:
         import uvloop
     except ImportError:
@@ -74,9 +75,9 @@ def work(path: Path, index: int, heartbeat: int, lifeline: int) -> None:
 
 
 class Worker:
-    def __init__(self, path: Path, config: Config, index: int, heartbeat: int, lifeline: int) -> None:
+    def __init__(self, path: Path, config: Config, index: int, heartbeat: int, lifeline: int, pins: int) -> None:
         self.path, self.config, self.index = path, config, index
-        self.heartbeat, self.lifeline = heartbeat, lifeline
+        self.heartbeat, self.lifeline, self.pins = heartbeat, lifeline, pins
         self.clock = SystemClock()
         self.stopping = asyncio.Event()
         self.services: Services
@@ -96,8 +97,9 @@ class Worker:
             stack.push_async_callback(self._stop_background)
             passwords = Passwords(self.config.clients.password_cache_seconds if self.config.clients else 0)
             stack.callback(passwords.close)
+            unlocking = Unlocking(self.config.node.data, lambda: self.services.config.smime, Pins(self.pins))
+            await unlocking.restore()
             await self._listen(stack, opened, passwords)
-            unlocking = Unlocking(self.config.node.data, lambda: self.services.config.smime)
             await unlocking.start()
             stack.push_async_callback(unlocking.stop)
             loop.add_signal_handler(signal.SIGHUP, self._reload, opened)

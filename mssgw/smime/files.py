@@ -41,28 +41,30 @@ def material(path: Path, passphrase: bytes | None = None) -> Material:
         raise error.at(path) from error
 
 
-def certificates(path: Path, passphrase: bytes | None = None) -> tuple[Certificate, ...]:
-    """Certificates of a file, the holder's first. Raises KeyFileError, OSError."""
+def certificates(path: Path, now: datetime, passphrase: bytes | None = None) -> tuple[Certificate, ...]:
+    """Certificates of a file, the holder's that is valid at `now` first. Raises KeyFileError, OSError."""
     found = material(path, passphrase)
     try:
-        return found.require_certificates()
+        return keyfiles.holder_first(found.require_certificates(), now)
     except KeyFileError as error:
         raise error.at(path) from error
 
 
-def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chain: Path | None = None, *, weak: bool = False) -> Identity:
-    """The private key in a file with its certificate, which stands in `cert`, in `chain` or beside the key.
+def identity(
+    cert: Path | None, key: Path, now: datetime, passphrase: bytes | None = None, chain: Path | None = None, *, weak: bool = False
+) -> Identity:
+    """The private key in a file with its certificate that is valid at `now`, which stands in `cert`, in `chain` or beside the key.
 
     `weak`: a key too short for use today may still read old messages. Raises KeyFileError, OSError.
     """
     beside = material(key, passphrase)
-    given = [one for path in (cert, chain) if path for one in certificates(path, passphrase)]
+    given = [one for path in (cert, chain) if path for one in certificates(path, now, passphrase)]
     found = tuple(dict.fromkeys([*given, *beside.certificates]))
     try:
         if not found:
             raise beside.problem or KeyFileError(FileProblem.NO_CERTIFICATE)  # a PKCS#12 that could not be opened may hold it
         _ = beside.key
-        made = _paired(found, beside.keys)
+        made = _paired(found, beside.keys, now)
         if not weak:
             keys.require_pair(made)
     except KeyFileError as error:
@@ -70,8 +72,8 @@ def identity(cert: Path | None, key: Path, passphrase: bytes | None = None, chai
     return made
 
 
-def _paired(found: Sequence[Certificate], private: Sequence[Any]) -> Identity:
-    for own in keyfiles.valid_first(found):
+def _paired(found: Sequence[Certificate], private: Sequence[Any], now: datetime) -> Identity:
+    for own in keyfiles.valid_first(found, now):
         for one in private:
             if keyfiles.belongs(one, own):
                 return Identity(own, SoftKey(one), tuple(each for each in found if each != own and not each.self_issued))

@@ -16,11 +16,13 @@ from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.core.config import Config
 from mssgw.core.config.smime import Smime
+from mssgw.core.errors import Deferred, NotTrusted
 from mssgw.flow.binding import of_accounts
-from mssgw.flow.enrolment import Owner, from_files
+from mssgw.flow.enrolment import NotTakenIn, Owner, from_files, require_path
 from mssgw.flow.keyring import FileKeys, StoreKeys
 from mssgw.flow.protection import Protection, signed_by
 from mssgw.observe import PERSONAL_KEY_UNUSABLE
+from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.protocol import mime
 from mssgw.smime.directories import files
 from mssgw.smime.directories.binding import Binding, Bound
@@ -29,6 +31,8 @@ from mssgw.smime.opening import open_now
 from mssgw.smime.protecting import protect_now
 from mssgw.store import Store, accounts, identities
 from mssgw.store.identities import Identity, Kind, State
+from mssgw.trust import faults
+from mssgw.trust.faults import refusal
 from tests.conftest import TestClock
 from tests.flow.conftest import HERE, People, make_people
 from tests.smime.letters import letter
@@ -302,7 +306,34 @@ async def test_a_file_of_an_identity_that_can_not_be_read_is_not_one_that_is_not
         directory.mkdir()
         authority.issue("rsa", str(JEANNE)).write(directory, name)
         (directory / f"{name}.pem").write_text("garbage")
-        keys = FileKeys(files.identities(directory))
+        keys = FileKeys(files.identities(directory, NOW))
         assert [one.name for one in (await keys.at((JEANNE.key,))).signing(JEANNE.key).lost] == [f"{directory}/{name}.pem"]
         paul = f"paul.petit@{HERE}"  # a name that shows no owner: it may be his
         assert len((await keys.at((paul,))).signing(paul).lost) == (name == "her")
+
+
+def test_the_path_of_a_certificate_is_judged_before_it_is_taken_in(authority: Authority) -> None:
+    """By the authorities of this node, for what it will be used for. Revoked is refused, another authority is a warning."""
+    own = authority.issue("rsa", str(JEANNE)).certificate
+    asked: list[Purpose] = []
+
+    def judge(error: Exception | None):
+        def validate(octets: bytes, purpose: Purpose, moment: datetime) -> Evidence:
+            asked.append(purpose)
+            if error:
+                raise error
+            return authority.validate(octets, purpose, moment)
+
+        return validate
+
+    assert require_path(own, Kind.BOTH, judge(None), NOW) is None
+    assert require_path(own, Kind.ENCRYPTION, judge(None), NOW) is None
+    assert asked == [Purpose.MAIL_SIGN, Purpose.MAIL_ENCRYPT]
+    for error in (NotTrusted("Another authority"), Deferred("No fresh list")):
+        said = require_path(own, Kind.BOTH, judge(error), NOW)
+        assert said is not None
+        assert said.fr != said.en
+        assert own.name in said.en
+    with pytest.raises(NotTakenIn) as caught:
+        require_path(own, Kind.BOTH, judge(refusal(faults.Fault.REVOKED, subject="x", when="2026-11-01")), NOW)
+    assert caught.value.why == "revoked"

@@ -19,9 +19,11 @@ from mssgw.flow.enrolment import Owner, in_token
 from mssgw.flow.keyring import StoreKeys
 from mssgw.flow.resources import Resources
 from mssgw.flow.submission import Submission
-from mssgw.node.unlocking import Unlocking, unlock
+from mssgw.node.pins import Pins
+from mssgw.node.unlocking import Outcome, Unlocking, unlock
 from mssgw.smime import places
-from mssgw.smime.errors import KeyUnavailable, TokenLocked
+from mssgw.smime.errors import TokenLocked
+from mssgw.smime.keys.certificates import certificate
 from mssgw.smime.opening import open_now
 from mssgw.store import Store, accounts, audit, identities, queue
 from mssgw.store.accounts import Account, NewAccount
@@ -49,6 +51,13 @@ def tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for token in places._tokens.values():
         token.close()
     places._tokens.clear()
+
+
+@pytest.fixture
+def pins() -> Iterator[Pins]:
+    memory = os.memfd_create("pins")
+    yield Pins(memory)
+    os.close(memory)
 
 
 def util(*arguments: str) -> None:
@@ -113,17 +122,17 @@ async def signer_of(store: Store, trace: str) -> str:
 
 
 async def test_pulled_it_waits_and_back_it_goes(
-    sqlite_store: Store, sqlite_config, submission: Submission, three: dict[str, tuple[Account, Path]]
+    sqlite_store: Store, sqlite_config, submission: Submission, three: dict[str, tuple[Account, Path]], pins: Pins
 ) -> None:
     data = sqlite_config.node.data
-    workers = Unlocking(data, Smime)
+    workers = Unlocking(data, Smime, pins)
     await workers.start()
     try:
         for account, _ in three.values():  # nobody has given a PIN yet
             with pytest.raises(TokenLocked):
                 await send(submission, account)
         for name in NAMES:
-            assert await asyncio.to_thread(unlock, data, reference(name), f"{name}1234") == 1
+            assert await asyncio.to_thread(unlock, data, reference(name), f"{name}1234") == Outcome(1, 1)
         for name, (account, _) in three.items():
             trace = await send(submission, account)
             assert f"{name}@{HERE}" in str(account.address)
@@ -132,6 +141,8 @@ async def test_pulled_it_waits_and_back_it_goes(
             ]
             assert row.facts["signer_kind"] == "person"
             assert row.facts["signer"] == await signer_of(sqlite_store, trace)
+            (held,) = await sqlite_store.read(lambda rx, account=account: identities.of_account(rx, account.id))
+            assert row.facts["signer_serial"] == certificate(held.der).serial_hex
 
         jeanne, place = three["jeanne"]
         place.rename(place.parent.parent / "pulled")
@@ -145,29 +156,29 @@ async def test_pulled_it_waits_and_back_it_goes(
         (place.parent.parent / "pulled").rename(place)
         with pytest.raises(TokenLocked):  # the session is over: the PIN is needed again, and was kept nowhere
             await send(submission, jeanne)
-        with pytest.raises(KeyUnavailable):
-            await asyncio.to_thread(unlock, data, reference("jeanne"), "wrong-pin")
-        assert await asyncio.to_thread(unlock, data, reference("jeanne"), "jeanne1234") == 1
+        refused = await asyncio.to_thread(unlock, data, reference("jeanne"), "wrong-pin")
+        assert (refused.unlocked, "PinIncorrect" in refused.refused) == (0, True)
+        assert await asyncio.to_thread(unlock, data, reference("jeanne"), "jeanne1234") == Outcome(1, 1)
         assert await send(submission, jeanne)
     finally:
         await workers.stop()
 
 
-async def test_nobody_listens(sqlite_config) -> None:
+async def test_nobody_listens(sqlite_config, pins: Pins) -> None:
     """A worker that was killed leaves its socket: it counts as none, and goes."""
     data = sqlite_config.node.data
-    left = Unlocking(data, Smime)
+    left = Unlocking(data, Smime, pins)
     await left.start()
     assert left._server
     left._server.close()
     await left._server.wait_closed()
-    assert unlock(data, reference("jeanne"), "1234") == 0
+    assert unlock(data, reference("jeanne"), "1234") == Outcome(0, 0)
     assert not list((data / "run").iterdir())
 
 
-async def test_the_socket_is_its_owner_s_alone(sqlite_config) -> None:
+async def test_the_socket_is_its_owner_s_alone(sqlite_config, pins: Pins) -> None:
     data = sqlite_config.node.data
-    workers = Unlocking(data, Smime)
+    workers = Unlocking(data, Smime, pins)
     await workers.start()
     try:
         (path,) = (data / "run").iterdir()

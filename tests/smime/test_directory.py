@@ -11,6 +11,7 @@ from mssgw.smime.directories import files as directory
 from mssgw.smime.directories.binding import Binding, Bound
 from mssgw.smime.directories.files import CertificateFiles, Unread, file_problems, identities, identity_problems
 from mssgw.smime.keys.certificates import certificate
+from tests.smime.people import NOW
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
@@ -152,7 +153,7 @@ def test_identities_are_pairs(pki, tmp_path):
     person.write(tmp_path, "a.b@x.test")
     pki.person("c.d@x.test", given="C", surname="D", identifier="801234567895", key="p256").write(tmp_path, "c.d@x.test")
     (tmp_path / "c.d@x.test.key").unlink()
-    assert [one.certificate.der for one in identities(tmp_path)] == [person.der]
+    assert [one.certificate.der for one in identities(tmp_path, NOW)] == [person.der]
 
 
 def test_identities_that_can_not_be_used_are_named(pki, tmp_path):
@@ -161,16 +162,16 @@ def test_identities_that_can_not_be_used_are_named(pki, tmp_path):
     (tmp_path / "garbage.pem").write_bytes(GARBAGE)
     (tmp_path / "foreign.key").write_bytes((tmp_path / "good.key").read_bytes())
     (tmp_path / "keyless.key").write_text("hello")
-    found = [str(one) for one in identity_problems(tmp_path)]
+    found = [str(one) for one in identity_problems(tmp_path, NOW)]
     assert len(found) == 3
     for name in ("foreign.key", "garbage.pem", "keyless.key"):
         assert any(str(tmp_path / name) in sentence for sentence in found)
-    made = list(identities(tmp_path))  # keys are read when they are used; mail for them waits then
+    made = list(identities(tmp_path, NOW))  # keys are read when they are used; mail for them waits then
     assert [one.path.name for one in made if isinstance(one, Unread)] == ["garbage.pem"]
     assert len(made) == 4
 
 
 def test_a_directory_of_identities_that_is_missing_is_no_empty_one(tmp_path):
     with pytest.raises(ConfigError, match=r"smime\.identities: .*absent: there is no such file"):
-        list(identities(tmp_path / "absent"))
-    assert list(map(str, identity_problems(tmp_path / "absent"))) == [f"{tmp_path}/absent: there is no such file"]
+        list(identities(tmp_path / "absent", NOW))
+    assert list(map(str, identity_problems(tmp_path / "absent", NOW))) == [f"{tmp_path}/absent: there is no such file"]

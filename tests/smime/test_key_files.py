@@ -20,7 +20,7 @@ from mssgw.smime.keys import key as keys
 from mssgw.smime.keys.files import Material
 from tests.fuzz import examples
 from tests.material import OURS
-from tests.smime.people import ALICE, BOB, Authority, Person
+from tests.smime.people import ALICE, BOB, DAY, NOW, Authority, Person
 
 GNUPG = OURS / "crypto/notmuch-smime/key+cert.pem"
 
@@ -106,7 +106,7 @@ def test_pkcs12_in_pem_and_its_chain(shelf: Shelf) -> None:
         found = keyfiles.read(given_, b"secret")
         assert found.certificate == shelf.alice.certificate
         assert [one.der for one in found.chain] == [keys.load_certificates(shelf.authority.pem())[0].der]
-        assert keys.load_certificates(given_, b"secret")[0] == shelf.alice.certificate
+        assert keyfiles.holder_first(keys.load_certificates(given_, b"secret"), NOW)[0] == shelf.alice.certificate
 
 
 def test_pkcs12_in_ber(shelf: Shelf) -> None:
@@ -135,7 +135,7 @@ def test_bundles_in_any_order_with_text_between(shelf: Shelf) -> None:
         found = keyfiles.read(data)
         holds(found, shelf.alice)
         assert found.certificate == shelf.alice.certificate
-        assert found.require_certificates()[0] == shelf.alice.certificate
+        assert keyfiles.holder_first(found.require_certificates(), NOW)[0] == shelf.alice.certificate
 
 
 def test_certificates_of_every_shape(shelf: Shelf) -> None:
@@ -147,7 +147,7 @@ def test_certificates_of_every_shape(shelf: Shelf) -> None:
         ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem"),
         ("crl2pkcs7", "-nocrl", "-certfile", "ca.pem", "-certfile", "alice.pem", "-outform", "DER"),
     ):
-        assert keys.load_certificates(shelf.openssl(*arguments))[0] == shelf.alice.certificate
+        assert keyfiles.holder_first(keys.load_certificates(shelf.openssl(*arguments)), NOW)[0] == shelf.alice.certificate
 
 
 def test_key_and_certificate_of_gnupg_in_one_file() -> None:
@@ -155,7 +155,7 @@ def test_key_and_certificate_of_gnupg_in_one_file() -> None:
     found = keyfiles.read(GNUPG.read_bytes())
     assert found.certificate is not None
     assert found.key.key_size == 2048
-    keys.require_pair(keys.identity([found.certificate], keys.FileKey(Secret("file", str(GNUPG)))))
+    keys.require_pair(keys.identity([found.certificate], keys.FileKey(Secret("file", str(GNUPG))), NOW))
 
 
 @pytest.mark.parametrize(
@@ -290,3 +290,15 @@ def _samples(shelf: Shelf) -> list[bytes]:
             ),
         ]
     return shelf.samples  # type: ignore[attr-defined,no-any-return]
+
+
+def test_of_a_renewed_certificate_the_one_valid_at_the_moment_given_comes_first() -> None:
+    """Regression: the machine's date decided, whatever moment the caller judged."""
+    authority = Authority()
+    old = authority.issue("rsa", ALICE, start=NOW - 90 * DAY, end=NOW + 10 * DAY).certificate
+    new = authority.issue("rsa", ALICE, start=NOW + 5 * DAY, end=NOW + 400 * DAY).certificate
+    for days, expected in ((0, old), (20, new)):
+        for both in ((old, new), (new, old)):
+            assert keyfiles.valid_first(both, NOW + days * DAY)[0] == expected
+            assert keyfiles.holder_first(both, NOW + days * DAY)[0] == expected
+            assert keys.identity(both, keys.SoftKey(None), NOW + days * DAY).certificate == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mssgw.smime.directories.files import identity_problems, identity_remarks
-from tests.smime.people import ALICE, Authority, private
+from tests.smime.people import ALICE, NOW, Authority, private
 
 
 def test_each_unused_file_has_its_sentence(tmp_path: Path) -> None:
@@ -20,12 +20,12 @@ def test_each_unused_file_has_its_sentence(tmp_path: Path) -> None:
     assert len(said) == 3
     for name, words in (("alone.pem", "alone.key"), ("key.key", "key.pem"), ("her.p12", "mssgw identity import")):
         assert any(name in one and words in one for one in said), name
-    assert identity_problems(tmp_path) == []
+    assert identity_problems(tmp_path, NOW) == []
 
 
 def test_a_key_of_another_certificate_is_found_by_its_public_key(tmp_path: Path) -> None:
     who = Authority().issue("rsa", ALICE)
     who.key = private("rsa", 5)
     who.write(tmp_path, "mixed")
-    (problem,) = identity_problems(tmp_path)
+    (problem,) = identity_problems(tmp_path, NOW)
     assert "mixed.key" in problem.en

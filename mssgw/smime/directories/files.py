@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from mssgw.core.address import Address, AddressError
@@ -167,12 +168,12 @@ class Unread:
     why: Message
 
 
-def identities(directory: Path) -> Iterator[Identity | Unread]:
+def identities(directory: Path, now: datetime) -> Iterator[Identity | Unread]:
     """Every `NAME.pem` that has a `NAME.key` beside it. Keys are read when they are first used; what can't be read is
     logged, and given as such: somebody signs with it. Raises ConfigError when it is the directory."""
     for path, key in _pairs(directory):
         try:
-            yield make_identity(_read(path), FileKey(Secret("file", str(key))))
+            yield make_identity(_read(path), FileKey(Secret("file", str(key))), now)
         except (OSError, SmimeError) as error:
             said, owners = _sentence(path, error), _named(path.stem)
             log(Event.SMIME_DIRECTORY, "error", path=path, reason=said)
@@ -207,7 +208,7 @@ def _bundles(directory: Path) -> list[Path]:
         raise ConfigError([("smime.identities", message("at", place=directory, what=of_system(error)))]) from error
 
 
-def identity_problems(directory: Path) -> list[Message]:
+def identity_problems(directory: Path, now: datetime) -> list[Message]:
     """What is wrong with the identities, a sentence each: certificates, keys, keys of other certificates."""
     problems: list[Message] = []
     try:
@@ -216,7 +217,7 @@ def identity_problems(directory: Path) -> list[Message]:
         return [sentence for _, sentence in error.problems]
     for path, key in pairs:
         try:
-            require_same_key(_read(path), key)
+            require_same_key(_read(path), key, now)
         except KeyUnavailable as error:
             problems.append(message("at", place=key, what=of_error(error)))
         except (OSError, SmimeError) as error:

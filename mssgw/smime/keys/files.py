@@ -18,7 +18,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import pybase64
@@ -69,10 +69,10 @@ class Material:
         return tuple(one for one in self.certificates if one != self.certificate)
 
     def require_certificates(self) -> tuple[Certificate, ...]:
-        """The holder's certificate first. Raises KeyFileError."""
+        """In the order of the file: `holder_first` finds the holder's. Raises KeyFileError."""
         if not self.certificates:
             raise self.problem or KeyFileError(FileProblem.NO_CERTIFICATE)
-        return holder_first(self.certificates)
+        return self.certificates
 
 
 def read(data: bytes, passphrase: bytes | None = None) -> Material:
@@ -113,9 +113,8 @@ def spki(public: Any) -> bytes:
     return octets
 
 
-def valid_first(certificates: Sequence[Certificate]) -> list[Certificate]:
-    """The first that is valid now stands first, the others behind it as they were."""
-    now = datetime.now(UTC)
+def valid_first(certificates: Sequence[Certificate], now: datetime) -> list[Certificate]:
+    """The first that is valid at `now` stands first, the others behind it as they were."""
 
     def invalid(one: Certificate) -> bool:
         try:
@@ -126,10 +125,10 @@ def valid_first(certificates: Sequence[Certificate]) -> list[Certificate]:
     return sorted(certificates, key=invalid)
 
 
-def holder_first(certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    """The certificate that issued none of the others comes first: bundles stand in any order. Of a renewed one, the one valid now."""
+def holder_first(certificates: Sequence[Certificate], now: datetime) -> tuple[Certificate, ...]:
+    """The certificate that issued none of the others comes first: bundles stand in any order. Of a renewed one, the one valid at `now`."""
     issuers = {one.issuer_der for one in certificates if not one.self_issued}
-    leaf = valid_first([one for one in certificates if one.subject_der not in issuers] or certificates)[0]
+    leaf = valid_first([one for one in certificates if one.subject_der not in issuers] or certificates, now)[0]
     return (leaf, *(one for one in certificates if one != leaf))
 
 

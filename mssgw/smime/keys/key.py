@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -219,25 +220,25 @@ def load_private(data: bytes, passphrase: bytes | None = None) -> Material:
 
 
 def load_certificates(data: bytes, passphrase: bytes | None = None) -> tuple[Certificate, ...]:
-    """Certificates in a file of any shape, the holder's first. Raises SmimeError."""
+    """Certificates in a file of any shape, in its order. Raises SmimeError."""
     try:
         return keyfiles.read(data, passphrase).require_certificates()
     except KeyFileError as error:
         raise SmimeError(Reason.MALFORMED, error.detail) from error
 
 
-def identity(certificates: Sequence[Certificate], key: Key) -> Identity:
+def identity(certificates: Sequence[Certificate], key: Key, now: datetime) -> Identity:
     """A holder, in whatever order the certificates stand; self-signed roots are not sent."""
-    own, *chain = keyfiles.holder_first(certificates)
+    own, *chain = keyfiles.holder_first(certificates, now)
     return Identity(own, key, tuple(one for one in chain if not one.self_issued))
 
 
-def require_same_key(certificates: Sequence[Certificate], file: Path) -> None:
+def require_same_key(certificates: Sequence[Certificate], file: Path, now: datetime) -> None:
     """As `require_pair`, for many files at a time: compares public keys alone. Whoever uses an RSA key has OpenSSL check all of it (28 ms).
 
     Raises KeyUnavailable, OSError.
     """
-    own, data = keyfiles.holder_first(certificates)[0], file.read_bytes()
+    own, data = keyfiles.holder_first(certificates, now)[0], file.read_bytes()
     try:
         public = serialization.load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -112,7 +112,8 @@ class TokenSession:
 
         if self._token.slot.slot_id not in [one.slot_id for one in self._library.get_slots(token_present=True)]:
             raise Refusal("gone", "TokenNotPresent")
-        list(self._session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}))  # a session does not outlive its token
+        if not list(self._session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})):  # a session does not outlive its token
+            raise Refusal("gone", "no private key is seen any more")
 
     def key(self, label: str | None, identifier: bytes | None) -> tuple[Any, bool]:
         """A private key, and whether it asks for the PIN at each use. Raises Refusal, PKCS11Error."""
@@ -127,6 +128,8 @@ class TokenSession:
             if identifier is not None:
                 wanted[Attribute.ID] = identifier
             objects = list(self._session.get_objects(wanted))
+            if not objects:
+                self.require_present()
             if len(objects) != 1:  # docs/reference/crypto.md 9.33: never guess between two objects of one label
                 raise Refusal("object", f"{len(objects)} private keys of that name")
             asks = False
@@ -139,6 +142,9 @@ class TokenSession:
         from pkcs11 import KDF, Attribute, KeyType, Mechanism
         from pkcs11.mechanisms import MGF
 
+        if request["verb"] == "session":
+            self.require_present()
+            return b""
         (key, asks), data = self.key(request["label"], request["id"]), request["data"]
         proof = {"pin": self._pin} if asks else {}  # CKU_CONTEXT_SPECIFIC; a refused one ends the session
         hashed = {

@@ -51,7 +51,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds the circuit stays open
 class TokenPlace:
     """Where a token is: the module's file, the token's label, the file its PIN stands in, and its serial number where labels repeat.
 
-    Without such a file it is somebody's own, a card: the PIN is given by `unlock`, is good for one session, and is kept nowhere.
+    Without such a file it is somebody's own, a card: the PIN is given by `unlock`, is good for one session, and stands in no file.
     """
 
     module: Path
@@ -77,6 +77,7 @@ class Token:
         self._closed_at = 0.0  # when the circuit closes again
         self._refused_pin: tuple[int, int, int] | None = None  # the file a wrong PIN was read from
         self._pin_tried: tuple[int, int, int] | None = None
+        self._ended: Callable[[], None] | None = None  # who has to know that a person's session is over
 
     @cached_property
     def executor(self) -> Executor:
@@ -106,12 +107,21 @@ class Token:
                 raise KeyUnavailable(detail=f"token {self.place.name}: {reply['text']}")
             raise self._refused(reply)
 
-    def unlock(self, pin: str) -> None:
-        """Log in for one session, which ends with the token's removal. One try. Raises KeyUnavailable."""
+    def require_session(self) -> None:
+        """Somebody gave the PIN, and the token is still there. No PIN is tried. Raises KeyUnavailable."""
+        self.ask({"verb": "session"})
+
+    def unlock(self, pin: str, ended: Callable[[], None] = lambda: None) -> None:
+        """Log in for one session, which ends with the token's removal. One try. Raises KeyUnavailable.
+
+        Whoever asks knows that there is no session (`require_session`): one that is there ends first. `ended` is called once,
+        when the session has ended by itself.
+        """
         with self._lock:
             self._stop()
             self._closed_at, self._failures = 0.0, 0
             self._start(pin)
+            self._ended = ended
 
     @property
     def locked(self) -> bool:
@@ -186,6 +196,9 @@ class Token:
         self._closed_at = self._clock() + pause
         log(Event.SMIME_TOKEN_GONE, "error", token=self.place.name, reason=f"{lock}, {why}", pause=pause)
         if self.place.pin is None:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                ended()
             return TokenLocked(self.place.name, lock, why)
         return KeyUnavailable(detail=f"token {self.place.name}: {lock}, {why}")
 
