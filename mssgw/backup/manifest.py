@@ -11,7 +11,8 @@ import grp
 import os
 import pwd
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from mssgw.core.texts import message
 VERSION = 1
 NAME = "manifest.json"
 PARTIAL = ".partial"
+SKEW = timedelta(minutes=5)  # between the clocks of two machines
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +38,10 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: int = 0o600
     owner: str = ""
     group: str = ""
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self.size, self.sha256)
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -77,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True):
     folders: tuple[Folder, ...]
     missing: tuple[str, ...] = ()  # bodies that rows name and that were lost already
     left: tuple[Left, ...] = ()
+    number: int = 0  # one more than the highest beside it: which came last, whatever the clock said
 
     @property
     def octets(self) -> int:
@@ -98,7 +105,7 @@ def load(directory: Path) -> Manifest:
     except PermissionError as error:
         raise _closed(error, directory / NAME) from error
     try:
-        version = msgspec.json.decode(octets, type=_Head).version
+        version = msgspec.json.decode(octets, type=_Version).version
         if version != VERSION:
             raise BackupError("version", path=directory, version=version, known=VERSION)
         found = msgspec.json.decode(octets, type=Manifest)
@@ -119,17 +126,52 @@ def _folders_of(files: Iterable[Kept]) -> set[str]:
     return {str(folder) for path in lay for folder in path.parents if folder != folder.parent}
 
 
-class _Head(msgspec.Struct):
+class _Version(msgspec.Struct):
     version: int
 
 
-def complete(target: Path) -> list[Path]:
-    """The finished backups in a directory of backups, oldest first."""
-    return sorted(path.parent for path in target.glob(f"*/{NAME}") if not path.parent.name.endswith(PARTIAL))
+class _Head(msgspec.Struct):
+    version: int
+    made: datetime
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listed:
+    """A finished backup in a directory of them; they sort as they were taken."""
+
+    number: int
+    name: str
+    made: datetime
+    path: Path
+
+
+def complete(target: Path) -> tuple[list[Listed], list[Path]]:
+    """The finished backups in a directory, in the order in which they were taken, and those whose manifest can't be read."""
+    listed: list[Listed] = []
+    broken: list[Path] = []
+    for path in sorted(target.glob(f"*/{NAME}")):
+        if path.parent.name.endswith(PARTIAL):
+            continue
+        try:
+            head = msgspec.json.decode(path.read_bytes(), type=_Head)
+        except PermissionError as error:
+            raise _closed(error, path) from error
+        except (msgspec.DecodeError, OSError):
+            broken.append(path.parent)
+        else:
+            listed.append(Listed(head.number, path.parent.name, head.made, path.parent))
+    return sorted(listed), broken
+
+
+def ahead(source: Path, now: datetime) -> list[Listed]:
+    """The backups, of a directory or the one that is named, whose date is still to come: a clock was or is wrong."""
+    listed, _ = complete(source.parent if (source / NAME).exists() else source)
+    return [one for one in listed if one.made > now + SKEW and source in (one.path, one.path.parent)]
 
 
 def find(source: Path) -> Path:
-    """A backup itself, or the newest in a directory of them. Raises BackupError."""
+    """A backup itself, or the one in a directory of them that was taken last, by its number. Raises BackupError."""
     try:
         inside = [source / name for name in os.listdir(source)]
         is_backup = source.name.endswith(PARTIAL) or source / NAME in inside
@@ -143,9 +185,12 @@ def find(source: Path) -> Path:
         raise BackupError("none", path=source) from None
     if is_backup:
         return source
-    if not (found := complete(source)):
+    listed, broken = complete(source)
+    if not listed and not broken:
         raise BackupError("none", path=source)
-    return found[-1]
+    if not listed or (broken and broken[-1].name > listed[-1].name):  # it may be the newest: `load` says what is wrong with it
+        return broken[-1]
+    return listed[-1].path
 
 
 def verify(manifest: Manifest, directory: Path, tell: Tell) -> list[str]:
@@ -173,7 +218,7 @@ def _changed(kept: Sequence[Kept], directory: Path, tell: Tell) -> list[str]:
     done, total = 0, sum(one.size for one in kept)
     for one in kept:
         try:
-            same = digest(directory / one.path) == Digest(one.size, one.sha256)
+            same = digest(directory / one.path) == one.digest
         except PermissionError as error:
             raise _closed(error, directory / one.path) from error
         except OSError:

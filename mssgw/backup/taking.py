@@ -1,8 +1,9 @@
 """Take a backup beside a node that runs. Mail that was acknowledged before it began is in it.
 
 Order: hold the sweep (no body is removed) -> copy the databases, each as one moment -> configuration and the rest of
-`data` -> bodies -> manifest -> rename. Bodies are never changed once they are named, so those that an earlier backup in
-the same directory has are linked to it: a second backup costs what is new.
+`data` -> bodies -> manifest -> rename. Bodies are never changed once they are named, so those that the backup before in
+the same directory has are linked to it: a second backup writes what is new. What is linked is read and compared with its
+hash before; a body that rotted there is copied anew from the node.
 
 A backup is made as `<time>.partial` and gets its name last. One that was interrupted is taken up by the next: its bodies
 stay, the databases are copied again. Two at a time in one directory are refused.
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from mssgw import __version__
 from mssgw.backup import files, manifest
@@ -43,13 +46,22 @@ class Node:
     config: Config
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    path: Path
+    manifest: Manifest
+    before: Path | None  # the backup that bodies were linked to
+    damaged: tuple[str, ...]  # bodies that are no longer in `before` as it took them
+    broken: tuple[Path, ...]  # backups in the directory whose manifest can't be read
+
+
 def dmp_store(config: Config) -> StoreUrl | None:
     """Where the DMP store of a configuration is; None without [dmp]. Raises ConfigError."""
     return address("dmp.store", config.dmp.store, config.node.data) if config.dmp else None
 
 
-def take(node: Node, target: Path, now: datetime, tell: Tell) -> tuple[Path, Manifest]:
-    """Make a backup of the node in the directory `target`; where it is, and what it holds.
+def take(node: Node, target: Path, now: datetime, tell: Tell) -> Taken:
+    """Make a backup of the node in the directory `target`.
 
     Raises BackupError, SnapshotFailed, ConfigError, OSError: what was made so far is there as `….partial`.
     """
@@ -63,10 +75,13 @@ def take(node: Node, target: Path, now: datetime, tell: Tell) -> tuple[Path, Man
         raise BackupError("no-data", path=data)
     files.folder(target)
     with _alone(target):
-        before = manifest.complete(target)
+        earlier, broken = manifest.complete(target)
+        before = earlier[-1].path if earlier else None
+        damaged: list[str] = []
         work = _taken_up(target, now)
         with files_held(data):
-            made = _fill(node, work, now, before[-1] if before else None, tell)
+            made = _fill(node, work, now, _Bodies(data / "blobs", work, before, damaged), tell)
+            made = msgspec.structs.replace(made, number=1 + max((one.number for one in earlier), default=0))
         manifest.save(made, work)
         files.sync_tree(work)
         crash_point("backup.before_rename")
@@ -75,7 +90,7 @@ def take(node: Node, target: Path, now: datetime, tell: Tell) -> tuple[Path, Man
         files.sync(target)
         for leftover in target.glob(f"*{PARTIAL}"):
             shutil.rmtree(leftover)
-    return final, made
+    return Taken(final, made, before, tuple(damaged), tuple(broken))
 
 
 @contextlib.contextmanager
@@ -113,7 +128,7 @@ def _taken_up(target: Path, now: datetime) -> Path:
     return work
 
 
-def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell) -> Manifest:
+def _fill(node: Node, work: Path, now: datetime, bodies: _Bodies, tell: Tell) -> Manifest:
     url = url_of(node.config)
     data = node.config.node.data.absolute()
     mail = StoreCopy(_name("mail", url), _engine(url), snapshot.schema_of(url))
@@ -136,7 +151,7 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
         kept.append(Kept(source.path, copied.size, copied.sha256, status.st_mode & 0o777, owner, group))
         tell("files", number, len(wanted))
     folders = _folders([source.origin for source in wanted if source.path.startswith("config/")])
-    bodies, missing = _bodies(data / "blobs", work, inside.files, before, tell)
+    kept_bodies, missing = bodies.take(inside.files, tell)
     owner, group = manifest.names_of(data.stat())
     return Manifest(
         version=manifest.VERSION,
@@ -151,7 +166,7 @@ def _fill(node: Node, work: Path, now: datetime, before: Path | None, tell: Tell
         messages=inside.messages,
         mail=mail,
         dmp=dmp,
-        files=(*kept, *bodies),
+        files=(*kept, *kept_bodies),
         missing=tuple(missing),
         left=tuple(left),
         folders=tuple(folders),
@@ -165,38 +180,58 @@ def _folders(files: Sequence[Path]) -> Iterator[Folder]:
         yield Folder(str(path), status.st_mode & 0o7777, *manifest.names_of(status))
 
 
-def _bodies(blobs: Path, work: Path, names: tuple[str, ...], before: Path | None, tell: Tell) -> tuple[list[Kept], list[str]]:
-    """Copy every body that the copied rows name; those that were lost already are reported and stop nothing."""
-    known = {one.path: one for one in manifest.load(before).files} if before else {}
-    kept: list[Kept] = []
-    missing: list[str] = []
-    for number, name in enumerate(names, 1):
+class _Bodies:
+    """The bodies on their way into `work`. `damaged` gets those that rotted in the backup before."""
+
+    def __init__(self, blobs: Path, work: Path, before: Path | None, damaged: list[str]) -> None:
+        self._blobs, self._work, self._before, self._damaged = blobs, work, before, damaged
+        self._known: dict[str, Kept] = {}
+        if before:
+            with contextlib.suppress(BackupError):  # its manifest is of another version: everything is copied
+                self._known = {one.path: one for one in manifest.load(before).files}
+
+    def take(self, names: tuple[str, ...], tell: Tell) -> tuple[list[Kept], list[str]]:
+        """Copy every body that the copied rows name; those that were lost already are reported and stop nothing."""
+        kept: list[Kept] = []
+        missing: list[str] = []
+        for number, name in enumerate(names, 1):
+            try:
+                kept.append(self._one(name))
+            except FileNotFoundError:
+                missing.append(name)
+            crash_point("backup.body")
+            tell("blobs", number, len(names))
+        wanted = {f"blobs/{name}" for name in names}
+        for found in (self._work / "blobs").glob("*/*"):  # of an interrupted one: deleted since, or half written
+            if str(found.relative_to(self._work)) not in wanted:
+                found.unlink()
+        return kept, missing
+
+    def _one(self, name: str) -> Kept:
+        """Raises FileNotFoundError: it is nowhere as it was."""
         path = f"blobs/{name}"
-        target = work / path
-        try:
-            kept.append(_body(blobs / name, target, path, before / path if before and path in known else None, known.get(path)))
-        except FileNotFoundError:
-            missing.append(name)
-        crash_point("backup.body")
-        tell("blobs", number, len(names))
-    wanted = {f"blobs/{name}" for name in names}
-    for found in (work / "blobs").glob("*/*"):  # of an interrupted one: deleted since, or half written
-        if str(found.relative_to(work)) not in wanted:
-            found.unlink()
-    return kept, missing
+        source, target, known = self._blobs / name, self._work / path, self._known.get(path)
+        files.folder(target.parent)
+        if target.exists():  # an interrupted backup brought it; it may have rotted since
+            have = files.digest(target)
+            if have == (known.digest if known else files.digest(source) if source.exists() else have):
+                return Kept(path, *have)
+            target.unlink()
+        if self._before and known:
+            if _same(self._before / path, known):
+                with contextlib.suppress(OSError):  # a file system without links, or with too many to this file: copied then
+                    os.link(self._before / path, target)
+                    return known
+            else:
+                self._damaged.append(path)
+        return Kept(path, *files.copy(source, target))
 
 
-def _body(source: Path, target: Path, path: str, earlier: Path | None, known: Kept | None) -> Kept:
-    if target.exists():  # an interrupted backup brought it, whole: it was renamed into its place
-        size, sha256 = files.digest(target)
-        return Kept(path, size, sha256)
-    files.folder(target.parent)
-    if earlier is not None and known is not None:
-        with contextlib.suppress(OSError):  # a file system without links, or with too many to this file: copied then
-            os.link(earlier, target)
-            return known
-    size, sha256 = files.copy(source, target)
-    return Kept(path, size, sha256)
+def _same(path: Path, known: Kept) -> bool:
+    try:
+        return files.digest(path) == known.digest
+    except OSError:
+        return False
 
 
 def _described(work: Path, path: str) -> Kept:

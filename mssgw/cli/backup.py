@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -84,14 +84,24 @@ def take(
     """Back up the node while it runs: both stores, bodies, configuration, keys; not the master key."""
     settings = loaded(config)
     with _refusals():
-        made, found = taking.take(taking.Node(config, settings), target, datetime.now(UTC), _Progress())
+        taken = taking.take(taking.Node(config, settings), target, now := datetime.now(UTC), _Progress())
+    made, found = taken.path, taken.manifest
+    if taken.damaged:
+        warn(say("backup.rotten", path=taken.before, count=len(taken.damaged), names=_some(taken.damaged)))
+    for broken in taken.broken:
+        warn(say("backup.broken", path=broken))
+    _tell_ahead(target, now)
     warn(say("backup.without-key", master=settings.seal.master_key))
     for left in found.left:
         if left.why != "master-key":
             warn(say(f"backup.left.{left.why}", path=left.path))
-    output(both(say("backup.made", path=made, **_figures(found))), json=json, document=_document(made, found))
+    output(
+        both(say("backup.made", path=made, **_figures(found))),
+        json=json,
+        document=_document(made, found) | {"damaged_before": list(taken.damaged)},
+    )
     if found.missing:
-        raise failure(say("backup.missing", count=len(found.missing), names=", ".join(found.missing[:5])), fault="backup.missing")
+        raise failure(say("backup.missing", count=len(found.missing), names=_some(found.missing)), fault="backup.missing")
 
 
 @app.command()
@@ -100,11 +110,12 @@ def verify(source: _Source, json: Json = False) -> None:
     with _refusals():
         backup = manifest.find(source)
         found = manifest.load(backup)
+        _tell_ahead(source, datetime.now(UTC), backup)
         wrong = manifest.verify(found, backup, _Progress())
     document = _document(backup, found) | {"wrong": wrong}
     if wrong:
         output("\n".join(wrong), json=json, document=document)
-        raise failure(say("backup.damaged", path=backup, count=len(wrong), names=", ".join(wrong[:5])), fault="backup.damaged")
+        raise failure(say("backup.damaged", path=backup, count=len(wrong), names=_some(wrong)), fault="backup.damaged")
     output(both(say("backup.intact", path=backup, **_figures(found))), json=json, document=document)
 
 
@@ -128,6 +139,7 @@ def restore(
     with _refusals():
         backup = manifest.find(source)
         found = manifest.load(backup)
+        _tell_ahead(source, datetime.now(UTC), backup)
         path = config or Path(found.configuration)
         if mailbox is None:
             _whole(found, backup, path, given=config is not None, force=force, json=json)
@@ -189,6 +201,19 @@ def _single(found: Manifest, backup: Path, config: Config, mailbox: str, message
     lines = [say("backup.put", folder=one.folder, added=one.added, present=one.present) for one in put]
     document = [{"folder": one.folder, "added": one.added, "present": one.present} for one in put]
     output(both(*lines), json=json, document={"backup": str(backup), "folders": document})
+
+
+def _tell_ahead(source: Path, now: datetime, chosen: Path | None = None) -> None:
+    """Name the backups dated in the future: which one is meant is known by their numbers, and a clock has to be mended."""
+    told = [say("backup.ahead", path=one.path, made=one.made) for one in manifest.ahead(source, now)]
+    if told and chosen not in (None, source):
+        told.append(say("backup.chosen", path=chosen))
+    if told:
+        warn(*told)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _figures(found: Manifest) -> dict[str, object]:

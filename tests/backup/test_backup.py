@@ -164,6 +164,84 @@ def test_a_body_that_was_lost_is_named_and_the_rest_is_kept(node, place, tmp_pat
     restore_verify(place)
 
 
+def rot(path):
+    """One bit of it, its size and dates unchanged."""
+    found = path.stat()
+    octets = bytearray(path.read_bytes())
+    octets[1000] ^= 1
+    path.write_bytes(octets)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def the_body(made):
+    (body,) = (path for path in (made / "blobs").rglob("*") if path.is_file())
+    return body
+
+
+def test_a_body_that_rotted_in_the_backup_before_is_named_and_copied_anew(node, place):
+    """Regression: it was linked into each new backup, which said complete; all of them were damaged."""
+    first = Path(backup(node, place)["backup"])
+    second = Path(backup(node, place)["backup"])
+    rot(the_body(first))
+    done = run(node, "backup", place, "--json")
+    document = json.loads(done.stdout)
+    assert document["damaged_before"] == [str(the_body(first).relative_to(first))]
+    assert f"{second} is no longer intact: 1 message bodies changed" in done.stderr.decode()
+    restore_verify(first, status=1)
+    restore_verify(place)  # the third
+    assert backup(node, place)["damaged_before"] == []
+
+
+def test_a_body_that_rotted_in_an_interrupted_backup_is_copied_anew(node, place):
+    """Regression: what lay there was taken for whole, and its hash for the right one."""
+    child(node, "backup.before_rename", "backup", str(place), "--config", str(node.config))
+    (partial,) = place.glob("*.partial")
+    body = the_body(partial)
+    good = body.read_bytes()
+    rot(body)
+    assert the_body(Path(backup(node, place)["backup"])).read_bytes() == good
+
+
+def test_a_body_lost_here_and_rotten_there_is_missing_and_not_taken_for_whole(node, place, tmp_path):
+    rot(the_body(Path(backup(node, place)["backup"])))
+    the_body(tmp_path / "etc" / "data").unlink()
+    document = backup(node, place, status=1)
+    assert len(document["missing"]) == 1
+
+
+def test_a_backup_whose_manifest_is_broken_stops_no_later_one_and_is_named(node, place):
+    """Regression: every later backup was refused until it was removed."""
+    broken = Path(backup(node, place)["backup"])
+    (broken / "manifest.json").write_text("{")
+    assert f"{broken}: the manifest of this backup can't be read" in run(node, "backup", place).stderr.decode()
+    restore_verify(place)
+
+
+def dated(made, when):
+    """Rename a backup, and give it a date, as if it had been taken then by this machine's clock."""
+    document = json.loads((made / "manifest.json").read_text())
+    (made / "manifest.json").write_text(json.dumps(document | {"made": when.isoformat()}))
+    return made.rename(made.with_name(when.strftime("%Y%m%dT%H%M%SZ")))
+
+
+def test_the_backup_taken_last_is_chosen_by_its_number_and_one_of_the_future_is_named(node, place, tmp_path):
+    """Regression: one made while the clock was ahead was taken for the newest for days, and mail since was lost."""
+    future = dated(Path(backup(node, place)["backup"]), datetime.now(UTC) + timedelta(days=10))
+    fill(node, 4)
+    done = run(node, "backup", place, "--json")
+    last = json.loads(done.stdout)["backup"]
+    assert f"{future} is dated" in done.stderr.decode()
+    said = restore_verify(place)
+    assert f"{future} is dated" in said
+    assert f"The one taken last, by their numbers, is {last}" in said
+    shutil.rmtree(tmp_path / "etc" / "data")
+    said = restore(place, "--config", node.config)
+    assert f"{future} is dated" in said
+    assert folders(node)["INBOX"] == 4
+    assert "in the future" in restore_verify(future)
+    assert "in the future" not in restore_verify(last)
+
+
 def test_a_body_lost_since_comes_from_the_backup_before(node, place, tmp_path):
     backup(node, place)
     (lost,) = (path for path in (tmp_path / "etc" / "data" / "blobs").rglob("*") if path.is_file())
@@ -187,6 +265,7 @@ def test_two_at_a_time_in_one_directory_are_refused(node, place):
 def test_the_sweep_removes_no_body_during_a_backup(node, tmp_path):
     blobs = tmp_path / "etc" / "data" / "blobs"
     orphan = blobs / "00" / "orphan"
+    orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"x")
     os.utime(orphan, (0, 0))  # older than any date the test runs on
     with files_held(tmp_path / "etc" / "data"):
@@ -596,7 +675,7 @@ def test_one_mailbox_from_a_backup_of_postgresql(pg_node, place, pg):
     with (made / "mail.pgdump").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"?")
-    assert "mail.pgdump. Take another backup" in restore(place, *asked, status=1)
+    assert "mail.pgdump. Use an earlier or later backup" in restore(place, *asked, status=1)
 
 
 @pytest.mark.peer("pg_dump", "pg_restore")
@@ -628,4 +707,4 @@ def test_without_pg_dump_a_postgresql_store_is_not_half_backed_up(pg, tmp_path, 
     node("account", "add", f"alice@{DOMAIN}", "--no-password")
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "pg_dump is not installed" in run(node, "backup", place, status=1).stderr.decode()
-    assert manifest.complete(place) == []
+    assert manifest.complete(place) == ([], [])
