@@ -6,5 +6,6 @@ library alone; `docs/examples/dmp_alone.py` uses it so, `docs/dmp-api.md` lists 
     model       values: Patient, Practitioner, Dossier, Consent, DocumentEntry, SubmissionSet ...
     errors      one tree
     client      Dmp: one method per transaction of the guide (TD0.2 ... TD3.3d)
+    blocking    the same for a program without an event loop
     simulator   a DMP for demo, tests and partners
 """

@@ -1,7 +1,8 @@
 """What a hospital sends in HL7 v2: the patient's decisions (PAM ZFA), the outcome of a document (ZAM, ACK), where it may go. Pure.
 
 ER7 as real senders write it: any line end, any delimiters of MSH-2, Latin-1 or UTF-8 by MSH-18, missing fields.
-Reads only; volets "Transmission de documents CDA en HL7 v2" 2.1 and PAM-FR 2.11.
+Reads only; volets "Transmission de documents CDA en HL7 v2" 2.1 and PAM-FR 2.11. Nothing calls it yet: it waits for the HL7 v2 part, which
+brings the transport (MLLP) and the acts that follow from a message.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ import base64
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from dmp_connector.blocking import Blocking
 from mssgw.agent.bars import BIG
 from mssgw.agent.frames import PIECE, BadFrame
 from mssgw.agent.server import Stopped, Visitor
@@ -125,12 +125,10 @@ class Actor:
     """The session of one actor, on a loop of its own in a thread of its own: a question to one actor's visitor hinders no other's."""
 
     def __init__(self, service: DmpService, address: str, checks: Checks, lasting: Lasting) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = Blocking(f"agent {address}")
         self._turn = threading.Lock()
         self._front: Visitor | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"agent {address}", daemon=True)
-        self._thread.start()
-        self.kept: Final = self._on_loop(_made(service, address, checks, lasting)).result()
+        self.kept: Final[Kept] = self._loop.run(_made(service, address, checks, lasting))
 
     @property
     def asking(self) -> bool:
@@ -144,21 +142,15 @@ class Actor:
                 raise Interrupted(visitor.number, asked=True)
         try:
             self._front = visitor
-            self._on_loop(whole()).result()
+            self._loop.run(whole())
         finally:
             self._front = None
             self._turn.release()
 
     def close(self) -> None:
         """End the session and the loop, once the act that runs is over."""
-        self._on_loop(self.kept.close()).result()
-        self._on_loop(self._loop.shutdown_default_executor()).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.run(self.kept.close())
         self._loop.close()
-
-    def _on_loop(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 async def _made(service: DmpService, address: str, checks: Checks, lasting: Lasting) -> Kept:
@@ -175,5 +167,4 @@ class InAgent:
         self._actor.run(self._visitor, whole)
 
     def session(self, name: str, options: Options) -> AbstractAsyncContextManager[DmpSession]:
-        kept: Kept = self._actor.kept
-        return kept.session(pin=ask_pin, act=name, mode=options.mode)
+        return self._actor.kept.session(pin=ask_pin, act=name, mode=options.mode)
