@@ -19,8 +19,8 @@ Made by `make docs` from the docstrings; `docs/dmp.md` says what the library is 
 aware, durations `timedelta`, sizes octets, unless an entry says otherwise. Whatever is not named here is internal.
 """
 _ROOMS = (
-    "model", "errors", "settings", "signer", "codes", "client", "blocking", "dossier", "store", "card", "cda", "xdm", "validate", "paper", "insi",
-    "doctor", "simulator", "habilitations", "hl7v2", "hl7v3", "ebxml", "proof", "wire", "child", "names",
+    "model", "errors", "settings", "signer", "codes", "client", "blocking", "dossier", "store", "card", "cda", "xdm", "validate", "paper",
+    "insi", "doctor", "simulator", "habilitations", "hl7v2", "hl7v3", "ebxml", "proof", "wire", "child", "names",
 )  # fmt: skip
 """In the order of interest: what a program that uses the library meets first."""
 _PROCESSES = {"worker", "pkcs11_worker", "__main__"}
