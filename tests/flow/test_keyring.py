@@ -337,3 +337,15 @@ def test_the_path_of_a_certificate_is_judged_before_it_is_taken_in(authority: Au
     with pytest.raises(NotTakenIn) as caught:
         require_path(own, Kind.BOTH, judge(refusal(faults.Fault.REVOKED, subject="x", when="2026-11-01")), NOW)
     assert caught.value.why == "revoked"
+
+
+async def test_at_each_moment_one_key_alone_signs(
+    sqlite_store: Store, people: People, protection: Protection, authority: Authority
+) -> None:
+    """Of two that end together the one that was added first, in every worker."""
+    first = authority.issue("rsa", str(JEANNE))
+    for who in (first, authority.issue("rsa", str(JEANNE), number=1)):
+        await add(sqlite_store, people, who)
+    for _ in range(2):
+        another = replace(protection, keys=StoreKeys(sqlite_store, Smime()))
+        assert (await signer(another, authority))[0] == first.certificate.fingerprint
