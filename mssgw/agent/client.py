@@ -118,6 +118,10 @@ class _Signalled(Exception):
     """Out of a blocking read."""
 
 
+class _Overtaken(Exception):
+    """The agent no longer waits for an answer: what it says instead comes next."""
+
+
 class _Verb:
     """The verb that the agent runs, at this terminal."""
 
@@ -238,6 +242,8 @@ class _Verb:
                     typed = self._typed(prompt)
         except _Signalled:
             return self._cancel()
+        except _Overtaken:
+            return None
         self._reply({"n": n, "answer": typed})
 
     def _typed(self, prompt: str) -> str:
@@ -250,7 +256,7 @@ class _Verb:
             if self._woken in ready:
                 self._woken.recv(64)
             elif self._line.socket in ready:
-                raise BadFrame("the agent says something instead of waiting for an answer")
+                raise _Overtaken
             elif sys.stdin in ready:
                 return sys.stdin.readline()
 

@@ -290,7 +290,10 @@ class Agent:
     # -- visitors
 
     def _accept(self, listening: socket.socket) -> None:
-        connection, _ = listening.accept()
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return  # gone again
         if places.peer(connection) not in {0, os.geteuid()}:
             connection.close()
             return

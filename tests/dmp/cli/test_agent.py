@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,9 +20,9 @@ import pytest
 
 from dmp_connector.model import Oppositions
 from mssgw.agent import places
-from mssgw.agent.frames import MAX_FRAME
-from mssgw.agent.server import Occupied
-from mssgw.cli.dmp.remote import Actor
+from mssgw.agent.frames import MAX_FRAME, Line
+from mssgw.agent.server import Occupied, Visitor
+from mssgw.cli.dmp.remote import Actor, Remote
 
 from .agents import Agents, ByAgent, command, running
 from .conftest import DOCTOR, OTHER, Mssgw
@@ -166,6 +168,19 @@ def test_a_watched_consultation_of_the_agent_is_closed_by_a_signal(mssgw, number
     assert [(r["what"], r["outcome"]) for r in rows[-2:]] == [("consultation", "closed"), ("open_consultation", "interrupted")]
 
 
+def test_a_question_ends_with_the_agent_that_put_it(mssgw):
+    """Regression: the verb said that the agent was killed, and not what became of the act."""
+    with running(mssgw.config) as agent, terminal() as (_, own), started(of(mssgw, "authorise", patient="NOUVEAU"), own) as verb:
+        shown = b""
+        while b"[oui/non]" not in shown:
+            shown += os.read(verb.stderr.fileno(), 4096)
+        agent.stop()
+        _, said = verb.communicate(timeout=60)
+    assert verb.returncode == 128 + signal.SIGTERM, said
+    assert "rien n'a été envoyé" in said.decode()
+    assert mssgw.audit("NOUVEAU")[-1] == ("authorise", "interrupted")
+
+
 def test_a_watched_consultation_of_the_agent_ends_with_enter(mssgw):
     with running(mssgw.config) as agent:
         done = subprocess.run(of(mssgw, "open", "--json"), input=b"\n", capture_output=True, check=False, timeout=60)
@@ -270,10 +285,27 @@ def test_what_is_no_frame_is_refused_and_the_agent_goes_on(mssgw, octets):
         assert agent.acts == 1
 
 
+def test_what_is_long_travels_in_pieces():
+    ours, theirs = socket.socketpair()
+    text, content = "é\x1b\n" * 400_000, bytes(range(256)) * 4000
+    with ours, theirs:
+        visitor, line = Visitor(Line(ours), {}), Line(theirs)
+        Remote(visitor).out(text)
+        Remote(visitor).octets(content)
+        ending = threading.Thread(target=visitor.finished, args=(0,))
+        ending.start()
+        frames = []
+        while (frame := line.receive()) is not None:
+            frames.append(frame)
+        ending.join()
+    assert "".join(one["out"] for one in frames if "out" in one) == text
+    assert b"".join(base64.b64decode(one["octets"]) for one in frames if "octets" in one) == content
+    assert frames[-1] == {"end": 0}
+
+
 def test_the_agent_opens_only_files_that_the_command_line_names(tmp_path):
     """An agent that somebody else took over reaches no other file of who typed a verb."""
     from mssgw.agent.client import _Verb
-    from mssgw.agent.frames import Line
 
     secret, named = tmp_path / "secret", tmp_path / "named"
     for one in (secret, named):
