@@ -21,12 +21,13 @@ from typing import TypeVar
 from dmp_connector.client import Call, FindDocuments, Retrieved
 from dmp_connector.dossier.access import require_mode
 from dmp_connector.dossier.desk import Desk
+from dmp_connector.dossier.recognition import Recognised
 from dmp_connector.dossier.rights import Action
 from dmp_connector.errors import BadDocument, ConsultationClosed, DocumentUnknown, NotAllowed, Refused
 from dmp_connector.model.audit import AuditRecord
 from dmp_connector.model.documents import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from dmp_connector.model.dossier import Consultation, Dossier
-from dmp_connector.model.people import AccessMode, Actor, Ins
+from dmp_connector.model.people import AccessMode, Actor, Ins, Patient
 from dmp_connector.store import ConsultationRow
 from dmp_connector.texts import message
 
@@ -38,10 +39,11 @@ BY_HAND, BY_TIME, BY_CARD, BY_DMP, BY_SIGNAL = "hand", "time", "card removed", "
 
 @dataclass(frozen=True, slots=True)
 class OpenConsultation:
-    """An id for store and audit, and the consultation itself."""
+    """An id for store and audit, the consultation itself, and the person whose dossier it is."""
 
     id: str
     value: Consultation
+    patient: Patient
 
     @property
     def call(self) -> Call:
@@ -49,19 +51,20 @@ class OpenConsultation:
         return Call(self.value.actor, self.value.dossier.ins, self.value.mode)
 
     def banner(self, now: datetime, language: str = "fr") -> str:
-        """One line to be shown as long as the consultation is open; "" in normal mode."""
+        """One line to be shown as long as the consultation is open, which names the patient; "" in normal mode."""
+        who, born = f"{self.patient.birth_name} {self.patient.given_names}".strip(), f"{self.patient.birth_date:%d/%m/%Y}"
         minutes = int((self.value.closes - now).total_seconds() // 60)
         left, left_en = (
             (f"dans {minutes} min", f"in {minutes} min") if minutes > 0 else ("dans moins d'une minute", "in less than a minute")
         )
         texts = {
             AccessMode.BRIS_DE_GLACE: (
-                f"BRIS DE GLACE — accès d'urgence sans consentement, tracé et signalé au patient. Fin {left}.",
-                f"BRIS DE GLACE - emergency access without consent, traced and told to the patient. Ends {left_en}.",
+                f"BRIS DE GLACE — {who}, né(e) le {born} — accès d'urgence sans consentement, tracé et signalé au patient. Fin {left}.",
+                f"BRIS DE GLACE - {who}, born {born} - emergency access without consent, traced and told to the patient. Ends {left_en}.",
             ),
             AccessMode.CENTRE_15: (
-                f"CENTRE 15 — accès de régulation médicale, tracé. Fin {left}.",
-                f"CENTRE 15 - medical regulation access, traced. Ends {left_en}.",
+                f"CENTRE 15 — {who}, né(e) le {born} — accès de régulation médicale, tracé. Fin {left}.",
+                f"CENTRE 15 - {who}, born {born} - medical regulation access, traced. Ends {left_en}.",
             ),
         }
         pair = texts.get(self.value.mode)
@@ -74,14 +77,14 @@ class Consultations:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def open(self, call: Call, *, reason: str = "", confirmed: bool = False, action: Action = Action.FIND) -> OpenConsultation:
+    async def open(self, known: Recognised, *, reason: str = "", action: Action = Action.FIND) -> OpenConsultation:
         """Decide and open for `action`; an open consultation of the same person, patient and mode goes on instead.
 
-        `confirmed`: the user's explicit gesture. In an emergency mode it is asked for each time, with the reason: who
+        `known` has the user's explicit gesture. In an emergency mode it is asked for each time, with the reason: who
         finds a consultation open (its process may have been killed) has made no gesture yet. Raises what `decide`
         says, and the DMP's own refusals.
         """
-        desk = self._desk
+        desk, call = self._desk, known.call
         await self.sweep()
         try:
             require_mode(call.actor, call.mode, desk.rules.regulation_structures)
@@ -89,11 +92,11 @@ class Consultations:
         except NotAllowed as error:
             await desk.refused(call, "consultation", error)
             raise
-        known = await self._resumed(call, dossier, action, reason, confirmed=confirmed)
-        if known is not None:
-            return known
+        going_on = await self._resumed(known, dossier, action, reason)
+        if going_on is not None:
+            return going_on
         identity = str(uuid.uuid4())
-        await desk.decided(call, dossier, action, reason=reason, confirmed=confirmed, consultation=identity)
+        await desk.decided(call, dossier, action, reason=reason, confirmed=known.confirmed, consultation=identity)
         now = desk.now()
         value = Consultation(dossier, call.actor, call.mode, now, now + desk.rules.lasting(call.mode), reason)
         row = ConsultationRow(
@@ -111,16 +114,18 @@ class Consultations:
         await desk.note(
             call, "consultation", "opened", consultation=identity, reason=reason, until=value.closes.isoformat(timespec="seconds")
         )
-        return OpenConsultation(identity, value)
+        return OpenConsultation(identity, value, known.patient)
 
-    async def _resumed(self, call: Call, dossier: Dossier, action: Action, reason: str, *, confirmed: bool) -> OpenConsultation | None:
+    async def _resumed(self, known: Recognised, dossier: Dossier, action: Action, reason: str) -> OpenConsultation | None:
+        call = known.call
         rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=dossier.ins.cx)
         row = next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
         if row is None:
             return None
         # The patient may have decided otherwise meanwhile: the access is decided again, in an emergency with a new confirmation.
-        await self._desk.decided(call, dossier, action, reason=reason, confirmed=confirmed, consultation=row.id)
-        return OpenConsultation(row.id, Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason))
+        await self._desk.decided(call, dossier, action, reason=reason, confirmed=known.confirmed, consultation=row.id)
+        value = Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason)
+        return OpenConsultation(row.id, value, known.patient)
 
     async def require_open(self, consultation: OpenConsultation) -> None:
         """Raise ConsultationClosed: time is up, or it was closed, also by another process."""

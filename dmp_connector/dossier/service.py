@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 from dmp_connector.client import Call, IdentityQuery, ListBy, ListMode
 from dmp_connector.dossier.access import NotEntitled
 from dmp_connector.dossier.desk import Desk
+from dmp_connector.dossier.recognition import Recognised
 from dmp_connector.dossier.rights import Action, Right, column_of, possible, right
 from dmp_connector.errors import (
     BadInput,
@@ -91,6 +92,14 @@ class AdministrativeChange:
         return replace(to, oppositions=oppositions, **{k: v for k, v in given.items() if v is not None})
 
 
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[T]):
+    """What an act found and what it left; equal when it was so already and nothing was sent."""
+
+    before: T
+    after: T
+
+
 Gesture = Callable[[AdministrativeData], bool]
 """Asks the person in front of the screen, who sees whose dossier it is: an explicit yes, never a default."""
 
@@ -117,10 +126,10 @@ class DossierService:
     async def authorise(
         self, call: Call, *, confirmed: bool, means: ConsentMeans = ConsentMeans.ORAL, basis: ConsentBasis = ConsentBasis.EXPLICIT,
         treating_doctor: bool = False,
-    ) -> Dossier:  # fmt: skip
+    ) -> Changed[Dossier]:  # fmt: skip
         """TD0.3 after an explicit gesture, never by itself (EX_0.3-1010): the consent is stored, then declared.
 
-        Raises ConsentMissing unless confirmed; the errors of `decide`; the DMP's refusal. The dossier as it is then.
+        Raises ConsentMissing unless confirmed; the errors of `decide`; the DMP's refusal.
         """
         desk = self._desk
         if not confirmed:
@@ -136,9 +145,9 @@ class DossierService:
         await self._done(
             call, Action.DECLARE, desk.dmp.td03_authorise(call, treating_doctor=treating_doctor), treating_doctor=treating_doctor
         )
-        return await desk.existence(call)
+        return Changed(dossier, await desk.existence(call))
 
-    async def remove(self, call: Call, *, treating_doctor: bool = False) -> Dossier:
+    async def remove(self, call: Call, *, treating_doctor: bool = False) -> Changed[Dossier]:
         """TD0.3 suppression: give back one's own authorisation, or the role of treating doctor only."""
         desk = self._desk
         dossier = await desk.existence(call)
@@ -147,7 +156,7 @@ class DossierService:
         await self._done(call, action, desk.dmp.td03_authorise(call, remove=True, treating_doctor=treating_doctor))
         if not treating_doctor:
             await asyncio.to_thread(desk.store.withdraw_consents, dossier.ins, practitioner=call.actor.practitioner.id, at=desk.now())
-        return await desk.existence(call)
+        return Changed(dossier, await desk.existence(call))
 
     async def professionals(self, call: Call, which: ListMode = ListMode.ALL) -> tuple[Authorisation, ...]:
         """TD1.6."""
@@ -198,50 +207,58 @@ class DossierService:
 
     # -- documents: what others see of them. Each returns whether anything changed: what is so already is not sent again.
 
-    async def mask(self, call: Call, unique_id: str, *, masked: bool, reason: str = "", confirmed: bool = False) -> bool:
+    async def mask(self, known: Recognised, unique_id: str, *, masked: bool, reason: str = "") -> bool:
         """TD3.3a. Raises BadInput for unmasking what is hidden from the patient only: that is `make_visible`."""
-        entry = await self._entry(call, unique_id)
+        call = known.call
         action = Action.MASK if masked else Action.UNMASK
+        await self._require_possible(call, action, reason=reason, confirmed=known.confirmed)
+        entry = await self._entry(call, unique_id)
         if (Visibility.MASKED in entry.visibility) is masked:
             if not masked and entry.visibility:
                 _require_masked(entry)
             return False
-        await self._judged(call, action, entry, reason=reason, confirmed=confirmed)
+        await self._judged(call, action, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, action, self._desk.dmp.td33a_mask(call, entry, masked), document=unique_id)
         return True
 
-    async def make_visible(self, call: Call, unique_id: str, *, to: Visibility, confirmed: bool) -> bool:
+    async def make_visible(self, known: Recognised, unique_id: str, *, to: Visibility) -> bool:
         """TD3.3b: irreversible, so it must be confirmed (EX_3.3-1045)."""
+        call = known.call
+        await self._require_possible(call, Action.MAKE_VISIBLE, reason="", confirmed=known.confirmed)
         entry = await self._entry(call, unique_id)
         if to not in entry.visibility:
             return False
         await self._judged(call, Action.MAKE_VISIBLE, entry)
-        if not confirmed:
+        if not known.confirmed:
             raise NotConfirmed(message("dossier.making-document-visible-cannot-undone"))
         await self._done(
-            call, Action.MAKE_VISIBLE, self._desk.dmp.td33b_make_visible(call, entry, to=to, confirmed=confirmed), document=unique_id
+            call, Action.MAKE_VISIBLE, self._desk.dmp.td33b_make_visible(call, entry, to=to, confirmed=known.confirmed), document=unique_id
         )
         return True
 
-    async def archive(self, call: Call, unique_id: str, *, archived: bool, reason: str = "", confirmed: bool = False) -> bool:
+    async def archive(self, known: Recognised, unique_id: str, *, archived: bool, reason: str = "") -> bool:
         """TD3.3d."""
+        call = known.call
+        await self._require_possible(call, Action.ARCHIVE, reason=reason, confirmed=known.confirmed)
         statuses = AvailabilityStatus.APPROVED if archived else AvailabilityStatus.ARCHIVED
         entry = await self._entry(call, unique_id, status=statuses)
         if entry.status is (AvailabilityStatus.ARCHIVED if archived else AvailabilityStatus.APPROVED):
             return False
-        await self._judged(call, Action.ARCHIVE, entry, reason=reason, confirmed=confirmed)
+        await self._judged(call, Action.ARCHIVE, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, Action.ARCHIVE, self._desk.dmp.td33d_archive(call, entry, archived), document=unique_id)
         return True
 
-    async def delete(self, call: Call, unique_id: str, *, reason: str = "", confirmed: bool = False) -> bool:
+    async def delete(self, known: Recognised, unique_id: str, *, reason: str = "") -> bool:
         """TD3.3c. What is deleted already is unknown. Who feeds but may not read metadata deletes too (EX_3.3-1060)."""
+        call = known.call
         if right(Action.FIND, column_of(call.actor, call.mode, treating_doctor=False)) is Right.NO:
+            await self._desk.decided(call, await self._desk.existence(call), Action.DELETE, reason=reason, confirmed=known.confirmed)
             uuid = await self._desk.asked(call, Action.LOCATE, self._desk.dmp.td31b_locate(call, unique_id))
-            await self._desk.decided(call, await self._desk.existence(call), Action.DELETE, reason=reason, confirmed=confirmed)
             await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete_located(call, uuid), document=unique_id)
             return True
+        await self._require_possible(call, Action.DELETE, reason=reason, confirmed=known.confirmed)
         entry = await self._entry(call, unique_id)
-        await self._judged(call, Action.DELETE, entry, reason=reason, confirmed=confirmed)
+        await self._judged(call, Action.DELETE, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete(call, entry), document=unique_id)
         return True
 
@@ -251,6 +268,12 @@ class DossierService:
         if not found:
             raise DocumentUnknown("XDSDocumentUniqueIdError", unique_id)
         return next((e for e in found if e.status is status), found[0])
+
+    async def _require_possible(self, call: Call, action: Action, *, reason: str, confirmed: bool) -> None:
+        """Before anything is asked about a document: raises when not even its author might do this to it."""
+        dossier = await self._desk.existence(call)
+        if not (await self._desk.judged(call, dossier, action, own=True, reason=reason, confirmed=confirmed)).granted:
+            await self._desk.decided(call, dossier, action, own=True, reason=reason, confirmed=confirmed)
 
     async def _judged(self, call: Call, action: Action, entry: DocumentEntry, *, reason: str = "", confirmed: bool = False) -> None:
         own = any(a.person is not None and a.person.id == call.actor.practitioner.id for a in entry.authors)
@@ -264,8 +287,8 @@ class DossierService:
         await self._desk.decided(call, dossier, Action.READ_ADMINISTRATIVE, reason=reason, confirmed=confirmed)
         return await self._done(call, Action.READ_ADMINISTRATIVE, self._desk.dmp.td13a_read(call))
 
-    async def modify(self, call: Call, wanted: AdministrativeChange, *, confirmed: Gesture) -> bool:
-        """TD1.3b. False: it is so already, nothing was sent.
+    async def modify(self, call: Call, wanted: AdministrativeChange, *, confirmed: Gesture) -> Changed[AdministrativeData]:
+        """TD1.3b. What is so already is not sent again.
 
         An opposition, made or lifted, is the patient's word: `confirmed` is called for it, once nothing else stands
         against the act. The audit names the oppositions with their old and new value, and of the rest the fields only.
@@ -273,7 +296,7 @@ class DossierService:
         desk, old = self._desk, await self.read(call)
         new = wanted.applied(old)
         if new == old:
-            return False
+            return Changed(old, old)
         facts = {name: f"{_OPPOSED[was]} -> {_OPPOSED[now]}" for name, was, now in _oppositions_changed(old, new)}
         action = Action.OPPOSE if facts else Action.MODIFY
         if fields := [name for name in ("email", "mobile", "phone") if getattr(old, name) != getattr(new, name)]:
@@ -283,7 +306,7 @@ class DossierService:
         agreed = confirmed(old) if action is Action.OPPOSE and worth_asking else True
         await desk.decided(call, dossier, action, confirmed=agreed, facts=facts)
         await self._done(call, action, desk.dmp.td13b_modify(call, new), **facts)
-        return True
+        return Changed(old, new)
 
     async def close(self, call: Call, *, reason: str, confirmed: bool) -> Dossier:
         """TD1.4 at the patient's request. Raises ManagedByMes for today's dossiers, LegacyDisabled when not configured."""

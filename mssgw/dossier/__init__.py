@@ -17,12 +17,13 @@ Every method raises DmpError with a sentence in both languages. A gesture (the e
 nothing here asks, prints or reads a terminal. Files and cards are read in threads, never on the event loop.
 """
 
+from dmp_connector.dossier.recognition import Gesture
 from mssgw.dossier.checks import Checks
 from mssgw.dossier.kept import Kept, Lasting
 from mssgw.dossier.service import DmpService, DmpSession
 from mssgw.dossier.session import Interrupted
 from mssgw.dossier.setup import NotSetUp
-from mssgw.dossier.values import Access, Audience, CreationOrder, Filing, Form, Gesture, Search
+from mssgw.dossier.values import Access, Audience, CreationOrder, Filing, Form, Search
 
 __all__ = [
     "Access",

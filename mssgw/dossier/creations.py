@@ -11,13 +11,14 @@ from pathlib import Path
 from dmp_connector.card.readers import pair, slots
 from dmp_connector.card.vitale import ExternalVitaleReader, PcscVitaleReader, VitaleCard, parse_card
 from dmp_connector.dossier.contacts import require_contacts
+from dmp_connector.dossier.recognition import Gesture, given
 from dmp_connector.dossier.workflow import CreationWorkflow, mail_address
 from dmp_connector.errors import BadInput, ConsentMissing, NoCard, NoReader, NotConfirmed
 from dmp_connector.model import Patient
 from dmp_connector.model.creation import AccountAccess, Channel, Creation, Step
 from mssgw.core.texts import message
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import Account, CreationEvent, CreationOrder, CreationOutcome, Gesture, given
+from mssgw.dossier.values import Account, CreationEvent, CreationOrder, CreationOutcome
 
 INFORMATION = "DMP-information-patient-2021"  # the text that the patient is shown in step 2
 

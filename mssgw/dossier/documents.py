@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import datetime, time
 from typing import Final
 
+from bilingual import local
 from dmp_connector.card.guard import CardGuard
 from dmp_connector.card.readers import Slot, pair, slots
 from dmp_connector.client import FindDocuments
 from dmp_connector.dossier.consultation import BY_CARD, BY_HAND, BY_TIME, Consultations, OpenConsultation
+from dmp_connector.dossier.recognition import Gesture
 from dmp_connector.dossier.rights import Action
 from dmp_connector.dossier.service import DossierService
 from dmp_connector.errors import NoReader
@@ -18,7 +21,7 @@ from dmp_connector.model import AvailabilityStatus, DocumentEntry, Dtm, Visibili
 from mssgw.core.texts import message
 from mssgw.dossier.forms import in_form
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import Access, Audience, Copy, Form, Gesture, Progress, Search, given
+from mssgw.dossier.values import Access, Audience, Copy, Form, Progress, Search
 
 _CURRENT: Final = (AvailabilityStatus.APPROVED,)
 _EVERY: Final = (*_CURRENT, AvailabilityStatus.ARCHIVED, AvailabilityStatus.DEPRECATED)
@@ -41,8 +44,7 @@ class Documents:
     async def consult(self, access: Access, action: Action = Action.FIND) -> OpenConsultation:
         """Open a consultation for `action`, or go on with the one that is open. The emergency modes need reason and gesture."""
         async with self._session.attempt("consultation", access):
-            call, confirmed = self._session.call(access), await self._session.confirmed(access)
-            return await self._consultations.open(call, reason=access.reason, confirmed=confirmed, action=action)
+            return await self._consultations.open(await self._session.recognised(access), reason=access.reason, action=action)
 
     def banner(self, consultation: OpenConsultation) -> str:
         """To be shown as long as the consultation is (EX_0.3-1050); "" in normal mode."""
@@ -93,7 +95,7 @@ class Documents:
             return await self._consultations.close_all(self._session.actor, by=BY_HAND)
 
     def _criteria(self, search: Search) -> FindDocuments:
-        first = Dtm.of(datetime.combine(search.since, time()).astimezone(), 8) if search.since else None
+        first = Dtm.of(datetime.combine(search.since, time(), local(self._session.desk.now()).tzinfo), 8) if search.since else None
         types = (self._session.tables.type_code.require(search.type_code),) if search.type_code else ()
         return FindDocuments(_EVERY if search.everything else _CURRENT, service_from=first, types=types)
 
@@ -102,28 +104,25 @@ class Documents:
     async def hide(self, access: Access, unique_id: str, *, hidden: bool = True) -> bool:
         """TD3.3a: mask to professionals, or unmask."""
         async with self._session.attempt("hide", access):
-            call, confirmed = self._session.call(access), await self._session.confirmed(access)
-            return await self._service.mask(call, unique_id, masked=hidden, reason=access.reason, confirmed=confirmed)
+            return await self._service.mask(await self._session.recognised(access), unique_id, masked=hidden, reason=access.reason)
 
     async def archive(self, access: Access, unique_id: str, *, archived: bool = True) -> bool:
         """TD3.3d: archive, or bring back."""
         async with self._session.attempt("archive", access):
-            call, confirmed = self._session.call(access), await self._session.confirmed(access)
-            return await self._service.archive(call, unique_id, archived=archived, reason=access.reason, confirmed=confirmed)
+            return await self._service.archive(await self._session.recognised(access), unique_id, archived=archived, reason=access.reason)
 
     async def delete(self, access: Access, unique_id: str) -> bool:
         """TD3.3c: one's own document."""
         async with self._session.attempt("delete", access):
-            call, confirmed = self._session.call(access), await self._session.confirmed(access)
-            return await self._service.delete(call, unique_id, reason=access.reason, confirmed=confirmed)
+            return await self._service.delete(await self._session.recognised(access), unique_id, reason=access.reason)
 
     async def show(self, access: Access, unique_id: str, *, to: Audience, agreed: Gesture) -> bool:
         """TD3.3a, TD3.3b: make visible again. To the patient and to representatives it cannot be undone: `agreed`."""
         async with self._session.attempt("show", access):
-            call, patient = self._session.call(access), await self._session.whose(access)
             if to is Audience.PROFESSIONALS:
-                return await self._service.mask(call, unique_id, masked=False)
-            return await self._service.make_visible(call, unique_id, to=_HIDDEN_FROM[to], confirmed=given(agreed, patient))
+                return await self._service.mask(await self._session.recognised(access), unique_id, masked=False)
+            known = await self._session.recognised(replace(access, confirmed=agreed))
+            return await self._service.make_visible(known, unique_id, to=_HIDDEN_FROM[to])
 
 
 def slot_of(part: str) -> Slot:

@@ -8,10 +8,11 @@ from typing import NoReturn
 from bilingual import local
 from dmp_connector.client import Call, IdentityQuery, ListMode
 from dmp_connector.dossier.contacts import require_contacts
-from dmp_connector.dossier.service import AdministrativeChange, DossierService
+from dmp_connector.dossier.recognition import Gesture, given
+from dmp_connector.dossier.service import AdministrativeChange, Changed, DossierService
 from dmp_connector.model import AdministrativeData, Authorisation, Candidate, ConsentMeans, Dossier, DossierSummary
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import Access, Existence, Gesture, given
+from mssgw.dossier.values import Access, Existence
 
 
 class Dossiers:
@@ -30,15 +31,15 @@ class Dossiers:
 
     async def authorise(
         self, access: Access, *, agreed: Gesture, means: ConsentMeans = ConsentMeans.ORAL, treating_doctor: bool = False
-    ) -> Dossier:
-        """TD0.3: declare that the patient, informed, agreed. The dossier as it is then."""
+    ) -> Changed[Dossier]:
+        """TD0.3: declare that the patient, informed, agreed."""
         async with self._session.attempt("authorise", access):
             call = self._session.call(access)
             confirmed = await self._answer(call, agreed)
             return await self._service.authorise(call, confirmed=confirmed, means=means, treating_doctor=treating_doctor)
 
-    async def give_back(self, access: Access, *, treating_doctor: bool = False) -> Dossier:
-        """TD0.3: end one's own authorisation, or the role of treating doctor only. The dossier as it is then."""
+    async def give_back(self, access: Access, *, treating_doctor: bool = False) -> Changed[Dossier]:
+        """TD0.3: end one's own authorisation, or the role of treating doctor only."""
         async with self._session.attempt("authorise", access):
             return await self._service.remove(self._session.call(access), treating_doctor=treating_doctor)
 
@@ -66,11 +67,11 @@ class Dossiers:
     async def read(self, access: Access) -> AdministrativeData:
         """TD1.3a."""
         async with self._session.attempt("read", access):
-            confirmed = await self._session.confirmed(access)
-            return await self._service.read(self._session.call(access), reason=access.reason, confirmed=confirmed)
+            known = await self._session.recognised(access)
+            return await self._service.read(known.call, reason=access.reason, confirmed=known.confirmed)
 
-    async def modify(self, access: Access, wanted: AdministrativeChange, *, agreed: Gesture) -> bool:
-        """TD1.3b. False: it is so already, nothing was sent. `agreed` is asked for oppositions only: they are the patient's decision."""
+    async def modify(self, access: Access, wanted: AdministrativeChange, *, agreed: Gesture) -> Changed[AdministrativeData]:
+        """TD1.3b; what is so already is not sent. `agreed` is asked for oppositions only: they are the patient's decision."""
         async with self._session.attempt("modify", access):
             require_contacts(email=wanted.email or "", mobile=wanted.mobile or "", phone=wanted.phone or "")
             call = self._session.call(access)

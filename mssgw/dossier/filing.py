@@ -13,12 +13,13 @@ from dmp_connector.dossier.announcement import Announcement, announcements
 from dmp_connector.dossier.deposits import DepositRequest, Deposits, Receipt
 from dmp_connector.dossier.identity import Identities, require_identity
 from dmp_connector.dossier.pdf_document import PdfRequest
+from dmp_connector.dossier.recognition import Gesture, given
 from dmp_connector.errors import BadDocument
 from dmp_connector.model import AccessMode, Ins
 from dmp_connector.store import Deposit
 from mssgw.core.texts import message
 from mssgw.dossier.session import Session
-from mssgw.dossier.values import Access, Filing, Gesture, Progress, Resumed, given
+from mssgw.dossier.values import Access, Filing, Progress, Resumed
 
 _PDF = b"%PDF-"
 SENT = "sent"
@@ -63,7 +64,8 @@ class Filings:
         """
         async with self._session.attempt("submit", access):
             self.require_document(filing.content, filing.name)
-            call, confirmed = self._session.call(access), access.mode is AccessMode.NORMAL or await self._session.confirmed(access)
+            call = self._session.call(access)
+            confirmed = access.mode is AccessMode.NORMAL or (await self._session.recognised(access)).confirmed
             access = replace(access, confirmed=confirmed)
             ask = partial(given, right_patient)
             if filing.content.startswith(_PDF):

@@ -92,7 +92,7 @@ class Opened:
 
     def session(self) -> DmpSession:
         """One that knows nothing of patients yet."""
-        return DmpSession(replace(self.core, known={}), self.who)
+        return DmpSession(replace(self.core), self.who)  # with a Recognition of its own
 
 
 @dataclass(frozen=True, slots=True)

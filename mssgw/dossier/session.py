@@ -15,18 +15,17 @@ from dmp_connector.card.tls_relay import TlsRelay
 from dmp_connector.client import Call
 from dmp_connector.dossier.consultation import BY_SIGNAL, Consultations
 from dmp_connector.dossier.desk import Desk
-from dmp_connector.dossier.identity import Qualified
-from dmp_connector.dossier.rights import Action
-from dmp_connector.errors import BadIns, DmpError, NoReader, NotConfirmed
+from dmp_connector.dossier.recognition import Recognised, Recognition
+from dmp_connector.errors import BadIns, DmpError, NoReader
 from dmp_connector.insi import Insi, InsiSettings
-from dmp_connector.model import AccessMode, Actor, AdministrativeData, Ins, Patient
+from dmp_connector.model import AccessMode, Actor, Ins, Patient
 from dmp_connector.proof.practitioner import CardHolder
 from dmp_connector.wire.transport import Exchange
 from mssgw import __version__
 from mssgw.core.texts import message
 from mssgw.dossier.checks import Checks
 from mssgw.dossier.setup import Setup
-from mssgw.dossier.values import Access, Progress, given
+from mssgw.dossier.values import Access, Progress
 
 NOBODY = Access()
 
@@ -37,13 +36,6 @@ class Interrupted(Exception):
     def __init__(self, by: str = "") -> None:
         super().__init__(by)
         self.by = by
-
-
-class Blind(NotConfirmed):
-    """An emergency access confirmed beforehand, without a trait of the patient to compare with the register."""
-
-    def __init__(self) -> None:
-        super().__init__(message("dmp.blind"))
 
 
 _within: ContextVar[object] = ContextVar("mssgw.dossier.attempt", default=None)
@@ -61,7 +53,10 @@ class Session:
     card: CardSession | None = None
     relay: TlsRelay | None = None
     billing: CardHolder | None = None  # as whom the card asks INSi; None: the structure's certificate does
-    known: dict[Ins, AdministrativeData] = field(default_factory=dict)  # whom the register has named already
+    recognition: Recognition = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recognition", Recognition(self.desk))
 
     def call(self, access: Access) -> Call:
         """The access to a patient's dossier as the connector takes it. Raises BadIns, also for none."""
@@ -102,28 +97,12 @@ class Session:
             _within.reset(token)
 
     async def whose(self, access: Access) -> Patient:
-        """The person that the INS belongs to, by the DMP's administrative data (TD1.3a, open to everybody), before anything is opened.
+        """The person that the INS belongs to, by the register, before anything is opened: see `Recognition.patient`."""
+        return await self.recognition.patient(self.call(access), access.confirmed, typed=access.typed, reason=access.reason)
 
-        Asked once in a session. Raises AccessOpposed, TraitsDiffer when the caller typed other traits, Blind when nobody would
-        see whose dossier an emergency opens, BadIns, NoDossier, Unavailable.
-        """
-        call = self.call(access)
-        assert call.ins is not None
-        if access.mode is not AccessMode.NORMAL and access.confirmed is True and not access.typed.tells_persons_apart:
-            raise Blind
-        if (data := self.known.get(call.ins)) is None:
-            asked = replace(call, mode=AccessMode.NORMAL)
-            data = await self.desk.asked(asked, Action.READ_ADMINISTRATIVE, self.desk.dmp.td13a_read(asked))
-            self.known[call.ins] = data
-        access.typed.require(Qualified(data.patient, "DMP"))
-        if data.oppositions.against(access.mode):  # the official answer of TD0.2 carries none: either one refuses
-            dossier = replace(await self.desk.existence(replace(call, mode=AccessMode.NORMAL)), oppositions=data.oppositions)
-            await self.desk.decided(call, dossier, Action.FIND, reason=access.reason, confirmed=True)
-        return data.patient
-
-    async def confirmed(self, access: Access) -> bool:
-        """The gesture of this access, asked for about the patient by name. Raises what `whose` does."""
-        return given(access.confirmed, await self.whose(access))
+    async def recognised(self, access: Access) -> Recognised:
+        """The same with the gesture of this access, asked for about the patient by name."""
+        return await self.recognition.of(self.call(access), access.confirmed, typed=access.typed, reason=access.reason)
 
     def _meant(self, access: Access | Call) -> Call:
         """For the row: with the patient when the INS is one."""

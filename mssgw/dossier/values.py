@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dmp_connector.dossier.identity import NOTHING_TYPED, Typed
+from dmp_connector.dossier.recognition import Gesture
 from dmp_connector.dossier.rights import Action
 from dmp_connector.dossier.workflow import Confirmation
 from dmp_connector.model import AccessMode, ConsentMeans, DocumentEntry, Dossier, Ins, Oppositions, Patient, Visibility
@@ -18,15 +19,6 @@ from dmp_connector.model.creation import NOT_OPPOSED, AccountAccess, Channel, Cr
 
 AskPin = Callable[[int | None], Awaitable[str]]
 """Asks the holder of the card for the PIN. Given: how many tries are left, None when the card does not show it."""
-
-Gesture = bool | Callable[[Patient], bool]
-"""The explicit yes of a person: given already, or a question that is put once it is known whose dossier it is."""
-
-
-def given(gesture: Gesture, patient: Patient) -> bool:
-    """The answer about this patient; the question is put now, when it is one."""
-    return gesture if isinstance(gesture, bool) else gesture(patient)
-
 
 Progress = Callable[[int, int], None]
 """Called with (octets so far, octets in all or 0 when unknown) while something is sent or received."""

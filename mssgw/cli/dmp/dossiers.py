@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -122,13 +122,54 @@ def authorise(
 
     async def act(s: Session) -> None:
         if remove:
-            dossier = await s.dmp.dossiers.give_back(s.access, treating_doctor=mt)
+            changed = await s.dmp.dossiers.give_back(s.access, treating_doctor=mt)
         else:
             agreed = s.gesture("dmp.ask.authorise")
-            dossier = await s.dmp.dossiers.authorise(s.access, agreed=agreed, means=means, treating_doctor=mt)
-        s.tell(dossier_text(dossier), dossier_json(dossier))
+            changed = await s.dmp.dossiers.authorise(s.access, agreed=agreed, means=means, treating_doctor=mt)
+        changes = _changes(_rights(changed.before), _rights(changed.after))
+        s.tell(
+            f"{_changes_text(changes)}\n{dossier_text(changed.after)}", dossier_json(changed.after) | {"changes": _changes_json(changes)}
+        )
 
     verb("authorise", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
+
+
+Value = str | bool | AuthorisationStatus | None
+Changes = dict[str, tuple[Value, Value]]
+"""By the name of the field: as it was, as it is now."""
+
+
+def _changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> Changes:
+    return {name: (was, after[name]) for name, was in before.items() if was != after[name]}
+
+
+def _rights(dossier: Dossier) -> dict[str, Value]:
+    """What TD0.3 changes."""
+    return {"authorisation": dossier.authorisation, "mt": dossier.treating_doctor}
+
+
+def _modifiable(data: AdministrativeData) -> dict[str, Value]:
+    """What TD1.3b changes."""
+    names = ("email", "mobile", "phone", "opposition_bris_de_glace", "opposition_acces_urgence")
+    return {name: _administrative_json(data)[name] for name in names}
+
+
+def _changes_text(changes: Changes) -> str:
+    """A line for each: what it was and what it is."""
+    lines = [say("dmp.change", what=say(f"dmp.field.{name}"), was=_value(was), now=_value(now)) for name, (was, now) in changes.items()]
+    return both(*(lines or [say("dmp.unchanged")]))
+
+
+def _value(one: Value) -> Message | str:
+    if isinstance(one, AuthorisationStatus):
+        return _authorisation(one)
+    if isinstance(one, bool):
+        return say("word.yes" if one else "word.no")
+    return one or "—"
+
+
+def _changes_json(changes: Changes) -> dict[str, Any]:
+    return {name: {"before": was, "after": now} for name, (was, now) in changes.items()}
 
 
 @app.command("list")
@@ -362,7 +403,9 @@ def modify(
     async def act(s: Session) -> None:
         wanted = AdministrativeChange(email, mobile, phone, oppose_bris_de_glace, oppose_centre_15)
         changed = await s.dmp.dossiers.modify(s.access, wanted, agreed=s.gesture(_opposing(wanted)))
-        s.tell(say("dmp.modified" if changed else "dmp.modified.already"), {"ok": True, "changed": changed})
+        changes = _changes(_modifiable(changed.before), _modifiable(changed.after))
+        text = f"{both(say('dmp.modified'))}\n{_changes_text(changes)}" if changes else say("dmp.modified.already")
+        s.tell(text, {"ok": True, "changed": bool(changes), "changes": _changes_json(changes)})
 
     verb("modify", Options(config, address, patient, oid, trace=trace, json=json, yes=yes), act)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from dmp_connector.card.readers import DriverMissing
+from dmp_connector.dossier.recognition import Blind
 from dmp_connector.dossier.service import HiddenOtherwise, PatientsAct
 from dmp_connector.errors import ConsentExpired, ConsentMissing, DmpError, DossierClosed, DossierExists, NotConfirmed, ReasonMissing
 from dmp_connector.model.creation import CreationUnanswered, OtherPatient
 from mssgw.core.texts import PACKAGE, Message, message
 from mssgw.dossier.creations import AccountNotAsked
-from mssgw.dossier.session import Blind
 
 _HINTS: Final[tuple[tuple[type[DmpError], Callable[[DmpError], Message]], ...]] = (
     (NotConfirmed, lambda _: message("dmp.hint.yes")),

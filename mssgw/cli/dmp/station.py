@@ -29,7 +29,7 @@ from mssgw.cli.dmp.session import (
     typed,
     verb,
 )
-from mssgw.cli.frame import ConfigFile, Json, both, failure, output, run, say
+from mssgw.cli.frame import ConfigFile, Json, both, failure, labelled, output, run, say
 from mssgw.cli.terminal import terminal
 from mssgw.core.texts import Message
 from mssgw.dossier.service import CardSeen
@@ -76,21 +76,6 @@ def doctor(config: ConfigFile, address: Who = "", json: Json = False) -> None:
     raise typer.Exit(1 if bad else 0)
 
 
-_CARD_NAMES = {
-    "serial": "N° de série",
-    "reader": "Lecteur",
-    "id": "Identifiant national",
-    "family": "Nom",
-    "given": "Prénom",
-    "profession": "Profession",
-    "speciality": "Spécialité",
-    "staff_card": "Carte de personnel (CPE)",
-    "valid_until": "Valable jusqu'au",
-    "tries_left": "Essais restants",
-}
-_CARD_WORDS = {True: "oui", False: "non", None: "inconnu", "": "aucune"}
-
-
 @app.command()
 def card(config: ConfigFile, address: Who = "", json: Json = False) -> None:
     """The professional's card in the reader, as it shows itself without PIN; with --as, whether it is that actor's."""
@@ -99,10 +84,15 @@ def card(config: ConfigFile, address: Who = "", json: Json = False) -> None:
     except DmpError as error:
         refused(error, json=json)
     document = _card_json(seen)
-    text = "\n".join(f"{name} : {_CARD_WORDS.get(document[key], document[key])}" for key, name in _CARD_NAMES.items())
-    output(text, json=json, document=document | {"ok": seen.mine})
+    shown = {name: _card_value(value) for name, value in document.items() if name != "ok"}
+    output(labelled(shown, lambda name: say(f"dmp.card.field.{name}")), json=json, document=document | {"ok": seen.mine})
     if not seen.mine:
         raise failure(say("dmp.card.other", seen=seen.holder.id, address=address, wanted=seen.wanted))
+
+
+def _card_value(value: Any) -> Any:
+    """For people: a number of tries that the card does not show is unknown, an empty speciality is none."""
+    return say("word.no") if value is False else say("dmp.card.unknown") if value is None else value or "—"
 
 
 def _card_json(seen: CardSeen) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dmp_connector.card.tls_relay import RelayDown, RelaySettings, TlsRelay
 from dmp_connector.client import Call, Dmp
 from dmp_connector.dossier.consultation import BY_CARD, Consultations
 from dmp_connector.dossier.desk import Desk
+from dmp_connector.dossier.recognition import Recognition
 from dmp_connector.errors import CardError, ConsultationClosed, DmpError
 from dmp_connector.model import Ins
 from dmp_connector.settings import DmpSettings
@@ -55,10 +56,11 @@ async def test_card_pin_token_signature_token_tls_and_the_card_pulled_in_mid_con
     slot = until(lambda: next((s for s in slots() if s.atr), None), "the card in its reader")
     try:
         async with Dmp(settings, session.signer) as dmp:
-            consultations = Consultations(Desk(dmp, store))
+            desk = Desk(dmp, store)
+            consultations = Consultations(desk)
             async with CardGuard(consultations, actor, relay=relay, card=session) as guard:
                 guard.watch(slot)
-                consultation = await consultations.open(Call(actor, Ins(patient.ins, patient.oid)))
+                consultation = await consultations.open(await Recognition(desk).of(Call(actor, Ins(patient.ins, patient.oid))))
                 entries = await consultations.find(consultation)
                 assert entries
                 (document,) = await consultations.retrieve(consultation, [entries[0].unique_id])

@@ -72,7 +72,7 @@ def test_a_refused_get_is_a_refusal_to_read_a_document(mssgw, tmp_path):
 
 @pytest.mark.parametrize(("seconds", "words"), [(59, "moins d'une minute"), (61, "dans 1 min")])
 def test_the_banner_never_shows_0_minutes(seconds, words):
-    from datetime import UTC, datetime, timedelta
+    from datetime import UTC, date, datetime, timedelta
     from types import SimpleNamespace
 
     from dmp_connector.dossier.consultation import OpenConsultation
@@ -80,7 +80,8 @@ def test_the_banner_never_shows_0_minutes(seconds, words):
 
     now = datetime(2026, 11, 23, tzinfo=UTC)
     value = SimpleNamespace(mode=AccessMode.BRIS_DE_GLACE, closes=now + timedelta(seconds=seconds))
-    assert words in OpenConsultation("x", value).banner(now)
+    patient = SimpleNamespace(birth_name="NOUVEAU", given_names="LEA", birth_date=date(1990, 1, 2))
+    assert words in OpenConsultation("x", value, patient).banner(now)
 
 
 def test_what_a_search_without_ins_found_is_in_the_trail_and_what_was_typed_is_not(mssgw):

@@ -72,3 +72,22 @@ def test_a_contact_is_changed_without_a_question_and_audited_by_its_name_only(ms
     rows = [r for r in mssgw.done("audit", patient="NOUVEAU")["audit"] if r["what"] == "TD1.3b"]
     assert [(r["outcome"], r["facts"]) for r in rows] == [("granted", {"fields": "email"}), ("done", {"fields": "email"})]
     assert mssgw.done("modify", "--email", "lea@example.test", patient="NOUVEAU")["changed"] is False
+
+
+def test_what_changed_is_told_as_it_was_and_as_it_is(mssgw):
+    told = mssgw("modify", "--oppose-bris-de-glace", "--mobile", "06 12 34 56 78", "--yes", patient="NOUVEAU", text=True)
+    assert told.status == 0
+    assert "opposition au bris de glace : non → oui" in told.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "opposition to bris de glace: no → yes" in told.text
+    assert "mobile: — → 06 12 34 56 78" in told.text
+    lifted = mssgw.done("modify", "--accept-bris-de-glace", "--yes", patient="NOUVEAU")
+    assert lifted["changes"] == {"opposition_bris_de_glace": {"before": True, "after": False}}
+
+
+def test_an_authorisation_is_told_as_it_was_and_as_it_is(mssgw):
+    given = mssgw("authorise", "--mt", "--yes", patient="NOUVEAU", text=True)
+    assert "autorisation : aucune → valide" in given.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "treating doctor: no → yes" in given.text
+    role = mssgw.done("authorise", "--remove", "--mt", patient="NOUVEAU")
+    assert role["changes"] == {"mt": {"before": True, "after": False}}
+    assert mssgw.done("authorise", "--remove", patient="NOUVEAU")["changes"]["authorisation"] == {"before": "VALIDE", "after": "NON_EXISTE"}

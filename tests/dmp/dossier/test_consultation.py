@@ -9,13 +9,14 @@ import pytest
 
 from dmp_connector import codes
 from dmp_connector.cda import Level1, build_level1
-from dmp_connector.client import Call
+from dmp_connector.client import Call, Dmp
 from dmp_connector.dossier.consultation import BY_TIME, Consultations
 from dmp_connector.dossier.deposits import DepositRequest, Deposits
 from dmp_connector.dossier.desk import Desk, DeskRules
+from dmp_connector.dossier.recognition import Recognised, Recognition
 from dmp_connector.dossier.service import DossierService
-from dmp_connector.errors import BadDocument, ConsentMissing, ConsultationClosed, DuplicateDocument, Unavailable
-from dmp_connector.model import AccessMode, Patient, Sex
+from dmp_connector.errors import BadDocument, ConsentMissing, ConsultationClosed, DuplicateDocument, NotAllowed, Unavailable
+from dmp_connector.model import AccessMode, Patient, Sex, Visibility
 from dmp_connector.paper.letters import letter
 from dmp_connector.store import DepositState, DmpStore
 from tests.dmp.conftest import STORE_KEYS, practitioner, structure
@@ -36,6 +37,11 @@ def desk(dmp, dmp_store, dmp_running) -> Desk:
     return Desk(dmp, dmp_store, DeskRules(regulation_structures=frozenset({"10B0000015"})), dmp_running.clock)
 
 
+async def agreed(desk, call):
+    """The patient of the call, seen and agreed to at the screen."""
+    return await Recognition(desk).of(call, lambda patient: True)
+
+
 def document(running, name: str, unique_id: str) -> bytes:
     person = next(p for p in running.simulator.config.patients if p.name == name)
     at = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -51,7 +57,7 @@ def document(running, name: str, unique_id: str) -> bytes:
 
 async def test_a_consultation_ends_by_itself(desk, call_of, dmp_running, dmp_store):
     consultations = Consultations(desk)
-    consultation = await consultations.open(call_of("PATIENT"))
+    consultation = await consultations.open(await agreed(desk, call_of("PATIENT")))
     await consultations.find(consultation)
     dmp_running.clock.offset = timedelta(minutes=31)
     with pytest.raises(ConsultationClosed):
@@ -63,9 +69,10 @@ async def test_a_consultation_ends_by_itself(desk, call_of, dmp_running, dmp_sto
 
 async def test_bris_de_glace_is_shorter_visible_and_over_by_itself(desk, call_of, dmp_running):  # EX_0.3-1050
     consultations = Consultations(desk)
-    consultation = await consultations.open(call_of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE), reason=WHY, confirmed=True)
+    consultation = await consultations.open(await agreed(desk, call_of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE)), reason=WHY)
     assert "BRIS DE GLACE" in consultation.banner(dmp_running.clock())
     assert "14 min" in consultation.banner(dmp_running.clock())
+    assert all("NOUVEAU LEA" in consultation.banner(dmp_running.clock(), language) for language in ("fr", "en"))
     assert "BRIS DE GLACE" in consultation.banner(dmp_running.clock(), "en")
     dmp_running.clock.offset = timedelta(minutes=16)
     with pytest.raises(ConsultationClosed):
@@ -75,18 +82,18 @@ async def test_bris_de_glace_is_shorter_visible_and_over_by_itself(desk, call_of
 async def test_an_open_consultation_goes_on_but_the_patients_will_is_asked_again(desk, call_of):
     consultations, service = Consultations(desk), DossierService(desk)
     await service.authorise(call_of("NOUVEAU"), confirmed=True)
-    first = await consultations.open(call_of("NOUVEAU"))
-    again = await consultations.open(call_of("NOUVEAU"))
+    first = await consultations.open(await agreed(desk, call_of("NOUVEAU")))
+    again = await consultations.open(await agreed(desk, call_of("NOUVEAU")))
     assert again.id == first.id
     await service.remove(call_of("NOUVEAU"))
     with pytest.raises(ConsentMissing):
-        await consultations.open(call_of("NOUVEAU"))
+        await consultations.open(await agreed(desk, call_of("NOUVEAU")))
 
 
 async def test_two_modes_are_two_consultations(desk, call_of, dmp_store):
     consultations = Consultations(desk)
-    normal = await consultations.open(call_of("PATIENT"))
-    urgent = await consultations.open(call_of("PATIENT", mode=AccessMode.BRIS_DE_GLACE), reason=WHY, confirmed=True)
+    normal = await consultations.open(await agreed(desk, call_of("PATIENT")))
+    urgent = await consultations.open(await agreed(desk, call_of("PATIENT", mode=AccessMode.BRIS_DE_GLACE)), reason=WHY)
     assert normal.id != urgent.id
     assert await consultations.close_all(normal.value.actor, by="hand") == 2
     assert dmp_store.open_consultations() == ()
@@ -94,7 +101,7 @@ async def test_two_modes_are_two_consultations(desk, call_of, dmp_store):
 
 async def test_nothing_clinical_stays_in_the_store(desk, call_of, dmp_store, tmp_path):
     consultations = Consultations(desk)
-    consultation = await consultations.open(call_of("PATIENT"))
+    consultation = await consultations.open(await agreed(desk, call_of("PATIENT")))
     entry = (await consultations.find(consultation))[0]
     (got,) = await consultations.retrieve(consultation, [entry.unique_id])
     dmp_store.close()
@@ -186,3 +193,26 @@ async def test_an_id_with_an_extension_is_refused(desk, call_of, dmp_running):
     content = document(dmp_running, "PATIENT", "1.2.3").replace(b'<id root="1.2.3"/>', b'<id root="1.2.3" extension="4"/>', 1)
     with pytest.raises(BadDocument, match="extension"):
         await Deposits(desk).deposit(call_of("PATIENT"), DepositRequest(content))
+
+
+async def test_nobody_opens_a_dossier_whose_patient_was_not_named(desk, call_of):
+    """A check that a caller could forget: what opens a dossier takes what only the check makes."""
+    call = call_of("PATIENT")
+    patient = await Recognition(desk).patient(call)
+    with pytest.raises(TypeError):
+        Recognised(call, patient, confirmed=True)
+    with pytest.raises(AttributeError):
+        await Consultations(desk).open(call)
+
+
+@pytest.mark.parametrize("act", ["mask", "archive", "delete", "make_visible"])
+async def test_an_act_that_nobody_may_do_asks_nothing_about_the_document(desk, call_of, dmp_running, monkeypatch, act):
+    """In an emergency without reason the search for the document went to the DMP before the refusal."""
+    sent = []
+    real = Dmp.td31a_by_unique_id
+    monkeypatch.setattr(Dmp, "td31a_by_unique_id", lambda self, *given, **more: sent.append(given) or real(self, *given, **more))
+    known = await agreed(desk, call_of("NOUVEAU", mode=AccessMode.BRIS_DE_GLACE))
+    more = {"mask": {"masked": True}, "archive": {"archived": True}, "delete": {}, "make_visible": {"to": Visibility.HIDDEN_FROM_PATIENT}}
+    with pytest.raises(NotAllowed):
+        await getattr(DossierService(desk), act)(known, "1.2.3", **more[act])
+    assert sent == []

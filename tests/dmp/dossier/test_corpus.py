@@ -16,6 +16,7 @@ from dmp_connector.client import Call, FindDocuments
 from dmp_connector.dossier.consultation import Consultations
 from dmp_connector.dossier.deposits import DepositRequest, Deposits
 from dmp_connector.dossier.desk import Desk, DeskRules
+from dmp_connector.dossier.recognition import Recognition
 from dmp_connector.errors import BadDocument
 from dmp_connector.model import AvailabilityStatus, Ins
 from dmp_connector.simulator import Simulator
@@ -93,7 +94,7 @@ async def test_a_document_of_the_corpus_is_deposited_found_and_fetched_or_refuse
             return
         receipt = await Deposits(desk).deposit(call, DepositRequest(content))
         consultations = Consultations(desk)
-        consultation = await consultations.open(call)
+        consultation = await consultations.open(await Recognition(desk).of(call))
         found = await consultations.find(consultation, FindDocuments(statuses=(AvailabilityStatus.APPROVED,)))
         assert [entry.unique_id for entry in found] == [receipt.unique_id]
         (got,) = await consultations.retrieve(consultation, [receipt.unique_id])

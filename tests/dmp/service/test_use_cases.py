@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from datetime import UTC, date, datetime
 
 import pytest
@@ -150,8 +151,8 @@ async def test_an_authorisation_needs_the_gesture_of_who_sees_the_patient(house)
             await dmp.dossiers.authorise(house.of("NOUVEAU"), agreed=lambda patient: asked.append(patient.birth_name) or False)
         assert asked == ["NOUVEAU"]
         agreed = await dmp.dossiers.authorise(house.of("NOUVEAU"), agreed=True)
-        assert agreed.authorisation == "VALIDE"
-        assert (await dmp.dossiers.give_back(house.of("NOUVEAU"))).authorisation == "NON_EXISTE"
+        assert (agreed.before.authorisation, agreed.after.authorisation) == ("NON_EXISTE", "VALIDE")
+        assert (await dmp.dossiers.give_back(house.of("NOUVEAU"))).after.authorisation == "NON_EXISTE"
 
 
 async def test_an_emergency_access_needs_reason_and_gesture(house):
@@ -170,7 +171,8 @@ async def test_an_opposition_is_asked_about_and_a_telephone_is_not(house):
     asked = []
     async with house.session() as dmp:
         change = AdministrativeChange(phone="0102030405")
-        assert await dmp.dossiers.modify(house.of("NOUVEAU"), change, agreed=lambda p: asked.append(p) or False)
+        changed = await dmp.dossiers.modify(house.of("NOUVEAU"), change, agreed=lambda p: asked.append(p) or False)
+        assert (changed.before.phone == "0102030405", changed.after.phone) == (False, "0102030405")
         assert asked == []
         with pytest.raises(NotConfirmed):
             await dmp.dossiers.modify(
@@ -271,3 +273,16 @@ async def test_a_card_is_read_off_the_event_loop(house, card, monkeypatch):
             await dmp.creations.create(CreationOrder(card, account=DECLINED), agreed=True, keep=lambda _letter: None)
     assert where
     assert threading.main_thread() not in where
+
+
+async def test_the_first_day_of_a_search_begins_in_the_time_zone_of_the_house(house, monkeypatch):
+    """The system's zone counted, so that a server in UTC lost the first two hours of the day."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        async with house.session() as dmp:
+            criteria = dmp.documents._criteria(Search(since=date(2026, 6, 1)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert criteria.service_from.at == datetime(2026, 5, 31, 22, tzinfo=UTC)
