@@ -24,6 +24,7 @@ class Event(enum.StrEnum):
     STOPPED = "node.stopped"
     CONFIG_RELOADED = "node.config_reloaded"
     CONFIG_REFUSED = "node.config_refused"
+    CONFIG_WARNING = "node.config_warning"
     BUG = "node.bug"
     STORE_OPENED = "store.opened"
     STORE_MIGRATED = "store.migrated"

@@ -22,6 +22,7 @@ from mssgw.backup.errors import BackupError
 from mssgw.backup.files import Tell
 from mssgw.backup.manifest import Folder, Kept, Manifest, StoreCopy
 from mssgw.backup.taking import dmp_store
+from mssgw.core import owner
 from mssgw.core.config import Config, parse
 from mssgw.core.texts import message
 from mssgw.dossier.setup import STORE_TABLES
@@ -57,11 +58,14 @@ def require_intact(found: Manifest, backup: Path, tell: Tell) -> None:
     manifest.refuse(backup, manifest.verify(found, backup, tell))
 
 
-def require_key(found: Manifest, config: Config) -> MasterKeys:
-    """The configured master key, which must be the backup's. Raises ConfigError, BackupError."""
+def require_key(found: Manifest, config: Config, *, beside: bool = False) -> MasterKeys:
+    """The configured master key, which must be the backup's. Raises ConfigError, BackupError.
+
+    `beside`: for a node whose own key stays: a backup from before a rotation is opened by `former_key`.
+    """
     master = keys.read_masters(config.seal, config.node.data, in_use=True)
     if found.probe and not keys.is_of(master, found.probe):
-        raise BackupError("wrong-key", master=config.seal.master_key)
+        raise BackupError("wrong-key-beside" if beside else "wrong-key", master=config.seal.master_key)
     return master
 
 
@@ -135,13 +139,13 @@ def _emptied(data: Path, *, force: bool, now: datetime) -> Path | None:
     if (data / RESTORING).exists():  # what lies here was put by a restore that did not end
         with _not_running(data):
             for path in data.iterdir():
-                if path.name not in (RESTORING, _LOCK):
+                if path.name not in (RESTORING, _LOCK, owner.LOST_FOUND):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             for path in (data / RESTORING).iterdir():
                 if path.name != _LOADING:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         return None
-    if not any(path.name != _LOCK for path in data.iterdir()):
+    if not any(path.name not in (_LOCK, owner.LOST_FOUND) for path in data.iterdir()):
         return None
     if not force:
         raise BackupError("not-empty", path=data)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mssgw.backup.manifest import Left
+from mssgw.core import owner
 from mssgw.core.config import Config, Secret, Settings
 
 _INSTALLED = {"smime.pkcs11_module", "dmp.card_module", "dmp.validation_kit"}
-_PASSING = ("blobs", "spool", "metrics")  # of `data`: kept in another way, or of this run only
+_PASSING = ("blobs", "spool", "metrics", owner.LOST_FOUND)  # of `data`: kept in another way, or of this run only
 _PASSING_ENDS = (".lock", "-wal", "-shm", "-turn", "-journal")
 
 

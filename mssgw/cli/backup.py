@@ -190,7 +190,7 @@ def _single(found: Manifest, backup: Path, config: Config, mailbox: str, message
         address = Address.parse(name)
     except AddressError as error:
         raise WrongUse(message("at", place=name, what=error.message)) from error
-    master = restoring.require_key(found, config)
+    master = restoring.require_key(found, config, beside=True)
     top = text("backup.folder", config.node.language)
     tell = _Progress()
     with messages.source(found, backup, config, master, tell) as source:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json as json_module
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -16,6 +17,9 @@ from mssgw.cli.frame import Family, Json, at, both, failure, output, warn
 from mssgw.core.config import Config, ConfigError, load
 from mssgw.core.errors import Problem, located
 from mssgw.core.texts import message
+
+_IN_ADDRESS: Final = re.compile(r"(://[^:/?#]*:)[^/?#]*(?=@)")
+_IN_QUERY: Final = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
 
 app = Family(help="The configuration.", no_args_is_help=True)
 
@@ -47,8 +51,12 @@ def as_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
 
 
 @app.command()
-def check(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
-    """Say every mistake in FILE at once, each with its path."""
+def check(
+    path: Annotated[Path, typer.Argument(metavar="FILE")],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as well: status 1 when there is one.")] = False,
+    json: Json = False,
+) -> None:
+    """Say every mistake in FILE at once, each with its path; then what stops some mail and no node, as warnings."""
     config = loaded(path)
     from mssgw.cli.judgement import judged  # brings the whole node in: not for the verbs that only read the file
 
@@ -57,6 +65,9 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = Fa
         raise refused(path, mistakes)
     if warnings and not json:
         warn(*(at(path, message("config.warning", what=located(*one))) for one in warnings))
+    if warnings and strict:
+        known = {"problems": [], "warnings": as_json(warnings)}
+        raise failure(message("config.strict", path=path, count=len(warnings)), fault="configuration", known=known)
     facts = {"domains": len(config.domain), "warnings": len(warnings)}
     text = both(message("config.ok", path=path, **facts))
     output(text, json=json, document={"valid": True, "domains": facts["domains"], "warnings": as_json(warnings)})
@@ -65,9 +76,20 @@ def check(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = Fa
 @app.command()
 def show(path: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
     """Print what is in force, defaults included. Secrets are shown by reference."""
-    document = msgspec.to_builtins(loaded(path), enc_hook=str)
+    document = _without_passwords(msgspec.to_builtins(loaded(path), enc_hook=str))
     text = "\n".join(f"{name} = {_toml(value)}" for name, value in _flat(document, "") if value is not None)
     output(text, json=json, document=document)
+
+
+def _without_passwords(value: Any) -> Any:
+    """The addresses of databases and of other services may hold a password, which stays in the file."""
+    if isinstance(value, dict):
+        return {name: _without_passwords(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_passwords(one) for one in value]
+    if isinstance(value, str) and "://" in value:
+        return _IN_QUERY.sub(r"\1***", _IN_ADDRESS.sub(r"\1***", value))
+    return value
 
 
 def _flat(value: object, path: str) -> list[tuple[str, object]]:

@@ -13,14 +13,16 @@ import pwd
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from mssgw.core import unit
 from mssgw.core.errors import ConfigError
 from mssgw.core.texts import Message, message, of_system
 
+LOST_FOUND: Final = "lost+found"  # root's, at the top of each file system of ext4
 _SHOWN = 3  # files of others that are named
 _LOOKED_AT = 10_000  # entries
+_BODIES = 32  # bodies looked at in each of the 256 directories
 
 
 def differs(directory: Path) -> bool:
@@ -50,7 +52,19 @@ def become(directory: Path) -> None:
         return
     if os.geteuid() != 0:
         raise ConfigError([("node.data", message("owner.other", path=directory, user=user(uid)))])
-    gid = directory.stat().st_gid
+    _become(uid, directory.stat().st_gid)
+
+
+def become_service() -> None:
+    """Root takes the user and the groups that the unit names, for good. Raises ConfigError: there is no such user."""
+    try:
+        entry = pwd.getpwnam(name := unit.user())
+    except KeyError:
+        raise ConfigError([("node.data", message("owner.no-user", name=name))]) from None
+    _become(entry.pw_uid, entry.pw_gid)
+
+
+def _become(uid: int, gid: int) -> None:
     try:
         entry = pwd.getpwuid(uid)
         groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
@@ -138,11 +152,11 @@ def _no_place(directory: Path) -> Iterator[Message]:
 
 
 def _of_others(directory: Path, uid: int) -> Iterator[Path]:
-    """Files and directories of somebody else; the bodies of messages, which are many, are not walked through."""
+    """Files and directories of somebody else. Of the bodies of messages, which are many, some in each directory are looked at."""
     for folder, names, files in islice(os.walk(directory), _LOOKED_AT):
-        if Path(folder).name == "blobs":
-            names.clear()
-        for name in [*names, *files][:_LOOKED_AT]:
+        if Path(folder) == directory and LOST_FOUND in names:
+            names.remove(LOST_FOUND)
+        for name in [*names, *files[: _BODIES if Path(folder).parent.name == "blobs" else _LOOKED_AT]]:
             path = Path(folder) / name
             with contextlib.suppress(OSError):
                 if path.lstat().st_uid != uid:

@@ -27,6 +27,34 @@ def settings(root: Path = _ROOT) -> Iterator[tuple[str, str]]:
                 yield name.strip(), value.strip()
 
 
+def values(wanted: str, root: Path = _ROOT) -> list[str]:
+    """All values of a setting that may be given several times; an empty one takes back those before (systemd.exec(5))."""
+    found: list[str] = []
+    for name, value in settings(root):
+        if name == wanted:
+            found = [*found, value] if value else []
+    return found
+
+
 def user(root: Path = _ROOT) -> str:
     """The user of the service; "" when no unit is installed."""
-    return next((value for name, value in reversed(list(settings(root))) if name == "User"), "")
+    return (values("User", root) or [""])[-1]
+
+
+def runs(configuration: Path, root: Path = _ROOT) -> bool:
+    """Whether the installed service is started with this configuration."""
+    return any(str(configuration) in value.replace("=", " ").split() for value in values("ExecStart", root))
+
+
+def makes(directory: Path, root: Path = _ROOT) -> bool:
+    """Whether systemd makes this directory for the service, and lets it write there."""
+    return directory in {Path("/var/lib", one) for value in values("StateDirectory", root) for one in value.split()}
+
+
+def closes(directory: Path, root: Path = _ROOT) -> bool:
+    """Whether the unit keeps the service from writing in this directory, whoever owns it (ProtectSystem=strict)."""
+    if values("ProtectSystem", root)[-1:] != ["strict"]:
+        return False
+    opened = [Path(one.lstrip("-+")) for value in values("ReadWritePaths", root) for one in value.split()]
+    above = (directory, *directory.parents)
+    return not any(one in opened or makes(one, root) for one in above)

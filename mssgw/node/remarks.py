@@ -22,7 +22,7 @@ from mssgw.node.exposure import exposed
 from mssgw.node.outside import judged_by_others
 from mssgw.node.readiness import seals_with_files
 from mssgw.smime.directories.files import file_problems, identity_remarks
-from mssgw.store.answer import unknown_accounts
+from mssgw.store.answer import accounts_elsewhere, unknown_accounts
 from mssgw.trust import anchors
 
 SOON = timedelta(days=30)
@@ -133,13 +133,15 @@ def _weakened(config: Config) -> Iterator[Problem]:
 
 
 def _mailboxes(config: Config) -> Iterator[Problem]:
-    """Accounts that the configuration names and the store does not have."""
+    """Accounts that the configuration names and the store does not have, and domains the other way about."""
     named = {f"domain[{index}].catch_all": one.catch_all for index, one in enumerate(config.domain) if one.catch_all}
     if config.node.postmaster:
         named["node.postmaster"] = config.node.postmaster
     with contextlib.suppress(ConfigError):  # `require_answer` reports the store
         for where, address in unknown_accounts(config, named):
             yield where, message("remark.no-account", address=address)
+        for domain, count in accounts_elsewhere(config).items():
+            yield "domain", message("remark.no-domain", domain=domain, count=count)
 
 
 def _actors(config: Config) -> Iterator[Problem]:

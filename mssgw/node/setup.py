@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mssgw.core import unit
+from mssgw.core import owner, unit
 from mssgw.core.config import Config, credentials, parse
 from mssgw.core.errors import ConfigError
 from mssgw.core.texts import message, of_system
@@ -133,7 +133,7 @@ def make_master_key(config: Config, service: Service) -> Path | None:
     try:
         reference.read()
     except FileNotFoundError as error:
-        if any(one.name != "lost+found" for one in config.node.data.iterdir()):
+        if any(one.name != owner.LOST_FOUND for one in config.node.data.iterdir()):
             lost = message("setup.key-lost", secret=reference, why=of_system(error), path=config.node.data)
             raise ConfigError([("seal.master_key", lost)]) from None
     except OSError as error:

@@ -179,7 +179,7 @@ class Worker:
             masters = await opened.keys_of(config)
             services = await Services.of(config, opened, self.clock)
         except (ConfigError, Deferred, OSError) as error:
-            log(Event.CONFIG_REFUSED, "error", reason=error)
+            log(Event.CONFIG_REFUSED, "error", reason=f"{self.path}: {error}")
             return
         opened.take_keys(masters)
         localtime.use(config.node.timezone)
@@ -189,6 +189,17 @@ class Worker:
         self.background = asyncio.get_running_loop().create_task(services.run())
         log(Event.CONFIG_RELOADED, needs_restart=", ".join(needs_restart(self.config, config)) or None)
         await _cancel(before)
+        if self.index == 0:  # once for the node
+            for one in await asyncio.to_thread(_remarks, config, self.path):
+                log(Event.CONFIG_WARNING, "warning", reason=one)
+
+
+def _remarks(config: Config, path: Path) -> list[str]:
+    """What `config check` warns of, for the log; the reload is done, so that nothing here may stop it."""
+    try:
+        return [f"{path}: {located(*one)}" for one in remarks(config, SystemClock().now(), path)]
+    except OSError as error:
+        return [str(error)]
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:

@@ -14,12 +14,13 @@ from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
 from mssgw.store import accounts, database, keys
 from mssgw.store.engine import Context, Reader
-from mssgw.store.migration import current, require_known
+from mssgw.store.migration import current, require_known, require_restored
 from mssgw.store.seal import Seal
 
 
 def require_answer(config: Config) -> None:
     """Connect to both stores and change nothing; one that does not exist yet is no mistake. Raises ConfigError with all problems."""
+    require_restored(config.node.data)
     problems: list[Problem] = []
     for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
         try:
@@ -42,22 +43,37 @@ def require_master_key(config: Config) -> None:
 
 def unknown_accounts(config: Config, named: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Those of the addresses, each under its setting, that are no account's; none while there is no store. Raises ConfigError."""
+    for rx in _reading(config) if named else ():
+        for setting, address in named.items():
+            if accounts.by_address(rx, Address.parse(address)) is None:
+                yield setting, address
+
+
+def _reading(config: Config) -> Iterator[Reader]:
+    """The mail store once, as it is; nothing while there is none. Raises ConfigError."""
     url = database.url_of(config)
     file = database.file_of(url)
-    if not named or (file and not (file.is_file() and file.stat().st_size)):
+    if file and not (file.is_file() and file.stat().st_size):
         return
     masters = keys.read_masters(config.seal, config.node.data, in_use=True)
     engine = database.connect_reader(url)
     try:
         with database.opening(), engine.connect() as connection:
-            if current(connection) is None:
-                return
-            rx = Reader(connection, Context(SystemClock(), masters, Seal(), config.limits, "check"))
-            for setting, address in named.items():
-                if accounts.by_address(rx, Address.parse(address)) is None:
-                    yield setting, address
+            if current(connection) is not None:
+                yield Reader(connection, Context(SystemClock(), masters, Seal(), config.limits, "check"))
     finally:
         engine.dispose()
+
+
+def accounts_elsewhere(config: Config) -> dict[str, int]:
+    """The domains that have accounts and are not in the configuration, with their number. Raises ConfigError."""
+    served = {str(one.name) for one in config.domain}
+    counted: dict[str, int] = {}
+    for rx in _reading(config):
+        for one in accounts.list_all(rx):
+            if str(one.address.domain) not in served:
+                counted[str(one.address.domain)] = counted.get(str(one.address.domain), 0) + 1
+    return counted
 
 
 def _ask(url: sa.URL, config: Config | None) -> None:

@@ -46,8 +46,7 @@ def current(connection: sa.Connection) -> str | None:
 def migrate(config: Config) -> None:
     """Bring the store to the present schema, making it when it isn't there. Raises ConfigError."""
     url = database.url_of(config)
-    if (Path(config.node.data) / RESTORING).exists():
-        raise ConfigError([("node.data", message("store.restoring", path=config.node.data))])
+    require_restored(config.node.data)
     if url.database and url.get_backend_name() == "sqlite":
         Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,6 +61,12 @@ def migrate(config: Config) -> None:
     finally:
         turn.close()
         engine.dispose()
+
+
+def require_restored(data: Path) -> None:
+    """Raises ConfigError while the restore of this data directory is not finished."""
+    if (data / RESTORING).exists():
+        raise ConfigError([("node.data", message("store.restoring", path=data))])
 
 
 def require_current(connection: sa.Connection) -> None:

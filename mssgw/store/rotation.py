@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message
 from mssgw.observe import crash_point
 from mssgw.store import audit, schema
 from mssgw.store.engine import Reader, Transaction
@@ -54,12 +54,12 @@ def retire(tx: Transaction, who: str) -> int:
     return count
 
 
-def under_another(rx: Reader, master: MasterKey) -> list[str]:
-    """The domains whose key this one does not open; the probe is `(probe)`."""
-    left = []
+def under_another(rx: Reader, master: MasterKey) -> list[str | Message]:
+    """The domains whose key this one does not open; the probe is the store's own."""
+    left: list[str | Message] = []
     for _, domain, wrapped in rx.raw(_ROWS):
         try:
             master.unwrap(domain, wrapped)
         except SealBroken:
-            left.append(domain or "(probe)")
+            left.append(domain or message("seal.own"))
     return left

@@ -28,7 +28,7 @@ from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
-from mssgw.store.migration import require_current
+from mssgw.store.migration import require_current, require_restored
 from mssgw.store.seal import MasterKeys, Seal
 from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forget, long_logs, names_of_files, remove_files, sweep_is_due
 
@@ -137,6 +137,7 @@ class Store:
 async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
+    require_restored(config.node.data)
     in_use = await asyncio.to_thread(_require_usable, url)
     store = Store(config, clock, worker, keys.read_masters(config.seal, config.node.data, in_use=in_use), url)
     try:

@@ -492,6 +492,35 @@ def test_killed_while_it_puts_messages_back_it_is_done_again(node, place):
     assert node("check").splitlines()[-1] == "ok"
 
 
+def test_a_mailbox_of_before_a_rotation_is_opened_by_the_former_key_beside_the_present_one(node, place, tmp_path):
+    """Regression: the advice was to put the old key back, on a node that runs with the new one."""
+    backup(node, place)
+    key = tmp_path / "etc" / "master.key"
+    key.rename(tmp_path / "etc" / "old.key")
+    mssgw("seal", "new-key", key)
+    text = node.config.read_text()
+    node.config.write_text(text.replace('master_key = "file:master.key"', 'master_key = "file:master.key"\nformer_key = "file:old.key"'))
+    node("seal", "rotate")
+    node.config.write_text(text)
+    mailbox = ("--config", node.config, "--mailbox", f"alice@{DOMAIN}")
+    said = restore(place, *mailbox, status=1)
+    assert "name the key of that time beside it, from its copy: [seal] former_key" in said
+    assert "put the key of that time back" not in said
+    node.config.write_text(text.replace('master_key = "file:master.key"', 'master_key = "file:master.key"\nformer_key = "file:old.key"'))
+    assert "3 message(s) added" in restore(place, *mailbox)
+
+
+def test_a_disk_of_its_own_with_its_lost_and_found_counts_as_empty(node, place, tmp_path):
+    backup(node, place)
+    shutil.rmtree(tmp_path / "etc" / "data")
+    (tmp_path / "etc" / "data" / "lost+found").mkdir(parents=True)
+    (tmp_path / "etc" / "data").chmod(0o700)
+    assert "Restored and checked" in restore(place, "--config", node.config)
+    (tmp_path / "etc" / "data" / "lost+found" / "#12").write_text("of fsck")
+    made = Path(backup(node, place)["backup"])
+    assert not [path for path in made.rglob("*") if "lost+found" in str(path)]
+
+
 def test_one_message_by_its_message_id(node, place):
     backup(node, place)
     said = restore(place, "--config", node.config, "--mailbox", f"alice@{DOMAIN}", "--message-id", f"<2@{DOMAIN}>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -89,3 +90,65 @@ def test_a_configuration_that_everybody_can_write_is_warned_of(home):
     done = mssgw("config", "check", home / "mssgw.toml")
     assert f"chmod o-w {home}/mssgw.toml" in done.stderr.decode()
     assert "tout le monde peut y écrire" in done.stderr.decode()
+
+
+def test_an_interrupted_restore_is_a_mistake(home):
+    """Regression: ok, and the node did not start."""
+    (home / "data" / ".restoring").mkdir()
+    assert "a restore was interrupted; run `mssgw restore` again" in check(home, status=1)
+    done = mssgw("queue", "list", "--config", home / "mssgw.toml")
+    assert "a restore was interrupted; run `mssgw restore` again" in done.stderr.decode()
+    assert "account add" not in done.stderr.decode()
+
+
+def test_a_master_key_of_a_wrong_length_is_restored_and_not_made_anew(home):
+    """Regression: "`mssgw seal new-key` makes a key" beside a store that is sealed."""
+    (home / "mssgw.toml").write_text(alpha())
+    done = mssgw("account", "add", "jeanne@alpha.mssante.test", "--no-password", "--config", home / "mssgw.toml")
+    assert done.returncode == 0, done.stderr
+    (home / "master.key").write_bytes(bytes(31))
+    said = check(home, status=1)
+    assert "expected 32 octets, found 31; this store is sealed: restore the key from its copy" in said
+    assert "new-key" not in said
+    assert said.count("seal.master_key") == 2  # French, English
+
+
+def test_a_domain_with_accounts_that_is_not_in_the_file_is_named_with_their_number(home):
+    """Regression: a mistyped name was taken silently, and mail for its accounts was returned."""
+    (home / "mssgw.toml").write_text(alpha())
+    for name in ("jeanne", "paul"):
+        done = mssgw("account", "add", f"{name}@alpha.mssante.test", "--no-password", "--config", home / "mssgw.toml")
+        assert done.returncode == 0, done.stderr
+    assert "is not in the configuration" not in check(home)
+    (home / "mssgw.toml").write_text(alpha(trust='pki = "private"').replace('name = "alpha.mssante.test"', 'name = "alhpa.mssante.test"'))
+    done = mssgw("config", "check", home / "mssgw.toml")
+    assert "alpha.mssante.test is not in the configuration and has 2 account(s)" in done.stderr.decode()
+
+
+def test_strict_counts_warnings(home):
+    """Regression: an operator's certificate that all peers refuse went through `config check && reload`."""
+    check(home)
+    done = mssgw("config", "check", "--strict", home / "mssgw.toml")
+    assert done.returncode == 1
+    assert "1 warning(s), and --strict counts them" in done.stderr.decode()
+    document = json.loads(mssgw("config", "check", "--strict", "--json", home / "mssgw.toml").stdout)
+    assert not document["valid"]
+    assert len(document["warnings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://mssgw:TOPSECRET@db/mail", "postgresql://mssgw:***@db/mail"),
+        ("postgresql://mssgw:TOP@SECRET@db/mail", "postgresql://mssgw:***@db/mail"),
+        ("postgresql://mssgw@db/mail?sslmode=require&password=TOPSECRET", "postgresql://mssgw@db/mail?sslmode=require&password=***"),
+        ("postgresql://mssgw@[::1]:5432/mail", "postgresql://mssgw@[::1]:5432/mail"),
+    ],
+)
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_the_password_of_a_database_is_not_shown(home, address, shown, how):
+    """Regression: `config show` printed it."""
+    (home / "mssgw.toml").write_text(alpha(node=f'store = "{address}"'))
+    said = mssgw("config", "show", home / "mssgw.toml", *how).stdout.decode()
+    assert f'"{shown}"' in said
+    assert "SECRET" not in said

@@ -140,6 +140,73 @@ def test_a_service_that_finds_a_file_of_root_ends_in_a_sentence(node):
 
 
 @ROOT
+def test_the_lost_and_found_of_a_disk_of_its_own_is_no_file_of_somebody_else(node):
+    """Regression: a disk mounted as the data directory was refused because ext4 has a directory of root there."""
+    (node / "data" / "lost+found").mkdir(mode=0o700)
+    os.chown(node / "data", NOBODY, NOBODY)
+    assert _as(NOBODY, node / "data") == []
+    verb(node, "account", "add", WHO, "--no-password")
+    assert "node.data" not in run(node, ["config", "check", str(node / "mssgw.toml")], status=1)  # there are no anchors
+
+
+@ROOT
+@pytest.mark.parametrize("what", ["blobs/ab", "blobs/ab/body"])
+def test_bodies_of_root_are_named(node, what):
+    """Regression: the directories of bodies were not looked into, and the node deferred or lost sight of mail."""
+    (node / "data" / "blobs" / "ab").mkdir(parents=True)
+    (node / "data" / "blobs" / "ab" / "body").write_bytes(b"")
+    for path in (node / "data", *(node / "data").rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    os.chown(node / "data" / what, 0, 0)
+    (found,) = _as(NOBODY, node / "data")
+    assert f"{node}/data/{what}; chown -R" in found
+
+
+@ROOT
+def test_a_directory_of_root_in_the_data_is_a_mistake_among_others(node):
+    """Regression: a bare "no permission", without the file, and nothing else was checked."""
+    (node / "data" / "trust" / "crl").mkdir(parents=True, mode=0o700)
+    (node / "data" / "trust").chmod(0o700)
+    os.chown(node / "data", NOBODY, NOBODY)
+    said = run(node, ["config", "check", str(node / "mssgw.toml")], status=1)
+    assert f"node.data: not of nobody, who keeps the data: {node}/data/trust; chown -R" in said
+    assert "Traceback" not in said
+
+
+_UNIT = "from mssgw.core import unit; unit.user = lambda: 'nobody'; "
+
+
+@ROOT
+def test_data_that_the_service_can_not_make_is_a_mistake_also_for_root(node):
+    """Regression: "the first start makes it", status 0, and the service did not start."""
+    (node / "srv").mkdir(mode=0o755)
+    (node / "mssgw.toml").write_text(alpha().replace("file:master.key", "credential:master.key").replace('"data"', '"srv/mail"'))
+    said = run_after(node, _UNIT, ["config", "check"])
+    assert f"{node}/srv/mail is not there, and nobody can't make it in {node}/srv; as root: install -d -m 0700 -o nobody" in said
+
+
+@ROOT
+def test_data_where_the_unit_lets_nobody_write_is_a_mistake(node):
+    os.chown(node / "data", NOBODY, NOBODY)
+    said = run_after(node, f"{_UNIT}unit.runs = unit.closes = lambda path: True; ", ["config", "check"])
+    assert f"the service may not write in {node}/data" in said
+    assert f"[Service] ReadWritePaths={node}/data" in said
+
+
+@ROOT
+def test_a_key_in_the_store_of_credentials_is_named_as_a_credential(node):
+    """Regression: the advice was to open /etc/credstore for the service's group, and it came twice."""
+    os.chown(node / "data", NOBODY, NOBODY)
+    (node / "mssgw.toml").write_text(alpha().replace("file:master.key", f"file:{node}/credentials/master.key"))
+    verb(node, "account", "add", WHO, "--no-password")
+    script = f"from mssgw.core.config import credentials; credentials._STORES = ({str(node / 'credentials').lstrip('/')!r},); "
+    said = run_after(node, script, ["config", "check"])
+    assert 'name this key "credential:master.key" in the configuration' in said
+    assert said.count("seal.master_key") == 2  # French, English
+    assert "chgrp" not in said
+
+
+@ROOT
 def test_a_service_of_another_user_is_named(node):
     os.chown(node / "data", 12345, 12345)
     (found,) = _as(NOBODY, node / "data")

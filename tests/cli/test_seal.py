@@ -89,7 +89,7 @@ def test_a_change_of_keys_from_begin_to_end(node, tmp_path):
     before = wrapped(tmp_path)
     settings(node, "next.key", "master.key")
     opens(node)  # both keys, before anything is rotated
-    assert "2 domain key(s) are now under the new master key" in node("seal", "rotate")
+    assert "2 key(s), one for each domain and that of the store itself, are now under the new master key" in node("seal", "rotate")
     after = wrapped(tmp_path)
     assert before.keys() == after.keys()
     assert all(after[domain] != before[domain] for domain in before)
@@ -123,7 +123,7 @@ def test_a_wrong_former_key_is_named_and_nothing_is_changed(node, tmp_path, octe
 def test_retire_is_refused_before_all_is_rotated(node):
     settings(node, "next.key", "master.key")
     said = node("seal", "rotate", "--retire", status=1)
-    assert "2 domain key(s) still lie under it" in said
+    assert "2 key(s) still lie under it (the store itself, alpha.mssante.test)" in said
     assert acts(node) == []
 
 

@@ -93,6 +93,30 @@ def test_a_broken_file_of_a_recipient_makes_their_mail_wait_and_nothing_else(wor
     assert reload(world)["event"] == "node.config_reloaded"
 
 
+def test_what_config_check_warns_of_is_logged_after_a_reload(world: World) -> None:
+    """Regression: a mistyped domain that has accounts, or an expired certificate, was taken silently."""
+    path, log = world.path("alpha/mssgw.toml"), world.path("log/alpha.log")
+    good, read = path.read_text(), log.stat().st_size
+    path.write_text(good.replace('name = "alpha.mssante.test"', 'name = "alhpa.mssante.test"'))
+    try:
+        assert reload(world)["event"] == "node.config_reloaded"
+        until("the warning", lambda: b"alpha.mssante.test is not in the configuration and has" in log.read_bytes()[read:])
+        assert b"node.config_warning" in log.read_bytes()[read:]
+    finally:
+        path.write_text(good)
+        assert reload(world)["event"] == "node.config_reloaded"
+
+
+def test_a_refused_reload_names_the_file(world: World) -> None:
+    """Regression: "there is no such file", and no word which."""
+    path = world.path("alpha/mssgw.toml")
+    path.rename(path.with_name("moved"))
+    try:
+        assert str(path) in reload(world)["reason"]
+    finally:
+        path.with_name("moved").rename(path)
+
+
 def test_what_waits_for_a_restart_is_named(world: World) -> None:
     path = world.path("alpha/mssgw.toml")
     good = path.read_text()

@@ -1,6 +1,7 @@
 """Where credentials of systemd are looked for, and which files are refused. Each test has a root directory of its own."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,28 @@ def test_a_secret_that_is_held_outlives_its_file(tmp_path):
     secret.hold()
     file.unlink()
     assert (secret.read(), secret.path.read_bytes()) == (b"octets", b"octets")
+
+
+def test_a_unit_that_is_strict_closes_all_but_its_state_and_what_it_opens(tmp_path):
+    """Regression: `config check` said ok to data where the service may not write."""
+    install(tmp_path, "ProtectSystem=strict", "StateDirectory=mssgw", "ExecStart=/opt/mssgw serve --config /etc/m.toml")
+    state, srv = Path("/var/lib/mssgw"), Path("/srv/mail")
+    assert not unit.closes(state, tmp_path)
+    assert not unit.closes(state / "below", tmp_path)
+    assert unit.makes(state, tmp_path)
+    assert not unit.makes(state / "below", tmp_path)
+    assert unit.closes(srv, tmp_path)
+    assert unit.runs(Path("/etc/m.toml"), tmp_path)
+    assert not unit.runs(Path("/etc/m"), tmp_path)
+    install(tmp_path, "ReadWritePaths=-/srv", name=f"{unit.NAME}.d/data.conf")
+    assert not unit.closes(srv, tmp_path)
+    install(tmp_path, "ProtectSystem=full", name=f"{unit.NAME}.d/full.conf")
+    assert not unit.closes(Path("/opt/mail"), tmp_path)
+
+
+def test_an_empty_assignment_takes_back_the_credentials_before_it(tmp_path):
+    """systemd.exec(5): after a rotation a drop-in names the new key and no longer the old one."""
+    install(tmp_path, "LoadCredential=x:/srv/old")
+    install(tmp_path, "LoadCredential=", "LoadCredential=y:/srv/new", name=f"{unit.NAME}.d/key.conf")
+    for name, found in (("x", False), ("y", True)):
+        assert any("srv" in str(place.path) for place in credentials.places(name, tmp_path)) is found

@@ -145,6 +145,8 @@ class Secret(_Parsed):
         try:
             return path.read_bytes()
         except PermissionError as error:
+            if credentials.is_stored(path):  # root's alone, and to stay so: systemd hands it to the service
+                raise NotPermitted("credential.by-file", path=path, name=path.name) from error
             raise NotPermitted(unreadable(path, "key")) from error
 
     def hold(self) -> None:

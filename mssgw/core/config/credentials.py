@@ -74,6 +74,11 @@ def find(name: str, root: Path = _ROOT) -> Path:
     raise NotThere("credential.none", places=tuple(tried))
 
 
+def is_stored(path: Path) -> bool:
+    """Whether a file lies where only root and systemd look for credentials."""
+    return str(path.parent).lstrip("/") in _STORES
+
+
 def hold(reference: str, octets: bytes) -> None:
     """Keep a secret for this process, which is about to lose the right to read its file."""
     _held[reference] = in_memory("secret", octets)
@@ -100,10 +105,11 @@ def in_memory(name: str, octets: bytes) -> Path:
 
 def _of_unit(name: str, root: Path) -> Iterator[Place]:
     """What the installed unit loads under this name."""
-    for key, value in unit.settings(root):
-        named, _, path = value.partition(":")
-        if key in ("LoadCredential", "LoadCredentialEncrypted") and named == name and path.startswith("/"):
-            yield Place(root / path.lstrip("/"), encrypted=key == "LoadCredentialEncrypted")
+    for key in ("LoadCredential", "LoadCredentialEncrypted"):
+        for value in unit.values(key, root):
+            named, _, path = value.partition(":")
+            if named == name and path.startswith("/"):
+                yield Place(root / path.lstrip("/"), encrypted=key == "LoadCredentialEncrypted")
 
 
 def _require_private(place: Place, found: os.stat_result) -> None:
