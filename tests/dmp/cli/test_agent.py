@@ -6,10 +6,12 @@ import base64
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -411,6 +413,36 @@ def test_a_killed_agent_is_told_to_the_verb_it_ran_and_missed_by_no_other(mssgw)
     with running(mssgw.config) as next_one:  # takes the place of the dead one's socket
         assert ran(of(mssgw, "exists")).returncode == 0
         assert next_one.acts == 1
+
+
+@pytest.mark.root
+def test_root_at_the_terminal_opens_its_files_as_the_owner_of_the_data(mssgw, dmp_keys):
+    """As without the agent: what the service does for root, it does by its own rights."""
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        here.chmod(0o755)
+        shutil.copytree(dmp_keys.directory, here / "keys")
+        (here / "master").write_bytes(b"m" * 32)
+        text = mssgw.config.read_text().replace(str(dmp_keys.directory), str(here / "keys"))
+        (here / "mssgw.toml").write_text(text)
+        for one in here.rglob("*"):
+            one.chmod(0o755 if one.is_dir() else 0o644)
+        for folder, mode in (("data", 0o700), ("out", 0o755), ("of-root", 0o755)):
+            (here / folder).mkdir()
+            (here / folder).chmod(mode)
+            shutil.chown(here / folder, *(("root", "root") if folder == "of-root" else ("daemon", "daemon")))
+        there = Mssgw(here / "mssgw.toml", mssgw.running)
+        with begun(there) as agent:
+            assert (Path(f"/proc/{agent.pid}").stat().st_uid, os.geteuid()) == ((here / "data").stat().st_uid, 0)
+            assert ran(of(there, "find")).returncode == 0
+            assert ran(of(there, "get", "1", "-o", str(here / "out" / "one.xml"))).returncode == 0
+            refused = ran(of(there, "get", "1", "-o", str(here / "of-root" / "one.xml")))
+            assert status(there)[1]["acts"] == 3
+            agent.terminate()
+            assert agent.wait(60) == 0
+        assert (here / "out" / "one.xml").stat().st_uid == (here / "data").stat().st_uid
+        assert refused.returncode == 1
+        assert "no permission" in refused.stderr
 
 
 def test_a_second_agent_of_the_same_data_is_refused(mssgw):
