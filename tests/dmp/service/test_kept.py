@@ -11,7 +11,7 @@ from dmp_connector.errors import CardRemoved
 from dmp_connector.model import AccessMode
 from mssgw.dossier import Checks, Kept, Lasting
 from mssgw.dossier.service import DmpService
-from tests.dmp.nodes import DOCTOR
+from tests.dmp.nodes import DOCTOR, OTHER
 
 from .conftest import no_pin
 
@@ -119,3 +119,16 @@ async def test_a_session_that_cannot_be_opened_leaves_its_row_and_nothing_open(h
         seal.path.write_bytes(key)
     assert opened == ["opened", "ended"]
     assert (await house.rows())[-1] == ("exists", "refused")
+
+
+async def test_sessions_share_one_validator_that_outlives_them(house):
+    """The schematron process costs seconds and a gigabyte: one serves all actors of an agent."""
+    assert house.service.config.dmp is not None
+    checks, seen = Checks(house.service.config.dmp), []
+    for address in (DOCTOR, OTHER):
+        session = Kept(house.service, address, checks, Lasting())
+        async with session.session(pin=no_pin, act="submit", mode=AccessMode.NORMAL) as dmp:
+            seen.append(dmp.core.checks.validator)
+        await session.close()
+    assert seen == [checks.validator] * 2
+    checks.close()
