@@ -12,11 +12,13 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from mssgw.smime.errors import Lock
 from mssgw.smime.keys.tokens import TokenPlace
 
 MAX_OCTETS: Final = 256 * 1024
@@ -27,7 +29,7 @@ class _Kept(msgspec.Struct, frozen=True):
     module: str
     token: str
     serial: str | None
-    pin: str
+    pin: str | None  # None: the token refused it to a session that was open
 
     @property
     def place(self) -> TokenPlace:
@@ -42,7 +44,7 @@ class Pins:
 
     def known(self) -> list[tuple[TokenPlace, str]]:
         with self._here, self._lock(_CONTENT):
-            return [(one.place, one.pin) for one in self._read()]
+            return [(one.place, one.pin) for one in self._read() if one.pin is not None]
 
     def of(self, place: TokenPlace) -> str | None:
         return next((pin for known, pin in self.known() if known == place), None)
@@ -55,6 +57,19 @@ class Pins:
     def forget(self, place: TokenPlace) -> None:
         with self._here, self._lock(_CONTENT):
             self._write(self._others(place))
+
+    def sessions(self, place: TokenPlace) -> SessionsOf:
+        """What the sessions of a token have in common in this node."""
+        return SessionsOf(self, place)
+
+    def refused(self, place: TokenPlace) -> bool:
+        with self._here, self._lock(_CONTENT):
+            return any(one.pin is None and one.place == place for one in self._read())
+
+    def refuse(self, place: TokenPlace) -> None:
+        """The PIN was changed by another program, or the card is another one: no session offers it again."""
+        with self._here, self._lock(_CONTENT):
+            self._write([*self._others(place), _Kept(str(place.module), place.label, place.serial, None)])
 
     @contextlib.contextmanager
     def trying(self) -> Iterator[None]:
@@ -85,3 +100,21 @@ class Pins:
         if len(octets) <= MAX_OCTETS:
             os.ftruncate(self._memory, 0)
             os.pwrite(self._memory, octets, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsOf:
+    """`tokens.Sessions` of one token."""
+
+    pins: Pins
+    place: TokenPlace
+
+    def ended(self, lock: Lock) -> None:
+        if lock in (Lock.PIN, Lock.LAST_TRY, Lock.BLOCKED):
+            self.pins.refuse(self.place)
+        else:
+            self.pins.forget(self.place)
+
+    @property
+    def pin_refused(self) -> bool:
+        return self.pins.refused(self.place)

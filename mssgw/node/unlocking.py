@@ -20,7 +20,6 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +86,7 @@ class Unlocking:
             if self._pins.of(place) != pin:
                 return  # another worker found meanwhile that it is over
             try:
-                token_at(place).unlock(pin, partial(self._pins.forget, place))
+                token_at(place).unlock(pin, self._pins.sessions(place))
             except KeyUnavailable:  # logged; the owner is told when their mail waits
                 self._pins.forget(place)
 
@@ -139,8 +138,10 @@ class Unlocking:
                 return _Answered(session=True)
             if (known := self._pins.of(place)) is not None and not hmac.compare_digest(known.encode(), pin.encode()):
                 return _Answered(session=False, refused="not the PIN that its other sessions were opened with; it was not tried")
+            if known is None:
+                self._pins.forget(place)  # that a PIN was refused: this is another try
             try:
-                token.unlock(pin, partial(self._pins.forget, place))
+                token.unlock(pin, self._pins.sessions(place))
             except KeyUnavailable as error:
                 return _Answered(
                     session=False,

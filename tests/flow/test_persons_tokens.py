@@ -22,8 +22,9 @@ from mssgw.flow.submission import Submission
 from mssgw.node.pins import Pins
 from mssgw.node.unlocking import Outcome, Unlocking, unlock
 from mssgw.smime import places
-from mssgw.smime.errors import TokenLocked
+from mssgw.smime.errors import Lock, TokenLocked
 from mssgw.smime.keys.certificates import certificate
+from mssgw.smime.keys.tokens import Token, TokenPlace
 from mssgw.smime.opening import open_now
 from mssgw.store import Store, accounts, audit, identities, queue
 from mssgw.store.accounts import Account, NewAccount
@@ -187,3 +188,29 @@ async def test_the_socket_is_its_owner_s_alone(sqlite_config, pins: Pins) -> Non
         assert path.name == f"unlock-{os.getpid()}.sock"
     finally:
         await workers.stop()
+
+
+async def test_a_pin_refused_to_one_session_is_offered_by_no_other(
+    sqlite_store: Store, three: dict[str, tuple[Account, Path]], pins: Pins
+) -> None:
+    """A card's key wants the PIN at each use. Changed by another program, each worker's session would have spent one try."""
+    assert MODULE is not None
+    place = TokenPlace(MODULE, "jeanne", None)
+    first, second = Token(place), Token(place)  # of two workers
+    try:
+        for one in (first, second):
+            one.unlock("jeanne1234", pins.sessions(place))
+        pins.keep(place, "jeanne1234")
+        with first._lock:
+            first._failed("PinIncorrect", Lock.PIN)  # what its module answered to the next signature
+        assert pins.known() == []  # no worker started later has it
+        with pytest.raises(TokenLocked) as caught:
+            second.require_session()
+        assert caught.value.lock is Lock.PIN
+        assert second.worker_pid is None
+        second.unlock("jeanne1234", pins.sessions(place))
+        pins.keep(place, "jeanne1234")
+        second.require_session()
+    finally:
+        first.close()
+        second.close()

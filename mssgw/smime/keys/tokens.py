@@ -26,7 +26,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -65,6 +65,17 @@ class TokenPlace:
         return f"{self.label} {self.serial}" if self.serial else self.label
 
 
+class Sessions(Protocol):
+    """What the sessions of one person's token have in common, in whatever process they are."""
+
+    def ended(self, lock: Lock) -> None:
+        """One of them has ended by itself. Called once for it."""
+
+    @property
+    def pin_refused(self) -> bool:
+        """The token refused their PIN to one of them. The others must not offer it again: the token counts."""
+
+
 class Token:
     """One token and its worker. All methods block; one operation at a time."""
 
@@ -77,7 +88,7 @@ class Token:
         self._closed_at = 0.0  # when the circuit closes again
         self._refused_pin: tuple[int, int, int] | None = None  # the file a wrong PIN was read from
         self._pin_tried: tuple[int, int, int] | None = None
-        self._ended: Callable[[], None] | None = None  # who has to know that a person's session is over
+        self._sessions: Sessions | None = None
 
     @cached_property
     def executor(self) -> Executor:
@@ -94,6 +105,8 @@ class Token:
         with self._lock:
             if self._worker is None:
                 self._start()
+            if self._sessions is not None and self._sessions.pin_refused:  # keys of cards want it at each use
+                raise self._failed("refused to another session", Lock.PIN)
             reply = self._exchange(request)
             if "data" in reply:
                 self._failures = 0
@@ -111,17 +124,16 @@ class Token:
         """Somebody gave the PIN, and the token is still there. No PIN is tried. Raises KeyUnavailable."""
         self.ask({"verb": "session"})
 
-    def unlock(self, pin: str, ended: Callable[[], None] = lambda: None) -> None:
+    def unlock(self, pin: str, sessions: Sessions | None = None) -> None:
         """Log in for one session, which ends with the token's removal. One try. Raises KeyUnavailable.
 
-        Whoever asks knows that there is no session (`require_session`): one that is there ends first. `ended` is called once,
-        when the session has ended by itself.
+        Whoever asks knows that there is no session (`require_session`): one that is there ends first.
         """
         with self._lock:
             self._stop()
             self._closed_at, self._failures = 0.0, 0
             self._start(pin)
-            self._ended = ended
+            self._sessions = sessions
 
     @property
     def locked(self) -> bool:
@@ -196,9 +208,9 @@ class Token:
         self._closed_at = self._clock() + pause
         log(Event.SMIME_TOKEN_GONE, "error", token=self.place.name, reason=f"{lock}, {why}", pause=pause)
         if self.place.pin is None:
-            ended, self._ended = self._ended, None
-            if ended is not None:
-                ended()
+            sessions, self._sessions = self._sessions, None
+            if sessions is not None:
+                sessions.ended(lock)
             return TokenLocked(self.place.name, lock, why)
         return KeyUnavailable(detail=f"token {self.place.name}: {lock}, {why}")
 
