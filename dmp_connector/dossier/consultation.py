@@ -110,10 +110,9 @@ class Consultations:
             value.opened,
             value.closes,
         )
-        await asyncio.to_thread(desk.store.add_consultation, row)
-        await desk.note(
-            call, "consultation", "opened", consultation=identity, reason=reason, until=value.closes.isoformat(timespec="seconds")
-        )
+        until = value.closes.isoformat(timespec="seconds")
+        opened = desk.row(call, "consultation", "opened", consultation=identity, reason=reason, until=until)
+        await asyncio.to_thread(desk.store.add_consultation, row, opened)
         return OpenConsultation(identity, value, known.patient)
 
     async def _resumed(self, known: Recognised, dossier: Dossier, action: Action, reason: str) -> OpenConsultation | None:

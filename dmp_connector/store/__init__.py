@@ -131,10 +131,11 @@ class DmpStore:
 
     # -- consultations
 
-    def add_consultation(self, row: ConsultationRow) -> None:
-        """A consultation, open until it is closed."""
+    def add_consultation(self, row: ConsultationRow, record: AuditRecord) -> None:
+        """A consultation, open until it is closed, and its row of the audit: both or neither."""
         with self._begin() as (connection, vault):
             connection.execute(t.consultations.insert().values(**rows.consultation_row(vault, row)))
+            connection.execute(t.audit.insert().values(**rows.audit_row(vault, record)))
 
     def open_consultations(self, *, practitioner: str | None = None, patient: str | None = None) -> tuple[ConsultationRow, ...]:
         """Those not closed, oldest first."""

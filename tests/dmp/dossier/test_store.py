@@ -83,8 +83,7 @@ def test_the_newest_consent_counts_until_it_is_withdrawn(dmp_store):
 
 def test_a_consultation_closes_once(dmp_store):
     row = ConsultationRow("c1", INS.cx, RPPS, "S", "card 1", AccessMode.BRIS_DE_GLACE, "motif", AT, AT + timedelta(minutes=15))
-    dmp_store.add_consultation(row)
-    dmp_store.record(record(consultation="c1"))
+    dmp_store.add_consultation(row, record(consultation="c1", outcome="opened"))
     assert dmp_store.open_consultations(practitioner=RPPS, patient=INS.cx) == (row,)
     assert dmp_store.close_consultation(record(consultation="c1", outcome="closed", at=AT + timedelta(minutes=1)), by="hand")
     assert not dmp_store.close_consultation(record(consultation="c1", outcome="closed", at=AT + timedelta(minutes=2)), by="time")
@@ -93,7 +92,10 @@ def test_a_consultation_closes_once(dmp_store):
 
 def test_a_consultation_is_closed_with_its_row_or_not_at_all(dmp_store, monkeypatch):
     """Regression: an act that was cancelled between the two left a closed consultation of which the audit said nothing."""
-    dmp_store.add_consultation(ConsultationRow("c1", INS.cx, RPPS, "S", "card 1", AccessMode.NORMAL, "", AT, AT + timedelta(minutes=15)))
+    opened = record(consultation="c1", what="consultation", outcome="opened")
+    dmp_store.add_consultation(
+        ConsultationRow("c1", INS.cx, RPPS, "S", "card 1", AccessMode.NORMAL, "", AT, AT + timedelta(minutes=15)), opened
+    )
     closed = record(consultation="c1", what="consultation", outcome="closed", at=AT + timedelta(minutes=1))
 
     def full(vault, row):
@@ -106,7 +108,7 @@ def test_a_consultation_is_closed_with_its_row_or_not_at_all(dmp_store, monkeypa
     assert len(dmp_store.open_consultations()) == 1
     assert dmp_store.close_consultation(closed, by="hand")
     assert not dmp_store.close_consultation(closed, by="hand")
-    assert dmp_store.audit(consultation="c1") == (closed,)
+    assert dmp_store.audit(consultation="c1") == (opened, closed)
 
 
 def test_a_deposit_is_one_by_its_unique_id_and_its_content_leaves(dmp_store):
@@ -152,9 +154,10 @@ def test_a_creation_is_replaced_by_its_next_step(dmp_store):
 def test_check_finds_what_cannot_be(tmp_path):
     store = DmpStore.open(f"sqlite:{tmp_path / 'x.db'}", STORE_KEYS)
     store.accept_deposit(deposit())
-    store.add_consultation(ConsultationRow("c1", INS.cx, RPPS, "S", "", AccessMode.NORMAL, "", AT, AT))
+    store.add_consultation(ConsultationRow("c1", INS.cx, RPPS, "S", "", AccessMode.NORMAL, "", AT, AT), record(consultation="c1"))
     with store._engine.begin() as connection:
         connection.execute(sa.text("UPDATE dmp_deposits SET content = NULL"))
+        connection.execute(sa.text("DELETE FROM dmp_audit"))
     assert sorted(p.split(":")[0] for p in store.check()) == ["consultation c1", "deposit 1.2.3"]
     store.close()
 
