@@ -56,7 +56,12 @@ def start() -> None:
     state.chmod(int(says["StateDirectoryMode"], 8))
     CREDENTIALS.mkdir(parents=True, exist_ok=True)
     CREDENTIALS.chmod(0o700)
-    for name, _, source in (value.partition(":") for key, value in lines() if key == "LoadCredential"):
+    given: list[str] = []
+    for value in (value for key, value in lines() if key == "LoadCredential"):
+        given = [*given, value] if value else []  # an empty one takes back those before
+    for old in CREDENTIALS.iterdir():
+        old.unlink()
+    for name, _, source in (value.partition(":") for value in given):
         (CREDENTIALS / name).write_bytes(Path(source).read_bytes())
         os.chown(CREDENTIALS / name, user.pw_uid, user.pw_gid)
         (CREDENTIALS / name).chmod(0o400)
