@@ -173,6 +173,7 @@ async def put(store: Store, source: Source, chosen: Sequence[Chosen], address: A
             if news:
                 await store.write(lambda tx, target=target, news=news, folder=folder: _add(tx, target, news, who, account, folder))  # type: ignore[misc]
                 crash_point("restore.messages")
+                await store.blobs.drop_unused(content for new in news for content in (new.content, new.original) if content)
             added += len(news)
             done += len(rows)
             tell("messages", done, total)

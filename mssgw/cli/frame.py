@@ -27,6 +27,7 @@ from mssgw.cli import usage
 from mssgw.cli.terminal import terminal
 from mssgw.core.errors import ConfigError, MailError, located
 from mssgw.core.texts import LANGUAGES, Message, message, of_system
+from mssgw.core.texts import both as both
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,12 +42,6 @@ say = message
 def at(place: object, what: Message) -> Message:
     """What was said, with the file, option or verb it is about in front."""
     return message("at", place=str(place), what=what)
-
-
-def both(*messages: Message) -> str:
-    """For people: all of it in French, then in English; what differs in nothing but no-break spaces stands once."""
-    french, english = ("\n".join(one.text(language) for one in messages) for language in LANGUAGES)
-    return f"{french}\n{english}" if french.replace("\N{NO-BREAK SPACE}", "") != english else english
 
 
 def inline(one: Message) -> str:

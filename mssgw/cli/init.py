@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,11 @@ from typing import Annotated
 import typer
 
 from mssgw.cli.config import as_json, loaded, refused
-from mssgw.cli.frame import Json, both, output, say, warn
+from mssgw.cli.frame import Json, at, both, failure, output, say, warn
 from mssgw.cli.judgement import judged
 from mssgw.cli.opened import reading
 from mssgw.cli.prompts import asked
+from mssgw.core import owner
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Deferred, Problem, located
 from mssgw.core.texts import Message, message
@@ -44,6 +46,8 @@ def init(
 
     Nothing that is there is changed: run it again to see what is still missing.
     """
+    if not config.exists():
+        _require_place(config, data)
     wanted = None if config.exists() else _wanted(hostname, domain, store, data, master_key)
     service = Service.named(user) if user else Service.here()
     made = [_written(config, wanted, service)] if wanted else []
@@ -65,6 +69,15 @@ def init(
         "warnings": as_json(warnings),
     }
     output(_told(made, key, records, [*missing, *warnings]), json=json, document=document)
+
+
+def _require_place(config: Path, data: Path) -> None:
+    """Before anything is written: the data can be kept there. Raises the end of the program."""
+    file, place = Path(os.path.abspath(config)), Path(os.path.abspath(config.parent / data))
+    if place == file or file in place.parents:
+        raise failure(at(config, say("init.data-is-file", data=place)), fault="configuration")
+    if not place.is_dir() and (wrong := [at(config, located("node.data", one)) for one in owner.problems(place)]):
+        raise failure(*wrong, fault="configuration")
 
 
 def _wanted(hostname: str, domains: list[str] | None, store: str, data: Path, master_key: str) -> Wanted:

@@ -17,11 +17,14 @@ classes to RFC 5530 codes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from mssgw.core import texts
 from mssgw.core.texts import Message
+
+_NO_LETTER: Final = re.compile("[^a-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Reply:
 class MailError(Exception):
     """Base of the errors about a message.
 
-    `reply` is for the peer. `message` is for our own people: the text of the reply, unless they may know more.
+    `reply` is for the peer. `message` is for our own people, in their languages: what the reply says, unless they may know more.
     `detail` and `fields` are for the log and the audit only: they may name
     certificates and settings, never content, passwords or patient data.
     """
@@ -62,10 +65,17 @@ class MailError(Exception):
     ) -> None:
         base = self.default
         self.reply: Final = Reply(code or base.code, enhanced or base.enhanced, text or base.text)
-        self.message: Final = message or texts.message("words", words=self.reply.text)
+        self._message: Final = message
         self.detail: Final = detail
         self.fields: Final = fields
         super().__init__(f"{self.reply}" + (f" ({detail})" if detail else ""))
+
+    @property
+    def message(self) -> Message:
+        if self._message is not None:
+            return self._message
+        said = self.reply.text
+        return texts.either(f"reply.{_NO_LETTER.sub('-', said.lower()).strip('-')}", said)
 
     @property
     def temporary(self) -> bool:

@@ -205,7 +205,9 @@ def serve(path: Path) -> int:
     data = path.parent.absolute() / node["data"]
     lock = os.open(data / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if running := _holder(lock):
-        print(f"mssgw: already running on {data} as pid {running}; stop it first", file=sys.stderr)
+        from mssgw.core.texts import both, message  # the parent that works needs no sentences
+
+        print(both(message("serve.running", data=data, pid=running)), file=sys.stderr)
         return 1
     metrics_dir = data / "metrics"
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)

@@ -31,6 +31,7 @@ SOON = timedelta(days=30)
 def remarks(config: Config, now: datetime, file: Path | None = None) -> Iterator[Problem]:
     """All of them; `file` is where the configuration stands. `require_ready` reports files that can't be read."""
     yield from exposed(config, file)
+    yield from _without_dots(config)
     yield from _listeners(config)
     yield from _tls_certificates(config, now)
     yield from _seals(config, now)
@@ -41,6 +42,13 @@ def remarks(config: Config, now: datetime, file: Path | None = None) -> Iterator
     yield from _weakened(config)
     yield from _mailboxes(config)
     yield from _actors(config)
+
+
+def _without_dots(config: Config) -> Iterator[Problem]:
+    """Names that nobody on another machine can look up."""
+    names = [("node.hostname", config.node.hostname)]
+    names += [(f"domain[{index}].name", str(one.name)) for index, one in enumerate(config.domain)]
+    yield from ((where, message("remark.no-dot", name=name)) for where, name in names if "." not in name.strip("."))
 
 
 def _listeners(config: Config) -> Iterator[Problem]:

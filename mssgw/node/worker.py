@@ -27,6 +27,7 @@ from mssgw import __version__, imapd, observe, smtpd, store
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, load
 from mssgw.core.errors import ConfigError, Deferred, located
+from mssgw.core.texts import Message, both, message
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
@@ -50,14 +51,18 @@ def prepare(path: Path) -> None:
     try:
         config = load(path)
         require_ready(config)
-        for one in remarks(config, SystemClock().now(), path):
-            sys.stderr.write(f"mssgw: {path}: warning: {located(*one)}\n")
+        if warnings := [message("config.warning", what=located(*one)) for one in remarks(config, SystemClock().now(), path)]:
+            _say(path, warnings)
         config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.migrate(config)
         require_master_key(config)
     except ConfigError as error:
-        sys.stderr.write("".join(f"mssgw: {path}: {located(*one)}\n" for one in error.problems))
+        _say(path, [located(*one) for one in error.problems])
         raise SystemExit(1) from error
+
+
+def _say(path: Path, sentences: list[Message]) -> None:
+    sys.stderr.write(both(*(message("at", place=f"mssgw: {path}", what=one) for one in sentences)) + "\n")
 
 
 def work(path: Path, index: int, heartbeat: int, lifeline: int, pins: int) -> None:

@@ -145,6 +145,17 @@ class Blobs:
         described = None if summary is None else seal_summary(seal, domain, digest, summary)
         return Prepared(domain, body.blob, body.size, sealed, file, described)
 
+    async def drop_unused(self, added: Iterable[Prepared]) -> None:
+        """After the commit: remove the files of contents whose equal was in the store already. Raises Deferred.
+
+        Nothing ever refers to them; the sweep would find them too, after its time.
+        """
+        files = [one.file for one in added if one.file]
+        if files:
+            rows = await self._readers.read(lambda rx: rx.run(sa.select(_content.file).where(_content.file.in_(files))).all())
+            for file in {*files} - {row.file for row in rows}:
+                (self._directory / file).unlink(missing_ok=True)
+
     async def read(self, content: ContentId) -> Body:
         """The body of a content. Raises Deferred when it is gone or broken."""
         return (await self.read_many((content,)))[content]

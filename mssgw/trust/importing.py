@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mssgw.core.clock import SystemClock
-from mssgw.core.texts import Message, message
+from mssgw.core.texts import Message, NotThere, message
 from mssgw.pki.certificates import Certificate
 from mssgw.trust import anchors, disk
 from mssgw.trust.anchors import PkiName
@@ -35,7 +35,7 @@ def octets_of(source: str) -> bytes:
     try:
         fetched = asyncio.run(Fetcher(SystemClock(), seconds=30).get(source, MAX_OCTETS))
     except FetchError as error:
-        raise OSError(f"{source}: {error}") from error
+        raise NotThere("trust.not-fetched", source=source, why=error) from error
     return fetched.content or b""
 
 

@@ -24,7 +24,7 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.config import load
 from mssgw.dossier.setup import open_store
 from mssgw.store import dump, mailboxes, snapshot
-from mssgw.store.sweep import files_held
+from mssgw.store.sweep import files_held, names_of_files
 from tests.cli.desk import Node, mssgw
 from tests.dmp.conftest import RPPS, practitioner
 from tests.dmp.dossier.test_store import AT, INS, deposit, record
@@ -445,7 +445,7 @@ def test_a_running_node_is_not_restored_over(node, place, tmp_path):
 # -- single mailboxes and messages -----------------------------------------------------------------------
 
 
-def test_a_mailbox_comes_back_as_new_messages_beside_those_that_are_there(node, place):
+def test_a_mailbox_comes_back_as_new_messages_beside_those_that_are_there(node, place, tmp_path):
     backup(node, place)
 
     async def lose(store):
@@ -462,6 +462,9 @@ def test_a_mailbox_comes_back_as_new_messages_beside_those_that_are_there(node, 
     assert node("check").splitlines()[-1] == "ok"
     said = restore(place, "--config", node.config, "--mailbox", f"alice@{DOMAIN}")  # repeated: nothing twice
     assert "0 message(s) added, 3 there already" in said
+    referred = opened(node, lambda store: store.read(names_of_files))
+    there = (tmp_path / "etc" / "data" / "blobs").glob("??/*")
+    assert {f"{path.parent.name}/{path.name}" for path in there} == referred  # Regression: a copy of each large body stayed
 
     async def look(store):
         def rows(rx):

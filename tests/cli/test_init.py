@@ -106,3 +106,45 @@ def test_nothing_is_in_it_that_is_not_needed(run, tmp_path):
     run(*GIVEN, *key(tmp_path))
     found = tomllib.loads((tmp_path / "etc" / "mssgw.toml").read_text())
     assert set(found) == {"node", "seal", "trust", "relay", "clients", "submission", "imap", "metrics", "domain"}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("/proc/mssgw", "file system of the kernel"),
+        ("mssgw.toml", "would be the configuration and the data as well"),
+        ("/etc/passwd", "is no directory"),
+    ],
+)
+def test_a_place_where_no_data_can_be_is_refused_before_anything_is_written(tmp_path, data, why):
+    """Regression: a configuration with this place was left, and a second `init` kept it."""
+    place = tmp_path / data  # an absolute one stands for itself
+    done = mssgw("init", "-c", tmp_path / "mssgw.toml", "--data", place, *GIVEN)
+    assert done.returncode == 1
+    assert why in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_without_a_dot_are_warned_of(tmp_path):
+    """Regression: `--hostname localhost --domain gamma` was taken silently."""
+    user = ("--user", "root") if os.geteuid() == 0 else ()
+    said = mssgw(
+        "init", "-c", tmp_path / "m.toml", "--data", tmp_path / "var", "--hostname", "localhost", "--domain", "gamma", *user
+    ).stdout.decode()
+    assert "node.hostname: localhost has no dot" in said
+    assert "domain[0].name: gamma has no dot" in said
+
+
+def test_what_an_outsider_meets_first_is_said_in_both_languages(tmp_path):
+    """Regression: replies made for mail programs were shown in English alone."""
+    user = ("--user", "root") if os.geteuid() == 0 else ()
+    mssgw("init", "-c", tmp_path / "m.toml", "--data", tmp_path / "var", "--hostname", "mx.a.example", "--domain", "a.example", *user)
+    account = ("account", "add", "jeanne@a.example", "--no-password", "-c", tmp_path / "m.toml")
+    assert mssgw(*account).returncode == 0
+    said = mssgw(*account).stderr.decode()
+    assert "Cette adresse est déjà prise" in said
+    assert "This address is already in use" in said
+    done = mssgw("trust", "import-anchors", "-c", tmp_path / "m.toml", "http://127.0.0.1:9/")
+    assert done.returncode == 1
+    assert "bring the file and name it at the end" in done.stderr.decode()
+    assert "apportez le fichier" in done.stderr.decode()

@@ -137,6 +137,7 @@ def test_a_service_that_finds_a_file_of_root_ends_in_a_sentence(node):
     said = verb(node, "serve", status=1, user=NOBODY)
     assert f"not of nobody, who keeps the data: {node}/data/store.db; chown -R nobody:nogroup {node}/data" in said
     assert "Traceback" not in said
+    assert "ne sont pas à nobody, qui garde les données" in said  # Regression: `serve` spoke English alone
 
 
 @ROOT

@@ -155,7 +155,9 @@ def test_a_lost_key_of_a_store_in_use_comes_back_from_its_copy(node, tmp_path):
 
 def test_a_missing_key_of_a_new_store_is_made(node, tmp_path):
     (tmp_path / "master.key").unlink()
-    assert "`mssgw seal new-key` makes a key" in node("account", "add", "alice@alpha.mssante.test", "--no-password", status=1)
+    assert "in a new installation `mssgw seal new-key` makes one" in node(
+        "account", "add", "alice@alpha.mssante.test", "--no-password", status=1
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ __all__ = [
     "Message",
     "NotPermitted",
     "NotThere",
+    "both",
     "either",
     "has",
     "message",
@@ -39,6 +40,12 @@ def message(key: str, /, **values: object) -> Message:
 def text(key: str, language: Language = "fr", /, **values: object) -> str:
     """The sentence `key` in a language."""
     return message(key, **values).text(language)
+
+
+def both(*messages: Message) -> str:
+    """For people: all of it in French, then in English; what differs in nothing but no-break spaces stands once."""
+    french, english = ("\n".join(one.text(language) for one in messages) for language in LANGUAGES)
+    return f"{french}\n{english}" if french.replace("\N{NO-BREAK SPACE}", "") != english else english
 
 
 def has(key: str) -> bool:
