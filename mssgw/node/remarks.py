@@ -62,10 +62,11 @@ def _listeners(config: Config) -> Iterator[Problem]:
 
 def _tls_certificates(config: Config, now: datetime) -> Iterator[Problem]:
     """Those that our ports show: in their dates, and for the name by which we are found."""
-    shown = [(name, table.certificate) for name, table in (("relay", config.relay), ("clients", config.clients)) if table]
-    for name, path in shown:
+    tables = (("relay", config.relay, "remark.peers-refuse"), ("clients", config.clients, "remark.clients-refuse"))
+    shown = [(name, table.certificate, follows) for name, table, follows in tables if table]
+    for name, path, follows in shown:
         for certificate in _first(path):
-            yield from _dates(f"{name}.certificate", str(path), certificate, now, message("remark.peers-refuse"))
+            yield from _dates(f"{name}.certificate", str(path), certificate, now, message(follows))
             if not _names(certificate, config.node.hostname):
                 yield f"{name}.certificate", message("remark.other-host", path=path, hostname=config.node.hostname)
     for index, domain in enumerate(config.domain):

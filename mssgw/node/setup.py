@@ -16,7 +16,7 @@ from typing import Final
 from mssgw.core import owner, unit
 from mssgw.core.config import Config, credentials, parse
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import message, of_system
+from mssgw.core.texts import both, message, of_system
 from mssgw.store.keys import write_master
 
 CREDENTIAL: Final = "mssgw.master.key"  # the name in deploy/systemd/mssgw.service
@@ -153,13 +153,15 @@ def make_master_key(config: Config, service: Service) -> Path | None:
 def dns_records(config: Config) -> list[str]:
     """Lines of a zone file: MX for other operators, SRV for mail clients (RFC 6186, RFC 8314 5.1), autoconfig for Thunderbird."""
     host = config.node.hostname
-    lines = [f"; {host}. needs its address: an A record, and AAAA with IPv6"]
+    web = config.web is not None and any(listen.port == 443 for listen in config.web.listen)
+    lines = [f"; {line}" for line in both(message("init.dns-host", host=host)).splitlines()]
     for domain in config.domain:
         if config.relay and any(listen.port == 25 for listen in config.relay.listen):
             lines.append(f"{domain.name}. IN MX 10 {host}.")
         lines += [f"_{service}._tcp.{domain.name}. IN SRV 0 1 {port} {host}." for service, port in _services(config)]
-        web = config.web is not None and any(listen.port == 443 for listen in config.web.listen)
-        lines.append(f"{'' if web else '; with [web] on port 443: '}autoconfig.{domain.name}. IN CNAME {host}.")
+        lines.append(f"{'' if web else '; '}autoconfig.{domain.name}. IN CNAME {host}.")
+    if not web:
+        lines += [f"; {line}" for line in both(message("init.dns-web")).splitlines()]
     return lines
 
 

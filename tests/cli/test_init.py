@@ -44,6 +44,8 @@ def test_from_nothing(run, tmp_path):
     assert "hospital.example. IN MX 10 mx.hospital.example." in said
     assert "_imaps._tcp.hospital.example. IN SRV 0 1 993 mx.hospital.example." in said
     assert "autoconfig.hospital.example. IN CNAME mx.hospital.example." in said
+    assert "; mx.hospital.example. : il lui faut son adresse" in said.replace("\N{NO-BREAK SPACE}", " ")
+    assert "; the autoconfig lines: when [web] listens on port 443" in said
     for missing in ("operator.pem", "clients.key", "no root certificate", "no account yet"):
         assert missing in said
     assert "Il manque encore" in said
