@@ -32,6 +32,7 @@ class Event(enum.StrEnum):
     STORE_COMMIT_FAILED = "store.commit_failed"
     STORE_READ_FAILED = "store.read_failed"
     STORE_DOORBELL_LOST = "store.doorbell_lost"
+    STORE_BODY_MISSING = "store.body_missing"
     KEY_EXPOSED = "store.key_exposed"
     STORE_SWEPT = "store.swept"
     TRUST_LIST_ADOPTED = "trust.list_adopted"

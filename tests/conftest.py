@@ -101,6 +101,7 @@ def _pg_migrated(pg: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory)
     """A migrated database, empty before each test."""
     name = pg.create()
     store_package.migrate(make_config(tmp_path_factory.mktemp("pg-migrated"), pg.url(name)))
+    pg.empty(name, keep="alembic_version")
     return name
 
 
@@ -126,7 +127,8 @@ def sqlite_config(tmp_path: Path, _sqlite_template: Path) -> Config:
     """A migrated, empty SQLite store."""
     config = make_config(tmp_path)
     config.node.data.mkdir(mode=0o700)
-    shutil.copy(_sqlite_template, config.node.data / "store.db")
+    for name in ("store.db", "store.id"):
+        shutil.copy(_sqlite_template.with_name(name), config.node.data / name)
     return config
 
 

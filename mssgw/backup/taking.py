@@ -73,6 +73,7 @@ def take(node: Node, target: Path, now: datetime, tell: Tell) -> Taken:
         raise BackupError("inside", path=target, data=data)
     if not data.is_dir():
         raise BackupError("no-data", path=data)
+    snapshot.require_ours(url_of(node.config), data)
     files.folder(target)
     with _alone(target):
         earlier, broken = manifest.complete(target)

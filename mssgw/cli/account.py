@@ -282,6 +282,7 @@ def mailbox_delete(
 def check(
     config: ConfigFile,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also remove what nothing has referred to for a day.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --sweep: also remove bodies when most of them are without a row.")] = False,
     shallow: Annotated[bool, typer.Option("--shallow", help="Don't open every message.")] = False,
     json: Json = False,
 ) -> None:
@@ -289,7 +290,7 @@ def check(
 
     async def work(opened: Store) -> tuple[list[store.Problem], store.Swept | None]:
         problems = await opened.check(deep=not shallow)
-        return problems, await opened.sweep() if sweep and not problems else None
+        return problems, await opened.sweep(force=force) if sweep and not problems else None
 
     problems, swept = with_store(loaded(config), work)
     document = {
@@ -297,7 +298,7 @@ def check(
             {"invariant": one.invariant, "where": one.where, "sentence": one.sentence.en, "sentence_fr": one.sentence.fr}
             for one in problems
         ],
-        "swept": swept and {"contents": swept.contents, "files": swept.files, "octets": swept.octets, "messages": swept.messages},
+        "swept": swept and asdict(swept),
     }
     said: list[str | Message] = [one.message for one in problems] or [message("store.holds")]
     if swept:
@@ -305,3 +306,5 @@ def check(
     output(*said, json=json, document=document)
     if problems:
         raise failure(message("store.problems", count=len(problems)))
+    if swept and swept.stayed:
+        raise failure(message("store.too-many-strays", count=swept.stayed), fault="strays")

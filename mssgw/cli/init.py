@@ -60,6 +60,8 @@ def init(
     records = setup.dns_records(settings)
     missing, warnings = judged(settings, config)
     if not _has_accounts(config):
+        if wanted:  # a new configuration: the first account makes the store
+            missing = [one for one in missing if one[1].key != "store.make"]
         missing = [*missing, ("", message("init.no-account"))]
     document = {
         "config": str(config),

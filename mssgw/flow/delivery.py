@@ -67,13 +67,15 @@ class LocalDelivery:
         return domain in self._domains
 
     async def find(self, recipient: Recipient, size: int) -> Box:
-        """The mailbox of a recipient of ours. Raises NotFound 5.1.1, Refused 5.2.1 (suspended), Deferred 4.2.2 (full)."""
+        """The mailbox of a recipient of ours. Raises NotFound 5.1.1, Refused 5.2.1 (suspended), Deferred 4.2.2 (full), 4.3.0."""
         return await self._store.read(lambda rx: self._find(rx, recipient, size))
 
     def _find(self, rx: Reader, recipient: Recipient, size: int) -> Box:
         address = recipient.address
         account = self._account(rx, address)
         if account is None:
+            if not accounts.exist(rx):  # a node that is being set up, or has lost its store: nothing is refused for good
+                raise Deferred("No mailbox is set up on this server yet, try again later")
             raise NotFound(f"No mailbox {_ascii(address)} here")
         if account.status is not Status.ACTIVE:
             raise Refused(f"Mailbox {_ascii(address)} is suspended", code=550, enhanced="5.2.1")

@@ -35,10 +35,9 @@ class Health:
 
     async def _ask(self) -> str:
         try:
-            await self._store.require_answer()
+            return "ok" if await self._store.has_accounts() else "no-account"
         except Deferred:
             return "unavailable"
-        return "ok"
 
     def _of_list(self) -> str:
         try:

@@ -39,7 +39,7 @@ from mssgw.node.remarks import remarks
 from mssgw.node.services import Services
 from mssgw.node.unlocking import Unlocking
 from mssgw.observe import Event, log, log_bug
-from mssgw.store.answer import require_master_key
+from mssgw.store.answer import require_own
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
 
@@ -53,9 +53,8 @@ def prepare(path: Path) -> None:
         require_ready(config)
         if warnings := [message("config.warning", what=located(*one)) for one in remarks(config, SystemClock().now(), path)]:
             _say(path, warnings)
-        config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store.migrate(config)
-        require_master_key(config)
+        store.migrate(config, make=False)
+        require_own(config)
     except ConfigError as error:
         _say(path, [located(*one) for one in error.problems])
         raise SystemExit(1) from error

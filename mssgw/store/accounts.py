@@ -83,6 +83,7 @@ _TAKEN = (
     .where(_account.key == sa.bindparam("wanted"))
     .union_all(sa.select(_alias.account_id).where(_alias.key == sa.bindparam("wanted")))
 )
+_ANY = sa.select(_account.id).limit(1)
 _FIRST_ADMIN = _ALL.where(_account.role == Role.ADMIN, _account.status == Status.ACTIVE).order_by(_account.id).limit(1)
 
 
@@ -127,6 +128,11 @@ def by_id(rx: Reader, account: AccountId) -> Account:
 
 def list_all(rx: Reader) -> list[Account]:
     return [_of(row) for row in rx.run(_LIST)]
+
+
+def exist(rx: Reader) -> bool:
+    """Whether there is any account."""
+    return rx.run(_ANY).first() is not None
 
 
 def first_admin(rx: Reader) -> Account | None:

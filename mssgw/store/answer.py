@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -12,14 +11,14 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError, Problem
 from mssgw.core.texts import message
-from mssgw.store import accounts, database, keys
+from mssgw.store import accounts, bond, database, keys
 from mssgw.store.engine import Context, Reader
-from mssgw.store.migration import current, require_known, require_restored
+from mssgw.store.migration import current, missing, require_known, require_restored, without_tables
 from mssgw.store.seal import Seal
 
 
 def require_answer(config: Config) -> None:
-    """Connect to both stores and change nothing; one that does not exist yet is no mistake. Raises ConfigError with all problems."""
+    """Connect to both stores and change nothing; a DMP store may not exist yet. Raises ConfigError with all problems."""
     require_restored(config.node.data)
     problems: list[Problem] = []
     for setting, store in [("node.store", config.node.store), *([("dmp.store", config.dmp.store)] if config.dmp else [])]:
@@ -36,8 +35,8 @@ def require_answer(config: Config) -> None:
         raise ConfigError(problems)
 
 
-def require_master_key(config: Config) -> None:
-    """The store that is there, if one is, opens with the master key of the configuration. Raises ConfigError."""
+def require_own(config: Config) -> None:
+    """The mail store is there, is that of the data directory, and opens with the master key of the configuration. Raises ConfigError."""
     _ask(database.url_of(config), config)
 
 
@@ -52,8 +51,7 @@ def unknown_accounts(config: Config, named: Mapping[str, str]) -> Iterator[tuple
 def _reading(config: Config) -> Iterator[Reader]:
     """The mail store once, as it is; nothing while there is none. Raises ConfigError."""
     url = database.url_of(config)
-    file = database.file_of(url)
-    if file and not (file.is_file() and file.stat().st_size):
+    if missing(url):
         return
     masters = keys.read_masters(config.seal, config.node.data, in_use=True)
     engine = database.connect_reader(url)
@@ -78,16 +76,20 @@ def accounts_elsewhere(config: Config) -> dict[str, int]:
 
 def _ask(url: sa.URL, config: Config | None) -> None:
     """`config`: of the node whose mail store this is; None for a store that is not ours to judge."""
-    file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-    if file and not (file.is_file() and file.stat().st_size):
+    if absent := missing(url):
+        if config:
+            bond.require_there(absent, config.node.data)
         return
     engine = database.connect_reader(url)
     try:
         with engine.connect() as connection:
             found = current(connection) if config else None
             connection.execute(sa.text("SELECT 1"))
-            if found is not None and config is not None:
+            if config:
+                if found is None:
+                    bond.require_there(without_tables(connection), config.node.data)
                 require_known(found)
+                bond.require(connection, config.node.data)
                 keys.require_ours_before(connection, keys.read_masters(config.seal, config.node.data, in_use=True))
     finally:
         engine.dispose()

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from mssgw.core.address import Domain
 from mssgw.core.body import SPOOL_LIMIT, BlobId, Body
 from mssgw.core.errors import Deferred
-from mssgw.observe import crash_point
+from mssgw.observe import Event, crash_point, log
 from mssgw.store import keys, schema
 from mssgw.store.engine import Reader, Readers, Transaction, Writer
 from mssgw.store.faults import full
@@ -242,6 +242,7 @@ def _body(rx: Reader, directory: Path, digest: bytes, size: int, sealed: bytes |
             os.close(fd)
             raise
     except OSError as error:
+        log(Event.STORE_BODY_MISSING, "error", file=file, reason=error.strerror)
         raise Deferred(detail=f"blob file {file}: {error.strerror}") from error
 
 

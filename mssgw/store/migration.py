@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from mssgw.core.config import Config
 from mssgw.core.errors import ConfigError
-from mssgw.core.texts import message
+from mssgw.core.texts import Message, message, of_system
 from mssgw.observe import Event, log
-from mssgw.store import database
+from mssgw.store import bond, database
 from mssgw.store.schema import metadata
 
 _LOCK = 0x6D737367  # "mssg": the advisory lock of PostgreSQL; on SQLite it is `Turn`
@@ -43,12 +43,30 @@ def current(connection: sa.Connection) -> str | None:
     return found
 
 
-def migrate(config: Config) -> None:
-    """Bring the store to the present schema, making it when it isn't there. Raises ConfigError."""
+def missing(url: sa.URL) -> Message | None:
+    """Why there is no store: no file, or an empty one; None for a file with something in it, and PostgreSQL. Raises ConfigError."""
+    if not (path := database.file_of(url)):
+        return None
+    try:
+        empty = not path.stat().st_size
+    except FileNotFoundError:
+        return message("store.none", path=path)
+    except OSError as error:
+        raise ConfigError([("node.store", message("at", place=path, what=of_system(error)))]) from error
+    return message("store.empty", path=path) if empty else None
+
+
+def migrate(config: Config, *, make: bool = True) -> None:
+    """Bring the store to the present schema, with `make` also one that isn't there yet. Raises ConfigError.
+
+    A store is made only where nothing shows that there was one, and used only with its own data directory (`bond`).
+    """
     url = database.url_of(config)
     require_restored(config.node.data)
+    if found := missing(url):
+        (bond.require_vacant if make else bond.require_there)(found, config.node.data)
+    config.node.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if url.database and url.get_backend_name() == "sqlite":
-        Path(config.node.data).mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(url.database).touch(mode=0o600)
     engine, turn = database.connect_writer(url), database.Turn(url)
@@ -57,7 +75,12 @@ def migrate(config: Config) -> None:
             if url.get_backend_name() == "postgresql":
                 connection.execute(sa.text("SET LOCAL lock_timeout = 0"))  # another process may take long to migrate
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            if current(connection) is None:
+                found = without_tables(connection)
+                (bond.require_vacant if make else bond.require_there)(found, config.node.data)
             _upgrade(connection)
+            identity = bond.settle(connection, config.node.data)
+        bond.finish(identity, config.node.data)
     finally:
         turn.close()
         engine.dispose()
@@ -69,14 +92,26 @@ def require_restored(data: Path) -> None:
         raise ConfigError([("node.data", message("store.restoring", path=data))])
 
 
+def without_tables(connection: sa.Connection) -> Message:
+    return message("store.no-tables", path=connection.engine.url.database)
+
+
 def require_current(connection: sa.Connection) -> None:
     """Raises ConfigError unless the store has the schema of this program."""
     found = current(connection)
     if found is None:
-        raise ConfigError([("node.store", message("store.no-tables", path=connection.engine.url.database))])
+        raise ConfigError([("node.store", without_tables(connection))])
     if found != head():
         require_known(found)
         raise ConfigError([("node.store", message("store.schema", found=found, ours=head()))])
+
+
+def require_ours(connection: sa.Connection, data: Path) -> None:
+    """The same, and that the store belongs to this data directory. Raises ConfigError."""
+    if current(connection) is None:
+        bond.require_there(without_tables(connection), data)
+    require_current(connection)
+    bond.require(connection, data)
 
 
 def require_known(revision: str) -> None:

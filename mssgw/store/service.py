@@ -10,27 +10,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import sqlalchemy as sa
 
 from mssgw.core.address import Domain
 from mssgw.core.clock import Clock
 from mssgw.core.config import Config
-from mssgw.core.errors import ConfigError, Deferred
-from mssgw.core.texts import message, of_system
+from mssgw.core.errors import Deferred
+from mssgw.core.texts import message
 from mssgw.observe import Event, log
-from mssgw.store import database, keys, mailboxes, queue, schema
+from mssgw.store import accounts, bond, database, keys, mailboxes, queue, schema
 from mssgw.store.blobs import Blobs
 from mssgw.store.check import Problem, check
 from mssgw.store.doorbell import Doorbell, PgDoorbell, SqliteDoorbell
 from mssgw.store.engine import Context, Reader, Readers, Transaction, Writer
-from mssgw.store.migration import require_current, require_restored
+from mssgw.store.migration import missing, require_ours, require_restored
 from mssgw.store.seal import MasterKeys, Seal
-from mssgw.store.sweep import EXPUNGED_KEPT, SWEEP_ROWS, Swept, files_held, forget, long_logs, names_of_files, remove_files, sweep_is_due
+from mssgw.store.sweep import (
+    EXPUNGED_KEPT,
+    SWEEP_ROWS,
+    Swept,
+    files_held,
+    forget,
+    has_contents,
+    leftovers,
+    long_logs,
+    names_of_files,
+    remove,
+    strays,
+    sweep_is_due,
+)
 
 T = TypeVar("T")
 
@@ -85,35 +98,50 @@ class Store:
     def take_keys(self, masters: MasterKeys) -> None:
         self._context.master.replace(masters)
 
-    async def require_answer(self) -> None:
-        """An empty query, which shows whether the database answers. Raises Deferred."""
-        await self.read(lambda rx: rx.raw(sa.text("SELECT 1")))
+    async def has_accounts(self) -> bool:
+        """Whether there is any account; a small query, which shows that the database answers. Raises Deferred."""
+        return await self.read(accounts.exist)
 
     async def check(self, *, deep: bool = True) -> list[Problem]:
         """Every invariant, derived again from the rows; `deep` also opens every content and compares its hash."""
         return await self.read(lambda rx: check(rx, self.blobs, deep=deep))
 
-    async def sweep(self, older_than_hours: float = 24) -> Swept:
-        """Remove contents without a reference, files without a row, leftovers of writes, and old finished queue messages."""
+    async def sweep(self, older_than_hours: float = 24, *, force: bool = False) -> Swept:
+        """Remove contents without a reference, files without a row, leftovers of writes, and old finished queue messages.
+
+        When files without a row are too many to be a crash's, they stay without `force`: Swept.stayed.
+        """
         before = self.clock.now() - timedelta(hours=older_than_hours)
         kept = self.clock.now() - timedelta(days=self.config.queue.keep_days)
-        messages = contents = octets = 0
+        messages = 0
         while found := await self.write(lambda tx: queue.purge(tx, kept, SWEEP_ROWS)):
             messages += found
         await self.write(mailboxes.forget_deliveries)
         for box in await self.read(long_logs):
             await self.write(partial(mailboxes.trim_log, mailbox=box, keep=EXPUNGED_KEPT))
-        while rows := await self.write(lambda tx: forget(tx, before)):
-            contents += len(rows)
-            octets += sum(rows)
-        files = freed = 0
+        swept = Swept(messages=messages)
         with files_held(self.config.node.data, removing=True) as ours:
-            if ours:  # otherwise a backup is under way, and the files wait for the next time
-                names = await self.read(names_of_files)
-                files, freed = await asyncio.to_thread(remove_files, self.blobs.directory, names, older_than_hours * 3600)
-        swept = Swept(contents, files, octets + freed, messages)
-        log(Event.STORE_SWEPT, contents=contents, files=files, octets=swept.octets, messages=messages)
+            if ours:  # otherwise a backup is under way, and contents and files wait for the next time
+                swept = await self._sweep_contents(before, older_than_hours * 3600, messages, force=force)
+        level: Literal["info", "error"] = "error" if swept.stayed else "info"
+        reason = message("store.too-many-strays", count=swept.stayed) if swept.stayed else None
+        log(Event.STORE_SWEPT, level, contents=swept.contents, files=swept.files, octets=swept.octets, messages=messages, reason=reason)
         return swept
+
+    async def _sweep_contents(self, before: datetime, seconds: float, messages: int, *, force: bool) -> Swept:
+        """What nothing refers to, and files that lie about. The files must be held."""
+        directory = self.blobs.directory
+        gone: list[tuple[int, str | None]] = []
+        while rows := await self.write(lambda tx: forget(tx, before)):
+            gone += rows
+        files, _ = await asyncio.to_thread(remove, [directory / file for _, file in gone if file])
+        names, has_some = await self.read(lambda rx: (names_of_files(rx), has_contents(rx)))
+        found = await asyncio.to_thread(strays, directory, names, seconds)
+        stay = not force and found.files and (found.are_too_many or not has_some)
+        unused = [*await asyncio.to_thread(leftovers, directory, seconds), *(() if stay else found.files)]
+        removed, octets = await asyncio.to_thread(remove, unused)
+        octets += sum(size for size, _ in gone)
+        return Swept(len(gone), files + removed, octets, messages, len(found.files) if stay else 0)
 
     async def keep_swept(self) -> None:
         """Sweep once a day, whichever worker comes first, until cancelled."""
@@ -138,7 +166,7 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     """Open the store that `migrate` has made. Raises ConfigError: wrong master key, other schema, not there."""
     url = database.url_of(config)
     require_restored(config.node.data)
-    in_use = await asyncio.to_thread(_require_usable, url)
+    in_use = await asyncio.to_thread(_require_usable, url, config.node.data)
     store = Store(config, clock, worker, keys.read_masters(config.seal, config.node.data, in_use=in_use), url)
     try:
         await store.recognise()
@@ -150,25 +178,14 @@ async def open(config: Config, clock: Clock, *, worker: str) -> Store:
     return store
 
 
-def _require_usable(url: sa.URL) -> bool:
-    """Raises ConfigError unless there is a store of ours. Whether a master key has sealed something in it."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        _require_file(Path(url.database))  # connecting would make one
+def _require_usable(url: sa.URL, data: Path) -> bool:
+    """Raises ConfigError unless there is a store of ours, of this directory. Whether a master key has sealed something in it."""
+    if absent := missing(url):  # connecting would make one
+        bond.require_there(absent, data)
     engine = database.connect_reader(url)
     try:
         with database.opening(), engine.connect() as connection:
-            require_current(connection)
+            require_ours(connection, data)
             return connection.execute(sa.select(schema.domain_key.c.id).limit(1)).first() is not None
     finally:
         engine.dispose()
-
-
-def _require_file(path: Path) -> None:
-    try:
-        empty = not path.stat().st_size
-    except FileNotFoundError:
-        raise ConfigError([("node.store", message("store.none", path=path))]) from None
-    except OSError as error:
-        raise ConfigError([("node.store", message("at", place=path, what=of_system(error)))]) from error
-    if empty:
-        raise ConfigError([("node.store", message("store.empty", path=path))])

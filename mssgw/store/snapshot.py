@@ -21,7 +21,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from mssgw.store import database, migration, schema
+from mssgw.store import bond, database, migration, schema
 
 T = TypeVar("T")
 Tell = Callable[[int, int], None]  # (done, total), in units that the caller knows
@@ -83,6 +83,14 @@ def take(url: sa.URL, target: Path, tables: Sequence[str], tell: Tell, look: Cal
     with target.open("rb") as file:
         os.fsync(file.fileno())
     return seen
+
+
+def require_ours(url: sa.URL, data: Path) -> None:
+    """The mail store is there, and is that of this data directory. Raises ConfigError."""
+    if absent := migration.missing(url):
+        bond.require_there(absent, data)
+    with _connected(url) as connection:
+        migration.require_ours(connection, data)
 
 
 def require_empty(url: sa.URL, tables: Sequence[str]) -> None:

@@ -1,10 +1,13 @@
 """sweep: removes what nothing refers to any more, and what was kept long enough.
 
-Contents without a message, files without a row (a crash between file and commit leaves one), leftovers of
+Contents without a message and their files, files without a row (a crash between file and commit leaves one), leftovers of
 writes, finished queue messages after `queue.keep_days`, delivery keys after a week, and the oldest rows of the
 logs of expunged UIDs. Safe beside running workers: a worker that uses a content again takes a shared lock of its row,
 and a file gets a new name at each writing, so that an old one without a row will never have one. While a backup
-holds the files (`files_held`), none is removed; the sweep of the next day finds them again.
+holds the files (`files_held`), no content and no file is removed; the sweep of the next day finds them again.
+
+A crash leaves few files without a row. Where most have none, or no content is left, the store is not the one that these files
+belong to, and they stay (`Strays`).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +43,19 @@ class Swept:
     files: int = 0
     octets: int = 0
     messages: int = 0  # finished queue messages older than `queue.keep_days`
+    stayed: int = 0  # files without a row that were too many to be a crash's
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """Old files without a row, and how many files there are."""
+
+    files: tuple[Path, ...]
+    of: int
+
+    @property
+    def are_too_many(self) -> bool:
+        return 2 * len(self.files) > self.of
 
 
 _UNUSED = sa.select(_content.id).where(
@@ -66,13 +82,18 @@ def long_logs(rx: Reader) -> list[MailboxId]:
     return list(rx.run(sa.select(_expunged.mailbox_id).group_by(_expunged.mailbox_id).having(sa.func.count() > EXPUNGED_KEPT)).scalars())
 
 
-def forget(tx: Transaction, before: datetime) -> list[int]:
-    """Delete some contents that nothing points to; their sizes. Their files are without a row then."""
+def has_contents(rx: Reader) -> bool:
+    return rx.run(sa.select(_content.id).limit(1)).first() is not None
+
+
+def forget(tx: Transaction, before: datetime) -> list[tuple[int, str | None]]:
+    """Delete some contents that nothing points to; the size and the file of each, which is without a row then."""
     locked = list(tx.run(_UNUSED.where(_content.created < before).limit(SWEEP_ROWS).with_for_update(skip_locked=True)).scalars())
     # Checked again under the lock: on PostgreSQL another worker may have used one between our query and our lock.
     ids = list(tx.run(_UNUSED.where(schema.among(_content.id, "ids")), {"ids": locked}).scalars())
     tx.run(sa.delete(schema.summary).where(schema.among(_summary.content_id, "ids")), {"ids": ids})
-    return list(tx.run(sa.delete(schema.content).where(schema.among(_content.id, "ids")).returning(_content.size), {"ids": ids}).scalars())
+    gone = sa.delete(schema.content).where(schema.among(_content.id, "ids")).returning(_content.size, _content.file)
+    return [(row.size, row.file) for row in tx.run(gone, {"ids": ids})]
 
 
 @contextlib.contextmanager
@@ -93,18 +114,35 @@ def files_held(data: Path, *, removing: bool = False) -> Iterator[bool]:
         os.close(fd)
 
 
-def remove_files(directory: Path, known: set[str], older_than: float) -> tuple[int, int]:
-    """Unlink files that no row knows and that are older than `older_than` seconds. Returns (files, octets)."""
+def strays(directory: Path, known: set[str], older_than: float) -> Strays:
+    """Files below the directory of blobs that no row knows and that are older than `older_than` seconds, leftovers of writes aside."""
+    limit, found, count = time.time() - older_than, [], 0
+    for path in directory.glob("??/*"):
+        count += 1
+        if str(path.relative_to(directory)) not in known:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    found.append(path)
+    return Strays(tuple(found), count)
+
+
+def leftovers(directory: Path, older_than: float) -> list[Path]:
+    """Files of writes that never ended."""
     limit = time.time() - older_than
+    found = []
+    for path in (directory / "tmp").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < limit:
+                found.append(path)
+    return found
+
+
+def remove(files: Iterable[Path]) -> tuple[int, int]:
+    """Unlink files. Returns (files, octets)."""
     count = octets = 0
-    for path in directory.glob("*/*"):
-        if str(path.relative_to(directory)) in known:
-            continue
-        try:
-            found = path.stat()
-            if found.st_mtime < limit:
-                path.unlink()
-                count, octets = count + 1, octets + found.st_size
-        except FileNotFoundError:
-            continue
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            count, octets = count + 1, octets + size
     return count, octets

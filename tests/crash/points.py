@@ -7,7 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # The first word of points that no mail passes, and the file whose tests kill there.
-OF_VERBS = {"backup": "tests/backup/test_backup.py", "restore": "tests/backup/test_backup.py", "seal": "tests/cli/test_seal.py"}
+OF_VERBS = {
+    "bond": "tests/store/test_bond.py",
+    "backup": "tests/backup/test_backup.py",
+    "restore": "tests/backup/test_backup.py",
+    "seal": "tests/cli/test_seal.py",
+}
 
 
 def points_in(folder: Path) -> list[str]:

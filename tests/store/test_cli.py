@@ -9,7 +9,7 @@ from mssgw import store as store_package
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import credentials, load
 from mssgw.core.errors import ConfigError
-from mssgw.store.answer import require_answer, require_master_key
+from mssgw.store.answer import require_answer, require_own
 
 
 def test_master_key_is_private_and_never_overwritten(node, tmp_path, monkeypatch):
@@ -63,7 +63,10 @@ def test_folders(node):
 
 def test_check_prints_ok_or_what_is_wrong(node, tmp_path):
     node("account", "add", "alice@alpha.mssante.test", "--no-password")
-    assert node("check", "--sweep", "--json") == {"problems": [], "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0}}
+    assert node("check", "--sweep", "--json") == {
+        "problems": [],
+        "swept": {"contents": 0, "files": 0, "octets": 0, "messages": 0, "stayed": 0},
+    }
     import sqlite3
 
     with sqlite3.connect(tmp_path / "data" / "store.db") as connection:
@@ -83,9 +86,9 @@ def test_a_wrong_master_key_is_found_before_the_node_starts(node, tmp_path):
     node("account", "add", "alice@alpha.mssante.test", "--no-password")
     config = load(tmp_path / "mssgw.toml")
     require_answer(config)
-    require_master_key(config)
+    require_own(config)
     (tmp_path / "master.key").write_bytes(bytes(32))
-    for check in (require_answer, require_master_key):
+    for check in (require_answer, require_own):
         with pytest.raises(ConfigError) as refused:
             check(config)
         assert [path for path, _ in refused.value.problems] == ["seal.master_key"]
@@ -166,7 +169,7 @@ def test_a_missing_key_of_a_new_store_is_made(node, tmp_path):
 def test_a_master_key_others_can_read_is_warned_of(node, tmp_path, monkeypatch, mode, why):
     """Regression: 0640 root:mssgw, which the documents ask for, was warned of, and obeying locked the service out."""
     monkeypatch.setattr("mssgw.cli.judgement.require_ready", lambda config: None)  # there are no anchors here
-    (tmp_path / "data").mkdir(mode=0o700)
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").chmod(mode)
     assert "ok, 1 domain(s)" in node("config", "check", "mssgw.toml")
     warned = [line for line in node.called.stderr.decode().splitlines() if "seal.master_key" in line]
@@ -181,7 +184,7 @@ def test_a_master_key_others_can_read_is_warned_of(node, tmp_path, monkeypatch, 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_master_key_of_a_group_that_is_not_the_service_s(node, tmp_path, monkeypatch):
     monkeypatch.setattr("mssgw.cli.judgement.require_ready", lambda config: None)
-    (tmp_path / "data").mkdir(mode=0o700)
+    node("account", "add", "alice@alpha.mssante.test", "--no-password")
     (tmp_path / "master.key").chmod(0o640)
     os.chown(tmp_path / "master.key", 0, 12)
     node("config", "check", "mssgw.toml")

@@ -21,13 +21,15 @@ class Store:
         self.config = SimpleNamespace(node=SimpleNamespace(data=data), limits=SimpleNamespace(free_disk=free_disk))
         self.answered = asyncio.Event()
         self.fails = False
+        self.accounts = True
         self.asked = 0
 
-    async def require_answer(self) -> None:
+    async def has_accounts(self) -> bool:
         self.asked += 1
         await self.answered.wait()
         if self.fails:
             raise Deferred(detail="gone")
+        return self.accounts
 
 
 class Trust:
@@ -52,6 +54,14 @@ async def test_a_store_that_is_gone(tmp_path):
     store.answered.set()
     store.fails = True
     assert (await Health(store, Trust).report())["store"] == "unavailable"
+
+
+async def test_a_store_without_any_account_is_not_ready(tmp_path):
+    """Regression: a store that had become an empty one was "ready", and mail was refused for good."""
+    store = Store(tmp_path)
+    store.answered.set()
+    store.accounts = False
+    assert (await Health(store, Trust).report())["store"] == "no-account"
 
 
 async def test_a_silent_database_is_asked_once_whoever_comes(tmp_path, monkeypatch):
