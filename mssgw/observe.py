@@ -1,7 +1,8 @@
 """Log events and metrics: one list of each, tested against docs and dashboards.
 
 An event is a member of `Event`; its fields are typed keys, never message content, subjects, patient data
-or secrets. Mail addresses are logged (operators need them to trace) but are never metric labels.
+or secrets. Mail addresses are logged (operators need them to trace) but are never metric labels; that of a citizen is
+an INS (docs/reference/mssante.md 6), so `without_ins` takes the number out of every value of every line.
 Configured once per process by `configure`; before that, logging is silent.
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 import enum
 import logging
 import os
+import re
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -93,6 +96,25 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool) else str(value)
 
 
+_NUMBER = re.compile(
+    r"[0-9ABab]{13,20}(?=@patient\.)|(?<![0-9A-Za-z])([1-478][0-9]{4}(?:[0-9]{2}|2[ABab])[0-9]{6})([0-9]{2})(?![0-9A-Za-z])"
+)
+
+
+def without_ins(text: str) -> str:
+    """The text with "(INS)" for each number that is one: the local part of a citizen's address, and 15 characters whose key holds."""
+    return _NUMBER.sub(lambda found: "(INS)" if found[1] is None or _key_holds(found[1], found[2]) else found[0], text)
+
+
+def _key_holds(number: str, key: str) -> bool:
+    digits = number.upper().replace("2A", "19", 1).replace("2B", "18", 1) if not number.isdigit() else number
+    return 97 - int(digits) % 97 == int(key)
+
+
+def _masked(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {name: without_ins(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
 def configure(level: str = "info", form: Literal["json", "text"] = "json") -> None:
     """Set up logging to stderr for this process. Most verbs don't, and are spared the time that loading structlog takes."""
     global _log
@@ -105,6 +127,7 @@ def configure(level: str = "info", form: Literal["json", "text"] = "json") -> No
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _masked,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
