@@ -140,7 +140,9 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
         return
     cluster: postgres.Cluster = request.getfixturevalue("pg")
     name = request.getfixturevalue("_pg_migrated")
-    yield make_config(tmp_path, cluster.url(name))
+    found = make_config(tmp_path, cluster.url(name))
+    store_package.migrate(found)  # the identity that it shares with its data directory
+    yield found
     cluster.empty(name, keep="alembic_version")
 
 

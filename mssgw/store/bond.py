@@ -11,6 +11,7 @@ by the next `settle`. A store of a former version gets its identity when rows an
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ MARK = "store.id"
 _NEW = "store.id.new"  # written, and its row perhaps not committed
 _FACT = "store.id"
 _LOOKED_AT = 200  # bodies that are looked for when a store gets its identity
+_COMMITTING = 60.0  # seconds in which the row of a body that was just written may still come
 _OCTETS = 200
 
 _content, _fact = schema.content.c, schema.fact.c
@@ -106,9 +108,17 @@ def _require_agreement(connection: sa.Connection, data: Path) -> None:
     if 2 * missing > len(named):
         raise _refused(message("store.bodies-missing", named=len(named), missing=missing, data=data))
     if not named and connection.execute(sa.select(_content.id).limit(1)).first() is None:
-        bodies = len(list(islice(bodies_below(data), _LOOKED_AT)))
+        bodies = len(list(islice(filter(_is_settled, bodies_below(data)), _LOOKED_AT)))
         if bodies:
             raise _refused(message("store.bodies-alone", bodies=bodies, data=data))
+
+
+def _is_settled(body: Path) -> bool:
+    """Whether its row would be there by now: a body is written before its row is committed."""
+    try:
+        return body.stat().st_mtime < time.time() - _COMMITTING
+    except FileNotFoundError:
+        return False
 
 
 def _of_database(connection: sa.Connection) -> str | None:

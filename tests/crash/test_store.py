@@ -102,7 +102,8 @@ async def test_killed_at_random_moments(config, box):
     for round_ in range(ROUNDS):
         processes = [start(config, f"r{round_}w{number}", COUNT) for number in range(2)]
         for process in processes:
-            assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
+            if await asyncio.to_thread(process.stdout.readline) != b"ready\n":
+                pytest.fail((await asyncio.to_thread(process.communicate))[1].decode())
         await asyncio.to_thread(time.sleep, random.uniform(0.02, 0.4))
         for process in processes:
             process.send_signal(signal.SIGKILL)

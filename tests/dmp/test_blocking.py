@@ -15,6 +15,7 @@ from dmp_connector.blocking import Blocking
 from dmp_connector.client import Dmp
 from dmp_connector.dossier.consultation import Consultations
 from dmp_connector.dossier.desk import Desk
+from dmp_connector.dossier.recognition import Recognition
 from dmp_connector.errors import NoDossier
 from dmp_connector.model import DossierState
 from dmp_connector.store import DmpStore
@@ -27,11 +28,12 @@ def test_transactions_and_acts_without_an_event_loop(dmp_running, call_of, tmp_p
         dmp = loop.enter(Dmp(dmp_running.settings, dmp_running.signer, now=dmp_running.clock))
         call = call_of("PATIENT")
         assert loop.run(dmp.td02_existence(call)).state is DossierState.ACTIVE
-        consultations = Consultations(Desk(dmp, store))
-        consultation = loop.run(consultations.open(call))
+        desk = Desk(dmp, store)
+        consultations, recognition = Consultations(desk), Recognition(desk)
+        consultation = loop.run(consultations.open(loop.run(recognition.of(call))))
         assert loop.run(consultations.find(consultation))
         with pytest.raises(NoDossier):
-            loop.run(consultations.open(call_of("SANSDOSSIER")))
+            loop.run(recognition.of(call_of("SANSDOSSIER")))
     store.close()
 
 

@@ -101,4 +101,4 @@ def test_of_two_certificates_with_one_key_in_a_file_the_valid_one_is_the_holder(
         authority.issue("rsa", ALICE, start=NOW - 2800 * DAY, end=NOW + 30000 * DAY),
     )
     for order in ([gone, valid], [valid, gone]):
-        assert _paired([one.certificate for one in order], [valid.key]).certificate == valid.certificate
+        assert _paired([one.certificate for one in order], [valid.key], NOW).certificate == valid.certificate

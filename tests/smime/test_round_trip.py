@@ -140,7 +140,7 @@ async def test_a_certificate_that_cannot_be_judged_now_is_not_a_missing_one(auth
 async def test_a_broken_key_never_sends_unsigned(authority: Authority, alice: Person, tmp_path) -> None:
     from mssgw.core.config.base import Secret
 
-    broken = smime.identity([alice.certificate], smime.FileKey(Secret("file", str(tmp_path / "gone.key"))))
+    broken = smime.identity([alice.certificate], smime.FileKey(Secret("file", str(tmp_path / "gone.key"))), NOW)
     for policy in (smime.Policy(sign="always"), smime.Policy(sign="when-possible")):
         with pytest.raises(smime.KeyUnavailable) as caught:
             await smime.protect(letter(), TO, policy, NOW, signer=broken, validate=authority.validate)

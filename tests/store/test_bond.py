@@ -173,8 +173,18 @@ async def test_a_store_of_a_former_version_gets_none_with_foreign_bodies(made):
         path.unlink()
     assert "of 3 bodies of messages that the database names, 2 are not there" in await refused(made)
     run_sql(made, sa.delete(schema.content))
+    (last,) = bond.bodies_below(made.node.data)
+    os.utime(last, (0, 0))
     assert "the database has no message, but" in await refused(made)
     assert not mark(made).exists()
+
+
+async def test_a_body_whose_row_is_about_to_be_committed_is_not_foreign(made):
+    """Regression: a process that opened a store without identity was refused while another wrote the first body."""
+    await in_use(made, large=1)
+    forget_identity(made)
+    run_sql(made, sa.delete(schema.content))
+    require_own(made)
 
 
 @pytest.mark.parametrize("point", ["bond.before_commit", "bond.after_commit"])

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from mssgw.agent import places
 from mssgw.agent.frames import MAX_FRAME, Line
 from mssgw.agent.server import Occupied, Visitor
 from mssgw.cli.dmp.remote import Actor, Remote
+from tests.world import PATIENCE
 
 from .agents import Agents, ByAgent, command, running
 from .conftest import DOCTOR, OTHER, Mssgw
@@ -127,6 +129,17 @@ def test_files_are_opened_from_the_directory_of_who_typed_the_verb(mssgw, tmp_pa
 # -- questions
 
 
+def until_shown(process: subprocess.Popen[bytes], words: bytes) -> None:
+    """Reads standard error up to these words; fails with what was said when it ends, or nothing more comes."""
+    assert process.stderr is not None
+    shown = b""
+    while words not in shown:
+        ready, _, _ = select.select([process.stderr], [], [], PATIENCE)
+        read = os.read(process.stderr.fileno(), 4096) if ready else b""
+        assert read, shown.decode()
+        shown += read
+
+
 @contextmanager
 def terminal():
     """(the person's end, the program's end)"""
@@ -173,9 +186,7 @@ def test_a_watched_consultation_of_the_agent_is_closed_by_a_signal(mssgw, number
 def test_a_question_ends_with_the_agent_that_put_it(mssgw):
     """Regression: the verb said that the agent was killed, and not what became of the act."""
     with running(mssgw.config) as agent, terminal() as (_, own), started(of(mssgw, "authorise", patient="NOUVEAU"), own) as verb:
-        shown = b""
-        while b"[oui/non]" not in shown:
-            shown += os.read(verb.stderr.fileno(), 4096)
+        until_shown(verb, b"[oui/non]")
         agent.stop()
         _, said = verb.communicate(timeout=60)
     assert verb.returncode == 128 + signal.SIGTERM, said
@@ -194,9 +205,7 @@ def test_a_watched_consultation_of_the_agent_ends_with_enter(mssgw):
 def test_a_verb_whose_process_is_killed_ends_as_if_its_terminal_were_gone(mssgw):
     with running(mssgw.config) as agent:
         with started(of(mssgw, "open"), subprocess.PIPE) as verb:
-            shown = b""
-            while "Entrée pour fermer".encode() not in shown:
-                shown += os.read(verb.stderr.fileno(), 4096)
+            until_shown(verb, "Entrée pour fermer".encode())
             verb.kill()
         agent.stop()
     rows = mssgw.done("audit", patient="PATIENT")["audit"]
@@ -209,9 +218,7 @@ def test_a_verb_whose_process_is_killed_ends_as_if_its_terminal_were_gone(mssgw)
 def test_a_question_to_one_actor_hinders_no_other_and_no_verb_waits_for_it(mssgw):
     with running(mssgw.config) as agent, terminal() as (person, own):
         with started(of(mssgw, "authorise", patient="NOUVEAU"), own) as verb:
-            shown = b""
-            while b"[oui/non]" not in shown:
-                shown += os.read(verb.stderr.fileno(), 4096)
+            until_shown(verb, b"[oui/non]")
             other = ran(of(mssgw, "exists", who=OTHER))
             assert (other.returncode, other.stderr) == (0, "")
             same = ran(of(mssgw, "exists"))
@@ -367,12 +374,7 @@ def begun(mssgw: Mssgw, *more: str) -> subprocess.Popen[bytes]:
     agent = subprocess.Popen(
         [sys.executable, "-m", "mssgw", "dmp", "agent", "start", "--config", str(mssgw.config), *more], stderr=subprocess.PIPE
     )
-    assert agent.stderr is not None
-    shown = b""
-    while b"ready" not in shown:
-        read = os.read(agent.stderr.fileno(), 4096)
-        assert read, shown.decode()
-        shown += read
+    until_shown(agent, b"ready")
     return agent
 
 
@@ -400,9 +402,7 @@ def test_an_agent_is_started_shown_and_stopped(mssgw):
 
 def test_a_killed_agent_is_told_to_the_verb_it_ran_and_missed_by_no_other(mssgw):
     with begun(mssgw) as agent, terminal() as (_, own), started(of(mssgw, "authorise", patient="NOUVEAU"), own) as verb:
-        shown = b""
-        while b"[oui/non]" not in shown:
-            shown += os.read(verb.stderr.fileno(), 4096)
+        until_shown(verb, b"[oui/non]")
         agent.kill()
         _, said = verb.communicate(timeout=60)
         agent.wait(60)
