@@ -23,12 +23,14 @@ class Event(enum.StrEnum):
     """Every line we log. `area.what_happened`."""
 
     STARTED = "node.started"
+    NOT_STARTED = "node.not_started"
     STOPPING = "node.stopping"
     STOPPED = "node.stopped"
     CONFIG_RELOADED = "node.config_reloaded"
     CONFIG_REFUSED = "node.config_refused"
     CONFIG_WARNING = "node.config_warning"
     BUG = "node.bug"
+    OUTAGE = "node.outage"
     STORE_OPENED = "store.opened"
     STORE_MIGRATED = "store.migrated"
     STORE_RETRY = "store.retry"
@@ -86,7 +88,7 @@ def log(event: Event, level: Literal["debug", "info", "warning", "error"] = "inf
 
 
 def log_bug(error: BaseException, **fields: Any) -> None:
-    """Logs an unexpected exception with its whole stack; nothing of it goes to the peer."""
+    """Logs an unexpected exception with its whole stack; nothing of it goes to the peer. `core.failures` decides what is one."""
     if _log is None:
         return
     _log.error(Event.BUG.value, exc_info=(type(error), error, error.__traceback__), **fields)

@@ -12,6 +12,7 @@ from mssgw.core import owner, unit
 from mssgw.core.config import Config, ConfigError
 from mssgw.core.errors import Problem
 from mssgw.core.texts import message, of_system
+from mssgw.node.ports import require_free
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
 
@@ -22,6 +23,10 @@ def judged(config: Config, path: Path) -> tuple[list[Problem], list[Problem]]:
     starts = unit.runs(path.absolute())
     data = config.node.data
     made = starts and os.geteuid() == 0 and not data.exists() and unit.makes(data)  # by systemd, before the start
+    try:
+        require_free(config, by_service=False)  # while we are root, who sees which program holds a port
+    except ConfigError as error:
+        mistakes += error.problems
     if starts and unit.closes(data):
         mistakes.append(("node.data", message("owner.closed-by-unit", path=data)))
     try:

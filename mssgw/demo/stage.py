@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mssgw.core.holder import holder
 from mssgw.demo.cast import OPERATORS, ZONE, Operator, dmp_name
-from mssgw.demo.holder import holder
 
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from mssgw.core.address import Address
 from mssgw.core.errors import Deferred, MailError, PeerGone
-from mssgw.observe import log_bug
+from mssgw.core.failures import log_failure
 from mssgw.store import Store, Transaction, audit
 from mssgw.trust import Decision
 
@@ -67,4 +67,4 @@ class DecisionAudit:
         try:
             await self._store.write(add)
         except Exception as error:  # an audit row that can't be written must not stop mail; the log has it
-            log_bug(error)
+            log_failure(error)

@@ -39,8 +39,9 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.envelope import Envelope, OperatorId
 from mssgw.core.errors import MailError, reply_of
+from mssgw.core.failures import log_failure
 from mssgw.flow.bounce import Fate, Notice, Original, Reports
-from mssgw.observe import ATTEMPT_SECONDS, DELIVERED, QUEUE_OLDEST, QUEUE_WAITING, Event, crash_point, log, log_bug
+from mssgw.observe import ATTEMPT_SECONDS, DELIVERED, QUEUE_OLDEST, QUEUE_WAITING, Event, crash_point, log
 from mssgw.protocol.dsn import Action
 from mssgw.relay.client import Outcome
 from mssgw.store import Store, Transaction, queue
@@ -122,7 +123,7 @@ class Sender:
             try:
                 again = await self._claim()
             except Exception as error:
-                log_bug(error)
+                log_failure(error)
                 again = self._in(STORE_DOWN_SECONDS)
             if again is not None:
                 await self._wait(again)
@@ -191,7 +192,7 @@ class Sender:
         try:
             found = await self._store.blobs.read_many(wanted)
         except Exception as error:
-            log_bug(error)
+            log_failure(error)
             return {}
         return {delivery.id: found[delivery.content] for delivery in claimed if delivery.content in found}
 
@@ -227,7 +228,7 @@ class Sender:
         except LeaseLost as error:
             log(Event.QUEUE_LEASE_LOST, "warning", trace=delivery.trace, domain=delivery.domain, reason=error.detail)
         except Exception as error:  # nothing was recorded: the lease ends, and the delivery is due again
-            log_bug(error, trace=delivery.trace)
+            log_failure(error, trace=delivery.trace)
 
     async def _read_one(self, delivery: Delivery) -> Body:
         if delivery.content is None:
@@ -244,7 +245,7 @@ class Sender:
         except MailError as error:
             reply = error.reply
         except Exception as error:
-            log_bug(error, trace=delivery.trace)
+            log_failure(error, trace=delivery.trace)
             reply = reply_of(error)
         return tuple(Outcome(one, reply) for one in recipients), body or Body.of(b"")
 
@@ -354,7 +355,7 @@ class Sender:
                 count = await self._store.write(lambda tx: queue.bring_back(tx, latest))
                 log(Event.QUEUE_BROUGHT_BACK, "warning", deliveries=count, due=f"{latest:%Y-%m-%dT%H:%M:%SZ}")
         except Exception as error:  # the store may be back at the next round
-            log_bug(error)
+            log_failure(error)
 
     async def _keep_house(self) -> None:
         await self._bring_back()
@@ -375,7 +376,7 @@ class Sender:
             try:
                 await work()
             except Exception as error:
-                log_bug(error)
+                log_failure(error)
 
     async def _stop(self) -> None:
         tasks = set(self._tasks.values())

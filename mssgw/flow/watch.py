@@ -25,11 +25,12 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.envelope import Notify, Recipient
 from mssgw.core.errors import MailError
+from mssgw.core.failures import log_failure
 from mssgw.core.texts import LANGUAGES, Message, message
 from mssgw.flow.delivery import LocalDelivery
 from mssgw.flow.keyring import readable, why_unusable
 from mssgw.flow.transaction import new_trace
-from mssgw.observe import NOTICES_UNTOLD, OWN_CERTIFICATES, OWN_EXPIRY_DAYS, Event, log, log_bug
+from mssgw.observe import NOTICES_UNTOLD, OWN_CERTIFICATES, OWN_EXPIRY_DAYS, Event, log
 from mssgw.pki.judgement import Purpose, Validate
 from mssgw.protocol import mime
 from mssgw.protocol.mime import MimeLimits
@@ -99,7 +100,7 @@ class Watch:
             except MailError as error:
                 log(Event.OWN_CERTIFICATE, "warning", reason=error)
             except Exception as error:  # a bug here must not stop mail
-                log_bug(error)
+                log_failure(error)
             await self._clock.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import mssgw.imapd.commands  # noqa: F401  they are declared there
 from mssgw.core.errors import MailError, PeerGone
+from mssgw.core.failures import log_failure
 from mssgw.imapd.registry import Command, Streamed, capabilities, find, find_streamed
 from mssgw.imapd.replies import After, Bad, Bye, Code, No, line, no_of
 from mssgw.imapd.session import (
@@ -28,7 +29,6 @@ from mssgw.imapd.session import (
     Service,
 )
 from mssgw.imapd.wire import LineTooLong, Wire
-from mssgw.observe import log_bug
 from mssgw.protocol.imap_lexer import LITERAL, BadName, BadSyntax, Cursor, split_tag
 from mssgw.protocol.imap_search import BadCharset
 
@@ -68,7 +68,7 @@ class Connection:
         except LineTooLong:
             self.say_bye(Bye("Command line is too long"))
         except Exception as error:  # a bug outside any command
-            log_bug(error, peer=self.wire.peer)
+            log_failure(error, peer=self.wire.peer)
             self.say_bye(Bye("Internal error", Code.SERVERBUG))
         finally:
             self.session.close()
@@ -204,7 +204,7 @@ class Connection:
         except (Bye, TimeoutError, LineTooLong, ConnectionError):
             raise
         except Exception as error:
-            log_bug(error, command=command.name, account=session.account and session.account.id)
+            log_failure(error, command=command.name, account=session.account and session.account.id)
             reply = line(tag, "NO", "Internal error", Code.SERVERBUG)
         if session.account is not None and after is not After.LEAVE:
             await session.push(expunge=command.expunge, lazy=command.lazy)

@@ -10,7 +10,8 @@ sends READY to systemd when every worker is ready, and then only waits:
     a worker is stuck no heartbeat for STUCK_SECONDS: killed with SIGKILL, then as above
     the parent dies   workers see their life line close and stop by themselves
 
-Exit status: 0 after a clean stop, 1 when the preparation failed or the node runs already, 70 when a worker could not even start.
+Exit status: 0 after a clean stop, 1 when the preparation failed (a mistake, a port that is taken) or the node runs already, 70 when a
+worker could not even start.
 """
 
 from __future__ import annotations

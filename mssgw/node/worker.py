@@ -27,18 +27,20 @@ from mssgw import __version__, imapd, observe, smtpd, store
 from mssgw.core.clock import SystemClock
 from mssgw.core.config import Config, load
 from mssgw.core.errors import ConfigError, Deferred, located
+from mssgw.core.failures import log_failure
 from mssgw.core.texts import Message, both, message
 from mssgw.flow.login import Login
 from mssgw.identity.passwords import Passwords
 from mssgw.listening import open_socket
 from mssgw.node.health import Health
 from mssgw.node.pins import Pins
+from mssgw.node.ports import require_free
 from mssgw.node.pulse import ALIVE, READY
 from mssgw.node.readiness import require_ready
 from mssgw.node.remarks import remarks
 from mssgw.node.services import Services
 from mssgw.node.unlocking import Unlocking
-from mssgw.observe import Event, log, log_bug
+from mssgw.observe import Event, log
 from mssgw.store.answer import require_own
 from mssgw.web import app as web_app
 from mssgw.web import server as web_server
@@ -53,6 +55,7 @@ def prepare(path: Path) -> None:
         require_ready(config)
         if warnings := [message("config.warning", what=located(*one)) for one in remarks(config, SystemClock().now(), path)]:
             _say(path, warnings)
+        require_free(config)
         store.migrate(config, make=False)
         require_own(config)
     except ConfigError as error:
@@ -71,6 +74,16 @@ def work(path: Path, index: int, heartbeat: int, lifeline: int, pins: int) -> No
     observe.configure(config.node.log_level, config.node.log_format)
     worker = Worker(path, config, index, heartbeat, lifeline, pins)
     try:
+        _run(worker)
+    except (ConfigError, Deferred, OSError) as error:
+        if worker.ready:
+            raise
+        log(Event.NOT_STARTED, "error", worker=index, reason=error)  # a database that is away, a port that was taken meanwhile
+        raise SystemExit(1) from None
+
+
+def _run(worker: Worker) -> None:
+    try:
         import uvloop
     except ImportError:
         asyncio.run(worker.run())
@@ -84,6 +97,7 @@ class Worker:
         self.heartbeat, self.lifeline, self.pins = heartbeat, lifeline, pins
         self.clock = SystemClock()
         self.stopping = asyncio.Event()
+        self.ready = False
         self.services: Services
         self.background: asyncio.Task[None]
 
@@ -109,6 +123,7 @@ class Worker:
             loop.add_signal_handler(signal.SIGHUP, self._reload, opened)
             _settle_garbage()
             os.write(self.heartbeat, READY)
+            self.ready = True
             log(Event.STARTED, worker=self.index, pid=os.getpid(), version=__version__, hostname=self.config.node.hostname)
             await self._live()
             log(Event.STOPPING, worker=self.index)
@@ -165,7 +180,7 @@ class Worker:
         while not self.stopping.is_set():
             os.write(self.heartbeat, ALIVE)
             if self.background.done():
-                log_bug(self.background.exception() or RuntimeError("the background ended"))
+                log_failure(self.background.exception() or RuntimeError("the background ended"))
                 self.stopping.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), HEARTBEAT_SECONDS)

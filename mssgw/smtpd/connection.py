@@ -24,7 +24,8 @@ from aiosmtpd.smtp import SMTP
 
 from mssgw.core.envelope import TlsFacts
 from mssgw.core.errors import Deferred, MailError, PeerGone, Refused, Reply, reply_of
-from mssgw.observe import REFUSED, Event, log, log_bug
+from mssgw.core.failures import log_failure
+from mssgw.observe import REFUSED, Event, log
 from mssgw.protocol.smtp import LONGEST_COMMAND
 from mssgw.smtpd.port import Port, stopping
 
@@ -96,7 +97,7 @@ class Connection(SMTP):
         except PeerGone:
             pass
         except Exception as bug:
-            log_bug(bug, port=self.profile.name, peer=self.peer)
+            log_failure(bug, port=self.profile.name, peer=self.peer)
         finally:
             self.close()
 
@@ -121,7 +122,7 @@ class Connection(SMTP):
 
     async def handle_exception(self, error: Exception) -> str:
         """Override 2: the stack goes to the log, the peer keeps its message and tries again."""
-        log_bug(error, port=self.profile.name, peer=self.peer)
+        log_failure(error, port=self.profile.name, peer=self.peer)
         REFUSED.labels(self.profile.name, "4.3.0").inc()
         return str(reply_of(error))
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from mssgw.core.body import BodyWriter
 from mssgw.core.errors import Deferred, MailError, Refused
+from mssgw.core.failures import log_failure
 from mssgw.flow.transaction import Client, Transaction, no_recipients
-from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, crash_point, log, log_bug
+from mssgw.observe import ACCEPT_SECONDS, RECEIVED, Event, crash_point, log
 from mssgw.protocol import sasl, smtp
 from mssgw.protocol.mail_data import DataReader, MailData, MailDataWriter
 from mssgw.smtpd.connection import Connection
@@ -276,7 +277,7 @@ class SmtpSession(Connection):
         if commit.cancelled() or self.transport is not None:
             return  # reported by whoever awaits the task
         if (error := commit.exception()) is not None and not isinstance(error, MailError):
-            log_bug(error, port=self.profile.name, peer=self.peer, client="gone")
+            log_failure(error, port=self.profile.name, peer=self.peer, client="gone")
 
     # --- the rest --------------------------------------------------------------------------------
 

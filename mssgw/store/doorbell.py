@@ -24,7 +24,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from mssgw.observe import Event, log, log_bug
+from mssgw.core.failures import log_failure
+from mssgw.observe import Event, log
 from mssgw.store import schema
 from mssgw.store.faults import Fault, classify
 
@@ -155,7 +156,7 @@ class Doorbell:
                         return
             except Exception as error:
                 if classify(error) is Fault.BUG:
-                    log_bug(error)
+                    log_failure(error)
                 else:
                     log(Event.STORE_DOORBELL_LOST, "warning", reason=getattr(error, "orig", error))
             if self._pause(1.0):

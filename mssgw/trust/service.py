@@ -30,8 +30,9 @@ from mssgw.core.clock import Clock
 from mssgw.core.config import Config
 from mssgw.core.config.trust import Trust as Settings
 from mssgw.core.errors import ConfigError, MailError
+from mssgw.core.failures import log_failure
 from mssgw.core.texts import of_system
-from mssgw.observe import Event, log, log_bug
+from mssgw.observe import Event, log
 from mssgw.pki.certificates import Certificate
 from mssgw.pki.judgement import Evidence, Purpose
 from mssgw.pki.names import Name
@@ -189,7 +190,7 @@ class Trust:
             try:
                 await self.tick()
             except Exception as error:  # a bug must not end the background task: what it keeps stays valid meanwhile
-                log_bug(error)
+                log_failure(error)
             await self.clock.sleep(TICK)
 
     async def tick(self) -> None:

@@ -403,7 +403,7 @@ async def _conversation(octets: bytes) -> None:
 
 async def test_a_client_that_vanishes_is_no_bug(start, connect, flow, monkeypatch) -> None:
     bugs: list[BaseException] = []
-    monkeypatch.setattr("mssgw.smtpd.connection.log_bug", lambda error, **facts: bugs.append(error))
+    monkeypatch.setattr("mssgw.smtpd.connection.log_failure", lambda error, **facts: bugs.append(error))
     servers = await start()
     for said in (
         b"",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mssgw.core.holder import Holder, holder
 from mssgw.demo import stage
-from mssgw.demo.holder import Holder, holder
 from mssgw.demo.play import BASE
 
 PROC = Path("/proc")

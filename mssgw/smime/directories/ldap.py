@@ -27,8 +27,9 @@ from mssgw.core.address import Address, AddressError
 from mssgw.core.config import ldap_filter
 from mssgw.core.config.ldap import Ldap, require_url
 from mssgw.core.errors import ConfigError, Problem
+from mssgw.core.failures import log_failure
 from mssgw.core.texts import Message, message, of_system
-from mssgw.observe import Event, log, log_bug
+from mssgw.observe import Event, log
 from mssgw.pki import der
 from mssgw.pki.certificates import MAX_OCTETS
 from mssgw.smime.cms import verifying
@@ -146,7 +147,7 @@ class LdapDirectory:
             for problem in await self.problems():
                 log(Event.SMIME_LDAP_FAILED, "error", directory=self._place, reason=problem)
         except Exception as error:
-            log_bug(error)
+            log_failure(error)
 
     async def problems(self) -> list[str]:
         """What keeps the servers from answering: a sentence each. Reads the base, changes nothing."""
