@@ -88,6 +88,12 @@ class Deferred(MailError):
     default = Reply(451, "4.3.0", "Temporary failure, try again later")
 
 
+class NoRoom(Deferred):
+    """The disk is full, or below what `limits.free_disk` keeps free. The code is of RFC 5321 4.2.3, 4.3.1 (system full) of RFC 3463."""
+
+    default = Reply(452, "4.3.1", "Insufficient system storage, try again later")
+
+
 class Refused(MailError):
     """Never, as it stands."""
 

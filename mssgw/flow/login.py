@@ -19,7 +19,8 @@ from datetime import datetime, timedelta
 
 from mssgw.core.address import Address, AddressError
 from mssgw.core.clock import Clock
-from mssgw.core.errors import Deferred, NotAllowed
+from mssgw.core.errors import Deferred, NoRoom, NotAllowed
+from mssgw.core.failures import log_failure
 from mssgw.flow.throttle import Throttle
 from mssgw.identity.passwords import Passwords, wrong_password
 from mssgw.observe import LOGINS, Event, log
@@ -72,7 +73,7 @@ class Login:
         log(Event.LOGIN_FAILED, "warning", protocol=protocol, peer=peer, who=key, reason=refusal.detail)
         # An unknown user name may be a password typed into the wrong field, so it is not kept; the work is the same.
         who = str(account.address) if account is not None else "unknown"
-        await self._store.write(lambda tx: audit.add(tx, who, "login", "refused", protocol=protocol, peer=peer, reason=refusal.detail))
+        await self._record(who, "refused", protocol=protocol, peer=peer, reason=refusal.detail)
 
     async def _succeeded(self, account: Account, key: str, protocol: str, peer: str) -> None:
         self._pairs.forget(
@@ -84,7 +85,14 @@ class Login:
             self._good.popitem(last=False)
         LOGINS.labels(protocol, "ok").inc()
         log(Event.LOGIN_OK, protocol=protocol, peer=peer, who=account.address)
-        await self._store.write(lambda tx: audit.add(tx, str(account.address), "login", "ok", protocol=protocol, peer=peer))
+        await self._record(str(account.address), "ok", protocol=protocol, peer=peer)
+
+    async def _record(self, who: str, outcome: str, **facts: str) -> None:
+        """Its row of the audit. Without room for one, the log alone has it: a full disk must not keep people from their mail."""
+        try:
+            await self._store.write(lambda tx: audit.add(tx, who, "login", outcome, **facts))
+        except NoRoom as error:
+            log_failure(error)
 
     def _knows(self, key: str, peer: str) -> bool:
         seen = self._good.get((key, peer))

@@ -14,6 +14,7 @@ Raises MailError only: NotFound (no such mailbox), AlreadyExists, NotAllowed, Ov
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ from mssgw.core.address import Address, AddressError, Domain
 from mssgw.core.body import Body
 from mssgw.core.changes import MailboxId
 from mssgw.core.envelope import AccountId
-from mssgw.core.errors import NotAllowed, NotFound, Refused, Reply
+from mssgw.core.errors import NoRoom, NotAllowed, NotFound, Refused, Reply
 from mssgw.protocol import mime
 from mssgw.protocol.imap_lexer import BadName, check_new_name
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
@@ -254,7 +255,8 @@ class Mailboxes:
         snapshot = await self._store.read(lambda rx: self._snapshots.take(rx, self._find(rx, name)[1].id))
         box = snapshot.mailbox
         if claim_recent and box.recent_from < box.uidnext:
-            return snapshot, await self.claim_recent(box.id)
+            with contextlib.suppress(NoRoom):  # they stay \\Recent for the next session too
+                return snapshot, await self.claim_recent(box.id)
         return snapshot, box.recent_from
 
     async def claim_recent(self, mailbox: MailboxId) -> int:

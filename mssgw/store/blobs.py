@@ -5,7 +5,7 @@ file yet. `add`, inside a transaction, makes the row; the same content of one do
 in between leaves a file without a row, which `sweep` removes after a day. Large bodies are decrypted
 64 KiB at a time, straight from the sealed file; they are never in clear on disk.
 
-Below the free-disk floor of `limits.free_disk`, and when the disk is full, `prepare` is Deferred 452 4.3.1.
+Below the free-disk floor of `limits.free_disk`, and when the disk is full, `prepare` raises NoRoom (452 4.3.1).
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ import sqlalchemy as sa
 
 from mssgw.core.address import Domain
 from mssgw.core.body import SPOOL_LIMIT, BlobId, Body
-from mssgw.core.errors import Deferred
+from mssgw.core.errors import Deferred, NoRoom
 from mssgw.observe import Event, crash_point, log
 from mssgw.store import keys, schema
 from mssgw.store.engine import Reader, Readers, Transaction, Writer
-from mssgw.store.faults import full
 from mssgw.store.seal import CHUNK, FILE_HEADER, TAG, ChunkSeal, Seal, SealBroken, UnknownKey
 
 T = TypeVar("T")
@@ -121,17 +120,17 @@ class Blobs:
         return self._directory
 
     def require_room(self, size: int = 0) -> None:
-        """Raises Deferred 452 4.3.1 when the disk is nearly full. For small contents the disk is checked now and then."""
+        """Raises NoRoom when the disk is nearly full. For small contents the disk is checked now and then."""
         now = time.monotonic()
         if now - self._space_checked < _SPACE_CHECK_SECONDS and size <= INLINE:
             return
         disk = os.statvfs(self._directory)
         if disk.f_bavail * disk.f_frsize < self._free_disk + size:
-            raise full(f"less than {self._free_disk} octets are free below {self._directory}")
+            raise NoRoom(detail=f"less than {self._free_disk} octets are free below {self._directory}")
         self._space_checked = now
 
     async def prepare(self, body: Body, domain: Domain, summary: Summary | None = None) -> Prepared:
-        """Seal a body (and what was computed from it) under the domain's key. Raises Deferred 452 when there is no room."""
+        """Seal a body (and what was computed from it) under the domain's key. Raises NoRoom, Deferred."""
         seal = self._seal
         if not seal.knows(domain):
             await keys.make(self._writer, self._readers, domain)
@@ -194,7 +193,7 @@ class Blobs:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise full(f"blob file: {error.strerror}") from error
+                raise NoRoom(detail=f"blob file: {error.strerror}") from error
             raise Deferred("Mail store unavailable, try again later", detail=f"blob file: {error.strerror}") from error
         crash_point("blob.written")
         return name

@@ -10,7 +10,7 @@ import sqlite3
 
 import sqlalchemy as sa
 
-from mssgw.core.errors import Deferred
+from mssgw.core.errors import Deferred, NoRoom
 
 
 class Fault(enum.Enum):
@@ -56,12 +56,7 @@ def classify(error: BaseException) -> Fault:
     return next((fault for start, fault in _POSTGRESQL if state.startswith(start)), Fault.BUG)
 
 
-def full(detail: str) -> Deferred:
-    """No room for mail: the code is of RFC 5321 4.2.3, the enhanced code 4.3.1 (system full) of RFC 3463."""
-    return Deferred("Insufficient system storage, try again later", code=452, enhanced="4.3.1", detail=detail)
-
-
 def deferred(error: BaseException) -> Deferred:
     """The error for the caller. The text of the database goes to the log only."""
     said = str(getattr(error, "orig", None) or error).partition("\n")[0]
-    return full(said) if classify(error) is Fault.FULL else Deferred("Mail store unavailable, try again later", detail=said)
+    return NoRoom(detail=said) if classify(error) is Fault.FULL else Deferred("Mail store unavailable, try again later", detail=said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mssgw.core.errors import Deferred, NotAllowed
+from mssgw.core.errors import Deferred, NoRoom, NotAllowed
 from mssgw.flow import throttle
 from mssgw.flow.login import CROWD, Login
 from mssgw.store import audit
@@ -135,3 +135,27 @@ async def test_logins_are_audited_without_what_strangers_typed(login, sqlite_sto
         ("unknown", "refused"),
     ]
     assert "my-password" not in str(rows)
+
+
+@pytest.mark.parametrize(("password", "answer"), [(SECRET, None), ("wrong", NotAllowed)])
+async def test_a_full_disk_keeps_nobody_from_their_mail(login, sqlite_store, monkeypatch, password, answer) -> None:
+    """Regression: no row of the audit, no login: nobody could read, or delete to make room."""
+
+    async def no_room(_function):
+        raise NoRoom(detail="database or disk is full")
+
+    monkeypatch.setattr(sqlite_store, "write", no_room)
+    if answer is None:
+        assert await attempt(login)
+    else:
+        with pytest.raises(answer):
+            await attempt(login, password=password)
+
+
+async def test_a_store_that_is_away_lets_nobody_in_unrecorded(login, sqlite_store, monkeypatch) -> None:
+    async def away(_function):
+        raise Deferred(detail="connection refused")
+
+    monkeypatch.setattr(sqlite_store, "write", away)
+    with pytest.raises(Deferred):
+        await attempt(login)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mssgw.core.errors import NoRoom
 from mssgw.imapd import Service, connection
 from mssgw.imapd.commands import auth
+from mssgw.store import Store
 from tests.fuzz import examples
 from tests.imap.conftest import MailServer, fill
 from tests.imap.dialogue import Client
@@ -225,3 +227,21 @@ async def test_too_many_connections_from_one_address(small_house: MailServer) ->
     small_house.servers._peers["127.0.0.1"] -= limit
     await clients[0].ok("NOOP")
     await refused.close()
+
+
+async def test_a_full_disk_keeps_nobody_from_reading(small_house: MailServer, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: SELECT and FETCH write (\\Recent, \\Seen), and were refused."""
+    alice = await small_house.login()
+    await fill(alice, 2)
+    write = sqlite_store.write
+
+    async def no_room(_function: object) -> None:
+        raise NoRoom(detail="database or disk is full")
+
+    monkeypatch.setattr(sqlite_store, "write", no_room)
+    assert b"* 2 EXISTS" in await alice.ok("SELECT INBOX")
+    (shown,) = await alice.ok("FETCH 1 BODY[]")
+    assert shown.startswith(b"* 1 FETCH (BODY[] {")
+    await alice.no("STORE 1 +FLAGS (\\Deleted)", "UNAVAILABLE")
+    monkeypatch.setattr(sqlite_store, "write", write)
+    assert b"\\Seen" in (await alice.ok("FETCH 1 (BODY[TEXT] FLAGS)"))[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mssgw.core.body import Body
+from mssgw.core.errors import NoRoom
 from mssgw.imapd.registry import State, command
 from mssgw.imapd.replies import Code, Done, No
 from mssgw.imapd.session import ImapSession
@@ -166,10 +167,13 @@ async def _fetch_bodies(session: ImapSession, view: View, wanted: Sequence[int],
 
 
 async def _set_seen(session: ImapSession, view: View, chunk: Sequence[int]) -> set[int]:
-    """BODY[...] without PEEK sets \\Seen; the new flags of the returned positions must be sent."""
+    """BODY[...] without PEEK sets \\Seen; the new flags of the returned positions must be sent. Without room for flags, none are set."""
     unseen = [at for at in chunk if "\\Seen" not in view.flags[at]]
     if unseen:
-        stored = await session.mailboxes.store_flags(view.mailbox, [view.uids[at] for at in unseen], FlagOp.ADD, {"\\Seen"})
+        try:
+            stored = await session.mailboxes.store_flags(view.mailbox, [view.uids[at] for at in unseen], FlagOp.ADD, {"\\Seen"})
+        except NoRoom:
+            return set()
         view.stored(stored.changed)
     return set(unseen)
 
