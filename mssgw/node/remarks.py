@@ -7,6 +7,7 @@ start of a node print them as warnings.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,7 @@ def remarks(config: Config, now: datetime, file: Path | None = None) -> Iterator
     yield from judged_by_others(config, now)
     yield from _weakened(config)
     yield from _mailboxes(config)
+    yield from _room(config)
     yield from _actors(config)
 
 
@@ -49,6 +51,14 @@ def _without_dots(config: Config) -> Iterator[Problem]:
     names = [("node.hostname", config.node.hostname)]
     names += [(f"domain[{index}].name", str(one.name)) for index, one in enumerate(config.domain)]
     yield from ((where, message("remark.no-dot", name=name)) for where, name in names if "." not in name.strip("."))
+
+
+def _room(config: Config) -> Iterator[Problem]:
+    """A disk so full that mail is deferred."""
+    with contextlib.suppress(OSError):  # what is wrong with the directory is told by `require_ready`
+        free = shutil.disk_usage(config.node.data).free
+        if free < config.limits.free_disk:
+            yield "node.data", message("remark.disk-full", data=config.node.data, free=free >> 20, floor=config.limits.free_disk >> 20)
 
 
 def _listeners(config: Config) -> Iterator[Problem]:

@@ -130,6 +130,11 @@ def test_a_domain_with_accounts_that_is_not_in_the_file_is_named_with_their_numb
     assert "alpha.mssante.test is not in the configuration and has 2 account(s)" in done.stderr.decode()
 
 
+def test_a_disk_too_full_to_take_mail_is_warned_of(home):
+    said = check(home, "[limits]\nfree_disk = 999_999_999_999_999\n")
+    assert "less than limits.free_disk (953674316 MiB): mail is deferred until there is room" in said
+
+
 def test_strict_counts_warnings(home):
     """Regression: an operator's certificate that all peers refuse went through `config check && reload`."""
     check(home)
