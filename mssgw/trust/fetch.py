@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 import msgspec
@@ -79,13 +79,18 @@ class Fetcher:
         wait = min(FIRST_WAIT * 2 ** min(failures - 1, 10), LONGEST_WAIT)
         now = self.clock.now()
         self._waits[url] = self.news[url] = Failure(url, failures, problem[:300], now, now + wait * random.uniform(0.9, 1.1))  # noqa: S311
-        for known in (self._waits, self.news):
-            if len(known) > MOST_URLS:
-                del known[next(iter(known))]
+        self._bound(self._waits)
+        self._bound(self.news)
+
+    def _bound(self, known: dict[str, Any]) -> None:
+        if len(known) > MOST_URLS:
+            del known[next(iter(known))]
 
     def succeeded(self, url: str) -> None:
-        if self._waits.pop(url, None):
-            self.news[url] = None
+        """Also when it failed in another process only, or before a restart: that is noted on disk."""
+        self._waits.pop(url, None)
+        self.news[url] = None
+        self._bound(self.news)
 
     def waits_until(self, url: str) -> datetime | None:
         """When a URL in its back-off may be tried again."""

@@ -164,6 +164,9 @@ class ListKeeper:
                 state = State(unjudged.sha256, state.checked_at, state.checked_at, unjudged.generated_at, url=state.url)
                 validate_adopted = validate
             found = whitelist.judge(unjudged, validate_adopted, self.settings.signer_common_names, state.adopted_at)
+        except whitelist.Stopped:
+            self._stamps.pop("list.json", None)
+            return
         except (MailError, OSError) as error:
             self._stamps.pop("list.json", None)  # read it again, but not at once
             self._load_again = self._clock.now() + AGAIN
@@ -269,6 +272,8 @@ class ListKeeper:
             found = await self._judged(unjudged, validate, now, supply)
             self._require_newer(found, now)
             self._require_complete(found, accepted)
+        except whitelist.Stopped:
+            return
         except (MailError, OSError) as error:
             await self._refuse(octets, error, accepted)
             return

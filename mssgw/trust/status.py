@@ -37,16 +37,18 @@ class Held(msgspec.Struct, frozen=True):
 def note(directory: Path, fetcher: Fetcher, feed: Feed, ledger: Ledger) -> None:
     """Write what is new since this worker's last note. For the one worker that holds the lock."""
     if fetcher.news:
-        known = {one.url: one for one in failures(directory)}
+        before = failures(directory)
+        known = {one.url: one for one in before}
         for url, news in fetcher.news.items():
             if news:
                 known[url] = news
             else:
                 known.pop(url, None)
         fetcher.news.clear()
-        since = fetcher.clock.now() - FORGOTTEN
-        kept = sorted((one for one in known.values() if one.at > since), key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
-        disk.write(directory / "fetch.json", msgspec.json.encode(kept))
+        now = fetcher.clock.now()  # what is later was noted while the clock was ahead
+        kept = sorted((one for one in known.values() if now - FORGOTTEN < one.at <= now), key=lambda one: one.at, reverse=True)
+        if before != tuple(kept := kept[:MOST_FAILURES]):
+            disk.write(directory / "fetch.json", msgspec.json.encode(kept))
     if feed.answered:
         feed.answered = False
         held = [

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -202,8 +203,12 @@ class _Failure(msgspec.Struct):
     facts: dict[str, _Fact]
 
 
+class Stopped(Exception):
+    """The process that read a list was asked to end, as the whole service is: nothing is decided about the list."""
+
+
 async def open_apart(octets: bytes, *, stronger: bool = True, limit: int = MAX_OCTETS) -> Unjudged:
-    """`open_signed` without contacts, in a short-lived process of its own. Raises the same, and OSError when the process fails."""
+    """`open_signed` without contacts, in a short-lived process of its own. Raises the same, OSError when the process fails, Stopped."""
     return await asyncio.to_thread(_open_apart, octets, "stronger" if stronger else "plain", str(limit))
 
 
@@ -218,6 +223,8 @@ def _open_apart(octets: bytes, *arguments: str) -> Unjudged:
         )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"reading the list took more than {APART_SECONDS:g} s") from error
+    if done.returncode in (-signal.SIGTERM, -signal.SIGINT):
+        raise Stopped
     if done.returncode:
         raise OSError(f"reading the list failed with status {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")
     if done.stdout[:1] == b"!":

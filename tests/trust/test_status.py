@@ -56,6 +56,33 @@ async def test_show_lists_what_fails_since_when_and_when_it_is_tried_again(scene
     assert (await shown(scene))[1]["failing"] == []
 
 
+async def test_an_address_that_failed_before_a_restart_and_works_now_is_not_shown(scene: Scene) -> None:
+    """Regression: the new process knew of no failure to take back, and the warning stood for two days."""
+    trust = await scene.started()
+    scene.authority.behaviour["*"] = "throttled"
+    await later(trust, scene.clock, hours=5)
+    await trust.tick()
+    assert status.failures(scene.directory / "data")
+    scene.authority.behaviour.clear()
+    again = await scene.started()
+    await later(again, scene.clock, hours=5)
+    await again.tick()
+    assert status.failures(scene.directory / "data") == ()
+
+
+async def test_a_failure_that_a_clock_ahead_noted_is_not_shown(scene: Scene) -> None:
+    """Regression: after the clock was set right, `trust show` warned of a next try in ten days."""
+    trust = await scene.started()
+    scene.clock.step(days=10)
+    scene.authority.behaviour["*"] = "throttled"
+    await later(trust, scene.clock, hours=5)
+    await trust.tick()
+    scene.clock.step(days=-10)
+    await later(trust, scene.clock, hours=5)
+    await trust.tick()
+    assert all(one.at <= scene.clock.now() for one in status.failures(scene.directory / "data"))
+
+
 async def test_show_lists_the_state_of_crls_and_ocsp(scene: Scene) -> None:
     trust = await scene.started(ocsp=True)
     trust.require(ALPHA, scene.alpha.der)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from datetime import timedelta
 
 import pytest
@@ -118,6 +120,17 @@ async def test_apart_refuses_the_same(good):
         await whitelist.open_apart(good.replace(b"alpha.mssante", b"omega.mssante"))
     assert fault_of(caught.value) is Fault.SIGNATURE
     assert "changed after it was signed" in caught.value.reply.text
+
+
+async def test_a_signal_to_the_whole_service_is_no_fault_of_the_list(good, monkeypatch):
+    """Regression: a stop of the service while a list was read was an error in the log, and used up an administrator's acceptance."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        monkeypatch.setattr(whitelist.subprocess, "run", lambda *_, n=number, **__: subprocess.CompletedProcess((), -n, b"", b""))
+        with pytest.raises(whitelist.Stopped):
+            await whitelist.open_apart(good)
+    monkeypatch.setattr(whitelist.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), -signal.SIGKILL, b"", b""))
+    with pytest.raises(OSError, match="status -9"):
+        await whitelist.open_apart(good)
 
 
 # -- the shared negative lists ---------------------------------------------------------------------------------------
