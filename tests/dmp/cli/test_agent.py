@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -369,13 +370,17 @@ def test_a_verb_works_without_the_agent_when_told_so(mssgw, tmp_path, by):
     assert by != "trace" or list((tmp_path / "traces").iterdir())
 
 
-def begun(mssgw: Mssgw, *more: str) -> subprocess.Popen[bytes]:
-    """`mssgw dmp agent start`, that listens."""
-    agent = subprocess.Popen(
+@contextmanager
+def begun(mssgw: Mssgw, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`mssgw dmp agent start`, that listens; killed when the test is over and it still runs."""
+    with subprocess.Popen(
         [sys.executable, "-m", "mssgw", "dmp", "agent", "start", "--config", str(mssgw.config), *more], stderr=subprocess.PIPE
-    )
-    until_shown(agent, b"ready")
-    return agent
+    ) as agent:
+        try:
+            until_shown(agent, b"ready")
+            yield agent
+        finally:
+            agent.kill()
 
 
 def status(mssgw: Mssgw, verb: str = "status") -> tuple[int, dict]:

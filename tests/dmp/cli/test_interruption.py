@@ -7,6 +7,8 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,15 +23,20 @@ def command(mssgw, name: str, *more: str, patient: str = "NOUVEAU") -> list[str]
     return [sys.executable, "-m", "mssgw", "dmp", name, "--config", str(mssgw.config), "--as", DOCTOR, *whose, *more]
 
 
-def started(words: list[str], stdin: int) -> subprocess.Popen:
-    """A verb as a terminal starts it: `nohup` around the tests made it ignore SIGHUP, which it inherits."""
-    return subprocess.Popen(
+@contextmanager
+def started(words: list[str], stdin: int) -> Iterator[subprocess.Popen]:
+    """A verb as a terminal starts it: `nohup` around the tests made it ignore SIGHUP, which it inherits. Killed when the block ends."""
+    with subprocess.Popen(
         words,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGHUP, signal.SIGINT)],
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def interrupted(ran: subprocess.Popen, until: str, number: int) -> str:
