@@ -117,14 +117,19 @@ class Consultations:
 
     async def _resumed(self, known: Recognised, dossier: Dossier, action: Action, reason: str) -> OpenConsultation | None:
         call = known.call
-        rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=dossier.ins.cx)
-        row = next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
+        row = await self._row(call)
         if row is None:
             return None
         # The patient may have decided otherwise meanwhile: the access is decided again, in an emergency with a new confirmation.
         await self._desk.decided(call, dossier, action, reason=reason, confirmed=known.confirmed, consultation=row.id)
         value = Consultation(dossier, call.actor, row.mode, row.opened, row.closes, row.reason)
         return OpenConsultation(row.id, value, known.patient)
+
+    async def _row(self, call: Call) -> ConsultationRow | None:
+        """The consultation that is open of this person, patient and mode."""
+        patient = call.ins.cx if call.ins else ""
+        rows = await asyncio.to_thread(self._desk.store.open_consultations, practitioner=call.actor.practitioner.id, patient=patient)
+        return next((r for r in rows if r.mode is call.mode and r.evidence == call.actor.evidence), None)
 
     async def require_open(self, consultation: OpenConsultation) -> None:
         """Raise ConsultationClosed: time is up, or it was closed, also by another process."""
@@ -190,15 +195,17 @@ class Consultations:
         await asyncio.to_thread(self._desk.store.note_listed, consultation.id, [e.unique_id for e in shown])
         return shown
 
-    async def named(self, consultation: OpenConsultation, name: str) -> str:
-        """The uniqueId that a person means: itself, or the number of a line of the last `find` in this consultation, from 1.
+    async def named(self, call: Call, name: str) -> str:
+        """The uniqueId that a person means: itself, or the number of a line of the last `find`, from 1.
 
-        Raises BadDocument for a number that it did not show. A uniqueId is an OID or a UUID, so that it is never a small number.
+        The `find` of this person about this patient in this mode, while its consultation is open. Raises BadDocument for a
+        number that it did not show. A uniqueId is an OID or a UUID, so that it is never a small number.
         """
         if not _NUMBER.fullmatch(name):
             return name
-        rows = await asyncio.to_thread(self._desk.store.open_consultations, patient=consultation.value.dossier.ins.cx)
-        listed = next((row.listed for row in rows if row.id == consultation.id), ())
+        await self.sweep()
+        row = await self._row(call)
+        listed = row.listed if row else ()
         if not 1 <= int(name) <= len(listed):
             raise BadDocument(message("dossier.no-document-of-number", number=name, shown=len(listed)))
         return listed[int(name) - 1]

@@ -100,6 +100,15 @@ class Changed(Generic[T]):
     after: T
 
 
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What was done to a document. `changed`: False when it was so already; `title`: "" when it may not be read."""
+
+    unique_id: str
+    title: str
+    changed: bool
+
+
 Gesture = Callable[[AdministrativeData], bool]
 """Asks the person in front of the screen, who sees whose dossier it is: an explicit yes, never a default."""
 
@@ -205,9 +214,9 @@ class DossierService:
         """The actions worth showing: all others would be refused (docs/reference/dmp.md 7.4)."""
         return possible(call.actor, call.mode, treating_doctor=dossier.treating_doctor)
 
-    # -- documents: what others see of them. Each returns whether anything changed: what is so already is not sent again.
+    # -- documents: what others see of them. What is so already is not sent again.
 
-    async def mask(self, known: Recognised, unique_id: str, *, masked: bool, reason: str = "") -> bool:
+    async def mask(self, known: Recognised, unique_id: str, *, masked: bool, reason: str = "") -> Acted:
         """TD3.3a. Raises BadInput for unmasking what is hidden from the patient only: that is `make_visible`."""
         call = known.call
         action = Action.MASK if masked else Action.UNMASK
@@ -216,51 +225,51 @@ class DossierService:
         if (Visibility.MASKED in entry.visibility) is masked:
             if not masked and entry.visibility:
                 _require_masked(entry)
-            return False
+            return _acted(entry, changed=False)
         await self._judged(call, action, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, action, self._desk.dmp.td33a_mask(call, entry, masked), document=unique_id)
-        return True
+        return _acted(entry)
 
-    async def make_visible(self, known: Recognised, unique_id: str, *, to: Visibility) -> bool:
+    async def make_visible(self, known: Recognised, unique_id: str, *, to: Visibility) -> Acted:
         """TD3.3b: irreversible, so it must be confirmed (EX_3.3-1045)."""
         call = known.call
         await self._require_possible(call, Action.MAKE_VISIBLE, reason="", confirmed=known.confirmed)
         entry = await self._entry(call, unique_id)
         if to not in entry.visibility:
-            return False
+            return _acted(entry, changed=False)
         await self._judged(call, Action.MAKE_VISIBLE, entry)
         if not known.confirmed:
             raise NotConfirmed(message("dossier.making-document-visible-cannot-undone"))
         await self._done(
             call, Action.MAKE_VISIBLE, self._desk.dmp.td33b_make_visible(call, entry, to=to, confirmed=known.confirmed), document=unique_id
         )
-        return True
+        return _acted(entry)
 
-    async def archive(self, known: Recognised, unique_id: str, *, archived: bool, reason: str = "") -> bool:
+    async def archive(self, known: Recognised, unique_id: str, *, archived: bool, reason: str = "") -> Acted:
         """TD3.3d."""
         call = known.call
         await self._require_possible(call, Action.ARCHIVE, reason=reason, confirmed=known.confirmed)
         statuses = AvailabilityStatus.APPROVED if archived else AvailabilityStatus.ARCHIVED
         entry = await self._entry(call, unique_id, status=statuses)
         if entry.status is (AvailabilityStatus.ARCHIVED if archived else AvailabilityStatus.APPROVED):
-            return False
+            return _acted(entry, changed=False)
         await self._judged(call, Action.ARCHIVE, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, Action.ARCHIVE, self._desk.dmp.td33d_archive(call, entry, archived), document=unique_id)
-        return True
+        return _acted(entry)
 
-    async def delete(self, known: Recognised, unique_id: str, *, reason: str = "") -> bool:
+    async def delete(self, known: Recognised, unique_id: str, *, reason: str = "") -> Acted:
         """TD3.3c. What is deleted already is unknown. Who feeds but may not read metadata deletes too (EX_3.3-1060)."""
         call = known.call
         if right(Action.FIND, column_of(call.actor, call.mode, treating_doctor=False)) is Right.NO:
             await self._desk.decided(call, await self._desk.existence(call), Action.DELETE, reason=reason, confirmed=known.confirmed)
             uuid = await self._desk.asked(call, Action.LOCATE, self._desk.dmp.td31b_locate(call, unique_id))
             await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete_located(call, uuid), document=unique_id)
-            return True
+            return Acted(unique_id, "", True)
         await self._require_possible(call, Action.DELETE, reason=reason, confirmed=known.confirmed)
         entry = await self._entry(call, unique_id)
         await self._judged(call, Action.DELETE, entry, reason=reason, confirmed=known.confirmed)
         await self._done(call, Action.DELETE, self._desk.dmp.td33c_delete(call, entry), document=unique_id)
-        return True
+        return _acted(entry)
 
     async def _entry(self, call: Call, unique_id: str, *, status: AvailabilityStatus | None = None) -> DocumentEntry:
         asked = self._desk.dmp.td31a_by_unique_id(call, [unique_id])
@@ -346,6 +355,10 @@ class DossierService:
         remark = {"remark": answer} if isinstance(answer, str) and answer else {}
         await self._desk.note(call, td, "done", reason=reason, **said, **remark)
         return answer
+
+
+def _acted(entry: DocumentEntry, *, changed: bool = True) -> Acted:
+    return Acted(entry.unique_id, entry.title, changed)
 
 
 def _require_masked(entry: DocumentEntry) -> None:

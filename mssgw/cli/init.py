@@ -46,9 +46,9 @@ def init(
 
     Nothing that is there is changed: run it again to see what is still missing.
     """
-    if not config.exists():
-        _require_place(config, data)
     wanted = None if config.exists() else _wanted(hostname, domain, store, data, master_key)
+    if wanted:
+        _require_place(config, data)
     service = Service.named(user) if user else Service.here()
     made = [_written(config, wanted, service)] if wanted else []
     settings = loaded(config)

@@ -15,7 +15,7 @@ from dmp_connector.client import FindDocuments
 from dmp_connector.dossier.consultation import BY_CARD, BY_HAND, BY_TIME, Consultations, OpenConsultation
 from dmp_connector.dossier.recognition import Gesture
 from dmp_connector.dossier.rights import Action
-from dmp_connector.dossier.service import DossierService
+from dmp_connector.dossier.service import Acted, DossierService
 from dmp_connector.errors import NoReader
 from dmp_connector.model import AvailabilityStatus, DocumentEntry, Dtm, Visibility
 from mssgw.core.texts import message
@@ -65,7 +65,7 @@ class Documents:
         Raises DocumentUnknown; BadDocument when it has no such form or there is no such line; NotPrinted.
         """
         async with self._session.attempt("get", consultation.call):
-            wanted = await self._consultations.named(consultation, unique_id)
+            wanted = await self._consultations.named(consultation.call, unique_id)
             with self._session.receiving(progress):
                 (found,) = await self._consultations.retrieve(consultation, [wanted])
             return Copy(found.entry, await asyncio.to_thread(in_form, found.content, form, found.entry))
@@ -99,30 +99,37 @@ class Documents:
         types = (self._session.tables.type_code.require(search.type_code),) if search.type_code else ()
         return FindDocuments(_EVERY if search.everything else _CURRENT, service_from=first, types=types)
 
-    # -- what others see of a document. Each returns whether anything changed: what is so already is not sent again.
+    # -- what others see of a document, which is named as for `get`. What is so already is not sent again.
 
-    async def hide(self, access: Access, unique_id: str, *, hidden: bool = True) -> bool:
+    async def hide(self, access: Access, unique_id: str, *, hidden: bool = True) -> Acted:
         """TD3.3a: mask to professionals, or unmask."""
         async with self._session.attempt("hide", access):
-            return await self._service.mask(await self._session.recognised(access), unique_id, masked=hidden, reason=access.reason)
+            known = await self._session.recognised(access)
+            named = await self._consultations.named(known.call, unique_id)
+            return await self._service.mask(known, named, masked=hidden, reason=access.reason)
 
-    async def archive(self, access: Access, unique_id: str, *, archived: bool = True) -> bool:
+    async def archive(self, access: Access, unique_id: str, *, archived: bool = True) -> Acted:
         """TD3.3d: archive, or bring back."""
         async with self._session.attempt("archive", access):
-            return await self._service.archive(await self._session.recognised(access), unique_id, archived=archived, reason=access.reason)
+            known = await self._session.recognised(access)
+            named = await self._consultations.named(known.call, unique_id)
+            return await self._service.archive(known, named, archived=archived, reason=access.reason)
 
-    async def delete(self, access: Access, unique_id: str) -> bool:
+    async def delete(self, access: Access, unique_id: str) -> Acted:
         """TD3.3c: one's own document."""
         async with self._session.attempt("delete", access):
-            return await self._service.delete(await self._session.recognised(access), unique_id, reason=access.reason)
+            known = await self._session.recognised(access)
+            named = await self._consultations.named(known.call, unique_id)
+            return await self._service.delete(known, named, reason=access.reason)
 
-    async def show(self, access: Access, unique_id: str, *, to: Audience, agreed: Gesture) -> bool:
+    async def show(self, access: Access, unique_id: str, *, to: Audience, agreed: Gesture) -> Acted:
         """TD3.3a, TD3.3b: make visible again. To the patient and to representatives it cannot be undone: `agreed`."""
         async with self._session.attempt("show", access):
+            known = await self._session.recognised(access if to is Audience.PROFESSIONALS else replace(access, confirmed=agreed))
+            named = await self._consultations.named(known.call, unique_id)
             if to is Audience.PROFESSIONALS:
-                return await self._service.mask(await self._session.recognised(access), unique_id, masked=False)
-            known = await self._session.recognised(replace(access, confirmed=agreed))
-            return await self._service.make_visible(known, unique_id, to=_HIDDEN_FROM[to])
+                return await self._service.mask(known, named, masked=False)
+            return await self._service.make_visible(known, named, to=_HIDDEN_FROM[to])
 
 
 def slot_of(part: str) -> Slot:

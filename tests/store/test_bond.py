@@ -16,13 +16,13 @@ from mssgw.core.clock import SystemClock
 from mssgw.core.errors import ConfigError
 from mssgw.store import blobs, bond, database, schema
 from mssgw.store.answer import require_answer, require_own
-from tests.conftest import make_config
+from tests.conftest import ENGINES, make_config
 from tests.crash.points import ROOT
 from tests.store.messages import new_account
 from tests.store.test_blobs import DOMAIN, body_of
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def made(request, tmp_path):
     """The configuration of a store that was made, on a database of its own."""
     if request.param == "sqlite":

@@ -15,6 +15,7 @@ import typer
 from bilingual import local
 from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.dossier.rights import Action
+from dmp_connector.dossier.service import Acted
 from dmp_connector.errors import BadInput
 from dmp_connector.model import AccessMode, AvailabilityStatus, DocumentEntry, Patient
 from dmp_connector.model.documents import NO_MOMENT
@@ -46,7 +47,9 @@ app = typer.Typer()
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
-UniqueId = Annotated[str, typer.Argument(metavar="UNIQUE_ID")]
+UniqueId = Annotated[
+    str, typer.Argument(metavar="UNIQUE_ID|NUMBER", help="Its id, or the number of its line in the last find of this patient.")
+]
 AsForm = Annotated[
     Form, typer.Option("--as-form", help="cda: as it is; pdf: the PDF inside; html: readable page; pdfa: PDF/A-1 made from it.")
 ]
@@ -76,7 +79,7 @@ def entry_json(e: DocumentEntry) -> dict[str, Any]:
 
 
 def entry_lines(entries: Sequence[DocumentEntry]) -> str:
-    """What was found, with the numbers that `get` takes."""
+    """What was found, with the numbers that the other verbs take."""
     return "\n".join(f"{number:>3}  {_entry_line(e)}" for number, e in enumerate(entries, 1))
 
 
@@ -123,7 +126,7 @@ def find(
     trace: Trace = None,
     json: Json = False,
 ) -> None:
-    """TD3.1: the documents of the dossier; without options, two years and what is current. `get` takes the numbers of its lines."""
+    """TD3.1: the documents of the dossier; without options, two years and what is current. Other verbs take the numbers of its lines."""
 
     async def act(s: Session) -> None:
         consultation = await opened(s)
@@ -144,7 +147,7 @@ def get(
     config: ConfigFile,
     address: As,
     patient: PatientIns,
-    unique_id: Annotated[str, typer.Argument(metavar="UNIQUE_ID|NUMBER", help="Its id, or the number of its line in the last find.")],
+    unique_id: UniqueId,
     target: Output,
     oid: Oid = "",
     mode: Mode = AccessMode.NORMAL,
@@ -227,14 +230,15 @@ def shown(text: str) -> str:
 # -- what others see of a document
 
 
-def _change(name: str, options: Options, unique_id: str, said: str, change: Callable[[Session], Awaitable[bool]]) -> None:
+def _change(name: str, options: Options, said: str, change: Callable[[Session], Awaitable[Acted]]) -> None:
     """One change of a document, told as done or as so already. `said`: keys of the catalogue begin with it."""
 
     async def act(s: Session) -> None:
         patient = await s.whose()
-        changed = await change(s)
-        key = f"dmp.{said}" if changed else f"dmp.{said}.already"
-        s.tell(say(key, id=unique_id), {"ok": True, "unique_id": unique_id, "changed": changed, "patient": patient_json(patient)})
+        done = await change(s)
+        key = f"dmp.{said}" if done.changed else f"dmp.{said}.already"
+        document = {"ok": True, "unique_id": done.unique_id, "title": done.title, "changed": done.changed, "patient": patient_json(patient)}
+        s.tell(say(key, id=f"{shown(done.unique_id)}  {shown(done.title)}".rstrip()), document)
 
     verb(name, options, act)
 
@@ -263,10 +267,10 @@ def hide(
     """TD3.3a: mask to professionals; --undo unmasks."""
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
-    async def change(s: Session) -> bool:
+    async def change(s: Session) -> Acted:
         return await s.dmp.documents.hide(s.urgent_access(), unique_id, hidden=not undo)
 
-    _change("hide", options, unique_id, "visible.professionals" if undo else "masked", change)
+    _change("hide", options, "visible.professionals" if undo else "masked", change)
 
 
 @app.command()
@@ -290,10 +294,10 @@ def archive(
     """TD3.3d: archive; --undo brings it back."""
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
-    async def change(s: Session) -> bool:
+    async def change(s: Session) -> Acted:
         return await s.dmp.documents.archive(s.urgent_access(), unique_id, archived=not undo)
 
-    _change("archive", options, unique_id, "unarchived" if undo else "archived", change)
+    _change("archive", options, "unarchived" if undo else "archived", change)
 
 
 @app.command()
@@ -316,10 +320,10 @@ def delete(
     """TD3.3c: delete one's own document."""
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
 
-    async def change(s: Session) -> bool:
+    async def change(s: Session) -> Acted:
         return await s.dmp.documents.delete(s.urgent_access(), unique_id)
 
-    _change("delete", options, unique_id, "deleted", change)
+    _change("delete", options, "deleted", change)
 
 
 @app.command()
@@ -340,13 +344,13 @@ def show(
 ) -> None:
     """TD3.3a, TD3.3b: make visible again to professionals, to the patient, to legal representatives."""
 
-    async def change(s: Session) -> bool:
+    async def change(s: Session) -> Acted:
         agreed = to is not Audience.PROFESSIONALS and s.gesture("dmp.ask.visible")
         return await s.dmp.documents.show(s.access, unique_id, to=to, agreed=agreed)
 
     known = typed(family, given, birth_date, sex)
     options = Options(config, address, patient, oid, trace=trace, json=json, yes=yes, typed=known)
-    _change("show", options, unique_id, f"visible.{to.value}", change)
+    _change("show", options, f"visible.{to.value}", change)
 
 
 @app.command()

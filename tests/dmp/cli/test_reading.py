@@ -49,6 +49,22 @@ def test_a_number_is_of_the_last_find_of_this_consultation_and_of_nobody_elses(m
     assert mssgw("get", "1", "-o", target, "--overwrite", patient="PATIENT", who=OTHER).status == 1
 
 
+def test_what_changes_a_document_takes_the_number_and_names_the_document(mssgw, tmp_path):
+    """Regression: `hide 1` said that there is no such document."""
+    found = mssgw.done("find", patient="TRAITANTE")["documents"][0]
+    hidden = mssgw.done("hide", "1", patient="TRAITANTE")
+    assert (hidden["unique_id"], hidden["title"], hidden["changed"]) == (found["unique_id"], found["title"], True)
+    again = mssgw("hide", "1", patient="TRAITANTE", text=True).text
+    assert f"{found['unique_id']}  {found['title']}" in again
+    for verb in ("show", "archive"):
+        assert mssgw.done(verb, "1", patient="TRAITANTE")["unique_id"] == found["unique_id"]
+    assert mssgw("delete", "1", patient="TRAITANTE").document["error"] == "NotEntitled"  # another author's
+    mssgw.done("end")
+    lost = mssgw("hide", "1", patient="TRAITANTE")
+    assert lost.status == 1
+    assert "n° 1 (elle en a montré 0)" in lost.document["sentence"]
+
+
 def test_get_shows_that_a_document_was_archived_and_masked(mssgw, tmp_path):
     name = mssgw.done("find", patient="TRAITANTE")["documents"][0]["unique_id"]  # a treating doctor sees what is masked
     mssgw.done("hide", name, patient="TRAITANTE")

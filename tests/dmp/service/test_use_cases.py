@@ -127,7 +127,7 @@ async def test_what_is_hidden_from_the_patient_is_an_announcement_until_it_is_sh
         assert await dmp.filings.due() == 0
         with pytest.raises(NotConfirmed):
             await dmp.documents.show(house.of("PATIENT"), filed.unique_id, to=Audience.PATIENT, agreed=False)
-        assert await dmp.documents.show(house.of("PATIENT"), filed.unique_id, to=Audience.PATIENT, agreed=True)
+        assert (await dmp.documents.show(house.of("PATIENT"), filed.unique_id, to=Audience.PATIENT, agreed=True)).changed
         assert await dmp.filings.announcements() == ()
 
 
@@ -135,11 +135,11 @@ async def test_a_document_is_hidden_and_archived_once(house, filing):
     async with house.session() as dmp:
         patient = house.of("PATIENT")
         unique_id = (await dmp.filings.submit(patient, filing, right_patient=True)).unique_id
-        assert [await dmp.documents.hide(patient, unique_id) for _ in range(2)] == [True, False]
-        assert await dmp.documents.hide(patient, unique_id, hidden=False)
-        assert [await dmp.documents.archive(patient, unique_id) for _ in range(2)] == [True, False]
-        assert await dmp.documents.archive(patient, unique_id, archived=False)
-        assert await dmp.documents.delete(patient, unique_id)
+        assert [(await dmp.documents.hide(patient, unique_id)).changed for _ in range(2)] == [True, False]
+        assert (await dmp.documents.hide(patient, unique_id, hidden=False)).changed
+        assert [(await dmp.documents.archive(patient, unique_id)).changed for _ in range(2)] == [True, False]
+        assert (await dmp.documents.archive(patient, unique_id, archived=False)).changed
+        assert (await dmp.documents.delete(patient, unique_id)).changed
 
 
 async def test_an_authorisation_needs_the_gesture_of_who_sees_the_patient(house):
