@@ -56,3 +56,5 @@ def _inflate(stream: Stream, write: Write, most: int) -> None:
         raise SmimeError(Reason.MALFORMED, "compressed content is damaged") from error
     if not engine.eof:
         raise SmimeError(Reason.MALFORMED, "compressed content is cut off")
+    if engine.unused_data:
+        raise SmimeError(Reason.MALFORMED, "octets follow the compressed content")
