@@ -47,6 +47,8 @@ class Reason(enum.StrEnum):
     HEADERS = "protected-headers-differ"
     SIGNING_TIME = "signing-time-far-off"
     RESENT = "resent-by-another"  # outside the signature: who passed it on
+    REPLY = "reply-to-another"  # outside the signature: an answer would go to somebody else
+    OTHER_NAME = "name-not-in-certificate"  # beside the right address: the name of somebody else, or of a service
     REMOTE = "remote-content"  # the signed HTML loads something that nobody signed
     HIDDEN = "hidden-content"  # not every reader shows all of the signed text
     PARTIAL = "protected-part-inside-unprotected-message"

@@ -7,6 +7,8 @@ signature (RFC 9788) must be theirs as well, and so must a Sender that stands th
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +39,8 @@ class Claim:
     nobody: bool = False  # no field, seen or signed, names anybody
     names_another: bool = False  # a name beside From or Sender shows the address of somebody else
     resent: bool = False  # Resent-From or Resent-Sender, which no signature covers, names somebody else (RFC 5322 3.6.6)
+    answered: bool = False  # a Reply-To that no signature covers sends answers to somebody else
+    names: tuple[str, ...] = ()  # shown beside the address of From, which mail programs show instead of it
     dated: datetime | None = None  # the Date that is seen
 
     @property
@@ -123,6 +127,10 @@ class Judge:
             yield Reason.SENDER
         if inner and claim.resent:
             yield Reason.RESENT
+        if inner and claim.answered:
+            yield Reason.REPLY
+        if inner and not problem and any(_other_name(one, claim.names) for one in inner):
+            yield Reason.OTHER_NAME
 
     def _not_sender(self, one: SignerVerdict, sender: Address) -> bool:
         return (
@@ -164,15 +172,26 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
         within, fault = author_of(inside)
     sender = None
     seen, signed = _values(outside, "sender"), _values(inside, "sender") if inside is not None else []
-    if [one.split() for one in seen] != [one.split() for one in signed]:  # a Sender that is signed as it is seen comes from the author
+    if _unfolded(outside, "sender") != _unfolded(inside, "sender"):  # a Sender that is signed as it is seen comes from the author
         for values in (seen, signed):
             found, wrong = _one_address(values) if values else (None, None)
             fault = fault or (Reason.SENDER if wrong else None)
             if found and found.key not in {one.key for one in (author, within) if one}:
                 sender = found
     named = any(_names_another(headers) for headers in (outside, inside or Headers(())))
-    resent = _resent_by_another(outside, {one.key for one in (author, within) if one})
-    return Claim(author, within if within != author else None, sender, problem or fault, nobody, named, resent, _dated(outside))
+    own = {one.key for one in (author, within) if one}
+    return Claim(
+        author,
+        within if within != author else None,
+        sender,
+        problem or fault,
+        nobody,
+        named,
+        resent=_of_another(outside, ("resent-from", "resent-sender"), own),
+        answered=_unfolded(outside, "reply-to") != _unfolded(inside, "reply-to") and _of_another(outside, ("reply-to",), own),
+        names=tuple(box.display_name for headers in (outside, inside or ()) for box in _boxes(headers, "from") if box.name),
+        dated=_dated(outside),
+    )
 
 
 def unsigned_remarks(seen: Headers) -> tuple[Reason, ...]:
@@ -182,12 +201,36 @@ def unsigned_remarks(seen: Headers) -> tuple[Reason, ...]:
     return tuple(reason for reason, holds in found if holds)
 
 
-def _resent_by_another(seen: Headers, own: set[str]) -> bool:
-    for value in (value for name in ("resent-from", "resent-sender") for value in _values(seen, name)):
+def _of_another(seen: Headers, names: Sequence[str], own: set[str]) -> bool:
+    """Whether one of these fields names anybody else, or nobody that can be read."""
+    for value in (value for name in names for value in _values(seen, name)):
         boxes = mime.mailboxes(value)
         if not boxes or any(_key(one) not in own for one in boxes):
             return True
     return False
+
+
+def _unfolded(headers: Headers | None, name: str) -> list[list[bytes]]:
+    """The words of each field of this name: white space makes no other value."""
+    return [value.split() for value in _values(headers or Headers(()), name)]
+
+
+def _boxes(headers: Headers | tuple[()], name: str) -> list[mime.Mailbox]:
+    return [box for value in _values(headers or Headers(()), name) for box in mime.mailboxes(value)]
+
+
+def _other_name(one: SignerVerdict, names: Sequence[str]) -> bool:
+    """Whether a certificate with a surname (X.520 6.2.2) stands under a name that has no word of it."""
+    if one.status is not SignatureStatus.VALID or one.certificate is None:
+        return False
+    surname = _words(certificate(one.certificate).subject.first("SN"))
+    return bool(surname) and any(words and not words & surname for words in map(_words, names))
+
+
+def _words(name: str) -> frozenset[str]:
+    """Of two letters or more, without accents and case."""
+    plain = "".join(one for one in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(one))
+    return frozenset(re.findall(r"[^\W\d_]{2,}", plain))
 
 
 def _key(box: mime.Mailbox) -> str:

@@ -233,7 +233,8 @@ _SPOILS = {
     Reason.LIMIT,
     Reason.MALFORMED,
 }
-_TOLD = {Reason.RESENT, Reason.REMOTE, Reason.HIDDEN}  # remarks that change nothing but have to be known to who acts on the text
+# Remarks that change nothing but have to be known to who acts on the text.
+_TOLD = {Reason.RESENT, Reason.REPLY, Reason.OTHER_NAME, Reason.REMOTE, Reason.HIDDEN}
 _ALTERED = {Reason.DIGEST, Reason.SIGNATURE}  # reasons that mean that somebody changed it
 _SPOKEN = {Reason.SEVERAL_FROM, Reason.SENDER, Reason.NAME}
 _FROM_SPOILS = {Reason.SEVERAL_FROM, Reason.FROM, Reason.SENDER, Reason.NAME}

@@ -196,6 +196,12 @@ def ours(raw: bytes) -> list[bytes] | None:
     return sorted(found)
 
 
+def of_headers(raw: bytes) -> set[bytes]:
+    """The tokens in header fields of messages inside, which mutt shows as well: they are nobody's text."""
+    inside = [one for part in mime.parse(raw).children[0].walk() if part.media == "message/rfc822" for one in part.children]
+    return {token for one in inside for token in TOKEN.findall(raw[one.header_start : one.body_start])}
+
+
 def pythons(raw: bytes) -> list[bytes]:
     message = email.message_from_bytes(raw, policy=email.policy.compat32)
     found: list[bytes] = []
@@ -238,7 +244,7 @@ async def test_three_readers_show_the_same_text_wherever_a_signature_may_pass(tm
         shown = await mutts([raw for raw, _ in found], tmp_path)
         for (raw, tokens), by_mutt in zip(found, shown, strict=True):
             assert pythons(raw) == tokens, raw.decode()
-            assert by_mutt == tokens, raw.decode()
+            assert [token for token in by_mutt if token not in of_headers(raw)] == tokens, raw.decode()
         seed, judged = seed + 1, judged + len(found)
     print(f"{judged} of {seed * BATCH} messages could pass")
     assert judged > seed * BATCH // 4

@@ -210,6 +210,16 @@ def test_who_passed_it_on_stands_outside_the_signature(house: World) -> None:
     assert "smime=pass body" in signed_by_petit(house, ENTITY, more=f"Resent-From: <{PETIT}>\r\n").results
 
 
+def test_an_answer_that_would_go_to_somebody_else(house: World) -> None:
+    remarked(signed_by_petit(house, ENTITY, more=f"Reply-To: Paul Petit <{DURAND}>\r\n"), "reply-to-another")
+    assert "smime=pass body" in signed_by_petit(house, ENTITY, more=f"Reply-To: <{PETIT}>\r\n").results
+
+
+def test_a_name_that_is_not_in_the_certificate(house: World) -> None:
+    remarked(signed_by_petit(house, ENTITY, author=f'"Dr Jeanne Martin" <{PETIT}>'), "name-not-in-certificate")
+    assert "smime=pass body" in signed_by_petit(house, ENTITY, author=f"Dr PETIT <{PETIT}>").results
+
+
 def test_a_tnef_that_outlook_shows_instead(house: World) -> None:
     tnef = b"Content-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\neJ8+Ig=="
     doubtful(signed_by_petit(house, tnef + b"\r\n"))

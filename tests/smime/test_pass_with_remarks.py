@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mssgw.core.body import Body
 from mssgw.core.message import Headers
@@ -100,6 +102,44 @@ def test_who_passed_a_message_on_is_told(authority: Authority, alice: Person, fi
     assert (Reason.RESENT in got.verdict.reasons) is told
     assert ("réexpédié" in got.verdict.banner("fr")) is told
     assert (Reason.RESENT in unsigned_remarks(Headers.parse((fields + HEADER).encode()))) is told
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (f"Reply-To: Alice Martin <{BOB}>\r\n", True),
+        (f"Reply-To: <{ALICE}>, <{BOB}>\r\n", True),
+        ("Reply-To: Alice\r\n", True),
+        (f"Reply-To: <{ALICE.upper()}>\r\n", False),
+    ],
+    ids=["another", "one of two", "no address", "the author"],
+)
+def test_an_unsigned_address_for_answers_is_told(authority: Authority, alice: Person, fields: str, told: bool) -> None:
+    got = signed(authority, alice, ENTITY, header=fields + HEADER)
+    assert got.verdict.reasons == ((Reason.REPLY,) if told else ())
+    assert ("l'adresse de réponse n'est pas signée" in got.verdict.banner("fr")) is told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ('"Dr Anne Leroy" ', True),
+        ("Laboratoire ", True),
+        ("=?utf-8?q?L=C3=A9a?= ", True),
+        ("Dr MARTIN-DUPONT Alice ", False),
+        ("=?utf-8?q?M=C3=A1rtin?= ", False),
+        (f'"{ALICE}" ', False),
+        ("", False),
+        ('"..." ', False),
+    ],
+)
+def test_a_name_that_is_not_in_the_certificate_is_told(authority: Authority, name: str, told: bool) -> None:
+    """The address is the signer's own, and mail programs show the name instead of it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.SURNAME, "MARTIN DUPOND"), x509.NameAttribute(NameOID.COMMON_NAME, "801234567894")])
+    who = authority.issue("rsa", ALICE, cn=subject)
+    got = signed(authority, who, ENTITY, header=HEADER.replace(f"<{ALICE}>", f"{name}<{ALICE}>"))
+    assert got.verdict.reasons == ((Reason.OTHER_NAME,) if told else ())
+    assert ("n'est pas celui du certificat" in got.verdict.banner("fr")) is told
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,10 @@ def test_letter_case_makes_nobody_else(authority: Authority, alice: Person, show
         '"paul.durand at beta.mssante.test"',
         '"PAUL.DURAND AT BETA.MSSANTE.TEST"',
         '"paul.durand arobase beta point mssante point test"',
+        '"mailto:paul.durand%40beta.mssante.test"',
+        '"paul.durand&#64;beta.mssante.test"',
+        '"paul.durand&commat;beta.mssante.test"',
+        "=?utf-8?q?paul.durand_=E2=93=90_beta.mssante.test?=",
     ],
 )
 def test_a_name_that_is_the_address_of_another_is_no_pass(authority: Authority, alice: Person, name: str) -> None:

@@ -54,6 +54,8 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 _WORD = r"[^\s<>,;:\"()\[\]{}@]"
 _SPELLED = re.compile(rf"(?<!{_WORD}){_WORD}++\s?@\s?{_WORD}+\.{_WORD}+")  # tried once in each word, not at each of its letters
+# An @ as a URL or a page writes it, and letters A in a circle.
+_SIGN = re.compile(r"%40|&(?:#0*64|#x0*40|commat);?|[\u24d0\u24b6\U0001f150\U0001f170]", re.IGNORECASE)
 _AT = re.compile(r"\s?[\[({]\s?(?:at|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?(?:dot|point|\.)\s?[\])}]\s?", re.IGNORECASE)
 
@@ -74,6 +76,7 @@ def spelled_addresses(value: bytes) -> list[str]:
     "(at)", "[point]" and "paul at b.fr" are read as people read them.
     """
     shown = decode_words(unfold(value)).replace("\\", "")
+    shown = _SIGN.sub("@", shown)
     plain = shown if shown.isascii() else _without_disguise(shown)
     if "(" in plain or "[" in plain or "{" in plain:
         plain = _DOT.sub(".", _AT.sub("@", plain))
