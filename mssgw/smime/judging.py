@@ -129,7 +129,7 @@ class Judge:
             yield Reason.RESENT
         if inner and claim.answered:
             yield Reason.REPLY
-        if inner and not problem and any(_other_name(one, claim.names) for one in inner):
+        if inner and not problem and not claim.names_another and any(_other_name(one, claim.names) for one in inner):
             yield Reason.OTHER_NAME
 
     def _not_sender(self, one: SignerVerdict, sender: Address) -> bool:
@@ -188,7 +188,7 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
         nobody,
         named,
         resent=_of_another(outside, ("resent-from", "resent-sender"), own),
-        answered=_unfolded(outside, "reply-to") != _unfolded(inside, "reply-to") and _of_another(outside, ("reply-to",), own),
+        answered=inside is None and _of_another(outside, ("reply-to",), own),  # else `protected-headers-differ` tells
         names=tuple(box.display_name for headers in (outside, inside or ()) for box in _boxes(headers, "from") if box.name),
         dated=_dated(outside),
     )

@@ -256,8 +256,8 @@ def test_octets_that_are_none_of_the_character_set(house: World, charset: bytes,
 
 
 def test_names_that_show_something_else(house: World) -> None:
-    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr_=E2=80=AEtiteP?= <{PETIT}>"))
-    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr=0D=0ASubject=3A_urgent?= <{PETIT}>"))
+    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr_=E2=80=AEtiteP?= <{PETIT}>"), "readers-differ, name-not-in-certificate")
+    doubtful(signed_by_petit(house, ENTITY, f"=?utf-8?q?Dr=0D=0ASubject=3A_urgent?= <{PETIT}>"), "readers-differ, name-not-in-certificate")
     doubtful(signed_by_petit(house, ENTITY, f'"paul.durand at beta.mssante.test" <{PETIT}>'), "name-shows-another-address")
 
 
