@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _BIN = Path("/usr/lib/postgresql/15/bin")
 INITDB = _BIN / "initdb"
@@ -71,7 +72,7 @@ class Cluster:
         with psycopg.connect(host=str(self.directory), user="postgres", dbname=database, autocommit=True) as connection:
             connection.execute(statement)
 
-    def _user(self) -> dict[str, object]:
+    def _user(self) -> dict[str, Any]:
         """Arguments of subprocess that make a command run as `postgres`."""
         if os.geteuid() != 0:
             return {}

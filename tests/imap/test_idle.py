@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
 from mssgw.protocol import mime
-from mssgw.store import Store, accounts, mailboxes
+from mssgw.store import Store, Transaction, accounts, mailboxes
 from tests.imap.conftest import MESSAGE, MailServer, fill
 from tests.imap.dialogue import Client
 
@@ -75,7 +75,7 @@ async def test_mail_that_another_worker_delivers(house: MailServer, open_again: 
         await other.blobs.prepare(body, address.domain, mime.summarise(body)), internal_date=datetime(2026, 1, 1, tzinfo=UTC)
     )
 
-    def deliver(tx: mailboxes.tree.Transaction) -> None:
+    def deliver(tx: Transaction) -> None:
         account = accounts.by_address(tx, address)
         assert account is not None
         inbox = mailboxes.by_name(tx, account.id, "INBOX")

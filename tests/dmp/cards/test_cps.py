@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +70,7 @@ def test_each_key_signs_what_its_certificate_verifies(cps, algorithm):
         session = reader.open(cps.pin, NOW)
         for signer in (session.signer, session.authenticator):
             public = x509.load_der_x509_certificate(signer.certificate).public_key()
+            assert isinstance(public, rsa.RSAPublicKey)
             public.verify(signer.sign(b"what is signed", algorithm), b"what is signed", padding.PKCS1v15(), digest)
         assert session.signer.certificate != session.authenticator.certificate
 
