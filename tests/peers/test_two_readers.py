@@ -198,7 +198,7 @@ def ours(raw: bytes) -> list[bytes] | None:
 
 def of_headers(raw: bytes) -> set[bytes]:
     """The tokens in header fields of messages inside, which mutt shows as well: they are nobody's text."""
-    inside = [one for part in mime.parse(raw).children[0].walk() if part.media == "message/rfc822" for one in part.children]
+    inside = [part.message for part in mime.parse(raw).children[0].walk() if part.message]
     return {token for one in inside for token in TOKEN.findall(raw[one.header_start : one.body_start])}
 
 

@@ -272,9 +272,12 @@ def _prehashed(scheme: Signature) -> Any:
     return Prehashed(scheme.digest.hash)
 
 
+_V15 = padding.PKCS1v15()
+
+
 def _arguments(key: Any, scheme: Signature, hashed: Any) -> tuple[Any, ...] | None:
     if scheme.kind is SignatureKind.RSA_V15 and isinstance(key, rsa.RSAPublicKey):
-        return padding.PKCS1v15(), hashed
+        return _V15, hashed
     if scheme.kind is SignatureKind.RSA_PSS and isinstance(key, rsa.RSAPublicKey):
         return pss_padding(scheme.digest, scheme.salt), hashed
     if scheme.kind is SignatureKind.ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
@@ -283,8 +286,10 @@ def _arguments(key: Any, scheme: Signature, hashed: Any) -> tuple[Any, ...] | No
 
 
 def _is_ml_dsa(key: Any, scheme: Signature) -> bool:
-    wanted = {"ml-dsa-44": mldsa.MLDSA44PublicKey, "ml-dsa-65": mldsa.MLDSA65PublicKey, "ml-dsa-87": mldsa.MLDSA87PublicKey}
-    return scheme.kind is SignatureKind.ML_DSA and isinstance(key, wanted[scheme.name])
+    return scheme.kind is SignatureKind.ML_DSA and isinstance(key, _ML_DSA[scheme.name])
+
+
+_ML_DSA = {"ml-dsa-44": mldsa.MLDSA44PublicKey, "ml-dsa-65": mldsa.MLDSA65PublicKey, "ml-dsa-87": mldsa.MLDSA87PublicKey}
 
 
 def parse_detached(data: bytes) -> SignedContent:

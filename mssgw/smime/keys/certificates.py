@@ -96,6 +96,11 @@ class Certificate(certificates.Certificate):
 
     def require_signing_use(self) -> None:
         """RFC 8550 4.4.2: digitalSignature or nonRepudiation. Raises SmimeError."""
+        _ = self._fit_to_sign
+
+    @cached_property
+    def _fit_to_sign(self) -> None:
+        """Looked at once for each certificate, whatever the number of its signatures."""
         usage = self.extension(x509.KeyUsage)
         if usage is not None and not (usage.digital_signature or usage.content_commitment):
             raise SmimeError(Reason.USAGE, "key usage does not allow signatures")
