@@ -64,15 +64,18 @@ def seed_documents(record: Record, person: TestPerson, repository: str, now: dat
 
 
 def _letter(title: str, unique_id: str, record: Record, moment: Dtm) -> bytes:
-    """A small CDA whose body is text: enough to be retrieved, shown and hashed."""
+    """A small CDA with the patient's traits, whose body is text: enough to be retrieved, shown, hashed and sent."""
     patient = record.data.patient
+    place = f"<birthplace><place><addr><county>{patient.birth_place}</county></addr></place></birthplace>" if patient.birth_place else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?><ClinicalDocument xmlns="urn:hl7-org:v3"><realmCode code="FR"/>'
         '<typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/><templateId root="2.16.840.1.113883.2.8.2.1"/>'
         f'<templateId root="1.2.250.1.213.1.1.1.1"/><id root="{unique_id}"/><title>{title}</title>'
         f'<effectiveTime value="{moment}+0000"/><languageCode code="fr-FR"/><recordTarget><patientRole>'
         f'<id extension="{patient.ins.value}" root="{patient.ins.oid}"/><patient><name><family qualifier="BR">{patient.birth_name}</family>'
-        f'<given qualifier="BR">{patient.first_given}</given></name></patient></patientRole></recordTarget>'
+        f'<given>{patient.given_names}</given><given qualifier="BR">{patient.first_given}</given></name>'
+        f'<administrativeGenderCode code="{patient.sex.value}" codeSystem="2.16.840.1.113883.5.1"/>'
+        f'<birthTime value="{patient.birth_date:%Y%m%d}"/>{place}</patient></patientRole></recordTarget>'
         f"<component><structuredBody><component><section><title>{title}</title><text><paragraph>Document de démonstration : "
         "personne et soins inventés.</paragraph></text></section></component></structuredBody></component></ClinicalDocument>"
     ).encode()

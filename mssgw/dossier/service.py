@@ -28,6 +28,7 @@ from mssgw.dossier.creations import Creations
 from mssgw.dossier.documents import Documents
 from mssgw.dossier.dossiers import Dossiers
 from mssgw.dossier.filing import Filings
+from mssgw.dossier.letters import Letters
 from mssgw.dossier.opening import holder_of
 from mssgw.dossier.session import NOBODY, Interrupted, Session, finished, stopped_by
 from mssgw.dossier.setup import Setup
@@ -54,6 +55,10 @@ class DmpSession:
     @cached_property
     def filings(self) -> Filings:
         return Filings(self.core, self.who.practice)
+
+    @cached_property
+    def letters(self) -> Letters:
+        return Letters(self.core, self.documents, self.filings)
 
     @cached_property
     def creations(self) -> Creations:

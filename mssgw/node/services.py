@@ -100,10 +100,14 @@ class Services:
                 if self.sender:
                     group.create_task(self.sender.run())
         finally:
-            self.learned.close()
-            self.stored.close()
-            for directory in self.directories:
-                directory.close()
+            self.close()
+
+    def close(self) -> None:
+        """What `of` opened: threads and connections."""
+        self.learned.close()
+        self.stored.close()
+        for directory in self.directories:
+            directory.close()
 
 
 def sender(config: Config, store: Store, clock: Clock, trust: Trust) -> Sender:

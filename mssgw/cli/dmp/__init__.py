@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mssgw.cli.dmp import agent, creation, documents, dossiers, filing, paper, station, tables, trail, upkeep
+from mssgw.cli.dmp import agent, creation, documents, dossiers, filing, paper, sending, station, tables, trail, upkeep
 from mssgw.cli.frame import Family
 
 app = Family(help="The national patient record (DMP).", no_args_is_help=True)
@@ -22,6 +22,6 @@ def dmp(
     # It is mssgw/agent/client.py that looks for the agent, before any of this is imported.
 
 
-for family in (dossiers, documents, filing, creation, trail, station, upkeep, paper, tables):
+for family in (dossiers, documents, filing, sending, creation, trail, station, upkeep, paper, tables):
     app.adopt(family.app)
 app.add_typer(agent.app, name="agent")

@@ -25,6 +25,7 @@ from mssgw.core.config.base import BASE_DIR, Listen, Mistakes, Secret, Settings,
 from mssgw.core.config.clients import Clients, Imap, Submission
 from mssgw.core.config.dmp import Dmp, DmpActor
 from mssgw.core.config.domain import DomainSettings, Route
+from mssgw.core.config.exchange import Exchange
 from mssgw.core.config.ldap import Ldap
 from mssgw.core.config.node import Limits, Metrics, Node, Seal, Web
 from mssgw.core.config.queue import Queue
@@ -59,6 +60,7 @@ class Config(Settings, frozen=True):
     route: Annotated[tuple[Route, ...], Meta(description="A static route, instead of the MX records of a domain.")] = ()
 
     dmp: Annotated[Dmp | None, Meta(description="The DMP connector: the national patient record.")] = None
+    exchange: Annotated[Exchange, Meta(description="Documents of the DMP in mail.")] = msgspec.field(default_factory=Exchange)
     dmp_actor: Annotated[tuple[DmpActor, ...], Meta(description="A person who acts in the DMP from here.")] = ()
 
     def domain_named(self, name: Domain) -> DomainSettings | None:
