@@ -11,7 +11,7 @@ from dmp_connector.dossier.consultation import OpenConsultation
 from dmp_connector.model import Author, DocumentEntry, Institution, Patient, Person
 from dmp_connector.paper.printer import Printer
 from mssgw import __version__
-from mssgw.core.address import Domain
+from mssgw.core.address import Address, Domain
 from mssgw.dossier.documents import Documents
 from mssgw.dossier.filing import Filings
 from mssgw.dossier.session import Session
@@ -54,12 +54,12 @@ class Letters:
             octets = await asyncio.to_thread(self._composed, copies, letter, patient, profile)
             return Composed(octets, entries, patient)
 
-    async def sent(self, access: Access, composed: Composed, letter: Letter, trace: str) -> None:
-        """Its row of the audit, once it is queued. `trace`: of the queue, or the name of the file it was written to."""
-        call = self._session.call(access)
-        to = " ".join(map(_masked, letter.recipients, [self._profile().citizens] * len(letter.recipients)))
+    async def note(self, access: Access, composed: Composed, letter: Letter, outcome: str, **facts: str) -> None:
+        """A row of the trail for each document: "asked" before the message leaves, so that none leaves without, and "done" after."""
+        call, citizens = self._session.call(access), self._profile().citizens
+        to = " ".join(_masked(address, citizens) for address in letter.recipients)
         for entry in composed.entries:
-            await self._session.desk.note(call, "send", "done", document=entry.unique_id, recipients=to, trace=trace)
+            await self._session.desk.note(call, "send", outcome, document=entry.unique_id, recipients=to, **facts)
 
     def _composed(self, copies: Sequence[Copy], letter: Letter, patient: Patient, profile: Profile) -> bytes:
         session = self._session
@@ -87,6 +87,6 @@ class Letters:
         )
 
 
-def _masked(address: object, citizens: Domain) -> str:
+def _masked(address: Address, citizens: Domain) -> str:
     """A citizen's address is their INS, which the row has already."""
-    return f"(INS)@{citizens}" if str(address).endswith(f"@{citizens}") else str(address)
+    return f"(INS)@{citizens}" if address.domain == citizens else str(address)

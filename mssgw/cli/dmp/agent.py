@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from mssgw.agent import client, places
 from mssgw.agent.frames import BadFrame, Line
 from mssgw.agent.server import Agent, Occupied, Visitor
-from mssgw.cli.dmp import documents, dossiers, filing, trail
+from mssgw.cli.dmp import documents, dossiers, filing, sending, trail
 from mssgw.cli.dmp.remote import Actor, InAgent, Remote
 from mssgw.cli.dmp.session import housed, working
 from mssgw.cli.frame import ConfigFile, Family, Json, both, ended, failure, foreseen, output, say, warn
@@ -120,7 +120,7 @@ def desk(service: DmpService, verbs: TyperGroup, lasting: Lasting) -> Desk:
     """For the verbs of this program. Raises NotSetUp without a [dmp] table."""
     if service.config.dmp is None:
         raise NotSetUp(say("dmp.no-table", file=service.file))
-    families = (dossiers, documents, filing, trail)
+    families = (dossiers, documents, filing, sending, trail)
     kept = {one.name or getattr(one.callback, "__name__", "") for family in families for one in family.app.registered_commands}
     return Desk(service, verbs, frozenset({*kept, "open"}), lasting)
 

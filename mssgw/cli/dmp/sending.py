@@ -87,8 +87,9 @@ def send(
         with receiving():
             composed = await s.dmp.letters.compose(s.urgent_access(), consultation, unique_ids, letter)
         await _require_meant(s, composed, to)
+        await s.dmp.letters.note(s.access, composed, letter, "asked")
         done = await _sent(s, composed, letter, target, overwrite=overwrite)
-        await s.dmp.letters.sent(s.access, composed, letter, done)
+        await s.dmp.letters.note(s.access, composed, letter, "done", trace=done)
         _tell(s, composed, to, done, target)
 
     options = Options(config, address, patient, oid, mode, reason, trace, json, yes, typed(family, given, birth_date, sex))
