@@ -197,9 +197,10 @@ def ours(raw: bytes) -> list[bytes] | None:
 
 
 def of_headers(raw: bytes) -> set[bytes]:
-    """The tokens in header fields of messages inside, which mutt shows as well: they are nobody's text."""
-    inside = [part.message for part in mime.parse(raw).children[0].walk() if part.message]
-    return {token for one in inside for token in TOKEN.findall(raw[one.header_start : one.body_start])}
+    """The tokens in the header fields of the message and of those inside, which mutt shows as well: they are nobody's text."""
+    root = mime.parse(raw)
+    shown = [root, *(part.message for part in root.children[0].walk() if part.message)]
+    return {token for one in shown for token in TOKEN.findall(raw[one.header_start : one.body_start])}
 
 
 def pythons(raw: bytes) -> list[bytes]:
