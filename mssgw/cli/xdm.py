@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +20,16 @@ from dmp_connector.model import Document, Dtm, SubmissionSet
 from mssgw.cli.dmp.documents import Overwrite, entry_json, require_new, shown, write_file
 from mssgw.cli.dmp.session import Options, Session, refused, verb
 from mssgw.cli.frame import Family, Json, of_os, output
+from mssgw.core.body import Body
 from mssgw.core.texts import LANGUAGES, Message, message
+from mssgw.exchange.recognising import recognise
+from mssgw.protocol.mime import TooComplex
 
 app = Family(help="IHE_XDM.ZIP archives.", no_args_is_help=True)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration of the node: compare with INSi.")]
 Address = Annotated[str, typer.Option("--as", metavar="ADDRESS", help="Who asks INSi: a dmp_actor of the configuration.")]
 
-_NAME = re.compile(r"ihe[_-]xdm.*\.zip", re.IGNORECASE)
 _MAX_FILE = 96 * 1024 * 1024
 
 
@@ -49,7 +49,7 @@ def read(
     With --config and --as the patient's traits are compared with INSi's first.
     """
     try:
-        archives = [xdm.read(octets) for octets in _archives(file)]
+        archives, differences = _archives(file)
         for archive in archives:
             _require_identity(config, address, _cdas(archive), json=json)
         written = _extract([d for a in archives for d in a.documents], extract, overwrite=overwrite) if extract else []
@@ -64,9 +64,10 @@ def read(
             f"  {shown(d.entry.title or d.path)}  {shown(d.entry.type.label)}  {shown(d.entry.mime_type)}  {len(d.content)} octets"
             for d in archive.documents
         ]
-        remarks = [message("xdm.remark", note=note) for note in (*archive.notes, *_doubts(archive))]
-        lines += [shown(one.text(language)) for language in LANGUAGES for one in remarks]
+        lines += _remarks((*archive.notes, *_doubts(archive)))
+    lines += _remarks(differences)
     document: dict[str, Any] = {"ok": True, "archives": [_archive_json(a) for a in archives], "written": written}
+    document["differences"] = _sentences(differences)
     if len(archives) == 1:
         document |= _archive_json(archives[0])
     output(*lines, json=json, document=document)
@@ -128,8 +129,17 @@ def _require_identity(config: Path | None, address: str, documents: list[Cda], *
     verb("identity", Options(config, address, ins.value if ins else "", ins.oid if ins else "", json=json), identity)
 
 
-def _archives(file: Path) -> Iterator[bytes]:
-    """The archive, or every archive attached to a mail. Raises BadArchive."""
+def _remarks(notes: Sequence[Message]) -> list[str]:
+    remarks = [message("xdm.remark", note=note) for note in notes]
+    return [shown(one.text(language)) for language in LANGUAGES for one in remarks]
+
+
+def _sentences(notes: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"fr": note.fr, "en": note.en} for note in notes]
+
+
+def _archives(file: Path) -> tuple[list[xdm.XdmArchive], Sequence[Message]]:
+    """The archive, or every archive of a mail and where its header says something else. Raises BadArchive."""
     try:
         if file.stat().st_size > _MAX_FILE:
             raise BadArchive(message("dmp.larger-than-bytes", name=file.name, max_file=_MAX_FILE))
@@ -137,17 +147,16 @@ def _archives(file: Path) -> Iterator[bytes]:
     except OSError as error:
         raise BadArchive(of_os(error)) from error
     if octets[:2] == b"PK" or file.suffix.lower() == ".zip":
-        yield octets
-        return
-    found = False
-    for part in email.message_from_bytes(octets, policy=email.policy.compat32).walk():
-        name = str(part.get_filename() or part.get_param("name") or "")
-        if _NAME.fullmatch(name.rpartition("/")[2]) and not part.is_multipart():
-            found = True
-            payload = part.get_payload(decode=True)
-            yield payload if isinstance(payload, bytes) else b""
-    if not found:
+        return [xdm.read(octets)], ()
+    try:
+        found = recognise(Body.of(octets if b"\r\n" in octets[:8192] else octets.replace(b"\n", b"\r\n")))  # as programs save it
+    except TooComplex as error:
+        raise BadArchive(error.message) from error
+    if found.refused:
+        raise BadArchive(found.refused[0].why)
+    if not found.archives:
         raise BadArchive(message("dmp.no-ihe-xdm-zip-attached"))
+    return [one.content for one in found.archives], found.differences
 
 
 _KINDS = {"text/xml": "xml", "application/xslt+xml": "xml", "application/pdf": "pdf", "text/plain": "txt"}

@@ -25,6 +25,7 @@ from mssgw.smime.errors import Reason, SmimeError
 from mssgw.smime.keys.certificates import Certificate, certificate
 from mssgw.smime.verdict import SignatureStatus, SignerVerdict
 
+_SEEN = 48  # characters of a name that a list of messages shows; what stands behind many blanks is not seen
 SIGNING_TIME_SLACK = timedelta(hours=24)  # beyond it the signing time is remarked upon (docs/reference/crypto.md 9.31)
 
 
@@ -224,7 +225,8 @@ def _other_name(one: SignerVerdict, names: Sequence[str]) -> bool:
     if one.status is not SignatureStatus.VALID or one.certificate is None:
         return False
     surname = _words(certificate(one.certificate).subject.first("SN"))
-    return bool(surname) and any(words and not words & surname for words in map(_words, names))
+    seen = (_words(name[:_SEEN]) for name in names)
+    return bool(surname) and any(words and not words & surname for words in seen)
 
 
 def _words(name: str) -> frozenset[str]:

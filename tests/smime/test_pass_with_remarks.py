@@ -125,6 +125,7 @@ def test_an_unsigned_address_for_answers_is_told(authority: Authority, alice: Pe
     [
         ('"Dr Anne Leroy" ', True),
         ("Laboratoire ", True),
+        (f'"Dr Paul DURAND - médecin traitant{" " * 60}(Martin)" ', True),
         ("=?utf-8?q?L=C3=A9a?= ", True),
         ("Dr MARTIN-DUPONT Alice ", False),
         ("=?utf-8?q?M=C3=A1rtin?= ", False),

@@ -322,6 +322,8 @@ def test_letter_case_makes_nobody_else(authority: Authority, alice: Person, show
         '"paul.durand at beta.mssante.test"',
         '"PAUL.DURAND AT BETA.MSSANTE.TEST"',
         '"paul.durand arobase beta point mssante point test"',
+        '"paul.durand @ beta . mssante . test"',
+        '"paul.durand[a]beta.mssante.test"',
         '"mailto:paul.durand%40beta.mssante.test"',
         '"paul.durand&#64;beta.mssante.test"',
         '"paul.durand&commat;beta.mssante.test"',

@@ -53,10 +53,12 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
 _WORD = r"[^\s<>,;:\"()\[\]{}@]"
-_SPELLED = re.compile(rf"(?<!{_WORD}){_WORD}++\s?@\s?{_WORD}+\.{_WORD}+")  # tried once in each word, not at each of its letters
+_NAME = r"[^\s<>,;:\"()\[\]{}@.]+"  # one label of a domain, as people see it
+# Tried once in each word, not at each of its letters; with blanks around the signs as well.
+_SPELLED = re.compile(rf"(?<!{_WORD}){_WORD}++\s{{0,3}}@\s{{0,3}}{_NAME}(?:(?:\.+|\s{{1,3}}\.\s{{1,3}}){_NAME})+")
 # An @ as a URL or a page writes it, and letters A in a circle.
 _SIGN = re.compile(r"%40|&(?:#0*64|#x0*40|commat);?|[\u24d0\u24b6\U0001f150\U0001f170]", re.IGNORECASE)
-_AT = re.compile(r"\s?[\[({]\s?(?:at|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
+_AT = re.compile(r"\s?[\[({]\s?(?:at?|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?(?:dot|point|\.)\s?[\])}]\s?", re.IGNORECASE)
 
 
