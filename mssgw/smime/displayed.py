@@ -6,6 +6,7 @@ a part of it can be another one tomorrow, or is not on the screen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from mssgw.core.body import Body
@@ -15,7 +16,9 @@ from mssgw.smime.errors import Reason
 
 _HTML = frozenset(("text/html", "application/xhtml+xml"))
 _AMP = "text/x-amp-html"  # loads by its very design; a reader that knows it prefers it to the other alternatives
-_REVERSED = (b"\xe2\x80\xae", b"&#8238", b"&#x202e")  # U+202E: some write what follows from right to left
+# U+202A to 202E, U+2066 to 2069: some write what follows from right to left.
+_REVERSED = re.compile(rb"\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])|&#(?:0*(?:823[4-8]|829[4-7])|x0*(?:202[a-e]|206[6-9]))", re.IGNORECASE)
+_ENCODED = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} \S|=ybegin )", re.MULTILINE)  # a file among the lines, which some cut out
 
 
 def remarks(body: Body, root: Part) -> Iterator[Reason]:
@@ -31,7 +34,7 @@ def remarks(body: Body, root: Part) -> Iterator[Reason]:
 
 def _of_text(body: Body, part: Part, root: Part) -> Iterator[Reason]:
     text = b"".join(mime.decoded_chunks(body, part, 4 * html.MOST))
-    if any(one in text.lower() for one in _REVERSED):
+    if _REVERSED.search(text) or _ENCODED.search(text):
         yield Reason.HIDDEN
     if part.media == _AMP:
         yield Reason.REMOTE

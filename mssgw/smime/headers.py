@@ -11,6 +11,7 @@ What is inside replaces what is outside only when a bound signature covers it, o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,6 +90,18 @@ def read(part: Part, section: bytes) -> Inside | None:
                 name, _, value = field.value.partition(":")
                 outer.setdefault(name.strip().lower(), []).append(_same(value))
     return Inside(fields, outer, old and not mode)
+
+
+def undeclared(section: bytes) -> Inside | None:
+    """Fields of a message in a signed entity that declares nothing, as of a whole message that was signed: some readers show them."""
+    fields = Headers(tuple(one for one in Headers.parse(section) if one.name in _SHOWN))
+    return Inside(fields, None, True) if fields.fields else None
+
+
+def twice(fields: Headers) -> str:
+    """A field that may stand once (RFC 5322 3.6) and stands twice; "" when there is none."""
+    counted = Counter(one.name for one in fields)
+    return next((name for name, count in counted.items() if count > 1 and name in mime.ONCE_IN_MESSAGE), "")
 
 
 def contradicted(payload: Part, body: Body, fields: Headers) -> str:

@@ -189,7 +189,7 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
         nobody,
         named,
         resent=_of_another(outside, ("resent-from", "resent-sender"), own),
-        answered=inside is None and _of_another(outside, ("reply-to",), own),  # else `protected-headers-differ` tells
+        answered=inside is None and _of_another(outside, _ANSWERS, own),  # else `protected-headers-differ` tells
         names=tuple(box.display_name for headers in (outside, inside or ()) for box in _boxes(headers, "from") if box.name),
         dated=_dated(outside),
     )
@@ -261,6 +261,8 @@ def _names_another(headers: Headers) -> bool:
 
 
 _NAMING = ("from", "sender")
+# Where an answer, or a notice that the mail was read, is sent to by some program.
+_ANSWERS = ("reply-to", "mail-reply-to", "mail-followup-to", "disposition-notification-to", "return-receipt-to")
 
 
 def author_of(headers: Headers) -> tuple[Address | None, Reason | None]:

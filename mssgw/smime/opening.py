@@ -163,7 +163,7 @@ class _Opening:
         headers = Headers.parse(self.body.read(0, root.body_start))
         body, part = self._peel(root)
         inside, changed, hidden = self._protected_headers(headers)
-        claim = claim_of(self._seen(headers), inside.fields if inside else self._named_inside())
+        claim = claim_of(self._seen(headers), inside.fields if inside else None)
         if claim.nobody and self.author:
             claim = Claim(self.author)
         found = () if self.only_decrypt else tuple(self.signed.items())
@@ -187,6 +187,8 @@ class _Opening:
         for body, root in self.roots:
             if where := mime.ambiguity(body, root):
                 self._note(Reason.AMBIGUOUS, where)
+        if twice := header_fields.twice(fields):
+            self._note(Reason.AMBIGUOUS, f"{twice} twice")
         if self.payload and (name := header_fields.contradicted(self.payload[1], self.payload[0], fields)):
             self._note(Reason.AMBIGUOUS, f"another {name} in a part that copies the header")
         return Reason.AMBIGUOUS in self.reasons
@@ -203,19 +205,12 @@ class _Opening:
         body, part = self.payload
         return Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
 
-    def _named_inside(self) -> Headers | None:
-        """A From in the entity that no parameter declares protected: some readers show it all the same."""
-        if self.payload is None or not self.signed:
-            return None
-        body, part = self.payload
-        found = Headers.parse(body.read(part.header_start, part.body_start - part.header_start))
-        return Headers(tuple(one for one in found if one.name == "from")) if any(one.name == "from" for one in found) else None
-
     def _protected_headers(self, outside: Headers) -> tuple[header_fields.Inside | None, tuple[str, ...], tuple[str, ...]]:
         if self.payload is None:
             return None, (), ()
         body, part = self.payload
-        inside = header_fields.read(part, body.read(part.header_start, part.body_start - part.header_start))
+        section = body.read(part.header_start, part.body_start - part.header_start)
+        inside = header_fields.read(part, section) or (header_fields.undeclared(section) if self.signed else None)
         return (inside, *header_fields.differences(inside, outside)) if inside else (None, (), ())
 
     # --- layers

@@ -53,8 +53,23 @@ def test_ordinary_html_with_a_picture_of_its_own_has_no_remark(authority: Author
         (b'50<span style="display:none">0</span> mg', Reason.HIDDEN, "n'est pas affichée par tous"),
         (b"<script>document.write('500 mg')</script>", Reason.HIDDEN, "n'est pas affichée par tous"),
         (b"\xe2\x80\xaegm 05", Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"\xe2\x81\xa7gm 05", Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"&#X2067;gm 05", Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"Dose\r\nbegin 644 dose.txt\r\nend", Reason.HIDDEN, "n'est pas affichée par tous"),
+        (b"Dose\r\n=ybegin line=128 size=3 name=a", Reason.HIDDEN, "n'est pas affichée par tous"),
     ],
-    ids=["a picture", "a style sheet", "a frame", "hidden text", "a script", "text from right to left"],
+    ids=[
+        "a picture",
+        "a style sheet",
+        "a frame",
+        "hidden text",
+        "a script",
+        "right to left",
+        "isolated",
+        "written out",
+        "uuencode",
+        "yEnc",
+    ],
 )
 def test_signed_html_that_shows_more_or_less_than_its_octets_is_told(
     authority: Authority, alice: Person, html: bytes, reason: Reason, said: str
@@ -111,8 +126,11 @@ def test_who_passed_a_message_on_is_told(authority: Authority, alice: Person, fi
         (f"Reply-To: <{ALICE}>, <{BOB}>\r\n", True),
         ("Reply-To: Alice\r\n", True),
         (f"Reply-To: <{ALICE.upper()}>\r\n", False),
+        (f"Mail-Followup-To: <{BOB}>\r\n", True),
+        (f"Mail-Reply-To: <{BOB}>\r\n", True),
+        (f"Disposition-Notification-To: <{BOB}>\r\n", True),
     ],
-    ids=["another", "one of two", "no address", "the author"],
+    ids=["another", "one of two", "no address", "the author", "to all", "to the author", "notices"],
 )
 def test_an_unsigned_address_for_answers_is_told(authority: Authority, alice: Person, fields: str, told: bool) -> None:
     got = signed(authority, alice, ENTITY, header=fields + HEADER)

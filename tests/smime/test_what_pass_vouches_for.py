@@ -362,3 +362,57 @@ def test_an_unsigned_sender_of_somebody_else_is_no_pass(authority: Authority, al
     got = opened(authority, clear(ENTITY, good(alice), header=f"From: <{ALICE}>\r\nSender: <mallory@gamma.test>\r\n"))
     assert Reason.SENDER in got.verdict.reasons
     assert not got.verdict.valid
+
+
+# --- found from outside on 2026-12-01 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text/plain; charset=us-ascii", b"Dose : 1\b50 mg\r\n"),
+        ("text/plain; charset=us-ascii", b"Dose : 50\x7f mg\r\n"),
+        ("text/plain; charset=utf-8", "Dose : 5\u009b2K mg\r\n".encode()),
+        ("text/enriched; charset=us-ascii", b"dose 5 <x><param>50</param></x> mg\r\n"),
+        ("text/richtext; charset=us-ascii", b"dose 5<comment>0</comment> mg\r\n"),
+    ],
+    ids=["backspace", "delete", "C1", "enriched", "richtext"],
+)
+def test_a_text_that_a_terminal_shows_otherwise_is_no_pass(authority: Authority, alice: Person, kind: str, text: bytes) -> None:
+    entity = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n".encode() + text
+    got = opened(authority, clear(entity, good(alice, entity)))
+    assert got.verdict.reasons == (Reason.AMBIGUOUS,)
+    assert not got.verdict.valid
+
+
+def test_a_return_alone_within_an_encoding_is_no_pass(authority: Authority, alice: Person) -> None:
+    entity = (
+        b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + pybase64.b64encode(b"Dose : 50 mg\rDose : 5 mg \r\n")
+        + b"\r\n"
+    )
+    assert opened(authority, clear(entity, good(alice, entity))).verdict.reasons == (Reason.AMBIGUOUS,)
+
+
+WHOLE = f"From: <{ALICE}>\r\nTo: <{ALICE}>\r\nSubject: Annuler le traitement\r\n".encode() + ENTITY
+
+
+def test_a_whole_message_that_was_signed_answers_for_its_header(authority: Authority, alice: Person) -> None:
+    """`openssl cms -sign` of a message: what it said of itself is under the signature, and what stands outside is not."""
+    got = opened(authority, clear(WHOLE, good(alice, WHOLE)))
+    assert got.verdict.valid
+    assert got.verdict.reasons == (Reason.HEADERS,)
+    assert "Annuler le traitement" in got.verdict.banner("fr")
+    assert b"\r\nSubject: Annuler le traitement\r\n" in got.readable.read()
+    same = clear(WHOLE, good(alice, WHOLE), header=f"From: <{ALICE}>\r\nTo: <{ALICE}>\r\nSubject: Annuler le traitement\r\n")
+    assert opened(authority, same).verdict.reasons == ()
+
+
+@pytest.mark.parametrize("marked", [b"; hp=clear", b""], ids=["protected", "not declared"])
+def test_a_field_twice_under_the_signature_is_no_pass(authority: Authority, alice: Person, marked: bytes) -> None:
+    """Regression: both subjects came into the readable copy."""
+    entity = b"Subject: un\r\nSubject: deux\r\n" + ENTITY.replace(b"text/plain", b"text/plain" + marked, 1)
+    got = opened(authority, clear(entity, good(alice, entity)))
+    assert Reason.AMBIGUOUS in got.verdict.reasons
+    assert not got.verdict.valid
+    assert got.readable.read().count(b"\r\nSubject: ") == 1

@@ -13,8 +13,11 @@ CHARSET = re.compile(rb"(?:us-ascii|utf-8|iso-8859-\d{1,2}|windows-125\d)\Z")  #
 _META = re.compile(rb"""(?i)<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.-]{1,40})""")
 _MARKS = (b"\xff\xfe", b"\xfe\xff", b"+/v")  # of UTF-16, which browsers believe more than a Content-Type, and of UTF-7
 _HEAD = 4096  # octets of a text in which browsers look for its character set
-_SHIFT = re.compile(rb"[\x0e\x0f\x1b]")  # ISO 2022: another character set from here on; a terminal obeys
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x1f\x7f]")  # a backspace overstrikes, an escape (ISO 2022) is another character set: to some
 _UPPER_CONTROL = re.compile(rb"[\x80-\x9f]")  # in ISO 8859: browsers show those of windows-1252, others nothing
+_UPPER_CONTROL_UTF_8 = re.compile(rb"\xc2[\x80-\x9f]")  # a terminal obeys U+009B
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_ENRICHED = frozenset(("text/enriched", "text/richtext"))  # RFC 1896: marks that some obey and hide, and others show
 _IDENTITY = frozenset(("7bit", "8bit", "binary"))
 
 
@@ -24,8 +27,12 @@ def in_text(content: bytes, part: Part) -> Iterator[str]:
         content = decoded(content, part.encoding)
         if b"\0" in content:
             yield "a NUL octet in a text"
-    if _SHIFT.search(content):
-        yield "an escape to another character set in a text"
+        if _LONE_CR.search(content):
+            yield "a CR alone in a text"
+    if _CONTROL.search(content):
+        yield "a control character in a text"
+    if part.media in _ENRICHED:
+        yield "a text with marks that not every reader knows"
     if not content.isascii():
         yield from _beyond_ascii(content, (part.type.raw(b"charset") or b"us-ascii").lower())
     head = content[:_HEAD]
@@ -45,7 +52,7 @@ def _beyond_ascii(content: bytes, charset: bytes) -> Iterator[str]:
     except (UnicodeError, LookupError):
         yield "octets that are none of the character set of a text"
         return
-    if charset.startswith(b"iso-8859-") and _UPPER_CONTROL.search(content):
+    if (_UPPER_CONTROL_UTF_8 if charset == b"utf-8" else _UPPER_CONTROL).search(content) and charset.startswith((b"iso-8859-", b"utf-8")):
         yield "controls beyond ASCII in a text"
 
 
