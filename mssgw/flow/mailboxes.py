@@ -26,6 +26,7 @@ from mssgw.core.body import Body
 from mssgw.core.changes import MailboxId
 from mssgw.core.envelope import AccountId
 from mssgw.core.errors import NoRoom, NotAllowed, NotFound, Refused, Reply
+from mssgw.flow.shown import OURS
 from mssgw.protocol import mime
 from mssgw.protocol.imap_lexer import BadName, check_new_name
 from mssgw.store import Reader, Store, Transaction, accounts, mailboxes
@@ -291,7 +292,7 @@ class Mailboxes:
     async def store_flags(self, mailbox: Mailbox, uids: Sequence[int], operation: FlagOp, flags: Iterable[str]) -> Stored:
         _require_writable(mailbox, flags)
         given = frozenset(flags)
-        return await self._store.write(lambda tx: mailboxes.store_flags(tx, mailbox.id, uids, operation, given))
+        return await self._store.write(lambda tx: mailboxes.store_flags(tx, mailbox.id, uids, operation, given, kept=OURS))
 
     async def expunge(self, mailbox: Mailbox, uids: Sequence[int] | None) -> list[int]:
         return await self._store.write(lambda tx: mailboxes.expunge(tx, mailbox.id, uids))
@@ -310,7 +311,10 @@ class Mailboxes:
     async def append(self, name: str, domain: Domain, incoming: Sequence[Incoming]) -> tuple[int, list[int]]:
         """Add messages, all or none; UIDVALIDITY and their UIDs. Raises NotFound, NotAllowed, TooComplex, OverQuota, Deferred."""
         prepared = [await self._prepare(domain, one.body) for one in incoming]
-        news = [NewMessage(content, one.flags, one.internal_date) for content, one in zip(prepared, incoming, strict=True)]
+        news = [
+            NewMessage(content, mailboxes.without_flags(one.flags, OURS), one.internal_date)
+            for content, one in zip(prepared, incoming, strict=True)
+        ]
 
         def change(tx: Transaction) -> tuple[int, list[int]]:
             box = self._find(tx, name)[1]

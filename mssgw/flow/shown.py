@@ -14,6 +14,8 @@ Show = Literal["keyword", "banner", "none"]
 SIGNED: Final = "$Signed"
 SEALED: Final = "$SignedBySeal"
 DOUBTFUL: Final = "$SignatureDoubtful"
+OURS: Final = frozenset((SIGNED, SEALED, DOUBTFUL))
+"""What only the node says of a message: a client neither sets nor removes them, for colleagues read a shared mailbox too."""
 
 
 def keywords(verdict: Verdict, show: Show) -> frozenset[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mssgw.core.address import Address
-from mssgw.store import Transaction, accounts
+from mssgw.store import Transaction, accounts, mailboxes
+from mssgw.store.mailboxes import FlagOp
 from tests.imap.conftest import MESSAGE, MailServer
 
 RADIO = '"Partag&AOk-/radio@alpha.mssante.test/INBOX"'
@@ -25,6 +26,31 @@ async def test_members_share_a_mailbox(house: MailServer) -> None:
     await bob.ok("COPY 1 INBOX")
     await bob.ok("SELECT INBOX")
     assert (await bob.ok("FETCH 1 BODY.PEEK[]"))[0].endswith(MESSAGE + b")")
+
+
+async def test_no_client_says_that_a_signature_holds(house: MailServer) -> None:
+    """Regression: a member appended a message with `$Signed`, and a colleague's program showed it as verified."""
+    await house.store.write(lambda tx: accounts.add_member(tx, _person(tx, "radio").id, _person(tx, "bob").id))
+    alice, bob = await house.login("alice", RADIO), await house.login("bob", RADIO)
+    await alice.append(RADIO, MESSAGE, " ($signed $SignedBySeal $SignatureDoubtful $Done)")
+    await bob.ok("NOOP")
+    assert await bob.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS ($Done \\Recent))"]
+    await bob.ok("STORE 1 +FLAGS.SILENT ($SIGNED)")
+
+    def said_by_the_node(tx: Transaction) -> None:
+        box = mailboxes.by_name(tx, _person(tx, "radio").id, "INBOX")
+        mailboxes.store_flags(tx, box.id, [1], FlagOp.ADD, ["$Signed"])
+
+    await house.store.write(said_by_the_node)
+    await bob.ok("NOOP")
+    for command in ("STORE 1 -FLAGS.SILENT ($signed)", "STORE 1 FLAGS.SILENT (\\Seen $SignedBySeal)"):
+        await bob.ok(command)
+    assert await bob.ok("FETCH 1 FLAGS") == [b"* 1 FETCH (FLAGS ($Signed \\Recent \\Seen))"]
+    offered = next(line for line in await bob.ok(f"SELECT {RADIO}") if b"PERMANENTFLAGS" in line)
+    assert b"$Signed" not in offered
+    await bob.ok("COPY 1 INBOX")
+    await bob.ok("SELECT INBOX")
+    assert b"$Signed" in (await bob.ok("FETCH 1 FLAGS"))[0]
 
 
 async def test_strangers_see_nothing(house: MailServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from mssgw.flow.shown import OURS
 from mssgw.imapd.registry import Capability, State, command, no_arguments
 from mssgw.imapd.replies import Code, Done, No
 from mssgw.imapd.session import ImapSession
@@ -50,7 +51,14 @@ def _permanent(view: View) -> str:
         return "()"
     if view.mailbox.kind is Kind.DMP:
         return "(\\Seen \\Flagged)"
-    keywords = frozenset(view.keywords.values()) | {"\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"}
+    ours = {one.lower() for one in OURS}
+    keywords = frozenset(one for low, one in view.keywords.items() if low not in ours) | {
+        "\\Answered",
+        "\\Flagged",
+        "\\Deleted",
+        "\\Seen",
+        "\\Draft",
+    }
     return encode.flags(keywords).decode("ascii")[:-1] + " \\*)"
 
 

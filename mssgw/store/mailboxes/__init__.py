@@ -26,6 +26,7 @@ from mssgw.store.mailboxes.model import (
     Stored,
     Want,
     flag_set,
+    without_flags,
 )
 from mssgw.store.mailboxes.renaming import rename
 from mssgw.store.mailboxes.tree import (
@@ -82,4 +83,5 @@ __all__ = [
     "subscribed_names",
     "trim_log",
     "unsubscribe",
+    "without_flags",
 ]

@@ -109,13 +109,16 @@ def claim_recent(tx: Transaction, mailbox: MailboxId) -> int:
 
 
 def store_flags(
-    tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: FlagOp, flags: Iterable[str], unchangedsince: int | None = None
-) -> Stored:
+    tx: Transaction, mailbox: MailboxId, uids: Sequence[int], op: FlagOp, flags: Iterable[str], unchangedsince: int | None = None,
+    *, kept: frozenset[str] = frozenset(),
+) -> Stored:  # fmt: skip
     """Change flags; unknown UIDs are left out. `changed` names only messages whose flags are different now.
 
+    `kept`: flags that stay as they are, whatever is asked for.
     With `unchangedsince`, messages with a later modseq are left alone and listed in `modified` (RFC 7162 3.1.3).
     """
-    given = flag_set(flags)
+    given = without_flags(flag_set(flags), kept)
+    fixed = {flag.lower() for flag in kept}
     now = lock(tx, mailbox)
     groups: defaultdict[frozenset[str], list[int]] = defaultdict(list)
     modified: list[int] = []
@@ -125,7 +128,8 @@ def store_flags(
             modified.append(uid)
             continue
         old = read_flags(text)
-        new = given if op is FlagOp.SET else with_flags(old, given) if op is FlagOp.ADD else without_flags(old, given)
+        own = frozenset(flag for flag in old if flag.lower() in fixed)
+        new = with_flags(own, given) if op is FlagOp.SET else with_flags(old, given) if op is FlagOp.ADD else without_flags(old, given)
         if new != old:
             groups[new].append(uid)
             more_unseen += (SEEN in old) - (SEEN in new)
