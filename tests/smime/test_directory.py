@@ -59,7 +59,9 @@ def test_holder_is_what_binds_a_signature(pki, tmp_path):
     (tmp_path / "x.test.pem").write_bytes(seal.pem)
     files = CertificateFiles(tmp_path)
     own, other = certificate(seal.der), certificate(pki.organisation("b@x.test", key="p256").der)
-    assert files.binds(own, Address.parse("anyone@x.test")) == Bound(Binding.DIRECTORY, "files")
+    (tmp_path / "sealed@x.test.pem").write_bytes(seal.pem)
+    assert files.binds(own, Address.parse("anyone@x.test")) == Bound(Binding.OPERATOR, "files")  # of a whole domain: nobody's own
+    assert files.binds(own, Address.parse("sealed@x.test")) == Bound(Binding.DIRECTORY, "files")
     assert files.binds(own, Address.parse("anyone@y.test")) is None
     assert files.binds(own, Address.parse("organisation@x.test"))
     assert files.binds(other, Address.parse("anyone@x.test")) is None

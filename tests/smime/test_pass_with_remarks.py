@@ -80,6 +80,29 @@ def test_signed_html_that_shows_more_or_less_than_its_octets_is_told(
     assert said in got.verdict.banner("fr")
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        "height:0;overflow:hidden", "overflow:hidden;max-height:1px", "width:0;overflow:hidden", "transform:scale(0)", "transform:translateX(-9999px)",
+        "color:rgba(0,0,0,0)", "color:#0000", "color:#ffffff00", "color:rgb(255 255 255 / 0)", "color:hsl(0 0% 0% / 0%)", "-webkit-text-fill-color:red",
+        "opacity:0.01", "opacity:1%", "filter:opacity(0)", "letter-spacing:-1em", "line-height:0", "--d:none;display:var(--d)",
+        "font-size:calc(1px - 1px)", "margin-left:100vw", "position:fixed;right:100%", "position:relative;z-index:-1",
+        "display:flex;flex-direction:row-reverse", "direction:rtl", "content-visibility:hidden",
+    ],
+)  # fmt: skip
+def test_a_text_that_a_style_hides_is_told(authority: Authority, alice: Person, style: str) -> None:
+    got = signed(authority, alice, HTML % f'<p>dose 5</p><p style="{style}">50</p>'.encode())
+    assert got.verdict.reasons == (Reason.HIDDEN,)
+
+
+@pytest.mark.parametrize(
+    "html",
+    ["<ruby>5<rp>50</rp></ruby>", "<div popover>50</div>", "<p dir=rtl>5 - 10 mg", "<![if !mso]>50<![endif]>", "<mphantom>50</mphantom>"],
+)
+def test_a_text_that_an_element_hides_is_told(authority: Authority, alice: Person, html: str) -> None:
+    assert signed(authority, alice, HTML % html.encode()).verdict.reasons == (Reason.HIDDEN,)
+
+
 def test_html_in_a_forwarded_message_is_part_of_the_text_and_a_page_sent_as_a_file_is_not(authority: Authority, alice: Person) -> None:
     page = HTML % b"<img src=https://www.chu.test/logo.png>"
     forwarded = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: message/rfc822\r\n\r\n" + page + b"--a--\r\n"

@@ -54,6 +54,16 @@ _HIDES = re.compile(
     + rb"|clip(?:-path)?\s*:\s*[a-z]+\("
     + rb"|(?:text-indent|left|right|top|bottom|margin-left|margin-top)\s*:\s*-(?:\d{4}|\d{3}(?:px|r?em|%|v[wh])))"
 )
+# Seldom in letters, and each a way to show a text to some, or elsewhere, or in another order.
+_HIDES_OTHERWISE = re.compile(
+    rb"(?<![\w-])(?:(?:max-)?(?:height|width)\s*:\s*(?:0+|0*1px)(?![\d.%])[^\"'{}]{0,200}overflow|overflow[^\"'{};]{0,40};[^\"'{}]{0,200}(?<![\w-])"
+    rb"(?:max-)?(?:height|width)\s*:\s*(?:0+|0*1px)(?![\d.%])|max-height\s*:\s*0*1px|transform\s*:\s*(?!none)[a-z]|(?:rgb|hsl)a\((?:[^,)]{1,20},){3}\s*0?\.?0*%?\s*\)|(?:rgb|hsl)a?\([^/)]{1,60}/\s*0?\.?0*%?\s*\)"
+    rb"|color\s*:\s*#(?:[0-9a-f]{3}0|[0-9a-f]{6}0[0-9a-f])(?![0-9a-f])|-?webkit-text-fill-color|opacity\s*:\s*(?:0?\.[0-2]|[0-9]%|1[0-9]%)"
+    rb"|filter\s*:\s*opacity|letter-spacing\s*:\s*-(?:\d*\.?[5-9]|[1-9])\d*(?:\.\d+)?r?em|line-height\s*:\s*0+(?:px)?(?![\d.])|display\s*:\s*var\(|font-size\s*:\s*calc\("
+    rb"|(?:margin|left|right|top|bottom)[a-z-]*\s*:\s*(?:\d{3,}v[wh]|[1-9]\d{2,}%)|position\s*:\s*fixed|z-index\s*:\s*-|(?:row|column)-reverse|content-visibility"
+    rb"|direction\s*:\s*rtl)"
+)
+_ODD_TAG = re.compile(rb"<(?:rp|mphantom)\b|<[a-z][^<>]*\s(?:popover(?=[\s=/>])|dir\s*=\s*[\"']?rtl)|<!\[if\s+!?\s*\(?mso")
 _PROGRAMMED = re.compile(
     rb"<(?:script|template|noscript|noembed|noframes|details|dialog|datalist|bdo|plaintext|xmp)\b"
     rb"|[\s\"'/]on(?:load|error|click|focus|blur|begin|end|toggle|(?:mouse|pointer|key|animation|transition)[a-z]+)\s*=|javascript:"
@@ -73,7 +83,7 @@ def hides(html: bytes) -> bool:
     if len(html) > MOST:
         return True
     return any(
-        bool(_HIDES.search(form) or _PROGRAMMED.search(form) or _HIDDEN_TAG.search(form)) or _conditional(form)
+        any(each.search(form) for each in (_HIDES, _HIDES_OTHERWISE, _PROGRAMMED, _HIDDEN_TAG, _ODD_TAG)) or _conditional(form)
         for form in map(_without_style_tags, _forms(html))
     )
 

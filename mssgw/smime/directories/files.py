@@ -110,9 +110,11 @@ class CertificateFiles:
         return candidates
 
     def binds(self, certificate: Certificate, address: Address) -> Bound | None:
-        """Whether a file gives this certificate to this address (`judging.Directory`)."""
+        """Whether a file gives this certificate to this address, or to its whole domain: then it is an organisation's, and nobody's own."""
         holder = self._look_again().holders.get(certificate.der, NOBODY)
-        return Bound(Binding.DIRECTORY, "files") if address in holder else None
+        if address not in holder:
+            return None
+        return Bound(Binding.DIRECTORY if address.key in holder.keys else Binding.OPERATOR, "files")
 
     def _look_again(self) -> _Index:
         """Files that come and go change the directory's own time; one rewritten in place is seen a little later."""
