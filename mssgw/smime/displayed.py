@@ -18,6 +18,8 @@ _HTML = frozenset(("text/html", "application/xhtml+xml"))
 _AMP = "text/x-amp-html"  # loads by its very design; a reader that knows it prefers it to the other alternatives
 # U+202A to 202E, U+2066 to 2069: some write what follows from right to left.
 _REVERSED = re.compile(rb"\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])|&#(?:0*(?:823[4-8]|829[4-7])|x0*(?:202[a-e]|206[6-9]))", re.IGNORECASE)
+_ELSEWHERE = (b"x-mozilla-external-attachment-url", b"x-mozilla-cloud-part")  # Thunderbird loads the attachment from there
+_ODD_NAME = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")  # "a<U+202E>fdp.exe" is shown as "aexe.pdf"
 _ENCODED = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} \S|=ybegin )", re.MULTILINE)  # a file among the lines, which some cut out
 
 
@@ -25,11 +27,22 @@ def remarks(body: Body, root: Part) -> Iterator[Reason]:
     """Of the texts of the signed entity `root`, forwarded messages included. Each reason once."""
     found: set[Reason] = set()
     for part in root.walk():
+        for reason in _of_header(part):
+            if reason not in found:
+                found.add(reason)
+                yield reason
         if part.media.startswith("text/") or part.media in _HTML:
             for reason in _of_text(body, part, root):
                 if reason not in found:
                     found.add(reason)
                     yield reason
+
+
+def _of_header(part: Part) -> Iterator[Reason]:
+    if any(part.fields.get(name) for name in _ELSEWHERE):
+        yield Reason.REMOTE
+    if (name := part.filename) and _ODD_NAME.search(name):
+        yield Reason.HIDDEN
 
 
 def _of_text(body: Body, part: Part, root: Part) -> Iterator[Reason]:

@@ -103,6 +103,24 @@ def test_a_text_that_an_element_hides_is_told(authority: Authority, alice: Perso
     assert signed(authority, alice, HTML % html.encode()).verdict.reasons == (Reason.HIDDEN,)
 
 
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (b"X-Mozilla-External-Attachment-URL: https://x.test/a.pdf", Reason.REMOTE),
+        (b"X-Mozilla-Cloud-Part: cloudFile; url=https://x.test/a.pdf", Reason.REMOTE),
+        (b"Content-Disposition: attachment; filename*=utf-8''a%E2%80%AEfdp.exe", Reason.HIDDEN),
+        (b"Content-Disposition: attachment; filename*=utf-8''a%0D%0A.pdf", Reason.HIDDEN),
+    ],
+    ids=["from elsewhere", "in a cloud", "right to left", "in two lines"],
+)
+def test_an_attachment_that_is_not_what_its_name_shows_is_told(authority: Authority, alice: Person, field: bytes, reason: Reason) -> None:
+    entity = (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: text/plain\r\n\r\nBonjour\r\n--a\r\n"
+        b"Content-Type: application/pdf\r\n" + field + b"\r\n\r\n%PDF-\r\n--a--\r\n"
+    )
+    assert signed(authority, alice, entity).verdict.reasons == (reason,)
+
+
 def test_html_in_a_forwarded_message_is_part_of_the_text_and_a_page_sent_as_a_file_is_not(authority: Authority, alice: Person) -> None:
     page = HTML % b"<img src=https://www.chu.test/logo.png>"
     forwarded = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: message/rfc822\r\n\r\n" + page + b"--a--\r\n"
