@@ -56,6 +56,8 @@ _WORD = r"[^\s<>,;:\"()\[\]{}@]"
 _NAME = r"[^\s<>,;:\"()\[\]{}@.]+"  # one label of a domain, as people see it
 # Tried once in each word, not at each of its letters; with blanks around the signs as well.
 _SPELLED = re.compile(rf"(?<!{_WORD}){_WORD}++\s{{0,3}}@\s{{0,3}}{_NAME}(?:(?:\.+|\s{{1,3}}\.\s{{1,3}}){_NAME})+")
+_QUOTE = re.compile(r'"(?!@)')
+_DOTS = {ord(one): "." for one in "\u3002\u00b7\u2022\u2219\u22c5\u06d4\u30fb"}  # IDNA takes the first for a dot, people the others
 # An @ as a URL or a page writes it, and letters A in a circle.
 _SIGN = re.compile(r"%40|&(?:#0*64|#x0*40|commat);?|[\u24d0\u24b6\U0001f150\U0001f170]", re.IGNORECASE)
 _AT = re.compile(r"\s?[\[({]\s?(?:at?|arobase|@)\s?[\])}]\s?", re.IGNORECASE)
@@ -83,11 +85,13 @@ def spelled_addresses(value: bytes) -> list[str]:
     if "(" in plain or "[" in plain or "{" in plain:
         plain = _DOT.sub(".", _AT.sub("@", plain))
     plain = _SPOKEN.sub(lambda found: "@" + _SPOKEN_DOT.sub(".", found[1]), plain)
-    return [re.sub(r"\s", "", spelled).strip("'`.") for spelled in _SPELLED.findall(plain)]
+    joined = _QUOTE.sub("", plain)  # a name in several pieces is shown as one
+    found = _SPELLED.findall(plain) + (_SPELLED.findall(joined) if joined != plain else [])
+    return list(dict.fromkeys(re.sub(r"\s", "", spelled).strip("'`.") for spelled in found))
 
 
 def _without_disguise(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).replace("\u3002", ".")  # IDNA takes the ideographic full stop for a dot
+    plain = unicodedata.normalize("NFKC", text).translate(_DOTS)
     return "".join(one for one in plain if unicodedata.category(one) != "Cf")
 
 
