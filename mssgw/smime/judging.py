@@ -42,7 +42,7 @@ class Claim:
     resent: bool = False  # Resent-From or Resent-Sender, which no signature covers, names somebody else (RFC 5322 3.6.6)
     answered: bool = False  # a Reply-To that no signature covers sends answers to somebody else
     names: tuple[str, ...] = ()  # shown beside the address of From, which mail programs show instead of it
-    dated: datetime | None = None  # the Date that is seen
+    dated: datetime | None = None  # the Date under the signature, else the one that is seen
 
     @property
     def authors(self) -> tuple[Address, ...]:
@@ -191,7 +191,7 @@ def claim_of(outside: Headers, inside: Headers | None) -> Claim:
         resent=_of_another(outside, ("resent-from", "resent-sender"), own),
         answered=inside is None and _of_another(outside, _ANSWERS, own),  # else `protected-headers-differ` tells
         names=tuple(box.display_name for headers in (outside, inside or ()) for box in _boxes(headers, "from") if box.name),
-        dated=_dated(outside),
+        dated=_dated(inside or Headers(())) or _dated(outside),
     )
 
 

@@ -97,7 +97,14 @@ def test_a_text_that_a_style_hides_is_told(authority: Authority, alice: Person, 
 
 @pytest.mark.parametrize(
     "html",
-    ["<ruby>5<rp>50</rp></ruby>", "<div popover>50</div>", "<p dir=rtl>5 - 10 mg", "<![if !mso]>50<![endif]>", "<mphantom>50</mphantom>"],
+    [
+        "<ruby>5<rp>50</rp></ruby>",
+        "<div popover>50</div>",
+        "<p dir=rtl>5 - 10 mg",
+        "<![if !mso]>50<![endif]>",
+        "<mphantom>50</mphantom>",
+        "<!--> 50 <!-- -->",
+    ],
 )
 def test_a_text_that_an_element_hides_is_told(authority: Authority, alice: Person, html: str) -> None:
     assert signed(authority, alice, HTML % html.encode()).verdict.reasons == (Reason.HIDDEN,)

@@ -10,11 +10,13 @@ import pytest
 from mssgw import smime
 from mssgw.core.address import Address
 from mssgw.core.body import Body
+from mssgw.pki import der
 from mssgw.smime.errors import Reason
 from mssgw.smime.opening import Opened, open_now
 from mssgw.smime.protecting import protect_now
 from mssgw.smime.verdict import SignatureStatus
-from tests.smime.forge import ENTITY, clear, good
+from mssgw.smime.wire import oids
+from tests.smime.forge import ENTITY, attribute, clear, good, plain_attributes, signed_data, signer_info
 from tests.smime.letters import letter
 from tests.smime.people import ALICE, BOB, NOW, Authority, Person
 
@@ -395,6 +397,27 @@ def test_a_return_alone_within_an_encoding_is_no_pass(authority: Authority, alic
         + b"\r\n"
     )
     assert opened(authority, clear(entity, good(alice, entity))).verdict.reasons == (Reason.AMBIGUOUS,)
+
+
+def test_a_name_in_a_character_set_that_only_some_know_is_no_pass(authority: Authority, alice: Person) -> None:
+    name = "=?unicode_escape?q?paul=2Edurand=5Cx40beta=2Emssante=2Etest?="
+    got = opened(authority, clear(ENTITY, good(alice), header=f"From: {name} <{ALICE}>\r\n"))
+    assert got.verdict.reasons == (Reason.AMBIGUOUS,)
+
+
+@pytest.mark.parametrize("charset", ["utf8", "ascii", "latin1", "ISO8859-1", "cp1252"])
+def test_another_name_of_a_usual_character_set_is_a_pass(authority: Authority, alice: Person, charset: str) -> None:
+    entity = f"Content-Type: text/plain; charset={charset}\r\n\r\nDose : 50 mg\r\n".encode()
+    assert opened(authority, clear(entity, good(alice, entity))).verdict.reasons == ()
+
+
+def test_the_date_under_the_signature_is_the_one_that_is_compared(authority: Authority, alice: Person) -> None:
+    """Regression: the outer Date was, and the readable copy shows the inner one."""
+    entity = b"Date: Thu, 22 Feb 2024 09:00:00 +0000\r\n" + ENTITY.replace(b"text/plain", b"text/plain; hp=clear", 1)
+    info = signer_info(alice, plain_attributes(entity, attribute(oids.SIGNING_TIME, der.time(NOW))))
+    header = f"From: <{ALICE}>\r\nDate: {NOW:%a, %d %b %Y %H:%M:%S} +0000\r\n"
+    body = clear(entity, signed_data([info], [alice]), header=header)
+    assert Reason.SIGNING_TIME in opened(authority, body).verdict.reasons
 
 
 WHOLE = f"From: <{ALICE}>\r\nTo: <{ALICE}>\r\nSubject: Annuler le traitement\r\n".encode() + ENTITY

@@ -20,7 +20,7 @@ from mssgw.protocol.mime.ambiguous_texts import CHARSET, in_text
 from mssgw.protocol.mime.fields import Buffer, Fields, disposition, raw_fields, unfold
 from mssgw.protocol.mime.part import Part
 from mssgw.protocol.mime.windows import Windows
-from mssgw.protocol.mime.words import decode_words
+from mssgw.protocol.mime.words import decode_words, is_known_charset
 
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
 _FIRST_LINE = re.compile(rb"(?:[0-9A-Za-z][\w-]*:|\r?\n|\Z)")
@@ -57,6 +57,7 @@ _AUTHOR = rb"[ \t]*+(?:" + _BOX + rb")(?:[ \t]*+\([^()\\]*+\))?+"
 _AUTHORS = re.compile(_AUTHOR + rb"(?:[ \t]*+," + _AUTHOR + rb")*+[ \t]*+\Z")
 _CONTROL_DECODED = re.compile("[\x00-\x08\n-\x1f\x7f\x85\u2028\u2029]")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")  # what follows is shown from right to left, by some
+_WORD_CHARSET = re.compile(rb"=\?([^?*\s]{1,60})(?:\*[^?\s]*)?\?[bBqQ]\?")
 _TNEF = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
 _TNEF_NAME = re.compile(r"win(?:mail)?\.dat\Z", re.IGNORECASE)
 _SIGNATURE_NAME = re.compile(r"[\w.-]{1,32}\Z", re.ASCII)
@@ -191,6 +192,8 @@ def _in_authors(fields: Fields) -> Iterator[str]:
         for value in fields.all(name):
             if value and not _AUTHORS.match(value):
                 yield f"an address in {name.decode('ascii').title()} that readers take apart differently"
+            if any(not is_known_charset(one.decode("ascii", "replace")) for one in _WORD_CHARSET.findall(value)):
+                yield f"a name in {name.decode('ascii').title()} in a character set that not every reader knows"
             if _DIRECTION.search(decode_words(value)):
                 yield f"a name in {name.decode('ascii').title()} that changes the direction of writing"
     for value in fields.all(b"mime-version"):
@@ -332,14 +335,16 @@ def _in_delimiters(data: Buffer, root: Part, left_out: list[Part]) -> Iterator[s
         yield "a boundary that begins another one"
         return
     found: Counter[bytes] = Counter()
+    expected = {one + end for one in boundaries for end in (b"", b"--")}
     for line in _delimiters(data, _pieces(root, left_out), boundaries):
+        if line not in expected:
+            yield "a line that is nearly a delimiter"
+            return
         found[line] += 1
     for part, boundary in zip(parts, boundaries, strict=True):
         if found.pop(boundary, 0) != len(part.children) or found.pop(boundary + b"--", 0) != 1 or not part.children:
             yield "delimiters that do not enclose the parts"
             return
-    if found:
-        yield "a line that is nearly a delimiter"
     for part in parts:
         for start, end in ((part.body_start, part.children[0].header_start), (part.children[-1].body_end, part.body_end)):
             if _is_dashed_twice(data, start, end):

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from mssgw.protocol.mime.part import Part
 
-CHARSET = re.compile(rb"(?:us-ascii|utf-8|iso-8859-\d{1,2}|windows-125\d)\Z")  # in all others some octet of ASCII means something else
+CHARSET = re.compile(
+    rb"(?:(?:us-)?ascii|utf-?8|iso-?8859-\d{1,2}|latin-?1|(?:windows-|cp)125\d)\Z"
+)  # in all others some octet of ASCII means something else
 _META = re.compile(rb"""(?i)<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.-]{1,40})""")
 _MARKS = (b"\xff\xfe", b"\xfe\xff", b"+/v")  # of UTF-16, which browsers believe more than a Content-Type, and of UTF-7
 _HEAD = 4096  # octets of a text in which browsers look for its character set
@@ -34,7 +36,7 @@ def in_text(content: bytes, part: Part) -> Iterator[str]:
     if part.media in _ENRICHED:
         yield "a text with marks that not every reader knows"
     if not content.isascii():
-        yield from _beyond_ascii(content, (part.type.raw(b"charset") or b"us-ascii").lower())
+        yield from _beyond_ascii(content, (part.type.raw(b"charset") or b"us-ascii").lower().replace(b"utf8", b"utf-8"))
     head = content[:_HEAD]
     if head.startswith(_MARKS):
         yield "a text that browsers decode by its first octets"
@@ -44,7 +46,7 @@ def in_text(content: bytes, part: Part) -> Iterator[str]:
 
 
 def _beyond_ascii(content: bytes, charset: bytes) -> Iterator[str]:
-    if charset == b"us-ascii":
+    if charset in (b"us-ascii", b"ascii"):
         yield "octets beyond ASCII in a text without a character set"
         return
     try:
@@ -52,7 +54,8 @@ def _beyond_ascii(content: bytes, charset: bytes) -> Iterator[str]:
     except (UnicodeError, LookupError):
         yield "octets that are none of the character set of a text"
         return
-    if (_UPPER_CONTROL_UTF_8 if charset == b"utf-8" else _UPPER_CONTROL).search(content) and charset.startswith((b"iso-8859-", b"utf-8")):
+    controls = _UPPER_CONTROL_UTF_8 if charset == b"utf-8" else _UPPER_CONTROL
+    if charset.startswith((b"iso", b"latin", b"utf-8")) and controls.search(content):
         yield "controls beyond ASCII in a text"
 
 

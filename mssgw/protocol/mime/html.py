@@ -63,7 +63,7 @@ _HIDES_OTHERWISE = re.compile(
     rb"|(?:margin|left|right|top|bottom)[a-z-]*\s*:\s*(?:\d{3,}v[wh]|[1-9]\d{2,}%)|position\s*:\s*fixed|z-index\s*:\s*-|(?:row|column)-reverse|content-visibility"
     rb"|direction\s*:\s*rtl)"
 )
-_ODD_TAG = re.compile(rb"<(?:rp|mphantom)\b|<[a-z][^<>]*\s(?:popover(?=[\s=/>])|dir\s*=\s*[\"']?rtl)|<!\[if\s+!?\s*\(?mso")
+_ODD_TAG = re.compile(rb"<(?:rp|mphantom)\b|<[a-z][^<>]*\s(?:popover(?=[\s=/>])|dir\s*=\s*[\"']?rtl)|<!\[if\s+!?\s*\(?mso|<!--+>")
 _PROGRAMMED = re.compile(
     rb"<(?:script|template|noscript|noembed|noframes|details|dialog|datalist|bdo|plaintext|xmp)\b"
     rb"|[\s\"'/]on(?:load|error|click|focus|blur|begin|end|toggle|(?:mouse|pointer|key|animation|transition)[a-z]+)\s*=|javascript:"

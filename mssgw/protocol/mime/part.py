@@ -112,6 +112,9 @@ def parse(body: Body | bytes, limits: MimeLimits = DEFAULT_LIMITS) -> Part:
     return _Parser(data, limits).entity(0, len(data), _PLAIN, 0)
 
 
+_AFTER = frozenset(b" \t\r\n")  # what may stand behind a boundary, beside the "--" of the last
+
+
 class _Parser:
     def __init__(self, data: Buffer, limits: MimeLimits) -> None:
         self.data, self.limits = data, limits
@@ -166,6 +169,9 @@ class _Parser:
             if found == -1 and at != -1:
                 break
             after = found + len(needle)
+            if (follows := data[after : after + 2]) and follows[0] not in _AFTER and follows != b"--":
+                at = after  # seen at once: a stranger can write millions of these
+                continue
             tail = data[after : min(end, after + 200)]
             closing = tail.startswith(b"--")
             stop = after + 2 if closing else after
