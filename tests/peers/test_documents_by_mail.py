@@ -7,10 +7,13 @@ import email.policy
 import json
 from email.message import EmailMessage
 
+import pytest
+
 from dmp_connector import xdm
 from dmp_connector.paper.pdf import require_pdfa1
 from tests.world import World, until
 
+pytestmark = pytest.mark.peer("/usr/lib/*/libpangoft2-1.0.so.0")  # of the PDF/A of a structured document
 PATIENT = "279035121518989"  # of the demo's DMP
 OWN = f"{PATIENT}@patient.mssante.fr"
 

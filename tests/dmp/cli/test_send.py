@@ -9,6 +9,7 @@ import pytest
 
 from dmp_connector import xdm
 
+printed = pytest.mark.peer("/usr/lib/*/libpangoft2-1.0.so.0")
 TO = "paul.durand@beta.mssante.test"
 
 
@@ -17,6 +18,7 @@ def listed(mssgw):
     return mssgw.done("find", patient="PATIENT")["documents"]
 
 
+@printed
 def test_a_mail_is_written_with_the_documents_of_the_last_find(mssgw, listed, tmp_path):
     target = tmp_path / "lettre.eml"
     words = tmp_path / "mots.txt"
@@ -62,6 +64,7 @@ def test_a_patient_s_mailbox_of_somebody_else_is_refused_before_anything_is_fetc
     assert ("TD3.2", "done") not in mssgw.audit("PATIENT")
 
 
+@printed
 def test_without_an_account_of_the_node_nothing_is_sent(mssgw, listed):
     """The store of this configuration was never made."""
     refused = mssgw("send", "1", "--to", TO, patient="PATIENT")
