@@ -79,7 +79,7 @@ def test_pin_and_forget(node: Node, tmp_path: Path) -> None:
 
 def test_show(node: Node, tmp_path: Path) -> None:
     """With the trust that the node has: the test's own authority is pinned as its anchor."""
-    authority = Authority()
+    authority = Authority(**LONG)
     (tmp_path / "anchors" / "root.pem").write_bytes(authority.pem())
     print_ = authority.cert.fingerprint(hashes.SHA256()).hex()
     lines = f'anchors = "anchors"\nanchor_fingerprints = ["{print_}"]\nrevocation = "soft"\n'
